@@ -1,0 +1,211 @@
+"""ExperimentConfig: every setting of an experiment, once. A field is a command-line flag and a YAML key.
+
+Only pydantic and PyYAML are imported here, so a wrong value is reported before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from l2s.errors import UserError
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+Tuning = Literal["qlora", "lora", "full"]
+Quantization = Literal["none", "int8", "nf4"]
+Divergence = Literal["forward_kl", "reverse_kl", "jsd", "skew_kl", "total_variation"]
+TeacherSignal = Literal["hidden", "topk", "online"]
+
+
+class ExperimentConfig(BaseModel):
+    """All settings of one experiment; immutable once made. Sizes count rows, lengths count tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    # What to run
+    experiment_name: str = Field("default", description="folder under output_dir that holds everything of this run")
+    run_all: bool = Field(False, description="run every stage")
+    run_generate: bool = Field(False, description="only prepare the data and let the teacher answer it")
+    run_score: bool = Field(False, description="only record the teacher's signals on its answers")
+    run_sft: bool = Field(False, description="train the student on the teacher's answers")
+    run_kd: bool = Field(False, description="train the student on the teacher's distribution")
+    run_eval: bool = Field(False, description="evaluate the models of this experiment and write the report")
+
+    # Models
+    teacher_model: str = Field("Qwen/Qwen3-30B-A3B-Instruct-2507", description="hub name or folder of the teacher")
+    student_model: str = Field("Qwen/Qwen3-8B", description="hub name or folder of the student")
+    teacher_quantization: Quantization = Field("none", description="how the teacher is held in memory")
+    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="type of the weights and activations")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto takes CUDA if present")
+    trust_remote_code: bool = Field(False, description="let a model folder run its own Python code")
+
+    # Places
+    output_dir: Path = Field(Path("outputs"), description="parent of all experiment folders")
+    processed_dir: Path = Field(Path("data/processed"), description="where the two datasets are published")
+    data_dir: Path | None = Field(None, description="folder with gsm8k/ and mbpp/ (else L2S_DATA, else the hub)")
+    seed: int = Field(42, ge=0, lt=2**32, description="seed of data selection, sampling and training")
+
+    # Data
+    math_source: Literal["gsm8k", "synthetic"] = Field("gsm8k", description="where the math problems come from")
+    code_train_source: Literal["mbpp", "humaneval"] = Field(
+        "mbpp", description="code training problems; humaneval overlaps the evaluation and is reported as contaminated"
+    )
+    math_train_size: int = Field(2000, ge=0, description="math training items")
+    code_train_size: int = Field(164, ge=0, description="code training items")
+    aiops_train_size: int = Field(1000, ge=0, description="AIOps training items")
+    math_eval_size: int = Field(200, ge=0, description="math evaluation items")
+    code_eval_size: int = Field(50, ge=0, le=164, description="code evaluation items (HumanEval has 164)")
+    aiops_eval_size: int = Field(100, ge=0, description="AIOps evaluation items")
+
+    # Teacher answers
+    max_new_tokens: int = Field(512, ge=1, description="longest answer")
+    generation_batch_size: int = Field(16, ge=1, description="prompts answered at a time")
+    sampling_temperature: float = Field(0.0, ge=0, le=10, description="temperature of the answers; 0 is greedy")
+    sampling_top_p: float = Field(1.0, gt=0, le=1, description="nucleus of sampled answers")
+    keep_correct: bool = Field(False, description="sample an answer again that its grader rejects; drop it if all fail")
+    max_tries: int = Field(4, ge=2, le=64, description="answers tried for one item with keep_correct")
+    retry_temperature: float = Field(0.7, gt=0, le=10, description="sampling temperature of those further tries")
+
+    # Sequences
+    max_length: int = Field(2048, ge=8, description="longest training sequence, prompt and answer together")
+    overlong: Literal["drop", "cut"] = Field("drop", description="what happens to a longer one")
+
+    # Tuning
+    tuning: Tuning = Field("qlora", description="4-bit NF4 base with LoRA, LoRA on dtype weights, or all weights")
+    lora_r: int = Field(32, ge=1, le=1024, description="rank of LoRA")
+    lora_alpha: int = Field(64, ge=1, description="LoRA scale; the update is multiplied by lora_alpha / lora_r")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on LoRA's input")
+    lora_target_modules: str = Field("all-linear", description="comma-separated module names, or all-linear")
+    gradient_checkpointing: bool = Field(True, description="recompute activations to save memory")
+    gradient_accumulation_steps: int = Field(4, ge=1, description="batches a device adds up for one update")
+    warmup_ratio: float = Field(0.03, ge=0, lt=1, description="share of updates over which the rate rises")
+    lr_scheduler: Literal["cosine", "linear", "constant"] = Field("cosine", description="course of the learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
+    max_grad_norm: float = Field(1.0, gt=0, description="norm at which the gradient is clipped")
+    save_steps: int = Field(50, ge=1, description="updates between checkpoints that a killed run goes on from")
+    report_to: str = Field("none", description="comma-separated trackers of transformers (tensorboard, wandb), or none")
+
+    # SFT
+    sft_epochs: int = Field(1, ge=1, description="passes over the answers in SFT")
+    sft_batch_size: int = Field(4, ge=1, description="sequences on a device at a time in SFT")
+    sft_lr: float = Field(2e-4, gt=0, lt=1, description="peak learning rate of SFT")
+
+    # KD
+    kd_init: Literal["auto", "sft", "base"] = Field(
+        "auto", description="student that KD starts from; auto: the SFT student where this experiment has one"
+    )
+    kd_epochs: int = Field(1, ge=1, description="passes over the answers in KD")
+    kd_batch_size: int = Field(2, ge=1, description="sequences on a device at a time in KD")
+    kd_lr: float = Field(1.5e-4, gt=0, lt=1, description="peak learning rate of KD")
+    temperature: float = Field(2.0, gt=0, le=100, description="T of the KD loss")
+    alpha: float = Field(0.5, ge=0, le=1, description="weight of cross-entropy; 1 - alpha weighs the divergence")
+    divergence: Divergence = Field("forward_kl", description="how far the student is from the teacher")
+    divergence_beta: float = Field(0.5, gt=0, lt=1, description="mixture weight of jsd and skew_kl")
+    teacher_signal: TeacherSignal = Field("hidden", description="what KD learns from: stored signals or a live teacher")
+    topk: int = Field(64, ge=1, description="teacher logits kept for a token with teacher_signal topk")
+
+    # Evaluation
+    eval_batch_size: int = Field(16, ge=1, description="prompts answered at a time in evaluation")
+    fidelity_size: int = Field(350, ge=0, description="held-out teacher answers on which KL to the teacher is measured")
+    code_timeout_s: float = Field(10.0, gt=0, le=600, description="seconds a program may run in the sandbox")
+    lang: Literal["en", "zh"] = Field("en", description="language of the report")
+
+    @field_validator("experiment_name")
+    @classmethod
+    def _name_is_one_folder(cls, value: str) -> str:
+        if not NAME_PATTERN.fullmatch(value):
+            raise ValueError("use letters, digits, '.', '_' and '-' only, starting with a letter or digit")
+        return value
+
+    @model_validator(mode="after")
+    def _an_answer_fits_a_sequence(self) -> ExperimentConfig:
+        if self.max_new_tokens >= self.max_length:
+            raise ValueError(f"max_new_tokens={self.max_new_tokens} must be below max_length={self.max_length}")
+        return self
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": dict(
+        sft_epochs=1,
+        sft_batch_size=4,
+        sft_lr=2e-4,
+        kd_epochs=1,
+        kd_batch_size=2,
+        kd_lr=1.5e-4,
+        temperature=2.0,
+        alpha=0.5,
+        max_new_tokens=512,
+        max_length=2048,
+    ),
+    "accurate": dict(
+        sft_epochs=2,
+        sft_batch_size=2,
+        sft_lr=1e-4,
+        kd_epochs=2,
+        kd_batch_size=1,
+        kd_lr=1e-4,
+        temperature=3.0,
+        alpha=0.3,
+        max_new_tokens=1024,
+        max_length=4096,
+    ),
+    "demo": dict(),
+}
+
+
+def resolve_config(flags: Mapping[str, Any], *, preset: str | None = None, file: Path | None = None) -> ExperimentConfig:
+    """Merge field defaults < preset < YAML file < flags, and validate.
+
+    Raises:
+        UserError: one line with field, value and what is allowed.
+    """
+    merged: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in PRESETS:
+            raise UserError(f"--preset {preset}: not a preset; allowed: {', '.join(PRESETS)}")
+        merged |= PRESETS[preset]
+    if file is not None:
+        merged |= _read_yaml(file)
+    merged |= flags
+    if merged.get("data_dir") is None and os.environ.get("L2S_DATA"):
+        merged["data_dir"] = os.environ["L2S_DATA"]
+    try:
+        return ExperimentConfig(**merged)
+    except ValidationError as error:
+        raise UserError(_one_line(error)) from None
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"--config {file}: cannot be read as YAML ({error})".replace("\n", " ")) from None
+    if not isinstance(content, dict):
+        raise UserError(f"--config {file}: expected `field: value` lines, found {type(content).__name__}")
+    return content
+
+
+def _one_line(error: ValidationError) -> str:
+    """Say of the first wrong field its name, its value and what is allowed."""
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if not first["loc"]:
+        return reason
+    name = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        return f"{name}: no such setting{suggest(name)}"
+    return f"{name}={first['input']!r}: {reason}"
+
+
+def suggest(name: str) -> str:
+    """A hint at the field that a mistyped one resembles, or nothing."""
+    close = difflib.get_close_matches(name, list(ExperimentConfig.model_fields), n=1)
+    return f"; did you mean {close[0]}?" if close else "; `l2s run --help` lists all"

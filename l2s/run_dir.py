@@ -1,0 +1,223 @@
+"""The folder of one experiment: the only place that knows its paths, its manifests and its lock."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.jsonl import append_jsonl, write_text_atomic
+
+WHOLE_FILE_BYTES = 64 << 20  # larger files are fingerprinted by samples: a 16 GB model must not delay a dry run
+SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths under outputs/<experiment_name>/."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, config: ExperimentConfig) -> RunDir:
+        """The folder that `config` names; nothing is created."""
+        return cls(config.output_dir / config.experiment_name)
+
+    # Data and answers
+    @property
+    def train_data(self) -> Path:
+        return self.root / "data" / "train_dataset.jsonl"
+
+    @property
+    def eval_data(self) -> Path:
+        return self.root / "data" / "eval_dataset.jsonl"
+
+    @property
+    def sft(self) -> Path:
+        return self.root / "sft"
+
+    @property
+    def responses(self) -> Path:
+        return self.sft / "sft_train_data.jsonl"
+
+    @property
+    def answer_log(self) -> Path:
+        """Teacher answers as they come; becomes `responses` when all are there."""
+        return self.sft / "answers.partial.jsonl"
+
+    @property
+    def rejected(self) -> Path:
+        return self.sft / "rejected.jsonl"
+
+    @property
+    def sft_model(self) -> Path:
+        return self.sft / "final_model"
+
+    @property
+    def kd_model(self) -> Path:
+        return self.kd / "final_model"
+
+    @property
+    def kd(self) -> Path:
+        return self.root / "kd"
+
+    @property
+    def teacher_signals(self) -> Path:
+        return self.kd / "teacher_signals"
+
+    # Evaluation
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation"
+
+    def predictions(self, model: str) -> Path:
+        return self.evaluation / "predictions" / f"{model}.jsonl"
+
+    def prediction_log(self, model: str) -> Path:
+        """A model's evaluation answers as they come; becomes `predictions` when all are there."""
+        return self.evaluation / "predictions" / f"{model}.partial.jsonl"
+
+    def fidelity(self, model: str) -> Path:
+        return self.evaluation / "fidelity" / f"{model}.jsonl"
+
+    @property
+    def heldout_signals(self) -> Path:
+        """Hidden states of the teacher on its own evaluation answers, for fidelity."""
+        return self.evaluation / "teacher_signals"
+
+    @property
+    def plots(self) -> Path:
+        return self.evaluation / "plots"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results.json"
+
+    # The run itself
+    @property
+    def config_file(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def log_file(self) -> Path:
+        return self.root / "log.jsonl"
+
+    def manifest(self, stage: str) -> Path:
+        """Where the manifest of a stage lies: sft and kd keep theirs beside their models."""
+        if stage in ("sft", "kd"):
+            return self.root / stage / "manifest.json"
+        return self.root / "manifests" / f"{stage}.json"
+
+    def started(self, stage: str) -> Path:
+        """What an unfinished stage was begun with, so that only a run with the same settings goes on from it."""
+        return self.root / "manifests" / f"{stage}.started.json"
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(f"output_dir={str(self.root.parent)!r}: cannot write there ({error.strerror}); "
+                            "choose another --output_dir or fix its permissions") from None
+
+    def save_config(self, config: ExperimentConfig) -> None:
+        """Keep the resolved configuration, one `field: value` a line."""
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_text_atomic(self.config_file, text)
+
+    def load_config(self) -> ExperimentConfig:
+        """The configuration that `save_config` kept."""
+        return ExperimentConfig(**yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
+
+    def log(self, event: str, **fields: Any) -> None:
+        """Append one event of the run to log.jsonl."""
+        append_jsonl(self.log_file, [{"time": round(time.time(), 3), "event": event, **fields}])
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for one run; the kernel releases it when the process ends, however it ends.
+
+        Raises:
+            UserError: another run holds it.
+        """
+        with (self.root / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"experiment_name={self.root.name!r}: another run is working in {self.root}; "
+                                "wait for it or choose another name") from None
+            yield
+
+    def publish_model(self, model: Path) -> None:
+        """Point <root>/final_model at the model trained last, so that later experiments can start from it."""
+        link, partial = self.root / "final_model", self.root / ".final_model.partial"
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(os.path.relpath(model, self.root))
+        partial.replace(link)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a finished stage was made from and what it made; written last, so its presence means completion."""
+
+    stage: str
+    config: dict[str, Any]  # the configuration fields that the stage reads, with their values
+    inputs: dict[str, str]  # path relative to the run folder, or model name -> fingerprint
+    outputs: dict[str, str]
+    versions: dict[str, str]
+    git_commit: str | None
+    seed: int
+    device: str
+    started_at: str  # ISO 8601, UTC
+    seconds: float
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the manifest atomically."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Manifest | None:
+        """The manifest at `path`, or None where the stage never finished."""
+        if not path.exists():
+            return None
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 that changes when the content of a file or folder does.
+
+    A folder is its files' relative names and fingerprints. A file above 64 MB is its size and 64 evenly spaced
+    64 KiB samples: replacing a checkpoint is seen, flipping a single bit of one may not be.
+    """
+    if path.is_dir():
+        lines = [f"{file.relative_to(path)} {fingerprint(file)}\n" for file in sorted(path.rglob("*")) if file.is_file()]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= WHOLE_FILE_BYTES:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256(str(size).encode())
+        for index in range(SAMPLES):
+            file.seek(index * (size - (1 << 16)) // (SAMPLES - 1))
+            digest.update(file.read(1 << 16))
+    return digest.hexdigest()

@@ -1,0 +1,47 @@
+"""The two records every domain shares: an item to answer and the grade of an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+Domain = Literal["math", "code", "aiops"]
+FinishReason = Literal["stop", "length"]
+
+
+class Message(TypedDict):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Item(TypedDict):
+    """A row of train_dataset.jsonl or eval_dataset.jsonl.
+
+    `reference` is the gold answer in the form the domain's grader takes; `meta` holds what only that domain reads.
+    """
+
+    id: str
+    domain: Domain
+    source: str
+    messages: list[Message]
+    reference: Any
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The verdict on one answer.
+
+    Attributes:
+        score: 0..1; what the domain's main metric averages.
+        status: one of the closed set that the domain documents in its STATUSES; two failures never share a name.
+        extracted: the answer as the grader understood it, or None where it found none.
+        details: further JSON-able verdicts kept per item (for example the strict and flexible match of a math answer).
+    """
+
+    score: float
+    status: str
+    extracted: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)

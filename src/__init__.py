@@ -1,0 +1,1 @@
+"""Import paths that the experiment's users already have in their notebooks."""

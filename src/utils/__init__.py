@@ -1,0 +1,1 @@
+"""Helpers under the path `src.utils`."""

@@ -1,0 +1,345 @@
+"""What a set of scores allows one to conclude: intervals, paired comparisons, and what this many items could show.
+
+Scores lie in [0, 1] and differences in [-1, 1]; an interval covers 95%. Every random draw has a fixed seed, so the same
+scores give the same numbers. Imports nothing from l2s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+Vector = NDArray[np.float64]
+
+ALPHA = 0.05
+RESAMPLES = 9_999
+SEED = 20_240_229
+UNRELATED_MODELS = 0.5  # share of discordant pairs of two unrelated models that are both right half the time
+MCNEMAR, SIGN_FLIP = "mid-p McNemar", "sign-flip permutation"
+
+
+class Interval(NamedTuple):
+    """Lower and upper bound."""
+
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval lies on one side of zero."""
+        return self.low > 0 or self.high < 0
+
+    def clip(self, low: float, high: float) -> Interval:
+        """The part inside [low, high], the range that the quantity can have."""
+        return Interval(min(max(self.low, low), high), min(max(self.high, low), high))
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """Two models on the same items.
+
+    Attributes:
+        difference: mean(a) - mean(b).
+        ci95: its bootstrap interval.
+        p_value: two-sided, of the hypothesis that neither is better.
+        test: MCNEMAR or SIGN_FLIP.
+        n: items; `units`: what was resampled, items or clusters.
+        wins, losses: items on which a scored above b, and below.
+        mean_square: mean squared difference of an item; for 0/1 scores the share of discordant pairs.
+        smallest_step: the smallest difference other than 0 that an item showed, 1 where none did.
+        largest_step: the largest that an item can show: 1 for scores, else the largest seen.
+        effective_n: how many independent items would have been as informative.
+    """
+
+    difference: float
+    ci95: Interval
+    p_value: float
+    test: str
+    n: int
+    units: int
+    wins: int
+    losses: int
+    mean_square: float
+    smallest_step: float
+    largest_step: float
+    effective_n: float
+
+    def minimum_detectable_difference(self, tests: int = 1) -> float | None:
+        """The smallest difference that these items could have shown with 80% power beside `tests` - 1 other tests."""
+        scale = self.largest_step
+        found = minimum_detectable_difference(
+            self.effective_n,
+            discordance=self.mean_square / scale**2,
+            smallest_step=self.smallest_step / scale,
+            alpha=ALPHA / tests,  # the hardest step of Holm's procedure
+        )
+        return None if found is None else found * scale
+
+
+@dataclass(frozen=True)
+class GapRecovered:
+    """(model - base) / (teacher - base); 1 means that the student reached the teacher.
+
+    `ratio` and `ci95` are None where the interval of teacher - base does not lie above 0: no gap is known to exist.
+    """
+
+    ratio: float | None
+    ci95: Interval | None
+    gap: float  # teacher - base
+    gap_ci95: Interval
+
+
+def wilson_interval(successes: float, n: int) -> Interval:
+    """Wilson's score interval of a proportion.
+
+    Raises:
+        ValueError: n is not positive or `successes` not within 0..n.
+    """
+    if n <= 0 or not 0 <= successes <= n:
+        raise ValueError(f"wilson_interval: expected 0 <= successes <= n and n > 0, got {successes} of {n}")
+    low, high = proportion_confint(successes, n, alpha=ALPHA, method="wilson")
+    return Interval(float(low), float(high)).clip(0, 1)
+
+
+def mean_interval(scores: ArrayLike, *, clusters: Sequence[Hashable] | None = None) -> Interval:
+    """Interval of a mean score: Wilson's for independent 0/1 scores, else a bootstrap over items or clusters.
+
+    Where all units score alike a bootstrap knows no spread; Wilson's interval, the widest for any score in [0, 1] of
+    that mean, then says what the number of units leaves open.
+
+    Raises:
+        ValueError: there is no score.
+    """
+    values = _vector(scores)
+    if clusters is None and _is_binary(values):
+        return wilson_interval(float(values.sum()), len(values))
+    sums, counts = _by_cluster(values, clusters)
+    if _is_constant(sums / counts):
+        return wilson_interval(float(values.mean()) * len(sums), len(sums))
+    return ratio_interval(sums, counts).clip(0, 1)
+
+
+def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
+    """Bootstrap interval of sum(numerators) / sum(denominators) over independent units.
+
+    Each bound is the wider of the studentised and the percentile bootstrap's (Efron and Tibshirani 1993, chapters 12
+    and 13): the first keeps its coverage with few or skewed units, the second where most units are alike.
+
+    Raises:
+        ValueError: there is no unit, or the lengths differ.
+    """
+    x, y = _vector(numerators), _vector(denominators)
+    if len(x) != len(y):
+        raise ValueError(f"ratio_interval: {len(x)} numerators but {len(y)} denominators")
+    ratio, error = _ratio_and_error(x, y)
+    if error == 0:
+        return Interval(float(ratio), float(ratio))
+    draws = np.random.default_rng(SEED).integers(0, len(x), (RESAMPLES, len(x)))
+    ratios, errors = _ratio_and_error(x[draws], y[draws])
+    pivots = (ratios - ratio)[errors > 0] / errors[errors > 0]
+    studentised = ratio - error * np.quantile(pivots, [1 - ALPHA / 2, ALPHA / 2])
+    percentile = np.quantile(ratios, [ALPHA / 2, 1 - ALPHA / 2])
+    return Interval(float(min(studentised[0], percentile[0])), float(max(studentised[1], percentile[1])))
+
+
+def paired_comparison(a: ArrayLike, b: ArrayLike, *, clusters: Sequence[Hashable] | None = None) -> PairedComparison:
+    """Compare the scores of two models on the same items, in the same order.
+
+    Independent 0/1 scores: mid-p McNemar and a bootstrap over the table of pairs. Other scores, or items in clusters
+    that share what makes them hard: sign-flip permutation and bootstrap over items or clusters.
+
+    Raises:
+        ValueError: the lengths differ or there is no item.
+    """
+    a, b = _vector(a), _vector(b)
+    if len(a) != len(b):
+        raise ValueError(f"paired_comparison: {len(a)} scores against {len(b)}; pair them by item first")
+    wins, losses = int((a > b).sum()), int((a < b).sum())
+    if clusters is None and _is_binary(a) and _is_binary(b):
+        interval, p_value = _table_interval(wins, losses, len(a)), mcnemar_midp(wins, losses)
+        return _comparison(a, b, interval, p_value, MCNEMAR, len(a), float(len(a)))
+    sums_a, counts = _by_cluster(a, clusters)
+    sums_b, _ = _by_cluster(b, clusters)
+    interval = _difference_interval(sums_a - sums_b, counts).clip(-1, 1)
+    p_value = sign_flip_test(sums_a, sums_b)
+    effective = _effective_n(a - b, sums_a - sums_b, counts)
+    return _comparison(a, b, interval, p_value, SIGN_FLIP, len(counts), effective)
+
+
+def paired_ratio_comparison(a: ArrayLike, b: ArrayLike, denominators: ArrayLike) -> PairedComparison:
+    """Compare sum(a) / sum(denominators) with sum(b) / sum(denominators), for example nats per token; units are items.
+
+    Raises:
+        ValueError: the lengths differ or there is no item.
+    """
+    a, b, weights = _vector(a), _vector(b), _vector(denominators)
+    if not len(a) == len(b) == len(weights):
+        raise ValueError(f"paired_ratio_comparison: lengths {len(a)}, {len(b)} and {len(weights)} differ")
+    scale = weights.mean()
+    interval, p_value = ratio_interval(a - b, weights), sign_flip_test(a, b)
+    compared = _comparison(a / scale, b / scale, interval, p_value, SIGN_FLIP, len(a), float(len(a)))
+    return replace(compared, largest_step=float(np.abs(a - b).max() / scale) or 1.0)
+
+
+def mcnemar_midp(wins: int, losses: int) -> float:
+    """Two-sided mid-p McNemar test of the discordant pairs (Fagerland, Lydersen and Laake 2013)."""
+    pairs, fewer = wins + losses, min(wins, losses)
+    p_value = 2 * stats.binom.cdf(fewer, pairs, 0.5) - stats.binom.pmf(fewer, pairs, 0.5)
+    return float(min(p_value, 1.0))
+
+
+def sign_flip_test(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p-value of sum(a - b) when each unit's two values could as well be exchanged."""
+    a, b = _vector(a), _vector(b)
+    if len(a) < 2 or not np.any(a - b):
+        return 1.0
+    result = stats.permutation_test(
+        (a, b),
+        lambda x, y, axis: np.sum(x - y, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=1_000,
+        rng=np.random.default_rng(SEED),
+    )
+    return float(result.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given: below 0.05, a result stands beside the others."""
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
+
+
+def minimum_detectable_difference(
+    n: float,
+    *,
+    discordance: float = UNRELATED_MODELS,
+    smallest_step: float = 1.0,
+    alpha: float = ALPHA,
+    power: float = 0.8,
+) -> float | None:
+    """The smallest true difference that a paired comparison of n items finds with the given power, None if none is.
+
+    Solves d * sqrt(n) = z_alpha * sqrt(m) + z_power * sqrt(m - d**2) (Connor 1987 for 0/1 scores), where m is the mean
+    squared difference of an item. m is at least `smallest_step` * d, because no item differs by less: so a sample
+    without any discordant pair does not promise to show arbitrarily small differences.
+
+    Args:
+        n: items, or the effective number where they come in clusters.
+        discordance: m as far as it is known; for 0/1 scores the share of items on which the models disagree.
+    """
+    z_alpha, z_power = stats.norm.ppf(1 - alpha / 2), stats.norm.ppf(power)
+
+    def shortfall(d: float) -> float:
+        m = max(discordance, smallest_step * d, d * d)
+        return float(z_alpha * math.sqrt(m) + z_power * math.sqrt(m - d * d) - d * math.sqrt(n))
+
+    if n <= 0 or shortfall(1.0) > 0:
+        return None
+    return float(optimize.brentq(shortfall, 1e-9, 1.0))
+
+
+def gap_recovered(
+    model: ArrayLike, base: ArrayLike, teacher: ArrayLike, *, clusters: Sequence[Hashable] | None = None
+) -> GapRecovered:
+    """The share of the distance from base to teacher that a model has covered, on the same items in the same order."""
+    gap = paired_comparison(teacher, base, clusters=clusters)
+    if gap.ci95.low <= 0:
+        return GapRecovered(None, None, gap.difference, gap.ci95)
+    gained, _ = _by_cluster(_vector(model) - _vector(base), clusters)
+    missing, _ = _by_cluster(_vector(teacher) - _vector(base), clusters)
+    return GapRecovered(float(gained.sum() / missing.sum()), ratio_interval(gained, missing), gap.difference, gap.ci95)
+
+
+def _comparison(
+    a: Vector, b: Vector, interval: Interval, p_value: float, test: str, units: int, effective_n: float
+) -> PairedComparison:
+    steps = np.abs(a - b)
+    return PairedComparison(
+        difference=float(np.mean(a - b)),
+        ci95=interval,
+        p_value=p_value,
+        test=test,
+        n=len(a),
+        units=units,
+        wins=int((a > b).sum()),
+        losses=int((a < b).sum()),
+        mean_square=float(np.mean(steps**2)),
+        smallest_step=float(steps[steps > 0].min()) if steps.any() else 1.0,
+        largest_step=1.0,
+        effective_n=effective_n,
+    )
+
+
+def _table_interval(wins: int, losses: int, n: int) -> Interval:
+    """Bootstrap over the 2 x 2 table of pairs with half a pair added to each cell (Agresti and Min 2005).
+
+    Without the halves a table that happens to hold no discordant pair would give an interval of width 0.
+    """
+    cells = np.array([wins + 0.5, losses + 0.5, n - wins - losses + 1.0])
+    draws = np.random.default_rng(SEED).multinomial(n + 2, cells / cells.sum(), RESAMPLES)
+    low, high = np.quantile((draws[:, 0] - draws[:, 1]) / (n + 2), [ALPHA / 2, 1 - ALPHA / 2])
+    difference = (wins - losses) / n
+    return Interval(float(min(low, difference)), float(max(high, difference)))
+
+
+def _difference_interval(differences: Vector, counts: Vector) -> Interval:
+    """Interval of sum(differences) / sum(counts); units that all differ alike leave open what their number does."""
+    means = differences / counts
+    if not _is_constant(means):
+        return ratio_interval(differences, counts)
+    unseen = _table_interval(0, 0, len(means))
+    return Interval(float(means[0] + unseen.low), float(means[0] + unseen.high))
+
+
+def _effective_n(differences: Vector, sums: Vector, counts: Vector) -> float:
+    """Items divided by the design effect of their clusters, at most the items there are."""
+    n, units = len(differences), len(sums)
+    if units == n or units < 2 or differences.var() == 0:
+        return float(units)
+    _, error = _ratio_and_error(sums, counts)
+    return float(n if error == 0 else min(n, differences.var(ddof=1) / error**2))
+
+
+def _ratio_and_error(x: Vector, y: Vector) -> tuple[Vector, Vector]:
+    """Ratio of sums over the last axis and its linearised standard error."""
+    units = x.shape[-1]
+    total = y.sum(axis=-1)
+    ratio = x.sum(axis=-1) / total
+    residuals = (x - np.expand_dims(ratio, -1) * y) / np.expand_dims(total, -1)
+    error = np.sqrt((residuals**2).sum(axis=-1) * units / max(units - 1, 1))
+    return ratio, np.where(error > 1e-12 * np.abs(ratio), error, 0.0)
+
+
+def _by_cluster(values: Vector, clusters: Sequence[Hashable] | None) -> tuple[Vector, Vector]:
+    """Sum and count of each cluster, in order of first appearance; every item is its own cluster without `clusters`."""
+    if clusters is None:
+        return values, np.ones(len(values))
+    if len(clusters) != len(values):
+        raise ValueError(f"{len(values)} scores but {len(clusters)} cluster labels")
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(clusters))}
+    index = np.array([numbers[label] for label in clusters])
+    return _vector(np.bincount(index, weights=values)), _vector(np.bincount(index))
+
+
+def _vector(values: ArrayLike) -> Vector:
+    vector = np.asarray(values, dtype=np.float64)
+    if vector.ndim != 1 or vector.size == 0:
+        raise ValueError(f"expected a non-empty list of numbers, got shape {vector.shape}")
+    return vector
+
+
+def _is_binary(values: Vector) -> bool:
+    return bool(np.isin(values, (0.0, 1.0)).all())
+
+
+def _is_constant(values: Vector) -> bool:
+    return bool(np.ptp(values) <= 1e-12)

@@ -1,0 +1,194 @@
+"""The distillation loss straight from hidden states: whole-batch logits never exist.
+
+Rows whose label counts are projected a chunk at a time; one student projection serves the cross-entropy and the
+divergence; the gradient is computed in the forward pass and only multiplied in the backward pass. A frozen head
+costs no weight gradient. Division by the number of tokens is the caller's, once, over the global batch.
+
+Shapes: N rows, H hidden size (student Hs, teacher Ht), V vocabulary, C rows of a chunk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from l2s.training.head_chunk import Objective, chunk_loss
+from l2s.training.head_teacher import (
+    HiddenTeacher,
+    Teacher,
+    TopkTeacher,
+    num_rows,
+    select_rows,
+    write_projection,
+    write_topk_logits,
+)
+from l2s.training.logit_transform import IDENTITY, LogitTransform
+from l2s.training.losses import IGNORE_INDEX, DistillationLoss, check_labels, check_objective
+
+__all__ = ["HiddenTeacher", "LogitTransform", "TopkTeacher", "fused_distillation_loss"]
+
+CHUNK_BYTES = 160 << 20  # of student logits; every chunk reads all weights once, so few large chunks beat many small
+
+
+def fused_distillation_loss(
+    student_hidden: Tensor,
+    student_weight: Tensor,
+    labels: Tensor,
+    *,
+    teacher_hidden: Tensor | None = None,
+    teacher_weight: Tensor | None = None,
+    teacher: Teacher | None = None,
+    alpha: float,
+    temperature: float,
+    divergence: str = "forward_kl",
+    beta: float = 0.5,
+    student_transform: LogitTransform = IDENTITY,
+    chunk_rows: int | None = None,
+) -> DistillationLoss:
+    """`l2s.training.losses.distillation_loss` of two projections, without their logits in memory.
+
+    Call it where weights are whole: inside the wrapped forward of DDP or FSDP2. Under autocast the student's
+    product runs in the autocast type. fp64 inputs are computed in fp64, all others reduce in fp32.
+
+    Args:
+        student_hidden: [N, Hs] last hidden states after the final norm.
+        student_weight: [V, Hs] of the output head; its gradient is computed only where it requires one.
+        labels: [N], already shifted; rows with IGNORE_INDEX are dropped before the projection.
+        teacher_hidden, teacher_weight: [N, Ht] and [V, Ht]; short for teacher=HiddenTeacher(...).
+        teacher: what to learn from, with N rows; with alpha = 1 it is ignored and may be missing.
+        alpha, temperature, divergence, beta: see `distillation_loss`.
+        student_transform: softcap or scale of the student's head, from `l2s.training.logit_transform`.
+        chunk_rows: rows projected at a time; None chooses by the size of the vocabulary.
+
+    Raises:
+        ValueError: a setting out of range, shapes that disagree, a sharded or quantised weight, or a label outside
+            the common vocabulary.
+    """
+    check_objective(alpha, temperature, divergence, beta)
+    if teacher_hidden is not None and teacher_weight is not None:
+        teacher = HiddenTeacher(teacher_hidden, teacher_weight)
+    if alpha == 1:
+        teacher = None
+    elif teacher is None:
+        raise ValueError(f"alpha={alpha}: below 1 a teacher is needed; give one or set alpha to 1")
+    _check_head("student_weight", student_weight, student_hidden)
+    _check_rows(labels, student_hidden, teacher)
+    vocabulary = _common_vocabulary(student_weight, teacher)
+    student_hidden, student_weight = _autocast(student_hidden, student_weight[:vocabulary])
+    kept = labels != IGNORE_INDEX
+    labels = labels[kept].long()
+    check_labels(labels, vocabulary)
+    objective = Objective(
+        alpha,
+        temperature,
+        divergence,
+        beta,
+        student_transform,
+        teacher.transform if isinstance(teacher, HiddenTeacher) else IDENTITY,
+    )
+    loss_sum, ce_sum, divergence_sum = _FusedHead.apply(  # type: ignore[no-untyped-call]
+        student_hidden[kept],
+        student_weight,
+        labels,
+        None if teacher is None else select_rows(teacher, kept),
+        objective,
+        chunk_rows or _chunk_rows(student_weight),
+    )
+    return DistillationLoss(loss_sum, ce_sum, divergence_sum, len(labels))
+
+
+class _FusedHead(torch.autograd.Function):
+    """Loss of N counted rows; the gradient for an upstream gradient of 1 is made in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NH: Tensor,
+        weight_VH: Tensor,
+        labels_N: Tensor,
+        teacher: Teacher | None,
+        objective: Objective,
+        chunk_rows: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        wide = torch.promote_types(weight_VH.dtype, torch.float32)
+        hidden_grad, weight_grad = ctx.needs_input_grad[:2]
+        grad_NH = torch.zeros_like(hidden_NH) if hidden_grad else None
+        grad_VH = torch.zeros_like(weight_VH, dtype=wide) if weight_grad else None
+        ce_sum = torch.zeros((), dtype=wide, device=hidden_NH.device)
+        divergence_sum = torch.zeros_like(ce_sum)
+        buffer = weight_VH.new_empty(min(chunk_rows, len(hidden_NH)), len(weight_VH))
+        teacher_buffer = None if teacher is None else torch.empty_like(buffer)
+        with torch.autocast(hidden_NH.device.type, enabled=False):
+            for start in range(0, len(hidden_NH), chunk_rows):
+                rows = slice(start, start + chunk_rows)
+                chunk_NH = hidden_NH[rows]
+                student_CV = torch.mm(chunk_NH, weight_VH.t(), out=buffer[: len(chunk_NH)])
+                teacher_CV = None
+                if teacher_buffer is not None:
+                    teacher_CV = teacher_buffer[: len(chunk_NH)]
+                    if isinstance(teacher, HiddenTeacher):
+                        write_projection(teacher_CV, teacher, rows)
+                    elif teacher is not None:
+                        logits = objective.student_transform.apply(student_CV)
+                        write_topk_logits(teacher_CV, teacher, rows, logits, objective.temperature)
+                ce, divergence = chunk_loss(student_CV, teacher_CV, labels_N[rows], objective)
+                ce_sum += ce
+                divergence_sum += divergence
+                if grad_NH is not None:
+                    grad_NH[rows] = student_CV @ weight_VH
+                if grad_VH is not None:
+                    grad_VH += student_CV.t() @ chunk_NH
+        ctx.grads = grad_NH, grad_VH
+        ctx.weight_dtype = weight_VH.dtype
+        ctx.mark_non_differentiable(ce_sum, divergence_sum)
+        scale = (1 - objective.alpha) * objective.temperature**2
+        return objective.alpha * ce_sum + scale * divergence_sum, ce_sum, divergence_sum
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
+        grad_NH, grad_VH = ctx.grads
+        hidden = None if grad_NH is None else grad_NH * grad
+        weight = None if grad_VH is None else (grad_VH * grad).to(ctx.weight_dtype)
+        return hidden, weight, None, None, None, None
+
+
+def _chunk_rows(weight_VH: Tensor) -> int:
+    rows = CHUNK_BYTES // (len(weight_VH) * weight_VH.element_size())
+    return max(1, rows if rows < 128 else rows // 128 * 128)  # whole tiles of a matrix product
+
+
+def _autocast(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The types in which a linear layer would multiply here: autocast's where it is on, else the weight's."""
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device) and weight.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+        return hidden.to(dtype), weight.to(dtype)
+    return hidden.to(weight.dtype), weight
+
+
+def _common_vocabulary(student_weight: Tensor, teacher: Teacher | None) -> int:
+    if isinstance(teacher, HiddenTeacher):
+        return min(len(student_weight), len(teacher.weight))
+    return len(student_weight)
+
+
+def _check_rows(labels: Tensor, student_hidden: Tensor, teacher: Teacher | None) -> None:
+    if labels.shape != student_hidden.shape[:1]:
+        raise ValueError(f"labels {tuple(labels.shape)} do not fit student_hidden {tuple(student_hidden.shape)}")
+    if teacher is not None and num_rows(teacher) != len(labels):
+        raise ValueError(f"the teacher has {num_rows(teacher)} rows, labels {len(labels)}")
+    if isinstance(teacher, HiddenTeacher):
+        _check_head("teacher_weight", teacher.weight, teacher.hidden)
+
+
+def _check_head(name: str, weight: Tensor, hidden: Tensor) -> None:
+    if type(weight).__name__ == "DTensor":
+        raise ValueError(f"{name} is sharded; compute the loss inside the wrapped forward, where FSDP gathers it")
+    if not weight.is_floating_point():
+        raise ValueError(f"{name} has type {weight.dtype}: quantised; keep the output head in bf16")
+    if weight.dim() != 2 or hidden.dim() != 2 or weight.shape[1] != hidden.shape[1]:
+        raise ValueError(f"{name} {tuple(weight.shape)} does not fit hidden states {tuple(hidden.shape)}")

@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.tasks.types import Message
 
@@ -33,17 +34,15 @@ class ChatRenderer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         if not tokenizer.chat_template:
-            raise UserError(f"student_model={tokenizer.name_or_path!r}: its tokenizer has no chat template; "
-                            "use an instruction-tuned model, or add a chat_template to its tokenizer_config.json")
+            raise UserError(
+                f"{tokenizer.name_or_path}: its tokenizer has no chat template; "
+                "use an instruction-tuned model, or add a chat_template to its tokenizer_config.json"
+            )
         if tokenizer.eos_token_id is None:
-            raise UserError(f"student_model={tokenizer.name_or_path!r}: its tokenizer has no EOS token; "
-                            "set eos_token in its tokenizer_config.json")
+            raise UserError(
+                f"{tokenizer.name_or_path}: its tokenizer has no EOS token; set eos_token in its tokenizer_config.json"
+            )
         self.tokenizer = tokenizer
-
-    @classmethod
-    def from_pretrained(cls, model: str | Path, *, trust_remote_code: bool = False) -> ChatRenderer:
-        """Load only the tokenizer of `model`."""
-        return cls(AutoTokenizer.from_pretrained(str(model), trust_remote_code=trust_remote_code))
 
     @property
     def eos_token_id(self) -> int:
@@ -83,6 +82,25 @@ class ChatRenderer:
     def vocabulary(self) -> dict[str, int]:
         """Token text -> id, added tokens included."""
         return dict(self.tokenizer.get_vocab())
+
+
+def load_renderer(config: ExperimentConfig, field: Literal["teacher_model", "student_model"]) -> ChatRenderer:
+    """A renderer from the tokenizer of the model that `field` of `config` names.
+
+    Raises:
+        UserError: the tokenizer cannot be had.
+    """
+    name = getattr(config, field)
+    try:
+        return ChatRenderer(AutoTokenizer.from_pretrained(name, trust_remote_code=config.trust_remote_code))
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{field}={name!r}: its tokenizer cannot be loaded ({reason}); give a local folder, "
+            "or reach the hub (HF_TOKEN for a gated model, HF_ENDPOINT for a mirror)"
+        ) from error
 
 
 def check_same_vocabulary(teacher: ChatRenderer, student: ChatRenderer) -> None:

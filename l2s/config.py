@@ -33,6 +33,7 @@ class ExperimentConfig(BaseModel):
     # What to run
     experiment_name: str = Field("default", description="folder under output_dir that holds everything of this run")
     run_all: bool = Field(False, description="run every stage")
+    run_prepare: bool = Field(False, description="only write the two datasets")
     run_generate: bool = Field(False, description="only prepare the data and let the teacher answer it")
     run_score: bool = Field(False, description="only record the teacher's signals on its answers")
     run_sft: bool = Field(False, description="train the student on the teacher's answers")
@@ -161,7 +162,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def resolve_config(flags: Mapping[str, Any], *, preset: str | None = None, file: Path | None = None) -> ExperimentConfig:
+def resolve_config(
+    flags: Mapping[str, Any], *, preset: str | None = None, file: Path | None = None
+) -> ExperimentConfig:
     """Merge field defaults < preset < YAML file < flags, and validate.
 
     Raises:

@@ -53,8 +53,8 @@ class RunDir:
 
     @property
     def answer_log(self) -> Path:
-        """Teacher answers as they come; becomes `responses` when all are there."""
-        return self.sft / "answers.partial.jsonl"
+        """Folder of the teacher's answers as they come, a file a try; becomes `responses` when all are there."""
+        return self.sft / "answers.partial"
 
     @property
     def rejected(self) -> Path:
@@ -135,8 +135,10 @@ class RunDir:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise UserError(f"output_dir={str(self.root.parent)!r}: cannot write there ({error.strerror}); "
-                            "choose another --output_dir or fix its permissions") from None
+            raise UserError(
+                f"output_dir={str(self.root.parent)!r}: cannot write there ({error.strerror}); "
+                "choose another --output_dir or fix its permissions"
+            ) from None
 
     def save_config(self, config: ExperimentConfig) -> None:
         """Keep the resolved configuration, one `field: value` a line."""
@@ -152,8 +154,10 @@ class RunDir:
         append_jsonl(self.log_file, [{"time": round(time.time(), 3), "event": event, **fields}])
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the folder for one run; the kernel releases it when the process ends, however it ends.
+    def lock(self) -> Iterator[int]:
+        """Hold the folder for one run and yield the lock's file descriptor, for child processes to inherit.
+
+        The kernel releases the lock when the last process that holds it ends, however it ends.
 
         Raises:
             UserError: another run holds it.
@@ -162,9 +166,11 @@ class RunDir:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise UserError(f"experiment_name={self.root.name!r}: another run is working in {self.root}; "
-                                "wait for it or choose another name") from None
-            yield
+                raise UserError(
+                    f"experiment_name={self.root.name!r}: another run is working in {self.root}; "
+                    "wait for it or choose another name"
+                ) from None
+            yield file.fileno()
 
     def publish_model(self, model: Path) -> None:
         """Point <root>/final_model at the model trained last, so that later experiments can start from it."""
@@ -210,7 +216,9 @@ def fingerprint(path: Path) -> str:
     64 KiB samples: replacing a checkpoint is seen, flipping a single bit of one may not be.
     """
     if path.is_dir():
-        lines = [f"{file.relative_to(path)} {fingerprint(file)}\n" for file in sorted(path.rglob("*")) if file.is_file()]
+        lines = [
+            f"{file.relative_to(path)} {fingerprint(file)}\n" for file in sorted(path.rglob("*")) if file.is_file()
+        ]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     size = path.stat().st_size
     with path.open("rb") as file:

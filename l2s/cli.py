@@ -1,0 +1,130 @@
+"""argv -> ExperimentConfig -> the command. Nothing heavy is imported before the arguments are good."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args, get_origin
+
+from l2s import __version__
+from l2s.config import PRESETS, ExperimentConfig, resolve_config, suggest
+from l2s.errors import UserError
+
+STAGE_COMMANDS = {
+    "prepare": {"run_prepare": True},
+    "generate": {"run_generate": True},
+    "score": {"run_score": True},
+    "sft": {"run_sft": True},
+    "kd": {"run_kd": True},
+    "evaluate": {"run_eval": True},
+}
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Reports a wrong argument as one line and exits with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print `message` with a hint at the flag that was meant."""
+        prefix = "unrecognized arguments: "
+        if message.startswith(prefix):
+            unknown = message.removeprefix(prefix).split()[0]
+            message = f"{unknown}: no such flag{suggest(unknown.lstrip('-').split('=')[0])}"
+        print(f"{self.prog}: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0 done, 2 the user's error, 130 interrupted, 1 a failure)."""
+    arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    try:
+        handler: Callable[[argparse.Namespace], int] = arguments.handler
+        return handler(arguments)
+    except UserError as error:
+        print(f"l2s {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nl2s: interrupted; the same command again goes on from here", file=sys.stderr)
+        return 130
+
+
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
+        prog="l2s", description="From a large language model to a small one, with a fair comparison."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
+    helps = {"run": "run an experiment, or the stages named by --run_* flags"}
+    helps |= {name: f"run the stage `{name}` of an experiment" for name in STAGE_COMMANDS}
+    helps |= {"check": "check that this machine is ready for an experiment"}
+    for name, text in helps.items():
+        usage = f"l2s {name} [--flag VALUE ...]"
+        _add_experiment_flags(commands.add_parser(name, help=text, usage=usage, allow_abbrev=False), name)
+    report = commands.add_parser("report", help="write the reports of an experiment again, from its files alone")
+    report.add_argument("run_dir", type=Path, metavar="outputs/NAME")
+    report.add_argument("--lang", choices=("en", "zh"), help="language of the report (default: as it was run)")
+    report.set_defaults(handler=_report)
+    compare = commands.add_parser("compare", help="set two experiments side by side")
+    compare.add_argument("first", type=Path, metavar="outputs/A")
+    compare.add_argument("second", type=Path, metavar="outputs/B")
+    compare.set_defaults(handler=_compare)
+    return parser
+
+
+def _add_experiment_flags(parser: argparse.ArgumentParser, command: str) -> None:
+    """One flag for each field of ExperimentConfig. pydantic validates, so a flag, a YAML key and a preset agree."""
+    parser.add_argument("--preset", metavar="|".join(PRESETS), help="a set of values that the other flags override")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with `field: value` lines")
+    parser.add_argument("--dry_run", action="store_true", help="print the configuration and what would run, and stop")
+    parser.add_argument("--force", action="store_true", help="make the requested stages anew even if they are done")
+    for name, info in ExperimentConfig.model_fields.items():
+        is_switch = info.annotation is bool
+        keywords: dict[str, Any] = {"nargs": "?", "const": True} if is_switch else {}
+        metavar = "true|false" if is_switch else "|".join(_choices(info.annotation)) or name.split("_")[-1].upper()
+        help_text = f"{info.description} [{info.default}]".replace("%", "%%")
+        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=help_text, **keywords)
+    parser.set_defaults(handler=_check if command == "check" else _run)
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _config(arguments: argparse.Namespace) -> ExperimentConfig:
+    given = {name: value for name, value in vars(arguments).items() if name in ExperimentConfig.model_fields}
+    given |= STAGE_COMMANDS.get(arguments.command, {})
+    return resolve_config(given, preset=arguments.preset, file=arguments.config)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config = _config(arguments)
+    from l2s.experiment import dry_run, run_experiment
+
+    (dry_run if arguments.dry_run else run_experiment)(config, force=arguments.force)
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from l2s.experiment import rebuild_report
+
+    rebuild_report(arguments.run_dir, lang=arguments.lang)
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from l2s.report.compare import compare_runs
+
+    print(compare_runs(arguments.first, arguments.second))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    config = _config(arguments)
+    from l2s.check import run_checks
+
+    return run_checks(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Stages `evaluate_<model>`: answers, grades, cost and fidelity of one model on eval_dataset.jsonl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from l2s.chat import load_renderer
+from l2s.config import ExperimentConfig
+from l2s.evaluation import fidelity
+from l2s.jsonl import Row, load_jsonl, write_jsonl
+from l2s.models import count_parameters, load_model, peak_memory_bytes, pick_device, weight_bytes
+from l2s.run_dir import RunDir
+from l2s.tasks import grade_all
+from l2s.tasks.types import Grade, Item
+from l2s.teacher.answers import answer_items
+from l2s.teacher.engines import Completion, Sampling, TransformersEngine
+
+
+def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, Any]:
+    """Write predictions/<model>.jsonl and fidelity/<model>.jsonl; return size, memory and speed of the model.
+
+    All models answer greedily in batches of the same size, rendered by the student's tokenizer. Speed counts the
+    answers of this stage only, so it can be compared between models of one run on one device.
+    """
+    items: list[Item] = load_jsonl(run_dir.eval_data)  # type: ignore[assignment]
+    renderer = load_renderer(config, "student_model")
+    quantization = config.teacher_quantization if model == "teacher" else "none"
+    network = load_model(str(weights_of(model, config, run_dir)), config, quantization=quantization)
+    engine = TransformersEngine(network, renderer, batch_size=config.eval_batch_size)
+    log = run_dir.prediction_log(model)
+    answers = answer_items(items, engine, renderer, Sampling(config.max_new_tokens), log, label=f"evaluate {model}")
+    peak_bytes = peak_memory_bytes(pick_device(config))  # of answering; fidelity below holds logits as well
+    graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in items]
+    grades = grade_all(graded, timeout_s=config.code_timeout_s)
+    rows = [_prediction(item, answers[item["id"]], grade) for item, grade in zip(items, grades, strict=True)]
+    write_jsonl(run_dir.predictions(model), rows)
+    fidelity.measure(model, network, renderer, rows, config, run_dir)
+    seconds = sum(answer.seconds for answer in answers.values())
+    tokens = sum(answer.num_tokens for answer in answers.values())
+    return {
+        "parameters": count_parameters(network),
+        "weight_bytes": weight_bytes(network),
+        "peak_memory_bytes": peak_bytes,
+        "generated_tokens": tokens,
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "sandbox": _sandbox_name(items),
+    }
+
+
+def weights_of(model: str, config: ExperimentConfig, run_dir: RunDir) -> str | Path:
+    """Where the weights of an evaluated model are."""
+    return {
+        "teacher": config.teacher_model,
+        "student_base": config.student_model,
+        "student_sft": run_dir.sft_model,
+        "student_kd": run_dir.kd_model,
+    }[model]
+
+
+def _prediction(item: Item, answer: Completion, grade: Grade) -> Row:
+    return {
+        **item,
+        "response": answer.text,
+        "finish_reason": answer.finish_reason,
+        "num_tokens": answer.num_tokens,
+        "score": grade.score,
+        "status": grade.status,
+        "extracted": grade.extracted,
+        "details": grade.details,
+    }
+
+
+def _sandbox_name(items: list[Item]) -> str | None:
+    """The backend that code ran in, or None where no item was code."""
+    if not any(item["domain"] == "code" for item in items):
+        return None
+    from l2s import sandbox
+
+    return sandbox.backend().name

@@ -1,0 +1,146 @@
+"""Where stages run: each in a process of its own, so that a device is empty when the next one starts.
+
+`python -m l2s.executors RUN_DIR STAGE STATE` is that process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from l2s import __version__
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.freshness import State, begin, remove, settings_of
+from l2s.pipeline import STAGES, Stage
+from l2s.run_dir import Manifest, RunDir, fingerprint
+
+USER_ERROR, INTERRUPTED = 2, 130
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets")
+
+
+class StageError(RuntimeError):
+    """A stage ended without its result; `code` is the exit status of its process."""
+
+    def __init__(self, stage: str, code: int) -> None:
+        super().__init__(f"stage {stage} ended with status {code}")
+        self.stage, self.code = stage, code
+
+
+class LocalExecutor:
+    """Runs stages one after another as processes of this machine."""
+
+    def run(self, stage: Stage, run_dir: RunDir, state: State, *, lock_fd: int) -> None:
+        """Run `stage` to its end.
+
+        The child inherits the lock, so a child that outlives a killed parent still keeps other runs out.
+
+        Raises:
+            StageError: the process ended with another status than 0.
+            KeyboardInterrupt: the user interrupted; the child has ended too.
+        """
+        command = [sys.executable, "-m", "l2s.executors", str(run_dir.root), stage.name, state]
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, [_package_root(), os.getenv("PYTHONPATH")]))
+        }
+        process = subprocess.Popen(command, pass_fds=[lock_fd], env=environment)
+        previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)  # a second one is harmless where the terminal already sent it
+            process.wait()
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+        if code != 0:
+            raise StageError(stage.name, code)
+
+
+def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> None:
+    """Run `stage` in this process, afresh or from where it was, then write its manifest and clear its scratch."""
+    inputs = begin(stage, config, run_dir, state)
+    started_at, start = datetime.now(UTC), time.monotonic()
+    module, function = stage.function.split(":")
+    metrics = getattr(importlib.import_module(module), function)(config, run_dir, **stage.arguments)
+    outputs = {
+        str(path.relative_to(run_dir.root)): fingerprint(path) for path in stage.gives(run_dir, config) if path.exists()
+    }
+    Manifest(
+        stage=stage.name,
+        config=settings_of(stage, config),
+        inputs=inputs,
+        outputs=outputs,
+        versions=package_versions(),
+        git_commit=git_commit(),
+        seed=config.seed,
+        device=_device_name(),
+        started_at=started_at.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - start, 3),
+        metrics=metrics,
+    ).save(run_dir.manifest(stage.name))
+    gives = stage.gives(run_dir, config)
+    for path in (run_dir.started(stage.name), *stage.scratch(run_dir, config)):
+        if path not in gives:
+            remove(path)
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python, l2s and the packages that decide numbers; a package that is missing is left out."""
+    versions = {"python": sys.version.split()[0], "l2s": __version__}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that l2s runs from, marked where files differ from it; None outside a checkout."""
+    command = ["git", "-C", _package_root(), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _package_root() -> str:
+    return str(Path(__file__).resolve().parent.parent)
+
+
+def _device_name() -> str:
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "cpu"
+
+
+def main(root: str, name: str, state: State) -> int:
+    """Entry of a stage's own process: run it and turn what can go wrong into an exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    run_dir = RunDir(Path(root))
+    try:
+        run_stage(STAGES[name], run_dir.load_config(), run_dir, state)
+    except UserError as error:
+        print(f"l2s {name}: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))  # type: ignore[arg-type]

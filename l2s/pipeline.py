@@ -1,0 +1,245 @@
+"""The experiment as a graph of stages: what each reads, needs and gives, and which of them a run selects.
+
+Nothing heavy is imported: a stage names its function as text, and the process that runs it imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from l2s import demo_models
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.run_dir import RunDir
+
+ModelField = Literal["teacher_model", "student_model"]
+Paths = Callable[[RunDir, ExperimentConfig], list[Path]]
+
+# Configuration fields by what they decide; a stage is done again only when a field it reads has changed.
+TRAIN_DATA = ("seed", "math_source", "code_train_source", "math_train_size", "code_train_size", "aiops_train_size")
+EVAL_DATA = ("math_eval_size", "code_eval_size", "aiops_eval_size", "aiops_log_lines")
+MODEL = ("dtype", "device", "trust_remote_code")
+ANSWERS = (*MODEL, "seed", "teacher_quantization", "max_new_tokens", "code_timeout_s")
+TEACHER_ANSWERS = (
+    *ANSWERS, "generation_batch_size", "sampling_temperature", "sampling_top_p", "keep_correct", "max_tries",
+    "retry_temperature",
+)  # fmt: skip
+SEQUENCES = (*MODEL, "max_length", "overlong")
+TRAINING = (
+    *SEQUENCES, "seed", "tuning", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules",
+    "gradient_checkpointing", "gradient_accumulation_steps", "warmup_ratio", "lr_scheduler", "weight_decay",
+    "max_grad_norm",
+)  # fmt: skip
+SIGNALS = (*SEQUENCES, "teacher_signal", "teacher_quantization", "topk", "temperature")
+KD_LOSS = ("alpha", "temperature", "divergence", "divergence_beta", "teacher_signal", "teacher_quantization", "topk")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the experiment.
+
+    Attributes:
+        name: as it stands in manifests, logs and on the console.
+        function: "module:function", called as function(config, run_dir, **arguments) -> metrics.
+        reads: configuration fields that decide the result.
+        needs: stages whose results it reads.
+        inputs: files and folders it reads.
+        gives: files and folders it writes.
+        scratch: what lets it go on after a kill.
+        models: configuration fields naming models it loads.
+        memory: which models it holds at a time, for whoever places stages on devices.
+        arguments: keyword arguments of the function.
+        cheap: done in every run rather than checked for changes.
+    """
+
+    name: str
+    function: str
+    reads: tuple[str, ...]
+    needs: tuple[str, ...]
+    inputs: Paths
+    gives: Paths
+    scratch: Paths = lambda run_dir, config: []
+    models: tuple[ModelField, ...] = ()
+    memory: frozenset[Literal["teacher", "student"]] = frozenset()
+    arguments: dict[str, str] = field(default_factory=dict)
+    cheap: bool = False
+
+
+def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models: tuple[ModelField, ...]) -> Stage:
+    """The stage that evaluates one model; the teacher's comes first because fidelity is measured on its answers."""
+    is_teacher = model == "teacher"
+
+    def inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+        return [run_dir.eval_data, *weights(run_dir, config), *([] if is_teacher else [run_dir.heldout_signals])]
+
+    def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+        own = [run_dir.predictions(model), run_dir.fidelity(model)]
+        return [*own, run_dir.heldout_signals] if is_teacher else own
+
+    return Stage(
+        name=f"evaluate_{model}",
+        function="l2s.evaluation.evaluate:run",
+        reads=(*ANSWERS, "eval_batch_size", "fidelity_size"),
+        needs=("prepare", *needs),
+        inputs=inputs,
+        gives=gives,
+        scratch=lambda run_dir, config: [run_dir.prediction_log(model)],
+        models=models,
+        memory=frozenset({"teacher"} if is_teacher else {"student"}),
+        arguments={"model": model},
+    )
+
+
+def _trained(folder: Callable[[RunDir], Path]) -> Paths:
+    """What training leaves in sft/ or kd/; there is an adapter where LoRA made one."""
+
+    def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+        names = ["final_model", "metrics.jsonl", *([] if config.tuning == "full" else ["adapter"])]
+        return [folder(run_dir) / name for name in names]
+
+    return gives
+
+
+def _kd_inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+    signals = [] if config.teacher_signal == "online" else [run_dir.teacher_signals]
+    return [run_dir.responses, *signals, *([run_dir.sft_model] if config.kd_init == "sft" else [])]
+
+
+_TABLE = (
+    Stage(
+        name="prepare",
+        function="l2s.prepare:run",
+        reads=(*TRAIN_DATA, *EVAL_DATA),
+        needs=(),
+        inputs=lambda run_dir, config: (
+            [config.data_dir / name for name in ("gsm8k", "mbpp")] if config.data_dir else []
+        ),
+        gives=lambda run_dir, config: [run_dir.train_data, run_dir.eval_data],
+    ),
+    Stage(
+        name="generate",
+        function="l2s.teacher.generate:run",
+        reads=TEACHER_ANSWERS,
+        needs=("prepare",),
+        inputs=lambda run_dir, config: [run_dir.train_data],
+        gives=lambda run_dir, config: [run_dir.responses, run_dir.rejected],
+        scratch=lambda run_dir, config: [run_dir.answer_log],
+        models=("teacher_model", "student_model"),
+        memory=frozenset({"teacher"}),
+    ),
+    Stage(
+        name="score",
+        function="l2s.teacher.score:run",
+        reads=SIGNALS,
+        needs=("generate",),
+        inputs=lambda run_dir, config: [run_dir.responses],
+        gives=lambda run_dir, config: [run_dir.teacher_signals],
+        scratch=lambda run_dir, config: [run_dir.teacher_signals],
+        models=("teacher_model", "student_model"),
+        memory=frozenset({"teacher"}),
+    ),
+    Stage(
+        name="sft",
+        function="l2s.training.sft:run",
+        reads=(*TRAINING, "sft_epochs", "sft_batch_size", "sft_lr"),
+        needs=("generate",),
+        inputs=lambda run_dir, config: [run_dir.responses],
+        gives=_trained(lambda run_dir: run_dir.sft),
+        scratch=lambda run_dir, config: [run_dir.sft / "checkpoints"],
+        models=("student_model",),
+        memory=frozenset({"student"}),
+    ),
+    Stage(
+        name="kd",
+        function="l2s.training.kd:run",
+        reads=(*TRAINING, *KD_LOSS, "kd_init", "kd_epochs", "kd_batch_size", "kd_lr"),
+        needs=("generate", "score", "sft"),
+        inputs=_kd_inputs,
+        gives=_trained(lambda run_dir: run_dir.kd),
+        scratch=lambda run_dir, config: [run_dir.kd / "checkpoints"],
+        models=("teacher_model", "student_model"),
+        memory=frozenset({"teacher", "student"}),
+    ),
+    _evaluation_of("teacher", needs=(), weights=lambda r, c: [], models=("teacher_model", "student_model")),
+    _evaluation_of("student_base", needs=("evaluate_teacher",), weights=lambda r, c: [], models=("student_model",)),
+    _evaluation_of("student_sft", needs=("evaluate_teacher", "sft"), weights=lambda r, c: [r.sft_model], models=()),
+    _evaluation_of("student_kd", needs=("evaluate_teacher", "kd"), weights=lambda r, c: [r.kd_model], models=()),
+    Stage(
+        name="report",
+        function="l2s.report.stage:run",
+        reads=("lang",),
+        needs=("evaluate_teacher", "evaluate_student_base", "evaluate_student_sft", "evaluate_student_kd"),
+        inputs=lambda run_dir, config: [],
+        gives=lambda run_dir, config: [run_dir.results],
+        cheap=True,
+    ),
+)
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}
+
+
+def settle(config: ExperimentConfig) -> ExperimentConfig:
+    """Replace values that stand for others: kd_init=auto, and demo models by their folders.
+
+    auto is sft where the experiment trains, or already has, an SFT student.
+    """
+    folders = {name: demo_models.locate(getattr(config, name)) for name in ("teacher_model", "student_model")}
+    if config.kd_init != "auto":
+        return config.model_copy(update=folders)
+    has_sft = config.run_all or config.run_sft or RunDir.of(config).manifest("sft").exists()
+    return config.model_copy(update={**folders, "kd_init": "sft" if has_sft else "base"})
+
+
+def requested_stages(config: ExperimentConfig) -> set[str]:
+    """Names of the stages that the run flags ask for by themselves.
+
+    Raises:
+        UserError: no run flag is set.
+    """
+    by_flag = {
+        "run_prepare": ["prepare"],
+        "run_generate": ["generate"],
+        "run_score": ["score"],
+        "run_sft": ["sft"],
+        "run_kd": ["kd"],
+        "run_eval": ["evaluate_teacher", "evaluate_student_base", "report"],
+    }
+    flags = [flag for flag in by_flag if getattr(config, flag) or (config.run_all and flag != "run_score")]
+    if not flags:
+        raise UserError(f"nothing to run: add --run_all, or some of {', '.join('--' + flag for flag in by_flag)}")
+    requested = {name for flag in flags for name in by_flag[flag]}
+    if "run_eval" in flags:
+        for trained in ("sft", "kd"):
+            if trained in requested or RunDir.of(config).manifest(trained).exists():
+                requested.add(f"evaluate_student_{trained}")
+    if config.run_all:  # every stage that the configuration uses, so that all are checked against it
+        requested |= {stage.name for stage in _closure(requested, config)}
+    return requested
+
+
+def select_stages(config: ExperimentConfig) -> list[Stage]:
+    """The requested stages and all that these need, in an order in which every need comes first."""
+    return _closure(requested_stages(config), config)
+
+
+def needs_of(stage: Stage, config: ExperimentConfig) -> list[str]:
+    """The stages that `stage` waits for under this configuration."""
+    unused: set[str] = set()
+    if stage.name == "kd":
+        unused |= {"score"} if config.teacher_signal == "online" else set()
+        unused |= {"sft"} if config.kd_init == "base" else set()
+    return [name for name in stage.needs if name not in unused]
+
+
+def _closure(names: Iterable[str], config: ExperimentConfig) -> list[Stage]:
+    wanted, queue = set(names), list(names)
+    while queue:
+        stage = STAGES[queue.pop()]
+        if stage.cheap:  # a report shows what there is; it makes nothing run
+            continue
+        new = set(needs_of(stage, config)) - wanted
+        wanted |= new
+        queue += new
+    return [stage for stage in _TABLE if stage.name in wanted]

@@ -1,0 +1,86 @@
+"""Checks before anything is loaded or written: each failure names the field, the value and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from l2s import demo_models
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.pipeline import ModelField, Stage
+
+
+def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Check what can be checked without importing torch or touching the network.
+
+    Raises:
+        UserError: a path does not exist, or there is nothing to train or evaluate on.
+    """
+    names = {stage.name for stage in stages}
+    for field in _model_fields(stages):
+        _check_model_path(field, getattr(config, field))
+    if config.data_dir is not None and not config.data_dir.is_dir():
+        raise UserError(
+            f"data_dir={str(config.data_dir)!r}: no such folder; give the folder that holds gsm8k/ and "
+            "mbpp/, or leave it out to use the hub"
+        )
+    if "generate" in names and not config.math_train_size + config.code_train_size + config.aiops_train_size:
+        raise UserError(
+            "math_train_size=0, code_train_size=0, aiops_train_size=0: nothing to train on; set at least one above 0"
+        )
+    if "evaluate_teacher" in names and not config.math_eval_size + config.code_eval_size + config.aiops_eval_size:
+        raise UserError(
+            "math_eval_size=0, code_eval_size=0, aiops_eval_size=0: nothing to evaluate on; set at least one above 0"
+        )
+
+
+def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Build the demo's models where they are asked for, and check that teacher and student share a vocabulary.
+
+    Raises:
+        UserError: a tokenizer cannot be loaded, or the two differ although a stage compares distributions.
+    """
+    fields = _model_fields(stages)
+    for field in fields:
+        demo_models.build_if_missing(Path(getattr(config, field)))
+    compares = any(stage.name in ("score", "kd") or stage.name.startswith("evaluate_") for stage in stages)
+    if {"teacher_model", "student_model"} <= fields and compares:
+        from l2s.chat import check_same_vocabulary, load_renderer
+
+        check_same_vocabulary(load_renderer(config, "teacher_model"), load_renderer(config, "student_model"))
+
+
+def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Check that model-written code, where this run grades any, has a sandbox to run in.
+
+    Raises:
+        UserError: it has none; says how to get one.
+    """
+    names = {stage.name for stage in stages}
+    grades_code = ("generate" in names and config.code_train_size) or (
+        "evaluate_teacher" in names and config.code_eval_size
+    )
+    if grades_code:
+        from l2s import sandbox
+
+        sandbox.check()
+
+
+def _model_fields(stages: Sequence[Stage]) -> set[ModelField]:
+    return {field for stage in stages for field in stage.models}
+
+
+def _check_model_path(field: str, value: str) -> None:
+    """A value that can only be a path must be a model folder; `org/name` may be on the hub and is tried there."""
+    folder = Path(value).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").exists():
+            raise UserError(
+                f"{field}={value!r}: the folder holds no config.json; give a folder saved by "
+                "save_pretrained, such as outputs/NAME/final_model"
+            )
+    elif not demo_models.is_demo(folder) and (value.startswith((".", "/", "~")) or value.count("/") > 1):
+        raise UserError(
+            f"{field}={value!r}: no such folder; give an existing folder or a hub name such as Qwen/Qwen3-8B"
+        )

@@ -1,0 +1,56 @@
+"""Stage `prepare`: the training and the evaluation dataset, deterministic in the seed."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.jsonl import write_jsonl
+from l2s.run_dir import RunDir
+from l2s.tasks import TASKS
+from l2s.tasks.types import Item
+
+
+def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+    """Write train_dataset.jsonl and eval_dataset.jsonl to the run folder and publish copies in processed_dir.
+
+    The run reads its own copies: another experiment that publishes other sizes does not change them.
+    """
+    train = [item for task in TASKS.values() for item in task.train_items(config)]
+    held_out = [item for task in TASKS.values() for item in task.eval_items(config)]
+    _check_ids(train, held_out)
+    run_dir.train_data.parent.mkdir(parents=True, exist_ok=True)
+    for path, items in ((run_dir.train_data, train), (run_dir.eval_data, held_out)):
+        write_jsonl(path, items)
+        _publish(path, config)
+        print(f"{path.name}: {len(items)} rows {dict(Counter(item['domain'] for item in items))}")
+    return {"train": _counts(train), "eval": _counts(held_out)}
+
+
+def _publish(path: Path, config: ExperimentConfig) -> None:
+    try:
+        config.processed_dir.mkdir(parents=True, exist_ok=True)
+        partial = config.processed_dir / f".{path.name}.partial"
+        shutil.copyfile(path, partial)
+        partial.replace(config.processed_dir / path.name)
+    except OSError as error:
+        raise UserError(
+            f"processed_dir={str(config.processed_dir)!r}: cannot write there ({error.strerror}); "
+            "choose another --processed_dir"
+        ) from None
+
+
+def _counts(items: list[Item]) -> dict[str, int]:
+    """Rows by `domain/source`, so that a synthetic source is visible wherever counts are shown."""
+    return dict(Counter(f"{item['domain']}/{item['source']}" for item in items))
+
+
+def _check_ids(train: list[Item], held_out: list[Item]) -> None:
+    for items in (train, held_out):
+        double = [name for name, count in Counter(item["id"] for item in items).items() if count > 1]
+        if double:
+            raise ValueError(f"two items share the id {double[0]!r}: ids name answers and must be unique")

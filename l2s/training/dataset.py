@@ -1,0 +1,145 @@
+"""Teacher answers as token sequences, and sequences as batches.
+
+Shapes: B sequences, T positions, N response tokens of the whole batch, row-major: sequence by sequence, left to right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from l2s.chat import IGNORE_INDEX, ChatRenderer, Rendered
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.jsonl import load_jsonl
+
+Signals = Mapping[str, Tensor]  # what the teacher said at the response tokens of a sequence, one row a token
+TEACHER_PREFIX = "teacher_"  # marks signals among the tensors of a batch
+
+
+@dataclass(frozen=True)
+class TrainingSequence:
+    """A rendered prompt and answer, with the id of its row."""
+
+    id: str
+    input_ids: list[int]
+    labels: list[int]  # not shifted; IGNORE_INDEX before the answer
+
+    @property
+    def num_response_tokens(self) -> int:
+        """Tokens that the loss counts."""
+        return sum(label != IGNORE_INDEX for label in self.labels)
+
+
+@dataclass(frozen=True)
+class SequenceCounts:
+    """What became of the rows; reported with the stage."""
+
+    num_sequences: int = 0
+    dropped_overlong: int = 0
+    cut_overlong: int = 0
+    num_tokens: int = 0  # of the responses, in one epoch
+
+
+def load_sequences(
+    path: Path, renderer: ChatRenderer, config: ExperimentConfig
+) -> tuple[list[TrainingSequence], SequenceCounts]:
+    """Render the response rows of `path`; those above config.max_length are dropped or cut, and counted.
+
+    Raises:
+        UserError: the file is missing, broken or empty, a row lacks a field, or no row fits max_length.
+    """
+    try:
+        rows = load_jsonl(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"teacher answers: {error}") from error
+    sequences: list[TrainingSequence] = []
+    counts = SequenceCounts()
+    for row in rows:
+        sequence = _render(row, renderer, path)
+        if len(sequence.input_ids) > config.max_length:
+            cut = _cut(sequence, config.max_length) if config.overlong == "cut" else None
+            if cut is None:
+                counts = replace(counts, dropped_overlong=counts.dropped_overlong + 1)
+                continue
+            sequence, counts = cut, replace(counts, cut_overlong=counts.cut_overlong + 1)
+        sequences.append(sequence)
+    if not sequences:
+        raise UserError(f"max_length={config.max_length}: none of the {len(rows)} sequences of {path} fits; "
+                        "raise --max_length or set --overlong cut")
+    total = sum(sequence.num_response_tokens for sequence in sequences)
+    return sequences, replace(counts, num_sequences=len(sequences), num_tokens=total)
+
+
+def _render(row: Mapping[str, Any], renderer: ChatRenderer, path: Path) -> TrainingSequence:
+    try:
+        rendered: Rendered = renderer.render(
+            row["messages"], row["response"], finished=row["finish_reason"] == "stop"
+        )
+        return TrainingSequence(row["id"], rendered.input_ids, rendered.labels)
+    except KeyError as error:
+        raise UserError(f"{path}: the row {row.get('id', '(no id)')!r} has no field {error}; "
+                        "generate the answers again") from None
+
+
+def _cut(sequence: TrainingSequence, length: int) -> TrainingSequence | None:
+    """The first `length` tokens, or None where these hold nothing of the answer."""
+    cut = TrainingSequence(sequence.id, sequence.input_ids[:length], sequence.labels[:length])
+    return cut if cut.num_response_tokens else None
+
+
+class SequenceDataset(Dataset[dict[str, Any]]):
+    """Sequences with, for KD from stored signals, what the teacher said at their response tokens."""
+
+    def __init__(self, sequences: Sequence[TrainingSequence], signals: Mapping[str, Signals] | None = None) -> None:
+        self.sequences = sequences
+        self.signals = signals
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sequence = self.sequences[index]
+        item: dict[str, Any] = {"input_ids": sequence.input_ids, "labels": sequence.labels}
+        return item if self.signals is None else item | {"signals": self.signals[sequence.id]}
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Pads sequences to one length and shifts labels: labels_BT[b, t] is the token after position t.
+
+    Signals of the sequences are joined along N, the order in which `hidden_BTH[labels_BT != IGNORE_INDEX]` has them.
+    """
+
+    pad_token_id: int
+    padding_side: str = "right"
+
+    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """One batch: input_ids, attention_mask, position_ids, labels (all [B, T]) and teacher_* (each [N, ...])."""
+        width = max(len(item["input_ids"]) for item in items)
+        batch = {
+            "input_ids": self._pad([item["input_ids"] for item in items], width, self.pad_token_id),
+            "attention_mask": self._pad([[1] * len(item["input_ids"]) for item in items], width, 0),
+            "position_ids": self._pad([list(range(len(item["input_ids"]))) for item in items], width, 0),
+            "labels": self._pad([shift(item["labels"]) for item in items], width, IGNORE_INDEX),
+        }
+        if "signals" in items[0]:
+            for name in items[0]["signals"]:
+                batch[TEACHER_PREFIX + name] = torch.cat([item["signals"][name] for item in items])
+        return batch
+
+    def _pad(self, rows: Sequence[Sequence[int]], width: int, value: int) -> Tensor:
+        left = self.padding_side == "left"
+        fill = [[value] * (width - len(row)) for row in rows]
+        return torch.tensor([[*pad, *row] if left else [*row, *pad] for row, pad in zip(rows, fill, strict=True)])
+
+
+def shift(labels: Sequence[int]) -> list[int]:
+    """Labels moved one place left: what stands at t is the token that the hidden state at t predicts."""
+    return [*labels[1:], IGNORE_INDEX]

@@ -1,0 +1,295 @@
+"""One trainer for SFT and KD: the arms differ in the loss alone (SFT has alpha = 1 and no teacher).
+
+The loss is computed inside the forward pass of the wrapped module, so DDP synchronises its gradient, and FSDP2 and
+ZeRO have the output head whole. It is divided once by the number of response tokens in the global batch.
+
+Shapes: B sequences, T positions, H hidden size, N response tokens of the batch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from l2s.chat import IGNORE_INDEX, ChatRenderer
+from l2s.config import ExperimentConfig
+from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
+from l2s.models import logit_transform, output_head, peak_memory_bytes, save_trained_student
+from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
+from l2s.training.fused_head import fused_distillation_loss
+from l2s.training.head_teacher import Teacher
+
+Batch = dict[str, Tensor]
+
+
+class TeacherSource(Protocol):
+    """Where the trainer has the teacher's word on a batch from."""
+
+    def __call__(self, batch: Batch) -> Teacher:
+        """What the teacher says at the N response tokens of `batch`, on its device."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss: alpha * CE + (1 - alpha) * T**2 * divergence."""
+
+    alpha: float
+    temperature: float = 1.0
+    divergence: str = "forward_kl"
+    beta: float = 0.5
+
+    @classmethod
+    def of(cls, config: ExperimentConfig) -> Objective:
+        """The objective of KD that `config` sets."""
+        return cls(config.alpha, config.temperature, config.divergence, config.divergence_beta)
+
+
+SFT_OBJECTIVE = Objective(alpha=1.0)
+
+
+class StudentWithLoss(nn.Module):
+    """A causal LM whose forward pass ends in the distillation loss instead of logits."""
+
+    accepts_loss_kwargs = True  # the trainer hands over num_items_in_batch and leaves the division to us
+
+    def __init__(self, student: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.student = student
+        self.objective = objective
+        self.config = student.config  # the trainer and accelerate look for it here
+        self._no_split_modules = getattr(self._causal_lm(), "_no_split_modules", None)  # FSDP shards by these
+        self.transform = logit_transform(self._causal_lm())
+
+    def _causal_lm(self) -> Any:
+        """The model without LoRA's wrapper; LoRA's layers are inside it."""
+        get_base_model = getattr(self.student, "get_base_model", None)
+        return self.student if get_base_model is None else get_base_model()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        labels: Tensor,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        teacher: Teacher | None = None,
+        num_items_in_batch: Tensor | int = 1,
+    ) -> dict[str, Tensor]:
+        """The loss of a batch.
+
+        Args:
+            input_ids, position_ids, attention_mask: [B, T].
+            labels: [B, T], shifted: labels[b, t] is what position t predicts; IGNORE_INDEX is not counted.
+            teacher: N rows, in the row-major order of the counted labels.
+            num_items_in_batch: counted labels of the global batch.
+
+        Returns:
+            `loss`, `ce` and `divergence`: sums divided by num_items_in_batch; only `loss` has a gradient.
+        """
+        model = self._causal_lm()
+        decoder = model.get_decoder()
+        hidden_BTH = decoder(
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+        ).last_hidden_state
+        counted_BT = labels != IGNORE_INDEX
+        sums = fused_distillation_loss(
+            hidden_BTH[counted_BT],
+            output_head(model).weight,
+            labels[counted_BT],
+            teacher=teacher,
+            alpha=self.objective.alpha,
+            temperature=self.objective.temperature,
+            divergence=self.objective.divergence,
+            beta=self.objective.beta,
+            student_transform=self.transform,
+        )
+        return {
+            "loss": sums.loss_sum / num_items_in_batch,
+            "ce": sums.ce_sum / num_items_in_batch,
+            "divergence": sums.divergence_sum / num_items_in_batch,
+        }
+
+
+class DistillationTrainer(Trainer):
+    """transformers.Trainer with a teacher beside it, writing one line of metrics a step."""
+
+    def __init__(self, *args: Any, metrics_file: Path, teacher: TeacherSource | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.metrics_file = metrics_file
+        self.teacher = teacher
+        self._step_sums: dict[str, Tensor] = {}
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Add the teacher to the batch; the model does the rest."""
+        student_inputs = {name: value for name, value in inputs.items() if not name.startswith(TEACHER_PREFIX)}
+        if self.teacher is not None:
+            student_inputs["teacher"] = cast(Any, self.teacher(inputs))
+        loss, outputs = super().compute_loss(
+            model, student_inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+        )
+        self._count("ce", outputs["ce"])
+        self._count("divergence", outputs["divergence"])
+        self._count("num_tokens", (inputs["labels"] != IGNORE_INDEX).sum())
+        return (loss, outputs) if return_outputs else loss
+
+    def _count(self, name: str, value: Tensor) -> None:
+        self._step_sums[name] = self._step_sums.get(name, 0) + value.detach()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Complete the line of a step with the sums over its batches and ranks, and append it to the metrics file."""
+        if "loss" in logs:
+            for name, value in self._step_sums.items():
+                logs[name] = self.accelerator.reduce(value.float(), reduction="sum").item()
+            self._step_sums = {}
+        super().log(logs, start_time)
+        if "loss" in logs and self.is_world_process_zero():
+            append_jsonl(self.metrics_file, [_metrics_row(self.state.global_step, logs)])
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """Keep in a checkpoint the weights that are trained; the others come from the base model anyway."""
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or cast(str, self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        model = cast(nn.Module, self.model)
+        trained = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
+        whole = trained if state_dict is None else {name: state_dict[name] for name in trained}
+        save_file({name: weight.contiguous() for name, weight in whole.items()}, folder / "model.safetensors")
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Weights that a checkpoint leaves out are the frozen ones; one that nobody knows is an error."""
+        assert not load_result.unexpected_keys, load_result.unexpected_keys
+
+
+def _metrics_row(step: int, logs: dict[str, float]) -> dict[str, float]:
+    names = ("epoch", "loss", "ce", "divergence", "learning_rate", "grad_norm")
+    return {"step": step, **{name: logs[name] for name in names}, "num_tokens": int(logs["num_tokens"])}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What SFT and KD set each for themselves."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training went."""
+
+    steps: int
+    seconds: float  # of this process; a resumed run counts only its own part
+    num_tokens: int  # response tokens seen in these seconds
+    final_loss: float
+
+
+def train_and_save(
+    model: StudentWithLoss,
+    dataset: SequenceDataset,
+    counts: SequenceCounts,
+    renderer: ChatRenderer,
+    config: ExperimentConfig,
+    schedule: Schedule,
+    folder: Path,
+    *,
+    teacher: TeacherSource | None = None,
+) -> dict[str, Any]:
+    """Train, save the student to `folder`, and return the metrics of the stage."""
+    folder.mkdir(parents=True, exist_ok=True)
+    collator = Collator(renderer.pad_token_id)
+    result = train(model, dataset, collator, config, schedule, folder, teacher=teacher)
+    peak = peak_memory_bytes(next(model.parameters()).device)
+    save_trained_student(model.student, renderer.tokenizer, folder, config)
+    return asdict(counts) | {
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "tokens_per_second": result.num_tokens / result.seconds,
+        "peak_memory_bytes": peak,
+        "final_loss": result.final_loss,
+    }
+
+
+def train(
+    model: StudentWithLoss,
+    dataset: SequenceDataset,
+    collator: Collator,
+    config: ExperimentConfig,
+    schedule: Schedule,
+    folder: Path,
+    *,
+    teacher: TeacherSource | None = None,
+) -> TrainingResult:
+    """Train `model` in place; a killed training goes on from the checkpoints and metrics.jsonl in `folder`."""
+    checkpoints, metrics_file = folder / "checkpoints", folder / "metrics.jsonl"
+    checkpoint = _last_whole_checkpoint(checkpoints)
+    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
+    trainer = DistillationTrainer(
+        model=model,
+        args=_training_arguments(config, schedule, checkpoints),
+        data_collator=collator,
+        train_dataset=dataset,
+        metrics_file=metrics_file,
+        teacher=teacher,
+    )
+    output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    rows = recover_jsonl(metrics_file)
+    return TrainingResult(
+        steps=output.global_step,
+        seconds=float(output.metrics["train_runtime"]),
+        num_tokens=sum(row["num_tokens"] for row in rows if row["step"] > done),
+        final_loss=rows[-1]["loss"],
+    )
+
+
+def _training_arguments(config: ExperimentConfig, schedule: Schedule, folder: Path) -> TrainingArguments:
+    trackers = [name.strip() for name in config.report_to.split(",")]
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=schedule.epochs,
+        per_device_train_batch_size=schedule.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        learning_rate=schedule.learning_rate,
+        lr_scheduler_type=config.lr_scheduler,
+        warmup_steps=config.warmup_ratio,  # below 1: a share of all steps
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        bf16=config.dtype == "bfloat16",
+        use_cpu=config.device == "cpu",
+        seed=config.seed,
+        logging_steps=1,
+        save_steps=config.save_steps,
+        save_total_limit=2,
+        report_to=trackers,
+        remove_unused_columns=False,
+        average_tokens_across_devices=True,
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
+    )
+
+
+def _last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; unfinished ones are removed."""
+    while folder.is_dir() and (name := cast(Any, get_last_checkpoint)(str(folder))):
+        checkpoint = Path(name)
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())  # the trainer writes this file last
+            return checkpoint
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+    return None

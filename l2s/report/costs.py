@@ -1,0 +1,91 @@
+"""What the run took: size and speed of the models, time and memory of the stages, room on disk, environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from l2s.report.schema import Environment, ModelCost, Ratios, StageCost
+from l2s.run_dir import Manifest
+
+FOLDERS = ("data", "sft", "kd", "opd", "evaluation")
+
+
+def model_costs(manifests: Mapping[str, Manifest]) -> dict[str, ModelCost]:
+    """Size and speed of every evaluated model."""
+    prefix = "evaluate_"
+    return {
+        stage.removeprefix(prefix): {
+            "parameters": manifest.metrics["parameters"],
+            "weight_bytes": manifest.metrics["weight_bytes"],
+            "tokens_per_second": manifest.metrics["tokens_per_second"],
+            "peak_memory_bytes": manifest.metrics["peak_memory_bytes"],
+            "generated_tokens": manifest.metrics["generated_tokens"],
+            "seconds": manifest.metrics["seconds"],
+        }
+        for stage, manifest in manifests.items()
+        if stage.startswith(prefix)
+    }
+
+
+def ratios_to_teacher(models: Mapping[str, ModelCost]) -> dict[str, Ratios]:
+    """How many times smaller and faster than the teacher each student is."""
+    if "teacher" not in models:
+        return {}
+    teacher = models["teacher"]
+    return {
+        name: {
+            "parameters": _ratio(teacher["parameters"], model["parameters"]),
+            "weight_bytes": _ratio(teacher["weight_bytes"], model["weight_bytes"]),
+            "tokens_per_second": _ratio(model["tokens_per_second"], teacher["tokens_per_second"]),
+            "peak_memory_bytes": _ratio(teacher["peak_memory_bytes"], model["peak_memory_bytes"]),
+        }
+        for name, model in models.items()
+        if name != "teacher"
+    }
+
+
+def _ratio(numerator: float, denominator: float) -> float | None:
+    return numerator / denominator if denominator else None
+
+
+def stage_costs(manifests: Mapping[str, Manifest]) -> dict[str, StageCost]:
+    """Time, tokens and memory of every finished stage."""
+    return {stage: _stage_cost(manifest) for stage, manifest in manifests.items()}
+
+
+def _stage_cost(manifest: Manifest) -> StageCost:
+    metrics: dict[str, Any] = {name: value for name, value in manifest.metrics.items() if name != "warnings"}
+    return {
+        "seconds": manifest.seconds,
+        "tokens": metrics.get("num_tokens", metrics.get("generated_tokens")),
+        "tokens_per_second": metrics.get("tokens_per_second"),
+        "peak_memory_bytes": metrics.get("peak_memory_bytes"),
+        "device": manifest.device,
+        "metrics": metrics,
+    }
+
+
+def disk_bytes(root: Path) -> dict[str, int]:
+    """Size of each folder of the run; links are not followed."""
+    return {name: _folder_bytes(root / name) for name in FOLDERS if (root / name).is_dir()}
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def environment(manifests: Mapping[str, Manifest]) -> Environment:
+    """Versions, devices and commits as the stages recorded them."""
+    records = list(manifests.values())
+    versions = {name: version for record in records for name, version in record.versions.items()}
+    sandboxes = [record.metrics["sandbox"] for record in records if record.metrics.get("sandbox")]
+    return {
+        "versions": dict(sorted(versions.items())),
+        "devices": list(dict.fromkeys(record.device for record in records)),
+        "git_commits": list(dict.fromkeys(record.git_commit for record in records if record.git_commit)),
+        "sandbox": sandboxes[-1] if sandboxes else None,
+        "started_at": min((record.started_at for record in records), default=None),
+        "seconds": sum(record.seconds for record in records),
+    }

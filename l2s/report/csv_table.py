@@ -1,0 +1,50 @@
+"""model_comparison.csv: a row for every model and domain, with bare numbers for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from l2s.report.schema import Results
+
+Value = str | int | float | None
+
+
+def render_csv(results: Results) -> str:
+    """The table as text; a measure that was not taken is an empty cell."""
+    rows = [
+        _row(results, model, domain)
+        for model, evaluation in results["evaluation"].items()
+        for domain in evaluation["domain_results"]
+    ]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]) if rows else ["model", "domain"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _row(results: Results, model: str, domain: str) -> dict[str, Value]:
+    result = results["evaluation"][model]["domain_results"][domain]
+    fidelity = results["fidelity"][model].get("domains", {}).get(domain) if model in results["fidelity"] else None
+    cost = results["models"].get(model)
+    return {
+        "model": model,
+        "domain": domain,
+        "source": " ".join(results["sources"].get(domain, [])),
+        "metric": result["metric"],
+        "n": result["n"],
+        "main_metric": result["main_metric"],
+        "ci95_low": result["ci95"][0],
+        "ci95_high": result["ci95"][1],
+        "truncated": result["truncated"],
+        "no_answer": result["no_answer"],
+        "mean_tokens": result["mean_tokens"],
+        "mean_kl": fidelity and fidelity["mean_kl"],
+        "top1_agreement": fidelity and fidelity["top1_agreement"],
+        "perplexity": fidelity and fidelity["perplexity"],
+        "parameters": cost and cost["parameters"],
+        "weight_bytes": cost and cost["weight_bytes"],
+        "peak_memory_bytes": cost and cost["peak_memory_bytes"],
+        "tokens_per_second": cost and cost["tokens_per_second"],
+    }

@@ -1,0 +1,63 @@
+"""Read a run folder: everything the report is made of, and nothing but files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from l2s.config import ExperimentConfig
+from l2s.jsonl import Row, load_jsonl
+from l2s.report.schema import MODELS
+from l2s.run_dir import Manifest, RunDir
+
+STAGES = ("prepare", "generate", "score", "sft", "kd", "opd", *(f"evaluate_{model}" for model in MODELS))
+ARMS = ("sft", "kd", "opd")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run, parsed. What is not there is an empty list, or absent from its dict.
+
+    Attributes:
+        predictions: model -> rows in the order of the evaluation items; only models that were evaluated.
+        fidelity: model -> one row a held-out answer of the teacher.
+        manifests: finished stage -> manifest, in the order in which stages run.
+        curves: sft, kd, opd -> logged steps.
+    """
+
+    config: ExperimentConfig
+    root: Path
+    train: list[Row]
+    eval: list[Row]
+    predictions: dict[str, list[Row]]
+    fidelity: dict[str, list[Row]]
+    manifests: dict[str, Manifest]
+    curves: dict[str, list[Row]]
+
+
+def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
+    """Parse the folder.
+
+    Raises:
+        ValueError: a file has a broken line; the message names both.
+    """
+    manifests = {stage: Manifest.load(run_dir.manifest(stage)) for stage in STAGES}
+    return RunFiles(
+        config=config,
+        root=run_dir.root,
+        train=_rows(run_dir.train_data),
+        eval=_rows(run_dir.eval_data),
+        predictions=_present({model: _rows(run_dir.predictions(model)) for model in MODELS}),
+        fidelity=_present({model: _rows(run_dir.fidelity(model)) for model in MODELS}),
+        manifests={stage: manifest for stage, manifest in manifests.items() if manifest is not None},
+        curves=_present({arm: _rows(run_dir.root / arm / "metrics.jsonl") for arm in ARMS}),
+    )
+
+
+def _rows(path: Path) -> list[Row]:
+    """The rows of a file that may be missing or empty."""
+    return load_jsonl(path) if path.exists() and path.stat().st_size else []
+
+
+def _present(rows: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    return {name: found for name, found in rows.items() if found}

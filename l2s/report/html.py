@@ -1,0 +1,97 @@
+"""report.html: one file that holds everything and asks the network for nothing.
+
+Text of models reaches the page in two ways only: escaped by Jinja, or inside a compressed block that the script reads
+and shows through textContent. A content security policy lets that one script run, by its hash, and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from l2s.report import plots as figures
+from l2s.report.formats import NONE
+from l2s.report.schema import Results
+from l2s.report.sections import build_sections
+from l2s.report.strings import Text
+from l2s.report.verdict import write_verdict
+
+# Fixed colours of the figures -> variables of page.css, so that figures follow light and dark.
+THEME = {
+    figures.INK: "var(--ink)",
+    figures.MUTED: "var(--muted)",
+    figures.GRID: "var(--line)",
+    **{colour: f"var(--{model})" for model, colour in figures.COLOURS.items()},
+}
+BROWSER_STRINGS = (
+    "count_items", "no_items", "prompt", "reference", "extracted", "details", "score", "cut", "tokens", "no_unpack",
+    "none", "teacher", "student_base", "student_sft", "student_kd", "student_opd",
+)  # fmt: skip
+FILTERS = ("all_items", "filter_kd_over_sft", "filter_sft_over_kd", "filter_disagree", "filter_all_wrong",
+           "filter_truncated")  # fmt: skip
+
+
+def render_html(results: Results, items: Sequence[Mapping[str, Any]], plots: Mapping[str, str], text: Text) -> str:
+    """The page; `items` are those of results.item_rows and `plots` the SVGs of plots.draw_plots."""
+    script = _asset("page.js")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_asset("page.html.jinja")).render(
+        text=text,
+        title=text("title", name=results["experiment_name"]),
+        subtitle=f"{results['config']['teacher_model']} → {results['config']['student_model']}",
+        verdict=write_verdict(results, text),
+        warnings=results["warnings"],
+        sections=build_sections(results, text, list(plots)),
+        svgs={name: inline_svg(name, svg) for name, svg in plots.items()},
+        domains=list(dict.fromkeys(item["domain"] for item in items)),
+        filters=FILTERS,
+        has_items=bool(items),
+        none=NONE,
+        packed_items=pack(items),
+        strings=embed_json({key: _template(text, key) for key in BROWSER_STRINGS}),
+        style=Markup(_asset("page.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("l2s.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _template(text: Text, key: str) -> str:
+    """A sentence whose blanks the script fills."""
+    return text(key, shown="{shown}", n="{n}") if key == "count_items" else text(key)
+
+
+def pack(items: Sequence[Mapping[str, Any]]) -> str:
+    """gzip and base64: a tenth of the size, and no character that HTML knows."""
+    data = json.dumps(items, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
+    return base64.b64encode(gzip.compress(data, mtime=0)).decode()
+
+
+def embed_json(value: object) -> Markup:
+    """JSON for a <script> element: without `<` no text can close it."""
+    return Markup(json.dumps(value, ensure_ascii=False).replace("<", "\\u003c"))
+
+
+def inline_svg(name: str, svg: str) -> Markup:
+    """A figure for the page: scalable, in the page's colours, its ids apart from those of other figures."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = svg.replace(figures.PAPER, "none")
+    for colour, variable in THEME.items():
+        svg = svg.replace(colour, variable)
+    return Markup(svg)

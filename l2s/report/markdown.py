@@ -1,0 +1,57 @@
+"""comparison_report.md."""
+
+from __future__ import annotations
+
+from l2s.report.schema import Results
+from l2s.report.sections import Block, Section, build_sections
+from l2s.report.strings import Text
+from l2s.report.tables import Cell, Table
+from l2s.report.verdict import write_verdict
+
+
+def render_markdown(results: Results, text: Text, plots: list[str]) -> str:
+    """The report as GitHub-flavoured Markdown; figures are links to plots/<name>.svg."""
+    parts = [f"# {text('title', name=results['experiment_name'])}", f"## {text('verdict')}"]
+    parts.append(escape(write_verdict(results, text)))
+    if results["warnings"]:
+        parts += [f"## {text('warnings')}", "\n".join(f"- {escape(warning)}" for warning in results["warnings"])]
+    for section in build_sections(results, text, plots):
+        parts += _section(section)
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(section: Section) -> list[str]:
+    parts = [f"## {section.title}"]
+    parts += [f"![{name}](plots/{name}.svg)" for name in section.plots]
+    for block in section.blocks:
+        parts += _block(block)
+    return parts
+
+
+def _block(block: Block) -> list[str]:
+    if block.table.is_empty:
+        return [block.empty] if block.empty else []
+    title = [f"### {block.title}"] if block.title else []
+    return [*title, render_table(block.table), *([escape(block.note)] if block.note else [])]
+
+
+def render_table(table: Table) -> str:
+    """One table; every column after the first is aligned to the right where it holds numbers."""
+    lines = [_line([escape(name) for name in table.header]), _line(["---"] * len(table.header))]
+    return "\n".join([*lines, *(_line([_cell(cell) for cell in row]) for row in table.rows)])
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: Cell) -> str:
+    value = f"**{escape(cell.value)}**" if cell.strong else escape(cell.value)
+    return f"{value} [{escape(cell.detail)}]" if cell.detail else value
+
+
+def escape(text: str) -> str:
+    """Text that Markdown and the HTML inside it take literally, on one line."""
+    for character in "\\`*_[]<>|#":
+        text = text.replace(character, f"\\{character}" if character not in "<>" else f"&{'lg'[character == '>']}t;")
+    return " ".join(text.split())

@@ -1,0 +1,166 @@
+"use strict";
+// The item browser. Everything a model wrote goes through textContent, never through markup.
+
+const byId = (id) => document.getElementById(id);
+const RIGHT = 0.5; // from this score an answer counts as right; scores other than 0 and 1 exist only in AIOps
+const PAGE_KEYS = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
+
+const strings = JSON.parse(byId("strings").textContent);
+const state = { items: [], shown: [], selected: -1, entries: [] };
+
+function element(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+async function unpack(packed) {
+  const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+const grade = (answer) => (answer.score >= 1 ? "right" : answer.score > 0 ? "part" : "wrong");
+const isRight = (item, model) => model in item.answers && item.answers[model].score >= RIGHT;
+const has = (item, ...models) => models.every((model) => model in item.answers);
+const answersOf = (item) => Object.values(item.answers);
+
+const filters = {
+  all_items: () => true,
+  filter_kd_over_sft: (item) =>
+    has(item, "student_kd", "student_sft") && isRight(item, "student_kd") && !isRight(item, "student_sft"),
+  filter_sft_over_kd: (item) =>
+    has(item, "student_kd", "student_sft") && isRight(item, "student_sft") && !isRight(item, "student_kd"),
+  filter_disagree: (item) => new Set(Object.keys(item.answers).map((model) => isRight(item, model))).size > 1,
+  filter_all_wrong: (item) => Object.keys(item.answers).every((model) => !isRight(item, model)),
+  filter_truncated: (item) => answersOf(item).some((answer) => answer.finish_reason === "length"),
+};
+
+const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
+
+function searchText(item) {
+  const parts = [item.id, asText(item.reference)];
+  parts.push(...item.messages.map((message) => message.content), ...answersOf(item).map((answer) => answer.response));
+  return parts.join("\n").toLowerCase();
+}
+
+function update() {
+  const domain = byId("domain").value;
+  const keep = filters[byId("filter").value];
+  const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const matches = (item) =>
+    (!domain || item.domain === domain) && keep(item) && words.every((word) => item.haystack.includes(word));
+  state.shown = state.items.filter(matches);
+  state.entries = state.shown.map(entry);
+  byId("list").replaceChildren(...state.entries);
+  const counts = { shown: state.shown.length, n: state.items.length };
+  byId("count").textContent = strings.count_items.replace(/\{(\w+)\}/g, (_, name) => counts[name]);
+  select(0);
+}
+
+function entry(item, index) {
+  const row = element("div", "entry");
+  row.setAttribute("role", "option");
+  row.id = `entry-${index}`;
+  const dots = element("span", "dots");
+  for (const [model, answer] of Object.entries(item.answers)) {
+    const dot = element("span", `dot ${grade(answer)}`);
+    dot.title = `${strings[model]}: ${answer.status}`;
+    dots.append(dot);
+  }
+  row.append(element("span", "", item.id), dots);
+  row.addEventListener("click", () => select(index));
+  return row;
+}
+
+function select(index) {
+  state.entries[state.selected]?.setAttribute("aria-selected", "false");
+  if (!state.shown.length) {
+    state.selected = -1;
+    byId("list").removeAttribute("aria-activedescendant");
+    byId("item").replaceChildren(element("p", "note", strings.no_items));
+    return;
+  }
+  state.selected = Math.min(Math.max(index, 0), state.shown.length - 1);
+  const row = state.entries[state.selected];
+  row.setAttribute("aria-selected", "true");
+  byId("list").setAttribute("aria-activedescendant", row.id);
+  keepInView(row);
+  show(state.shown[state.selected]);
+}
+
+function keepInView(row) {
+  const list = byId("list");
+  const top = row.offsetTop - list.offsetTop;
+  if (top < list.scrollTop) list.scrollTop = top;
+  if (top + row.offsetHeight > list.scrollTop + list.clientHeight) {
+    list.scrollTop = top + row.offsetHeight - list.clientHeight;
+  }
+}
+
+function show(item) {
+  const nodes = [element("h3", "", `${item.id} · ${item.source}`)];
+  for (const message of item.messages) {
+    nodes.push(element("h4", "", `${strings.prompt} (${message.role})`), element("pre", "text", message.content));
+  }
+  nodes.push(element("h4", "", strings.reference), element("pre", "text", asText(item.reference)));
+  const answers = element("div", "answers");
+  answers.append(...Object.entries(item.answers).map(([model, answer]) => answerCard(model, answer)));
+  byId("item").replaceChildren(...nodes, answers);
+}
+
+function answerCard(model, answer) {
+  const card = element("section", "answer");
+  card.style.setProperty("--model", `var(--${model})`);
+  const head = element("header");
+  const cut = answer.finish_reason === "length" ? ` · ${strings.cut}` : "";
+  head.append(
+    element("strong", "", strings[model]),
+    element("span", `badge ${grade(answer)}`, `${answer.status} · ${strings.score} ${Number(answer.score.toFixed(3))}`),
+    element("small", "", `${answer.num_tokens} ${strings.tokens}${cut}`),
+  );
+  card.append(head, element("pre", "text", answer.response), verdicts(answer));
+  return card;
+}
+
+function verdicts(answer) {
+  const list = element("dl");
+  list.append(element("dt", "", strings.extracted), element("dd", "", answer.extracted ?? strings.none));
+  if (answer.details && Object.keys(answer.details).length) {
+    list.append(element("dt", "", strings.details), element("dd", "", asText(answer.details)));
+  }
+  return list;
+}
+
+function onKey(event) {
+  const field = event.target.closest?.("input, select");
+  if (field) {
+    if (event.key === "Escape") field.blur();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const isArrow = event.key.startsWith("Arrow");
+  if (isArrow && !event.target.closest?.("#items")) return; // elsewhere arrows scroll the page
+  if (event.key in PAGE_KEYS) select(state.selected + PAGE_KEYS[event.key]);
+  else if (event.key === "/") byId("search").focus();
+  else return;
+  event.preventDefault();
+}
+
+async function start() {
+  if (!byId("items")) return;
+  if (!("DecompressionStream" in window)) {
+    byId("count").textContent = strings.no_unpack;
+    return;
+  }
+  state.items = await unpack(byId("packed-items").textContent);
+  for (const item of state.items) item.haystack = searchText(item);
+  for (const id of ["domain", "filter"]) byId(id).addEventListener("change", update);
+  byId("search").addEventListener("input", update);
+  document.addEventListener("keydown", onKey);
+  update();
+  document.documentElement.dataset.ready = "true";
+}
+
+start();

@@ -1,0 +1,174 @@
+"""The figures: one small panel a file, so that a page can set them side by side or one below the other."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from l2s.report import formats
+from l2s.report.schema import DOMAINS, Bounds, Contrast, Results
+from l2s.report.strings import Text
+from l2s.report.tables import contrast_name, domain_label, is_detectable
+
+INK, MUTED, GRID, PAPER = "#1c2430", "#5f6b7a", "#d9dee6", "#ffffff"
+COLOURS = {
+    "teacher": "#4b5563",
+    "student_base": "#9aa3b0",
+    "student_sft": "#2f6fde",
+    "student_kd": "#d9730d",
+    "student_opd": "#8b4fd1",
+}
+LINES = {"loss": "#1c2430", "ce": "#2f6fde", "divergence": "#d9730d"}
+ARM_TITLES = {"sft": "SFT", "kd": "KD", "opd": "OPD"}
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: searchable, and drawn in the reader's font, Chinese too
+    "svg.hashsalt": "l2s",  # the same results give the same bytes
+    "font.size": 9,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+}
+WIDTH = 4.3  # inches; about the width of a phone, so that text keeps its size there
+
+
+def draw_plots(results: Results, text: Text) -> dict[str, str]:
+    """Name -> SVG of every figure that the results allow."""
+    drawings: dict[str, Callable[[], Figure]] = {}
+    for domain in DOMAINS:
+        if any(domain in evaluation["domain_results"] for evaluation in results["evaluation"].values()):
+            drawings[f"scores_{domain}"] = lambda domain=domain: _scores(results, domain, text)
+        if any(contrast["domain"] == domain for contrast in results["comparisons"]):
+            drawings[f"contrasts_{domain}"] = lambda domain=domain: _contrasts(results, domain, text)
+    if results["fidelity"]:
+        drawings["fidelity_kl"] = lambda: _fidelity_kl(results, text)
+        drawings["fidelity_top1"] = lambda: _fidelity_top1(results, text)
+    for arm in results["curves"]:
+        drawings[f"curve_{arm}"] = lambda arm=arm: _curve(results, arm, text)
+    with mpl.rc_context(STYLE):
+        return {name: _svg(draw()) for name, draw in drawings.items()}
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    with warnings.catch_warnings():
+        # The bundled font has no Chinese glyphs; it only measures the text, the reader's font draws it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _panel(title: str, rows: int) -> tuple[Figure, Axes]:
+    """A panel of horizontal rows under a title."""
+    figure = Figure(figsize=(WIDTH, 0.75 + 0.34 * rows), layout="constrained", facecolor=PAPER)
+    axes = figure.add_subplot()
+    axes.set_facecolor(PAPER)
+    axes.set_title(title, loc="left", fontweight="bold", fontsize=10)
+    axes.tick_params(length=0)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _dots(
+    axes: Axes, names: Sequence[str], values: Sequence[float], bounds: Sequence[Bounds], colours: Sequence[str]
+) -> None:
+    """A dot with its interval in each row, the first row on top."""
+    for row, (value, (low, high), colour) in enumerate(zip(values, bounds, colours, strict=True)):
+        axes.plot([low, high], [row, row], color=colour, linewidth=3, alpha=0.4, solid_capstyle="round")
+        axes.plot([value], [row], "o", color=colour, markersize=7)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _labels(axes: Axes, labels: Sequence[str]) -> None:
+    """The values in a column at the right edge."""
+    for row, label in enumerate(labels):
+        axes.text(1.02, row, label, transform=axes.get_yaxis_transform(), va="center", color=INK)
+
+
+def _scores(results: Results, domain: str, text: Text) -> Figure:
+    found = {
+        model: evaluation["domain_results"][domain]
+        for model, evaluation in results["evaluation"].items()
+        if domain in evaluation["domain_results"]
+    }
+    first = next(iter(found.values()))
+    title = f"{domain_label(results, domain, text)}: {first['metric']}, n={first['n']}"
+    figure, axes = _panel(title, len(found))
+    values = [100 * result["main_metric"] for result in found.values()]
+    bounds = [[100 * bound for bound in result["ci95"]] for result in found.values()]
+    _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])
+    _labels(axes, [f"{value:.1f}%" for value in values])
+    axes.set_xlim(0, 100)
+    return figure
+
+
+def _contrasts(results: Results, domain: str, text: Text) -> Figure:
+    found = [contrast for contrast in results["comparisons"] if contrast["domain"] == domain]
+    figure, axes = _panel(f"{domain_label(results, domain, text)}: {text('difference')}", len(found))
+    axes.axvline(0, color=MUTED, linewidth=1)
+    values = [100 * contrast["difference"] for contrast in found]
+    bounds = [[100 * bound for bound in contrast["ci95"]] for contrast in found]
+    colours = [_contrast_colour(contrast) for contrast in found]
+    _dots(axes, [contrast_name(contrast, text) for contrast in found], values, bounds, colours)
+    _labels(axes, [formats.signed(value) for value in values])
+    reach = max(10.0, *(abs(bound) for low_high in bounds for bound in low_high)) * 1.08
+    axes.set_xlim(-reach, reach)
+    return figure
+
+
+def _contrast_colour(contrast: Contrast) -> str:
+    """A difference that is not detectable is drawn in grey."""
+    return COLOURS[contrast["model"]] if is_detectable(contrast) else COLOURS["student_base"]
+
+
+def _fidelity_kl(results: Results, text: Text) -> Figure:
+    """The teacher is at 0 by definition and is left out."""
+    found = {model: measured for model, measured in results["fidelity"].items() if model != "teacher"}
+    figure, axes = _panel(text("mean_kl"), len(found))
+    values = [measured["mean_kl"] for measured in found.values()]
+    bounds = [measured["ci95"]["mean_kl"] for measured in found.values()]
+    _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])
+    _labels(axes, [formats.nats(value) for value in values])
+    axes.set_xlim(left=0)
+    return figure
+
+
+def _fidelity_top1(results: Results, text: Text) -> Figure:
+    found = {model: measured for model, measured in results["fidelity"].items() if model != "teacher"}
+    figure, axes = _panel(text("top1_agreement"), len(found))
+    values = [100 * measured["top1_agreement"] for measured in found.values()]
+    bounds = [[100 * bound for bound in measured["ci95"]["top1_agreement"]] for measured in found.values()]
+    _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])
+    _labels(axes, [f"{value:.1f}%" for value in values])
+    axes.set_xlim(right=100)
+    return figure
+
+
+def _curve(results: Results, arm: str, text: Text) -> Figure:
+    """Loss by step; in KD also its two terms."""
+    steps = results["curves"][arm]
+    figure, axes = _panel(ARM_TITLES[arm], 5)
+    names = [name for name in LINES if len({step.get(name) for step in steps} - {None, 0.0}) > 0]
+    if arm == "sft":
+        names = [name for name in names if name == "loss"]  # cross-entropy is all of it
+    for name in names:
+        points = [(step["step"], step[name]) for step in steps if name in step]
+        axes.plot(*zip(*points, strict=True), color=LINES[name], linewidth=1.8, label=text(name))
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.tick_params(axis="y", labelcolor=MUTED)
+    axes.set_xlabel(text("step"))
+    axes.set_ylim(bottom=0)
+    if len(names) > 1:
+        axes.legend(frameon=False, fontsize=8)
+    return figure

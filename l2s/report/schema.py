@@ -1,0 +1,160 @@
+"""The shape of results.json, a class an object. Rates and scores are in 0..1, times in seconds, KL in nats a token."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+Bounds = list[float]  # [low, high] of a 95% interval
+Verdict = Literal["higher", "lower", "no detectable difference"]
+
+MODELS = ("teacher", "student_base", "student_sft", "student_kd", "student_opd")
+DOMAINS = ("math", "code", "aiops")
+CONTRASTS = (  # declared before any result is seen: model, reference
+    ("student_sft", "student_base"),
+    ("student_kd", "student_base"),
+    ("student_kd", "student_sft"),
+    ("student_opd", "student_sft"),
+    ("student_opd", "student_kd"),
+)
+
+
+class DomainResult(TypedDict):
+    """How one model did on the evaluation items of one domain."""
+
+    main_metric: float
+    metric: str
+    n: int
+    ci95: Bounds
+    statuses: dict[str, int]
+    truncated: int  # answers cut at max_new_tokens
+    no_answer: int  # answers in which the grader found none
+    mean_tokens: float
+    also: dict[str, float]  # share of items on which a further verdict of the grader holds
+
+
+class ModelEvaluation(TypedDict):
+    """All domains of one model; a domain without items is absent."""
+
+    domain_results: dict[str, DomainResult]
+
+
+class Contrast(TypedDict):
+    """One declared comparison of two models on the same items: model - reference."""
+
+    domain: str
+    model: str
+    reference: str
+    difference: float
+    ci95: Bounds
+    p_value: float
+    p_holm: float  # adjusted for the contrasts of this domain
+    test: str
+    n: int
+    units: int  # what was resampled: items, or the clusters they come in
+    wins: int
+    losses: int
+    minimum_detectable_difference: float | None  # with 80% power; None: no difference could have been shown
+    verdict: Verdict
+
+
+class Gap(TypedDict):
+    """Share of the teacher's lead over the base student that a model recovered; None where no lead is detectable."""
+
+    domain: str
+    model: str
+    recovered: float | None
+    ci95: Bounds | None
+    teacher_lead: float
+    teacher_lead_ci95: Bounds
+
+
+class FidelityInterval(TypedDict):
+    """Bounds of the three measures."""
+
+    mean_kl: Bounds
+    top1_agreement: Bounds
+    perplexity: Bounds
+
+
+class Fidelity(TypedDict):
+    """How close a model's distribution is to the teacher's on held-out answers of the teacher."""
+
+    mean_kl: float
+    top1_agreement: float
+    perplexity: float
+    ci95: FidelityInterval
+    n: int
+    num_tokens: int
+    domains: NotRequired[dict[str, Fidelity]]
+
+
+class ModelCost(TypedDict):
+    """Size and speed as measured during the evaluation."""
+
+    parameters: int
+    weight_bytes: int
+    tokens_per_second: float
+    peak_memory_bytes: int
+    generated_tokens: int
+    seconds: float
+
+
+class Ratios(TypedDict):
+    """Against the teacher: above 1 means smaller, and faster."""
+
+    parameters: float | None
+    weight_bytes: float | None
+    tokens_per_second: float | None
+    peak_memory_bytes: float | None
+
+
+class StageCost(TypedDict):
+    """What a stage took; the measures that it did not report are None."""
+
+    seconds: float
+    tokens: int | None
+    tokens_per_second: float | None
+    peak_memory_bytes: int | None
+    device: str
+    metrics: dict[str, Any]  # as the stage wrote them
+
+
+class Overlap(TypedDict):
+    """Training text found again in the evaluation items of one domain."""
+
+    train_items: int
+    eval_items: int
+    duplicates: list[str]  # ids of evaluation items that are training items after normalisation
+    ngram_overlaps: list[str]  # ids of those that share a 13-gram with one
+
+
+class Environment(TypedDict):
+    """What the stages ran on and with."""
+
+    versions: dict[str, str]
+    devices: list[str]
+    git_commits: list[str]
+    sandbox: str | None  # backend that ran model-written code; None: no code was run
+    started_at: str | None
+    seconds: float
+
+
+class Results(TypedDict):
+    """results.json."""
+
+    experiment_name: str
+    evaluation: dict[str, ModelEvaluation]
+    sources: dict[str, list[str]]  # domain -> where its evaluation items come from
+    comparisons: list[Contrast]
+    gap_recovered: list[Gap]
+    fidelity: dict[str, Fidelity]
+    fidelity_comparisons: list[Contrast]  # of mean KL: lower is closer to the teacher
+    models: dict[str, ModelCost]
+    ratios: dict[str, Ratios]
+    stages: dict[str, StageCost]
+    disk_bytes: dict[str, int]  # folder of the run -> size
+    curves: dict[str, list[dict[str, float]]]  # sft, kd -> logged steps
+    contamination: dict[str, Overlap]
+    warnings: list[str]
+    config: dict[str, Any]
+    environment: Environment

@@ -1,0 +1,204 @@
+"""Scores, contrasts and fidelity: from graded answers to what they allow one to conclude."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from l2s.evaluation import stats
+from l2s.jsonl import Row
+from l2s.report.schema import (
+    CONTRASTS,
+    DOMAINS,
+    Contrast,
+    DomainResult,
+    Fidelity,
+    Gap,
+    ModelEvaluation,
+    Verdict,
+)
+
+Predictions = Mapping[str, Sequence[Row]]  # model -> rows
+
+CLUSTER_FIELDS = {"aiops": "family"}  # items of a fault family are easy or hard together
+ALL_DOMAINS = "all"
+
+
+def evaluate_models(predictions: Predictions, metrics: Mapping[str, str]) -> dict[str, ModelEvaluation]:
+    """Scores with intervals by model and domain; `metrics` names the main metric of each domain."""
+    return {
+        model: {
+            "domain_results": {
+                domain: _domain_result(rows_of, metrics[domain], clusters(rows_of))
+                for domain in DOMAINS
+                if (rows_of := [row for row in rows if row["domain"] == domain])
+            }
+        }
+        for model, rows in predictions.items()
+    }
+
+
+def _domain_result(rows: Sequence[Row], metric: str, labels: list[str] | None) -> DomainResult:
+    scores = [float(row["score"]) for row in rows]
+    return {
+        "main_metric": float(np.mean(scores)),
+        "metric": metric,
+        "n": len(rows),
+        "ci95": list(stats.mean_interval(scores, clusters=labels)),
+        "statuses": dict(Counter(str(row["status"]) for row in rows).most_common()),
+        "truncated": sum(row["finish_reason"] == "length" for row in rows),
+        "no_answer": sum(row["status"] == "no_answer" for row in rows),
+        "mean_tokens": float(np.mean([row["num_tokens"] for row in rows])),
+        "also": _further_verdicts(rows),
+    }
+
+
+def _further_verdicts(rows: Sequence[Row]) -> dict[str, float]:
+    """Share of items on which each yes-or-no detail holds that the grader kept for all of them."""
+    first: Mapping[str, Any] = rows[0].get("details") or {}
+    names = [name for name in first if all(isinstance((row.get("details") or {}).get(name), bool) for row in rows)]
+    return {name: float(np.mean([row["details"][name] for row in rows])) for name in names}
+
+
+def clusters(rows: Sequence[Row]) -> list[str] | None:
+    """The cluster label of each row of one domain, or None where items are independent."""
+    name = CLUSTER_FIELDS.get(rows[0]["domain"])
+    if name is None or any(name not in row["meta"] for row in rows):
+        return None
+    return [str(row["meta"][name]) for row in rows]
+
+
+def pair(first: Iterable[Row], second: Iterable[Row]) -> list[tuple[Row, Row]]:
+    """Rows of the same item, in the order of `first`; an item that only one side has is left out."""
+    others = {row["id"]: row for row in second}
+    return [(row, others[row["id"]]) for row in first if row["id"] in others]
+
+
+def compare_models(predictions: Predictions) -> list[Contrast]:
+    """Every declared contrast whose models are there, domain by domain, Holm-adjusted within a domain."""
+    found: list[Contrast] = []
+    for domain in DOMAINS:
+        rows = {model: [row for row in all_rows if row["domain"] == domain] for model, all_rows in predictions.items()}
+        found += _declared_contrasts(domain, rows, _compare_scores)
+    return found
+
+
+def _compare_scores(pairs: Sequence[tuple[Row, Row]]) -> stats.PairedComparison:
+    labels = clusters([row for row, _ in pairs])
+    return stats.paired_comparison([a["score"] for a, _ in pairs], [b["score"] for _, b in pairs], clusters=labels)
+
+
+def compare_fidelity(fidelity: Predictions) -> list[Contrast]:
+    """The declared contrasts of the mean KL to the teacher over all domains; below 0 the model is the closer one."""
+    return _declared_contrasts(ALL_DOMAINS, fidelity, _compare_kl)
+
+
+def _compare_kl(pairs: Sequence[tuple[Row, Row]]) -> stats.PairedComparison:
+    return stats.paired_ratio_comparison(
+        [a["kl_sum"] for a, _ in pairs], [b["kl_sum"] for _, b in pairs], [a["num_tokens"] for a, _ in pairs]
+    )
+
+
+def _declared_contrasts(
+    domain: str, rows: Predictions, compare: Callable[[Sequence[tuple[Row, Row]]], stats.PairedComparison]
+) -> list[Contrast]:
+    pairs = {names: pair(rows.get(names[0], []), rows.get(names[1], [])) for names in CONTRASTS}
+    compared = {names: compare(found) for names, found in pairs.items() if found}
+    adjusted = stats.holm([comparison.p_value for comparison in compared.values()])
+    return [
+        contrast(domain, *names, comparison, p_holm, tests=len(compared))
+        for (names, comparison), p_holm in zip(compared.items(), adjusted, strict=True)
+    ]
+
+
+def contrast(
+    domain: str, model: str, reference: str, comparison: stats.PairedComparison, p_holm: float, *, tests: int
+) -> Contrast:
+    """A comparison with its verdict, as one of `tests` that were made together."""
+    return {
+        "domain": domain,
+        "model": model,
+        "reference": reference,
+        "difference": comparison.difference,
+        "ci95": list(comparison.ci95),
+        "p_value": comparison.p_value,
+        "p_holm": p_holm,
+        "test": comparison.test,
+        "n": comparison.n,
+        "units": comparison.units,
+        "wins": comparison.wins,
+        "losses": comparison.losses,
+        "minimum_detectable_difference": comparison.minimum_detectable_difference(tests),
+        "verdict": _verdict(comparison, p_holm),
+    }
+
+
+def _verdict(comparison: stats.PairedComparison, p_holm: float) -> Verdict:
+    """A difference counts when both its interval and its adjusted test exclude 0."""
+    if p_holm >= stats.ALPHA or not comparison.ci95.excludes_zero:
+        return "no detectable difference"
+    return "higher" if comparison.difference > 0 else "lower"
+
+
+def recover_gaps(predictions: Predictions) -> list[Gap]:
+    """The share of the teacher's lead that each trained student recovered, by domain."""
+    if not {"teacher", "student_base"} <= predictions.keys():
+        return []
+    students = [model for model in predictions if model not in ("teacher", "student_base")]
+    gaps = [_gap(domain, model, predictions) for domain in DOMAINS for model in students]
+    return [gap for gap in gaps if gap is not None]
+
+
+def _gap(domain: str, model: str, predictions: Predictions) -> Gap | None:
+    triples = [
+        (row, base, teacher)
+        for (row, base), (_, teacher) in zip(
+            pair(predictions[model], predictions["student_base"]),
+            pair(predictions[model], predictions["teacher"]),
+            strict=True,
+        )
+        if row["domain"] == domain
+    ]
+    if not triples:
+        return None
+    scores = [[float(row["score"]) for row in rows] for rows in zip(*triples, strict=True)]
+    gap = stats.gap_recovered(*scores, clusters=clusters([row for row, _, _ in triples]))
+    return {
+        "domain": domain,
+        "model": model,
+        "recovered": gap.ratio,
+        "ci95": None if gap.ci95 is None else list(gap.ci95),
+        "teacher_lead": gap.gap,
+        "teacher_lead_ci95": list(gap.gap_ci95),
+    }
+
+
+def measure_fidelity(rows: Sequence[Row]) -> Fidelity:
+    """Fidelity of one model over all rows and by domain."""
+    measured = _fidelity(rows)
+    by_domain = {domain: [row for row in rows if row["domain"] == domain] for domain in DOMAINS}
+    measured["domains"] = {domain: _fidelity(found) for domain, found in by_domain.items() if found}
+    return measured
+
+
+def _fidelity(rows: Sequence[Row]) -> Fidelity:
+    """Ratios of sums over response tokens; the intervals resample whole answers."""
+    tokens = [row["num_tokens"] for row in rows]
+    sums = {name: [row[name] for row in rows] for name in ("kl_sum", "top1_sum", "nll_sum")}
+    means = {name: float(np.sum(values) / np.sum(tokens)) for name, values in sums.items()}
+    bounds = {name: stats.ratio_interval(values, tokens) for name, values in sums.items()}
+    return {
+        "mean_kl": means["kl_sum"],
+        "top1_agreement": means["top1_sum"],
+        "perplexity": float(np.exp(means["nll_sum"])),
+        "ci95": {
+            "mean_kl": list(bounds["kl_sum"]),
+            "top1_agreement": list(bounds["top1_sum"].clip(0, 1)),
+            "perplexity": [float(np.exp(bound)) for bound in bounds["nll_sum"]],
+        },
+        "n": len(rows),
+        "num_tokens": int(np.sum(tokens)),
+    }

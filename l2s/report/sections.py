@@ -1,0 +1,86 @@
+"""The order of the report: its sections with their notes and tables, the same for Markdown and HTML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from l2s.report import tables
+from l2s.report.schema import Results
+from l2s.report.strings import Text
+from l2s.report.tables import Table
+
+
+@dataclass(frozen=True)
+class Block:
+    """A note and the table that it explains; `empty` stands in for a table without rows."""
+
+    table: Table
+    title: str = ""
+    note: str = ""
+    empty: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One chapter. `plots` names the figures that stand before its blocks; a folded one opens on demand."""
+
+    key: str
+    title: str
+    blocks: list[Block]
+    plots: list[str] = field(default_factory=list)
+    folded: bool = False
+
+
+def build_sections(results: Results, text: Text, plots: list[str]) -> list[Section]:
+    """All sections; `plots` are the names of the figures that could be drawn."""
+
+    def of(prefix: str) -> list[str]:
+        return [name for name in plots if name.startswith(prefix)]
+
+    return [
+        Section("scores", text("scores"), _score_blocks(results, text), of("scores_")),
+        Section("contrasts", text("contrasts"), _contrast_blocks(results, text), of("contrasts_")),
+        Section("fidelity", text("fidelity"), _fidelity_blocks(results, text), of("fidelity_")),
+        Section("curves", text("curves"), _curve_blocks(results, text), of("curve_")),
+        Section("cost", text("cost"), _cost_blocks(results, text)),
+        Section(
+            "contamination",
+            text("contamination"),
+            [Block(tables.contamination_table(results, text), note=text("contamination_note"), empty=text("none"))],
+        ),
+        Section("environment", text("environment"), [Block(tables.environment_table(results, text))], folded=True),
+        Section("configuration", text("configuration"), [Block(tables.config_table(results, text))], folded=True),
+    ]
+
+
+def _score_blocks(results: Results, text: Text) -> list[Block]:
+    return [
+        Block(tables.score_table(results, text), note=text("scores_note"), empty=text("say_nothing")),
+        Block(tables.outcome_table(results, text), title=text("outcomes")),
+    ]
+
+
+def _contrast_blocks(results: Results, text: Text) -> list[Block]:
+    return [
+        Block(tables.contrast_table(results, text), note=text("contrasts_note"), empty=text("no_contrasts")),
+        Block(tables.gap_table(results, text), title=text("gap"), note=text("gap_note")),
+    ]
+
+
+def _fidelity_blocks(results: Results, text: Text) -> list[Block]:
+    return [
+        Block(tables.fidelity_table(results, text), note=text("fidelity_note"), empty=text("no_fidelity")),
+        Block(tables.fidelity_contrast_table(results, text), note=text("fidelity_contrast_note")),
+    ]
+
+
+def _curve_blocks(results: Results, text: Text) -> list[Block]:
+    return [Block(tables.training_table(results, text), empty=text("no_curves"))]
+
+
+def _cost_blocks(results: Results, text: Text) -> list[Block]:
+    return [
+        Block(tables.model_table(results, text), title=text("models")),
+        Block(tables.stage_table(results, text), title=text("stages")),
+        Block(tables.disk_table(results, text), title=text("disk"), note=text("disk_note")),
+    ]

@@ -1,0 +1,41 @@
+"""The report stage: from the files of a run to results.json and the reports."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from l2s.config import ExperimentConfig
+from l2s.jsonl import write_text_atomic
+from l2s.report.csv_table import render_csv
+from l2s.report.files import read_run
+from l2s.report.html import render_html
+from l2s.report.markdown import render_markdown
+from l2s.report.plots import draw_plots
+from l2s.report.results import build_results, item_rows, report_warnings
+from l2s.report.strings import Text
+from l2s.run_dir import RunDir
+
+
+def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+    """Write results.json, comparison_report.md, model_comparison.csv, report.html and plots/, from files alone."""
+    files = read_run(config, run_dir)
+    results = build_results(files)
+    text = Text(config.lang)
+    plots = draw_plots(results, text)
+
+    run_dir.plots.mkdir(parents=True, exist_ok=True)
+    for stale in run_dir.plots.glob("*.svg"):
+        stale.unlink()
+    for name, svg in plots.items():
+        write_text_atomic(run_dir.plots / f"{name}.svg", svg)
+    write_text_atomic(run_dir.results, json.dumps(results, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    write_text_atomic(run_dir.evaluation / "comparison_report.md", render_markdown(results, text, list(plots)))
+    write_text_atomic(run_dir.evaluation / "model_comparison.csv", render_csv(results))
+    html = render_html(results, item_rows(files), plots, text)
+    write_text_atomic(run_dir.evaluation / "report.html", html)
+    return {
+        "models": list(results["evaluation"]),
+        "html_bytes": len(html.encode()),
+        "warnings": report_warnings(results, files),
+    }

@@ -1,0 +1,291 @@
+"""The tables of the report, once, for every format: a title, column names, and cells that are already text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from l2s.report import formats
+from l2s.report.results import is_synthetic
+from l2s.report.schema import DOMAINS, Contrast, Results
+from l2s.report.strings import Text
+
+
+class Cell(NamedTuple):
+    """A value and, below it, what it rests on."""
+
+    value: str
+    detail: str = ""
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells; the first column names the row."""
+
+    header: list[str]
+    rows: list[list[Cell]]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not self.rows
+
+
+def make_table(header: Iterable[str], rows: Iterable[Iterable[Cell | str]]) -> Table:
+    """A table whose plain strings become cells."""
+    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+    return Table(list(header), cells)
+
+
+def domain_label(results: Results, domain: str, text: Text) -> str:
+    """The name of a domain, with its source where that decides what a score means."""
+    name = text(domain)
+    return text("synthetic", domain=name) if is_synthetic(results["sources"], domain) else name
+
+
+def score_table(results: Results, text: Text) -> Table:
+    """Domains down, models across."""
+    evaluation = results["evaluation"]
+    rows: list[list[Cell]] = []
+    for domain in DOMAINS:
+        found = {model: e["domain_results"].get(domain) for model, e in evaluation.items()}
+        first = next((result for result in found.values() if result), None)
+        if first is None:
+            continue
+        cells = [
+            Cell(formats.percent(result["main_metric"]), formats.percent_bounds(result["ci95"]))
+            if result
+            else Cell(formats.NONE)
+            for result in found.values()
+        ]
+        name = Cell(domain_label(results, domain, text), f"{first['metric']}, n={first['n']}")
+        rows.append([name, *cells])
+    return make_table([text("domain"), *(text(model) for model in evaluation)], rows)
+
+
+def outcome_table(results: Results, text: Text) -> Table:
+    """Truncation, missing answers and the grader's verdicts, by domain and model."""
+    header = ("domain", "model", "items", "truncated", "no_answer", "mean_tokens", "statuses", "also")
+    rows = [
+        [
+            domain_label(results, domain, text),
+            text(model),
+            formats.count(result["n"]),
+            Cell(formats.percent(result["truncated"] / result["n"]), formats.count(result["truncated"])),
+            Cell(formats.percent(result["no_answer"] / result["n"]), formats.count(result["no_answer"])),
+            formats.count(result["mean_tokens"]),
+            ", ".join(f"{status} {number}" for status, number in result["statuses"].items()),
+            ", ".join(f"{name} {formats.percent(share)}" for name, share in result["also"].items()) or formats.NONE,
+        ]
+        for domain in DOMAINS
+        for model, evaluation in results["evaluation"].items()
+        if (result := evaluation["domain_results"].get(domain))
+    ]
+    return make_table([text(name) for name in header], rows)
+
+
+CONTRAST_HEADER = ("domain", "contrast", "difference", "ci95", "p_holm", "wins_losses", "detectable", "conclusion")
+
+
+def contrast_table(results: Results, text: Text) -> Table:
+    """Differences of scores in percentage points."""
+    rows = [
+        [domain_label(results, contrast["domain"], text), *_contrast_cells(contrast, text)]
+        for contrast in results["comparisons"]
+    ]
+    return make_table([text(name) for name in CONTRAST_HEADER], rows)
+
+
+def _contrast_cells(contrast: Contrast, text: Text) -> list[Cell]:
+    least = contrast["minimum_detectable_difference"]
+    return [
+        Cell(contrast_name(contrast, text)),
+        Cell(formats.points(contrast["difference"]), strong=is_detectable(contrast)),
+        Cell(bounds_text([bound * 100 for bound in contrast["ci95"]], text)),
+        Cell(formats.p_value(contrast["p_holm"])),
+        Cell(f"{contrast['wins']} / {contrast['losses']}"),
+        Cell(formats.NONE if least is None else f"±{least * 100:.1f}"),
+        Cell(text.known(contrast["verdict"])),
+    ]
+
+
+def is_detectable(contrast: Contrast) -> bool:
+    """Whether the difference may be shown as one."""
+    return contrast["verdict"] != "no detectable difference"
+
+
+def contrast_name(contrast: Contrast, text: Text) -> str:
+    """KD − SFT."""
+    return f"{text(contrast['model'])} {formats.MINUS} {text(contrast['reference'])}"
+
+
+def bounds_text(bounds: list[float], text: Text, digits: int = 1) -> str:
+    """A signed interval in words."""
+    return text("interval", low=formats.signed(bounds[0], digits), high=formats.signed(bounds[1], digits))
+
+
+def gap_table(results: Results, text: Text) -> Table:
+    """Share of the teacher's lead that each student recovered."""
+    rows = [
+        [
+            domain_label(results, gap["domain"], text),
+            text(gap["model"]),
+            text("withheld") if gap["recovered"] is None else formats.percent(gap["recovered"], 0),
+            formats.NONE if gap["ci95"] is None else f"{bounds_text([100 * b for b in gap['ci95']], text, 0)} %",
+            Cell(formats.points(gap["teacher_lead"]), bounds_text([100 * b for b in gap["teacher_lead_ci95"]], text)),
+        ]
+        for gap in results["gap_recovered"]
+    ]
+    return make_table([text(name) for name in ("domain", "model", "recovered", "ci95", "teacher_lead")], rows)
+
+
+def fidelity_table(results: Results, text: Text) -> Table:
+    """Mean KL, top-1 agreement and perplexity, over all domains and by domain."""
+    rows: list[list[Cell | str]] = []
+    for model, overall in results["fidelity"].items():
+        for domain, measured in (("all", overall), *overall.get("domains", {}).items()):
+            bounds = measured["ci95"]
+            rows.append(
+                [
+                    text(model),
+                    domain_label(results, domain, text),
+                    Cell(formats.nats(measured["mean_kl"]), _plain_bounds(bounds["mean_kl"])),
+                    Cell(formats.percent(measured["top1_agreement"]), formats.percent_bounds(bounds["top1_agreement"])),
+                    Cell(formats.nats(measured["perplexity"]), _plain_bounds(bounds["perplexity"])),
+                    Cell(formats.count(measured["n"])),
+                    Cell(formats.count(measured["num_tokens"])),
+                ]
+            )
+    header = ("model", "domain", "mean_kl", "top1_agreement", "perplexity", "answers", "tokens")
+    return make_table([text(name) for name in header], rows)
+
+
+def _plain_bounds(bounds: list[float]) -> str:
+    return f"{formats.nats(bounds[0])}–{formats.nats(bounds[1])}"
+
+
+def fidelity_contrast_table(results: Results, text: Text) -> Table:
+    """Differences of mean KL in nats a token."""
+    rows = [
+        [
+            contrast_name(contrast, text),
+            Cell(formats.signed(contrast["difference"], 4), strong=is_detectable(contrast)),
+            bounds_text(contrast["ci95"], text, 4),
+            formats.p_value(contrast["p_holm"]),
+            formats.count(contrast["n"]),
+            formats.NONE if (least := contrast["minimum_detectable_difference"]) is None else f"±{least:.4f}",
+            _closeness(contrast, text),
+        ]
+        for contrast in results["fidelity_comparisons"]
+    ]
+    header = ("contrast", "difference", "ci95", "p_holm", "answers", "detectable", "conclusion")
+    return make_table([text(name) for name in header], rows)
+
+
+def _closeness(contrast: Contrast, text: Text) -> str:
+    return text({"lower": "closer", "higher": "farther"}.get(contrast["verdict"], contrast["verdict"]))
+
+
+def training_table(results: Results, text: Text) -> Table:
+    """What each training arm saw and what became of its loss; sequences that did not fit are counted."""
+    rows: list[list[str]] = []
+    for arm, steps in results["curves"].items():
+        metrics = results["stages"][arm]["metrics"] if arm in results["stages"] else {}
+        rows.append(
+            [
+                arm.upper(),
+                formats.count(metrics.get("num_sequences")),
+                formats.count(metrics.get("dropped_overlong")),
+                formats.count(metrics.get("cut_overlong")),
+                formats.count(metrics.get("num_tokens")),
+                formats.count(steps[-1].get("step")),
+                f"{formats.nats(steps[0]['loss'])} → {formats.nats(steps[-1]['loss'])}",
+            ]
+        )
+    header = ("arm", "sequences", "dropped_overlong", "cut_overlong", "tokens", "steps", "loss")
+    return make_table([text(name) for name in header], rows)
+
+
+def model_table(results: Results, text: Text) -> Table:
+    """Size and speed, with the ratios to the teacher below them."""
+    rows = [
+        [
+            text(model),
+            Cell(formats.short_count(cost["parameters"]), _times(results, model, "parameters")),
+            Cell(formats.size(cost["weight_bytes"]), _times(results, model, "weight_bytes")),
+            Cell(formats.size(cost["peak_memory_bytes"]), _times(results, model, "peak_memory_bytes")),
+            Cell(formats.rate(cost["tokens_per_second"]), _times(results, model, "tokens_per_second")),
+            Cell(formats.duration(cost["seconds"])),
+        ]
+        for model, cost in results["models"].items()
+    ]
+    header = ("model", "parameters", "weight_bytes", "peak_memory", "tokens_per_second", "time")
+    return make_table([text(name) for name in header], rows)
+
+
+def _times(results: Results, model: str, measure: str) -> str:
+    ratio = dict(results["ratios"].get(model, {})).get(measure)
+    return f"×{ratio:.2f}" if isinstance(ratio, float) else ""
+
+
+def stage_table(results: Results, text: Text) -> Table:
+    """Time, tokens and memory of each stage, and the time of all."""
+    rows = [
+        [
+            stage,
+            formats.duration(cost["seconds"]),
+            formats.count(cost["tokens"]),
+            formats.rate(cost["tokens_per_second"]),
+            formats.size(cost["peak_memory_bytes"]),
+            cost["device"],
+        ]
+        for stage, cost in results["stages"].items()
+    ]
+    if rows:
+        rows.append([text("total"), formats.duration(results["environment"]["seconds"]), *[""] * 4])
+    header = ("stage", "time", "tokens", "tokens_per_second", "peak_memory", "device")
+    return make_table([text(name) for name in header], rows)
+
+
+def disk_table(results: Results, text: Text) -> Table:
+    """Size of the folders of the run."""
+    rows = [[f"{folder}/", formats.size(size)] for folder, size in results["disk_bytes"].items()]
+    return make_table([text("folder"), text("size")], rows)
+
+
+def contamination_table(results: Results, text: Text) -> Table:
+    """Evaluation items found again in the training data."""
+    rows = [
+        [
+            domain_label(results, domain, text),
+            formats.count(found["train_items"]),
+            formats.count(found["eval_items"]),
+            formats.count(len(found["duplicates"])),
+            formats.count(len(found["ngram_overlaps"])),
+            ", ".join(dict.fromkeys([*found["duplicates"], *found["ngram_overlaps"]])) or formats.NONE,
+        ]
+        for domain, found in results["contamination"].items()
+    ]
+    header = ("domain", "train_items", "eval_items", "duplicates", "ngram_overlaps", "affected")
+    return make_table([text(name) for name in header], rows)
+
+
+def environment_table(results: Results, text: Text) -> Table:
+    """Sandbox, devices, commits and versions."""
+    found = results["environment"]
+    rows = [
+        [text("sandbox"), found["sandbox"] or text("no_code_run")],
+        [text("devices"), ", ".join(found["devices"]) or formats.NONE],
+        [text("commit"), ", ".join(found["git_commits"]) or formats.NONE],
+        [text("started_at"), found["started_at"] or formats.NONE],
+        *([name, version] for name, version in found["versions"].items()),
+    ]
+    return make_table([text("setting"), text("value")], rows)
+
+
+def config_table(results: Results, text: Text) -> Table:
+    """Every setting of the run."""
+    rows = [[name, formats.NONE if value is None else str(value)] for name, value in results["config"].items()]
+    return make_table([text("setting"), text("value")], rows)

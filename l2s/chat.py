@@ -26,6 +26,7 @@ class Rendered:
 
     @property
     def num_response_tokens(self) -> int:
+        """Tokens that the loss counts, the closing EOS among them."""
         return sum(label != IGNORE_INDEX for label in self.labels)
 
 

@@ -119,7 +119,7 @@ def check_pair(config: ExperimentConfig) -> str:
 
 def check_data(config: ExperimentConfig) -> str:
     """Every data source of the configuration can be read."""
-    from l2s.tasks import TASKS
+    from l2s.tasks.table import TASKS
 
     counts = []
     for name, task in TASKS.items():

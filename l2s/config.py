@@ -134,31 +134,31 @@ class ExperimentConfig(BaseModel):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": dict(
-        sft_epochs=1,
-        sft_batch_size=4,
-        sft_lr=2e-4,
-        kd_epochs=1,
-        kd_batch_size=2,
-        kd_lr=1.5e-4,
-        temperature=2.0,
-        alpha=0.5,
-        max_new_tokens=512,
-        max_length=2048,
-    ),
-    "accurate": dict(
-        sft_epochs=2,
-        sft_batch_size=2,
-        sft_lr=1e-4,
-        kd_epochs=2,
-        kd_batch_size=1,
-        kd_lr=1e-4,
-        temperature=3.0,
-        alpha=0.3,
-        max_new_tokens=1024,
-        max_length=4096,
-    ),
-    "demo": dict(),
+    "fast": {
+        "sft_epochs": 1,
+        "sft_batch_size": 4,
+        "sft_lr": 2e-4,
+        "kd_epochs": 1,
+        "kd_batch_size": 2,
+        "kd_lr": 1.5e-4,
+        "temperature": 2.0,
+        "alpha": 0.5,
+        "max_new_tokens": 512,
+        "max_length": 2048,
+    },
+    "accurate": {
+        "sft_epochs": 2,
+        "sft_batch_size": 2,
+        "sft_lr": 1e-4,
+        "kd_epochs": 2,
+        "kd_batch_size": 1,
+        "kd_lr": 1e-4,
+        "temperature": 3.0,
+        "alpha": 0.3,
+        "max_new_tokens": 1024,
+        "max_length": 4096,
+    },
+    "demo": {},
 }
 
 

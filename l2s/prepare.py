@@ -11,7 +11,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import write_jsonl
 from l2s.run_dir import RunDir
-from l2s.tasks import TASKS
+from l2s.tasks.table import TASKS
 from l2s.tasks.types import Item
 
 

@@ -11,7 +11,7 @@ from l2s.evaluation import fidelity
 from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.models import count_parameters, load_model, peak_memory_bytes, pick_device, weight_bytes
 from l2s.run_dir import RunDir
-from l2s.tasks import grade_all
+from l2s.tasks.table import grade_all
 from l2s.tasks.types import Grade, Item
 from l2s.teacher.answers import answer_items
 from l2s.teacher.engines import Completion, Sampling, TransformersEngine
@@ -35,7 +35,7 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
     grades = grade_all(graded, timeout_s=config.code_timeout_s)
     rows = [_prediction(item, answers[item["id"]], grade) for item, grade in zip(items, grades, strict=True)]
     write_jsonl(run_dir.predictions(model), rows)
-    fidelity.measure(model, network, renderer, rows, config, run_dir)
+    fidelity.measure(model, network, renderer, config, run_dir)
     seconds = sum(answer.seconds for answer in answers.values())
     tokens = sum(answer.num_tokens for answer in answers.values())
     return {

@@ -1,0 +1,115 @@
+"""How close a model is to the teacher: on the teacher's held-out answers, token by token, at T = 1.
+
+It resolves with tens of answers what task scores do not with hundreds, because every token is a measurement.
+
+Shapes: N response tokens of one answer, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from l2s.chat import ChatRenderer
+from l2s.config import ExperimentConfig
+from l2s.jsonl import Row, load_jsonl, write_jsonl
+from l2s.models import logit_transform, output_head
+from l2s.run_dir import RunDir
+from l2s.teacher.score import score_sequences
+from l2s.teacher.signals import SignalSource, hash_sequences, read_signals, response_hidden
+from l2s.training.dataset import Collator, TrainingSequence
+from l2s.training.logit_transform import LogitTransform
+from l2s.training.losses import IGNORE_INDEX, distillation_loss
+
+CHUNK_ROWS = 128  # two fp32 logit tensors of a chunk take 160 MB at V = 152k
+
+
+def measure(
+    model: str, network: PreTrainedModel, renderer: ChatRenderer, config: ExperimentConfig, run_dir: RunDir
+) -> None:
+    """Write fidelity/<model>.jsonl: for each held-out teacher answer the sums over its tokens.
+
+    The teacher comes first: its hidden states on these answers are recorded for the students after it.
+    Fields of a row: id, domain, num_tokens, kl_sum = sum of KL(teacher || model) in nats, top1_sum = tokens on which
+    the likeliest next token is the same, nll_sum = negative log-likelihood of the answer in nats.
+    """
+    answers = _held_out(load_jsonl(run_dir.predictions("teacher")), config.fidelity_size)
+    domains = {row["id"]: row["domain"] for row in answers}
+    sequences = [_render(row, renderer) for row in answers]
+    run_dir.heldout_signals.mkdir(parents=True, exist_ok=True)
+    run_dir.fidelity(model).parent.mkdir(parents=True, exist_ok=True)
+    if not sequences:
+        write_jsonl(run_dir.fidelity(model), [])
+        return
+    if model == "teacher":
+        score_sequences(network, sequences, run_dir.heldout_signals, _source(config, renderer, sequences))
+    store = read_signals(run_dir.heldout_signals)
+    teacher = _Head(store.shared()["head"].to(network.device), store.index.transform)
+    student = _Head(output_head(network).weight, logit_transform(network))
+    rows = []
+    for sequence in sequences:
+        teacher_NH = store[sequence.id]["hidden"].to(network.device)
+        hidden_NH = teacher_NH if model == "teacher" else _hidden(sequence, network)
+        labels_N = [label for label in sequence.labels if label != IGNORE_INDEX]
+        sums = _compare(student, hidden_NH, teacher, teacher_NH, torch.tensor(labels_N, device=network.device))
+        rows.append({"id": sequence.id, "domain": domains[sequence.id], **sums})
+    write_jsonl(run_dir.fidelity(model), rows)
+
+
+def _held_out(rows: list[Row], size: int) -> list[Row]:
+    """`size` answers with at least a token, spread evenly over the file and so over the domains."""
+    answered = [row for row in rows if row["num_tokens"]]
+    number = min(size, len(answered))
+    return [answered[index * len(answered) // number] for index in range(number)]
+
+
+def _render(row: Row, renderer: ChatRenderer) -> TrainingSequence:
+    rendered = renderer.render(row["messages"], row["response"], finished=row["finish_reason"] == "stop")
+    return TrainingSequence(row["id"], rendered.input_ids, rendered.labels)
+
+
+def _source(config: ExperimentConfig, renderer: ChatRenderer, sequences: Sequence[TrainingSequence]) -> SignalSource:
+    return SignalSource(
+        kind="hidden",
+        teacher=config.teacher_model,
+        quantization=config.teacher_quantization,
+        render_hash=renderer.hash(),
+        sequences_hash=hash_sequences(sequences),
+        dtype=config.dtype,
+    )
+
+
+@dataclass(frozen=True)
+class _Head:
+    weight_VH: Tensor
+    transform: LogitTransform
+
+    def logits(self, hidden_NH: Tensor, vocabulary: int) -> Tensor:
+        return self.transform.apply(hidden_NH @ self.weight_VH[:vocabulary].T)
+
+
+@torch.inference_mode()
+def _compare(
+    student: _Head, hidden_NH: Tensor, teacher: _Head, teacher_NH: Tensor, labels_N: Tensor
+) -> dict[str, float]:
+    """Sums over the tokens of one answer."""
+    vocabulary = min(len(student.weight_VH), len(teacher.weight_VH))  # rows beyond it pad an embedding matrix
+    kl_sum = top1_sum = nll_sum = 0.0
+    for start in range(0, len(labels_N), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        student_NV = student.logits(hidden_NH[rows], vocabulary)
+        teacher_NV = teacher.logits(teacher_NH[rows], vocabulary)
+        loss = distillation_loss(student_NV, teacher_NV, labels_N[rows], alpha=0, temperature=1)
+        kl_sum += float(loss.divergence_sum)
+        nll_sum += float(loss.ce_sum)
+        top1_sum += float((student_NV.argmax(-1) == teacher_NV.argmax(-1)).sum())
+    return {"num_tokens": len(labels_N), "kl_sum": kl_sum, "top1_sum": top1_sum, "nll_sum": nll_sum}
+
+
+def _hidden(sequence: TrainingSequence, network: PreTrainedModel) -> Tensor:
+    batch = Collator(pad_token_id=0)([{"input_ids": sequence.input_ids, "labels": sequence.labels}])
+    return response_hidden(network, {name: tensor.to(network.device) for name, tensor in batch.items()})

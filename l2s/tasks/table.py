@@ -1,0 +1,25 @@
+"""The domains of the experiment. A new one is a module with the same functions and a line in TASKS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from l2s.tasks import aiops, code, math
+from l2s.tasks.types import Grade, Item
+
+TASKS = {"math": math, "code": code, "aiops": aiops}
+
+
+def grade_all(answered: Sequence[tuple[Item, str, str]], *, timeout_s: float) -> list[Grade]:
+    """Grade (item, response, finish_reason) triples, in order; programs run side by side, one for each core."""
+
+    def grade(answer: tuple[Item, str, str]) -> Grade:
+        item, response, finish_reason = answer
+        if item["domain"] == "code":
+            return code.grade_item(item, response, finish_reason=finish_reason, timeout_s=timeout_s)
+        return TASKS[item["domain"]].grade_item(item, response, finish_reason=finish_reason)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(grade, answered))

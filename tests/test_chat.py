@@ -1,0 +1,72 @@
+"""Chat rendering: one template for every stage, labels on the answer only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from l2s.chat import IGNORE_INDEX, ChatRenderer, check_same_vocabulary
+from l2s.errors import UserError
+from l2s.tasks.types import Message
+
+MESSAGES: list[Message] = [{"role": "user", "content": "1 + 1?"}]
+QWEN3_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+
+
+@pytest.fixture
+def renderer(tiny_model_dir: Path) -> ChatRenderer:
+    return ChatRenderer(AutoTokenizer.from_pretrained(tiny_model_dir / "student"))
+
+
+def test_labels_cover_the_answer_and_its_end_and_nothing_else(renderer: ChatRenderer) -> None:
+    rendered = renderer.render(MESSAGES, "It is 2.")
+    prompt = renderer.prompt_ids(MESSAGES)
+    assert rendered.input_ids[: len(prompt)] == prompt
+    assert rendered.labels[: len(prompt)] == [IGNORE_INDEX] * len(prompt)
+    assert rendered.labels[len(prompt) :] == rendered.input_ids[len(prompt) :]
+    assert rendered.input_ids[-1] == renderer.eos_token_id
+    assert renderer.decode(rendered.labels[len(prompt) :]) == "It is 2."
+    assert rendered.num_response_tokens == len("It is 2.") + 1
+
+
+def test_a_cut_answer_is_not_taught_to_end(renderer: ChatRenderer) -> None:
+    assert renderer.render(MESSAGES, "It is", finished=False).input_ids[-1] != renderer.eos_token_id
+
+
+def test_special_tokens_are_single_ids_and_not_added_twice(renderer: ChatRenderer) -> None:
+    text = renderer.tokenizer.decode(renderer.prompt_ids(MESSAGES))
+    assert text == "<|im_start|>user\n1 + 1?<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_thinking_is_switched_off_where_the_template_knows_how(renderer: ChatRenderer) -> None:
+    renderer.tokenizer.chat_template = QWEN3_TEMPLATE
+    assert renderer.tokenizer.decode(renderer.prompt_ids(MESSAGES)).endswith("<think>\n\n</think>\n\n")
+
+
+def test_the_hash_follows_the_template(renderer: ChatRenderer) -> None:
+    before = renderer.hash()
+    assert before == renderer.hash()
+    renderer.tokenizer.chat_template = QWEN3_TEMPLATE
+    assert renderer.hash() != before
+
+
+def test_a_tokenizer_without_a_template_is_refused(renderer: ChatRenderer) -> None:
+    renderer.tokenizer.chat_template = None
+    with pytest.raises(UserError, match="no chat template"):
+        ChatRenderer(renderer.tokenizer)
+
+
+def test_another_vocabulary_is_refused_with_the_first_token_that_differs(
+    renderer: ChatRenderer, tiny_model_dir: Path
+) -> None:
+    other = ChatRenderer(AutoTokenizer.from_pretrained(tiny_model_dir / "teacher"))
+    check_same_vocabulary(other, renderer)
+    renderer.tokenizer.add_tokens(["extra"])
+    with pytest.raises(UserError, match=r"student_model=.* is not the teacher's .*'extra' is id None"):
+        check_same_vocabulary(other, renderer)

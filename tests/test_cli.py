@@ -1,0 +1,130 @@
+"""The command line: every flag of the specification, one clear line for a wrong value, nothing heavy imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from l2s.cli import main
+from l2s.config import ExperimentConfig, resolve_config
+
+ROOT = Path(__file__).resolve().parent.parent
+SPECIFIED = (
+    "teacher_model", "student_model", "run_all", "run_sft", "run_kd", "run_eval", "experiment_name",
+    "sft_epochs", "sft_batch_size", "sft_lr", "kd_epochs", "kd_batch_size", "kd_lr", "temperature", "alpha",
+    "max_new_tokens", "max_length", "gradient_accumulation_steps", "run_generate", "run_score", "output_dir",
+    "data_dir", "seed", "code_train_source", "kd_init", "report_to",
+)  # fmt: skip
+
+
+def failure(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line that `l2s run --run_all argv...` prints when it refuses."""
+    try:
+        status = main(["run", "--run_all", *argv])
+    except SystemExit as stop:
+        status = int(str(stop.code))
+    assert status == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_every_specified_flag_is_a_field() -> None:
+    assert set(SPECIFIED) <= set(ExperimentConfig.model_fields)
+
+
+def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    text = capsys.readouterr().out
+    assert [name for name in ExperimentConfig.model_fields if f"--{name}" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("--alpha", "1.5"), ("alpha", "1.5", "less than or equal to 1")),
+        (("--temperature", "0"), ("temperature", "0", "greater than 0")),
+        (("--experiment_name", "../outside"), ("experiment_name", "../outside", "letters")),
+        (("--seed", "many"), ("seed", "many", "integer")),
+        (("--tuning", "dora"), ("tuning", "dora", "'qlora', 'lora' or 'full'")),
+        (("--sft_lrr", "1"), ("--sft_lrr", "did you mean sft_lr")),
+        (("--preset", "quick"), ("--preset quick", "fast, accurate, demo")),
+        (("--teacher_model", "/no/such/model"), ("teacher_model", "/no/such/model", "existing folder")),
+        (("--student_model", "outputs/none/final_model"), ("student_model", "outputs/none/final_model")),
+        (("--data_dir", "/no/such/data"), ("data_dir", "/no/such/data", "gsm8k/")),
+        (("--max_new_tokens", "4096"), ("max_new_tokens=4096", "max_length=2048")),
+        (("--math_eval_size", "0", "--code_eval_size", "0", "--aiops_eval_size", "0"), ("nothing to evaluate on",)),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_field_value_and_fix(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    line = failure(capsys, *argv)
+    assert [word for word in words if word not in line] == []
+
+
+def test_nothing_to_run_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run"]) == 2
+    assert "--run_all" in capsys.readouterr().err
+
+
+def test_a_wrong_value_and_a_dry_run_import_nothing_heavy(tmp_path: Path) -> None:
+    program = (
+        "import sys; from l2s.cli import main\n"
+        f"assert main(['run', '--run_all', '--alpha', '2']) == 2\n"
+        f"assert main(['run', '--run_all', '--dry_run', '--output_dir', {str(tmp_path)!r}]) == 0\n"
+        "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules), 'heavy import'"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True)
+
+
+def test_a_dry_run_prints_settings_and_stages_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--run_all", "--dry_run", "--alpha", "0.25", "--output_dir", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "alpha: 0.25" in text
+    assert [stage for stage in ("prepare", "generate", "sft", "kd", "evaluate_student_kd") if stage not in text] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_of_one_stage_selects_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sft", "--dry_run", "--output_dir", str(tmp_path)]) == 0
+    stages = capsys.readouterr().out.split("Stages")[1].split()
+    assert stages == ["prepare", "run", "generate", "run", "sft", "run"]
+
+
+def test_presets_carry_the_two_parameter_sets() -> None:
+    names = [
+        "sft_epochs", "sft_batch_size", "sft_lr", "kd_epochs", "kd_batch_size", "kd_lr", "temperature", "alpha",
+        "max_new_tokens", "max_length",
+    ]  # fmt: skip
+    fast, accurate = resolve_config({}, preset="fast"), resolve_config({}, preset="accurate")
+    assert [getattr(fast, name) for name in names] == [1, 4, 2e-4, 1, 2, 1.5e-4, 2.0, 0.5, 512, 2048]
+    assert [getattr(accurate, name) for name in names] == [2, 2, 1e-4, 2, 1, 1e-4, 3.0, 0.3, 1024, 4096]
+
+
+def test_flags_override_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.yaml"
+    file.write_text("alpha: 0.7\nkd_lr: 3.0e-4\n")
+    config = resolve_config({"kd_lr": "1e-3"}, preset="accurate", file=file)
+    assert (config.alpha, config.kd_lr, config.temperature) == (0.7, 1e-3, 3.0)
+
+
+def test_an_unknown_key_in_the_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "experiment.yaml"
+    file.write_text("alpa: 0.7\n")
+    assert "alpa: no such setting; did you mean alpha?" in failure(capsys, "--config", str(file))
+
+
+def test_the_scripts_are_the_same_commands() -> None:
+    for script, word in (("run_experiment.py", "l2s run"), ("quick_test.py", "l2s check")):
+        done = subprocess.run(
+            [sys.executable, ROOT / "scripts" / script, "--alpha", "9"], capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"{word}: alpha='9'")

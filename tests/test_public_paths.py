@@ -1,0 +1,47 @@
+"""Import paths and commands that others rely on."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        ("l2s.jsonl.load_jsonl", ["path"]),
+        ("src.utils.common.load_jsonl", ["path"]),
+        (
+            "l2s.training.losses.distillation_loss",
+            ["student_logits", "teacher_logits", "labels", "alpha", "temperature", "divergence"],
+        ),
+        (
+            "l2s.training.fused_head.fused_distillation_loss",
+            ["student_hidden", "student_weight", "labels", "teacher_hidden", "teacher_weight", "alpha", "temperature"],
+        ),
+        ("l2s.tasks.math.grade", ["response", "reference"]),
+        ("l2s.tasks.code.grade", ["problem", "response", "timeout_s"]),
+        ("l2s.tasks.aiops.grade", ["item", "response"]),
+        ("l2s.evaluation.stats.wilson_interval", ["successes", "n"]),
+        ("l2s.evaluation.stats.paired_comparison", ["a", "b", "clusters"]),
+        ("l2s.evaluation.stats.holm", ["p_values"]),
+        ("l2s.evaluation.stats.minimum_detectable_difference", ["n"]),
+    ],
+)
+def test_a_stable_name_takes_its_parameters(path: str, parameters: list[str]) -> None:
+    module, name = path.rsplit(".", 1)
+    signature = inspect.signature(getattr(importlib.import_module(module), name))
+    assert [parameter for parameter in parameters if parameter not in signature.parameters] == []
+
+
+def test_the_console_script_and_the_make_targets_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["scripts"] == {"l2s": "l2s.cli:main"}
+    makefile = (ROOT / "Makefile").read_text()
+    assert [name for name in ("setup", "demo", "test", "check", "bench") if f"\n{name}:" not in makefile] == []

@@ -1,0 +1,88 @@
+"""How much of the evaluation was seen in training: normalised duplicates and shared 13-grams, with the items."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from l2s.tasks.types import Item
+
+NGRAM_SIZE = 13  # words; the length that the GPT-3 report (Brown et al. 2020, appendix C) introduced for this purpose
+WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")  # a Chinese character is a word of its own
+
+
+@dataclass(frozen=True)
+class NgramMatch:
+    """An evaluation item that shares at least one 13-gram with training.
+
+    Attributes:
+        train_id: the training item that holds `ngram`, the first shared one.
+        share: of the evaluation item's 13-grams, how many stand somewhere in training; 0..1.
+    """
+
+    eval_id: str
+    train_id: str
+    ngram: str
+    share: float
+
+
+@dataclass(frozen=True)
+class DomainOverlap:
+    """What one domain's evaluation items have in common with its training items.
+
+    Attributes:
+        duplicates: (evaluation id, training id) of problems that are the same but for case, punctuation and spaces.
+        ngram: one match for every evaluation item that shares a 13-gram; duplicates of 13 words or more among them.
+    """
+
+    num_train: int
+    num_eval: int
+    duplicates: list[tuple[str, str]]
+    ngram: list[NgramMatch]
+
+
+def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOverlap]:
+    """Overlap by domain, for every domain that has evaluation items.
+
+    The text compared is the problem alone (`meta["problem"]`): the instructions around it, which every item of a domain
+    shares, cannot count. An item without one is compared by its last user message.
+    """
+    domains = dict.fromkeys(item["domain"] for item in eval)
+    return {
+        domain: _domain_overlap(
+            [item for item in train if item["domain"] == domain], [item for item in eval if item["domain"] == domain]
+        )
+        for domain in domains
+    }
+
+
+def _domain_overlap(train: Sequence[Item], held_out: Sequence[Item]) -> DomainOverlap:
+    whole: dict[tuple[str, ...], str] = {}  # normalised problem -> first training item that has it
+    grams: dict[tuple[str, ...], str] = {}  # 13-gram -> first training item that has it
+    for item in train:
+        words = _words(item)
+        whole.setdefault(words, item["id"])
+        for gram in _ngrams(words):
+            grams.setdefault(gram, item["id"])
+    problems = [(item["id"], _words(item)) for item in held_out]
+    duplicates = [(eval_id, whole[words]) for eval_id, words in problems if words in whole]
+    matches = [_match(eval_id, words, grams) for eval_id, words in problems]
+    return DomainOverlap(len(train), len(held_out), duplicates, [match for match in matches if match])
+
+
+def _match(eval_id: str, words: tuple[str, ...], grams: dict[tuple[str, ...], str]) -> NgramMatch | None:
+    own = list(_ngrams(words))
+    shared = [gram for gram in own if gram in grams]
+    if not shared:
+        return None
+    return NgramMatch(eval_id, grams[shared[0]], " ".join(shared[0]), len(shared) / len(own))
+
+
+def _words(item: Item) -> tuple[str, ...]:
+    problem = item["meta"].get("problem") or item["messages"][-1]["content"]
+    return tuple(WORD.findall(str(problem).casefold()))
+
+
+def _ngrams(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return (words[start : start + NGRAM_SIZE] for start in range(len(words) - NGRAM_SIZE + 1))

@@ -1,0 +1,170 @@
+"""Math: word problems from GSM8K (or the synthetic generator) and the grader of a number in a chat answer."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.jsonl import Row, load_jsonl
+from l2s.tasks import word_problems
+from l2s.tasks.chat_answer import without_thinking
+from l2s.tasks.numbers import extract_number, first_number
+from l2s.tasks.types import Grade, Item
+
+STATUSES = ("correct", "wrong", "no_answer", "truncated")
+METRIC = "exact match"
+
+PROMPT = (
+    "Solve the following problem step by step. End with a line of the form `#### <number>` that holds only the final "
+    "answer as a number.\n\n{problem}"
+)
+HUB_NAME = "openai/gsm8k"
+
+# Data ----------------------------------------------------------------------------------------------------------------
+
+
+def train_items(config: ExperimentConfig) -> list[Item]:
+    """`math_train_size` training items from the source that `math_source` names; deterministic in the seed.
+
+    Raises:
+        UserError: the source cannot be had, is damaged or has too few problems.
+    """
+    return _items(config, "train", config.math_train_size, "math_train_size")
+
+
+def eval_items(config: ExperimentConfig) -> list[Item]:
+    """`math_eval_size` evaluation items, of GSM8K's test split or of the generator's; else as `train_items`."""
+    return _items(config, "test", config.math_eval_size, "math_eval_size")
+
+
+def _items(config: ExperimentConfig, split: str, size: int, field: str) -> list[Item]:
+    if size == 0:
+        return []
+    if config.math_source == "synthetic":
+        problems = word_problems.generate("train" if split == "train" else "eval", size, seed=config.seed)
+        return [_item("synthetic", split, index, *problem) for index, problem in enumerate(problems)]
+    rows = _gsm8k_rows(config, split)
+    if size > len(rows):
+        raise UserError(f"{field}={size}: GSM8K's {split} split has {len(rows)} problems; ask for at most that many")
+    chosen = random.Random(f"{config.seed}-gsm8k-{split}").sample(range(len(rows)), size)
+    return [_item("gsm8k", split, index, *_problem(rows[index], index, config, split)) for index in chosen]
+
+
+def _item(source: str, split: str, index: int, problem: str, solution: str, answer: str) -> Item:
+    return Item(
+        id=f"{source}-{split}-{index:05d}",
+        domain="math",
+        source=source,
+        messages=[{"role": "user", "content": PROMPT.format(problem=problem)}],
+        reference=answer,
+        meta={"problem": problem, "solution": solution},
+    )
+
+
+def _problem(row: Row, index: int, config: ExperimentConfig, split: str) -> tuple[str, str, str]:
+    """Problem, worked solution and the number after its `####`."""
+    question, solution = row.get("question"), row.get("answer")
+    answer = _gold(solution) if isinstance(solution, str) else None
+    if not isinstance(question, str) or not isinstance(solution, str) or answer is None:
+        raise UserError(f"{_place(config, split)}, row {index + 1}: expected `question` and an `answer` that ends with "
+                        "`#### <number>`; repair or remove this row")
+    return question, solution, answer
+
+
+def _gold(solution: str) -> str | None:
+    _, marker, number = solution.rpartition("####")
+    number = number.strip().replace(",", "")
+    return number if marker and re.fullmatch(r"-?\d+(\.\d+)?", number) else None
+
+
+def _gsm8k_rows(config: ExperimentConfig, split: str) -> list[Row]:
+    if config.data_dir is None:
+        return _hub_rows(split)
+    try:
+        return load_jsonl(_file(config.data_dir, split))
+    except FileNotFoundError:
+        raise UserError(f"{_place(config, split)}: there is no such file; put GSM8K there, or leave --data_dir and "
+                        f"L2S_DATA unset to fetch {HUB_NAME} from the hub") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"data_dir={str(config.data_dir)!r}: {error}") from None
+
+
+def _hub_rows(split: str) -> list[Row]:
+    """One split of GSM8K from the hub; whatever goes wrong there, the user's ways out are the same two."""
+    try:
+        from datasets import load_dataset
+
+        return [dict(row) for row in load_dataset(HUB_NAME, "main", split=split)]
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"math_source='gsm8k': cannot fetch {HUB_NAME} from the hub ({reason}); give it "
+                        "access to the network, or set --data_dir (or L2S_DATA) to a folder with gsm8k/train.jsonl and "
+                        "gsm8k/test.jsonl") from None
+
+
+def _file(data_dir: Path, split: str) -> Path:
+    return data_dir / "gsm8k" / f"{split}.jsonl"
+
+
+def _place(config: ExperimentConfig, split: str) -> str:
+    """How an error names the source of a split."""
+    if config.data_dir is None:
+        return f"math_source='gsm8k': hub dataset {HUB_NAME}, split {split}"
+    return f"data_dir={str(config.data_dir)!r}: {_file(config.data_dir, split)}"
+
+
+# Grading -------------------------------------------------------------------------------------------------------------
+
+
+def grade_item(item: Item, response: str, *, finish_reason: str = "stop") -> Grade:
+    """Grade the answer to one math item; see `grade`."""
+    return grade(response, item["reference"], finish_reason=finish_reason)
+
+
+def grade(response: str, reference: str, *, finish_reason: str = "stop") -> Grade:
+    """Score 1 if the number that `response` gives as its answer equals `reference` as a decimal number, else 0.
+
+    `reference` is a number in any notation that an answer may have ("1,234"), or a text with `#### <number>`.
+    `details` holds the verdicts of lm-evaluation-harness's gsm8k task on the same response.
+
+    Raises:
+        ValueError: `reference` holds no number.
+    """
+    gold = str(reference).rpartition("####")[2]
+    expected = first_number(gold)
+    if expected is None:
+        raise ValueError(f"reference {reference!r} holds no number")
+    details = harness_verdicts(response, gold.strip())
+    visible = without_thinking(response)
+    if visible is None or finish_reason == "length":
+        return Grade(0.0, "truncated", None, details)
+    answer = extract_number(visible)
+    if answer is None:
+        return Grade(0.0, "no_answer", None, details)
+    correct = answer == expected
+    return Grade(float(correct), "correct" if correct else "wrong", f"{answer:f}", details)
+
+
+# lm-evaluation-harness, task gsm8k version 3: what it takes for the answer, and what it deletes before comparing.
+STRICT_MATCH = re.compile(r"#### (\-?[0-9\.\,]+)")
+FLEXIBLE_EXTRACT = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
+HARNESS_IGNORES = (re.compile(","), re.compile(r"\$"), re.compile(r"(?s).*#### "), re.compile(r"\.$"))
+
+
+def harness_verdicts(response: str, gold: str) -> dict[str, bool]:
+    """What lm-evaluation-harness's strict-match and flexible-extract say of `response`, thinking included."""
+    strict = STRICT_MATCH.search(response)
+    flexible = [match.group() for match in FLEXIBLE_EXTRACT.finditer(response)]
+    return {
+        "strict_match": strict is not None and _harness_equal(strict.group(1), gold),
+        "flexible_extract": bool(flexible) and _harness_equal(flexible[-1], gold),
+    }
+
+
+def _harness_equal(answer: str, gold: str) -> bool:
+    for ignored in HARNESS_IGNORES:
+        answer, gold = ignored.sub("", answer), ignored.sub("", gold)
+    return answer == gold

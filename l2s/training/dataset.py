@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -112,32 +113,43 @@ class SequenceDataset(Dataset[dict[str, Any]]):
 
 @dataclass(frozen=True)
 class Collator:
-    """Pads sequences to one length and shifts labels: labels_BT[b, t] is the token after position t.
+    """Makes one rectangle of sequences and shifts their labels: labels_BT[b, t] is the token after position t.
 
+    Padded, a row is a sequence. Packed, all sequences stand one after another in a single row; that their position
+    ids start at 0 again, and that there is no attention mask, tells the model to keep them apart.
     Signals of the sequences are joined along N, the order in which `hidden_BTH[labels_BT != IGNORE_INDEX]` has them.
     """
 
     pad_token_id: int
-    padding_side: str = "right"
+    padding_side: Literal["left", "right"] = "right"
+    packed: bool = False
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """One batch: input_ids, attention_mask, position_ids, labels (all [B, T]) and teacher_* (each [N, ...])."""
-        width = max(len(item["input_ids"]) for item in items)
-        batch = {
-            "input_ids": self._pad([item["input_ids"] for item in items], width, self.pad_token_id),
-            "attention_mask": self._pad([[1] * len(item["input_ids"]) for item in items], width, 0),
-            "position_ids": self._pad([list(range(len(item["input_ids"]))) for item in items], width, 0),
-            "labels": self._pad([shift(item["labels"]) for item in items], width, IGNORE_INDEX),
+        """One batch: input_ids, position_ids, labels and, padded, attention_mask (all [B, T]); teacher_* ([N, ...])."""
+        rows = {
+            "input_ids": [list(item["input_ids"]) for item in items],
+            "position_ids": [list(range(len(item["input_ids"]))) for item in items],
+            "labels": [shift(item["labels"]) for item in items],
         }
+        batch = self._pack(rows) if self.packed else self._pad(rows)
         if "signals" in items[0]:
             for name in items[0]["signals"]:
                 batch[TEACHER_PREFIX + name] = torch.cat([item["signals"][name] for item in items])
         return batch
 
-    def _pad(self, rows: Sequence[Sequence[int]], width: int, value: int) -> Tensor:
+    def _pack(self, rows: Mapping[str, list[list[int]]]) -> dict[str, Tensor]:
+        return {name: torch.tensor([list(chain.from_iterable(parts))]) for name, parts in rows.items()}
+
+    def _pad(self, rows: Mapping[str, list[list[int]]]) -> dict[str, Tensor]:
+        fill = {"input_ids": self.pad_token_id, "position_ids": 0, "labels": IGNORE_INDEX, "attention_mask": 0}
+        mask = [[1] * len(row) for row in rows["input_ids"]]
+        return {name: self._rectangle(parts, fill[name]) for name, parts in {**rows, "attention_mask": mask}.items()}
+
+    def _rectangle(self, rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+        width = max(len(row) for row in rows)
+        padding = [[fill] * (width - len(row)) for row in rows]
         left = self.padding_side == "left"
-        fill = [[value] * (width - len(row)) for row in rows]
-        return torch.tensor([[*pad, *row] if left else [*row, *pad] for row, pad in zip(rows, fill, strict=True)])
+        return torch.tensor([[*pad, *row] if left else [*row, *pad] for row, pad in zip(rows, padding, strict=True)])
 
 
 def shift(labels: Sequence[int]) -> list[int]:

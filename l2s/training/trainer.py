@@ -9,7 +9,6 @@ Shapes: B sequences, T positions, H hidden size, N response tokens of the batch.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -17,7 +16,7 @@ from typing import Any, Protocol, cast
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_callback import PrinterCallback
 
 from l2s.chat import IGNORE_INDEX, ChatRenderer
 from l2s.config import ExperimentConfig
@@ -26,6 +25,7 @@ from l2s.models import logit_transform, output_head, peak_memory_bytes, save_tra
 from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
 from l2s.training.fused_head import fused_distillation_loss
 from l2s.training.head_teacher import Teacher
+from l2s.training.progress import Progress
 
 Batch = dict[str, Tensor]
 
@@ -210,7 +210,6 @@ def train_and_save(
     teacher: TeacherSource | None = None,
 ) -> dict[str, Any]:
     """Train, save the student to `folder`, and return the metrics of the stage."""
-    folder.mkdir(parents=True, exist_ok=True)
     collator = Collator(renderer.pad_token_id)
     result = train(model, dataset, collator, config, schedule, folder, teacher=teacher)
     peak = peak_memory_bytes(next(model.parameters()).device)
@@ -237,8 +236,7 @@ def train(
     """Train `model` in place; a killed training goes on from the checkpoints and metrics.jsonl in `folder`."""
     checkpoints, metrics_file = folder / "checkpoints", folder / "metrics.jsonl"
     checkpoint = _last_whole_checkpoint(checkpoints)
-    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
+    done = _step_of(checkpoint) if checkpoint else 0
     trainer = DistillationTrainer(
         model=model,
         args=_training_arguments(config, schedule, checkpoints),
@@ -246,7 +244,12 @@ def train(
         train_dataset=dataset,
         metrics_file=metrics_file,
         teacher=teacher,
+        callbacks=[Progress(folder.name)],
     )
+    trainer.remove_callback(PrinterCallback)  # Progress takes its place
+    if trainer.is_world_process_zero():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
     output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     rows = recover_jsonl(metrics_file)
     return TrainingResult(
@@ -276,20 +279,23 @@ def _training_arguments(config: ExperimentConfig, schedule: Schedule, folder: Pa
         save_steps=config.save_steps,
         save_total_limit=2,
         report_to=trackers,
+        disable_tqdm=True,
         remove_unused_columns=False,
         average_tokens_across_devices=True,
         ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,
     )
 
 
 def _last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; unfinished ones are removed."""
-    while folder.is_dir() and (name := cast(Any, get_last_checkpoint)(str(folder))):
-        checkpoint = Path(name)
+    """The newest checkpoint that was written to its end; a half-written one is passed over."""
+    for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
         try:
             json.loads((checkpoint / "trainer_state.json").read_text())  # the trainer writes this file last
             return checkpoint
         except (OSError, ValueError):
-            shutil.rmtree(checkpoint)
+            continue
     return None
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])

@@ -1,0 +1,236 @@
+"""Loading, wrapping, merging and saving causal language models."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from l2s.config import ExperimentConfig, Quantization
+from l2s.errors import UserError
+from l2s.training.logit_transform import LogitTransform
+
+
+def pick_device(config: ExperimentConfig) -> torch.device:
+    """The device of this process: under torchrun, the GPU of its local rank.
+
+    Raises:
+        UserError: CUDA is asked for and not there.
+    """
+    if config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError("device='cuda': no CUDA device is visible; use --device cpu, or check nvidia-smi")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def torch_dtype(config: ExperimentConfig) -> torch.dtype:
+    """`config.dtype` as torch names it."""
+    return {"bfloat16": torch.bfloat16, "float32": torch.float32}[config.dtype]
+
+
+def load_model(name: str, config: ExperimentConfig, *, quantization: Quantization = "none") -> PreTrainedModel:
+    """A model for inference: on the device of `config`, in its dtype, in eval mode, without gradients.
+
+    Raises:
+        UserError: the model cannot be loaded; the message names the field, the value and the fix.
+    """
+    model = _from_pretrained(
+        name, config, dtype=torch_dtype(config), device=pick_device(config), quantization=quantization
+    )
+    model.requires_grad_(False)
+    model.train(False)
+    return model
+
+
+def load_student_for_training(name: str, config: ExperimentConfig) -> nn.Module:
+    """The student, wrapped for `config.tuning`.
+
+    qlora: NF4 weights with doubly quantised scales under LoRA. lora: LoRA on weights of `config.dtype`.
+    full: all weights, in float32 (an update of relative size 1e-3 is lost in a bfloat16 weight; the activations
+    still are of `config.dtype`).
+
+    Embeddings, norms and the output head stay in `config.dtype` under LoRA: they are frozen, and a float32 copy of
+    the head would double the cost of the loss.
+
+    Raises:
+        UserError: the model cannot be loaded, or LoRA cannot be put on it.
+    """
+    full = config.tuning == "full"
+    model = _from_pretrained(
+        name,
+        config,
+        dtype=torch.float32 if full else torch_dtype(config),
+        device=pick_device(config),
+        quantization="nf4" if config.tuning == "qlora" else "none",
+    )
+    model.config.use_cache = False
+    if config.gradient_checkpointing:
+        cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
+    student = model if full else _add_lora(model, config)
+    return student.train()  # in eval mode bitsandbytes repacks 4-bit weights for inference on the CPU
+
+
+def _add_lora(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    names = [name.strip() for name in config.lora_target_modules.split(",")]
+    if "lm_head" in names:
+        raise UserError("lora_target_modules: leave out 'lm_head'; the loss needs the output head as one matrix")
+    lora = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules="all-linear" if names == ["all-linear"] else names,
+    )
+    torch.manual_seed(config.seed)  # the adapter starts from random numbers
+    try:
+        return cast(nn.Module, get_peft_model(model, lora))
+    except ValueError as error:
+        raise UserError(f"lora_target_modules={config.lora_target_modules!r}: {error}") from error
+
+
+def _from_pretrained(
+    name: str, config: ExperimentConfig, *, dtype: torch.dtype, device: torch.device, quantization: Quantization
+) -> PreTrainedModel:
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=dtype,
+            device_map={"": device},
+            use_safetensors=True,  # a pickled checkpoint can run code
+            trust_remote_code=config.trust_remote_code,
+            quantization_config=_quantization_config(quantization, dtype),
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(_load_failure(name, config, error)) from error
+    return cast(PreTrainedModel, model)
+
+
+def _quantization_config(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    if quantization == "none":
+        return None
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def _load_failure(name: str, config: ExperimentConfig, error: Exception) -> str:
+    field = "teacher_model" if name == config.teacher_model else "student_model"
+    reason = str(error).strip().splitlines()[0]
+    if Path(name).is_dir():
+        return (f"{field}={name!r}: this folder cannot be loaded as a causal language model ({reason}); "
+                "it needs config.json and *.safetensors")
+    return (f"{field}={name!r}: neither a folder here nor a model the hub gives ({reason}); give a local path, "
+            "set HF_TOKEN for a gated model, or HF_ENDPOINT for a mirror")
+
+
+def save_trained_student(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path, config: ExperimentConfig
+) -> None:
+    """Write folder/final_model, and folder/adapter where LoRA made one. A kill leaves no half-written final_model.
+
+    final_model holds plain weights of `config.dtype` without quantisation, the generation config and the tokenizer.
+    An adapter is merged into freshly loaded base weights, because NF4 weights have lost what merging needs.
+    """
+    if config.tuning == "full":
+        merged = cast(PreTrainedModel, model.to(torch_dtype(config)))
+    else:
+        _replace_folder(folder / "adapter", lambda partial: cast(Any, model).save_pretrained(partial))
+        merged = _merge_adapter(folder / "adapter", config)
+    merged.config.use_cache = True
+
+    def write(partial: Path) -> None:
+        merged.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+
+    _replace_folder(folder / "final_model", write)
+
+
+def _merge_adapter(adapter: Path, config: ExperimentConfig) -> PreTrainedModel:
+    from peft import PeftConfig, PeftModel
+
+    base_name = str(PeftConfig.from_pretrained(adapter).base_model_name_or_path)
+    base = _from_pretrained(
+        base_name, config, dtype=torch_dtype(config), device=torch.device("cpu"), quantization="none"
+    )
+    return cast(PreTrainedModel, PeftModel.from_pretrained(base, adapter).merge_and_unload())
+
+
+def _replace_folder(folder: Path, write: Callable[[Path], object]) -> None:
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    write(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def output_head(model: nn.Module) -> nn.Linear:
+    """The output head of a causal LM.
+
+    Raises:
+        UserError: it is not one plain matrix, so that logits are more than hidden @ weight.T.
+    """
+    head = cast(Any, model).get_output_embeddings()
+    if not isinstance(head, nn.Linear) or head.bias is not None:
+        raise UserError(f"{type(model).__name__}: its output head is {head}; it must be linear, without bias")
+    return head
+
+
+def logit_transform(model: nn.Module) -> LogitTransform:
+    """How the model's logits follow from hidden @ weight.T.
+
+    Raises:
+        UserError: its logits are made in a way that is not known here, found by running the model on a few tokens.
+    """
+    config = cast(PreTrainedModel, model).config.get_text_config()
+    scale = getattr(config, "logit_scale", None) or 1.0  # Cohere multiplies
+    scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite divides
+    transform = LogitTransform(scale, getattr(config, "final_logit_softcapping", None))  # Gemma caps
+    hidden, logits = _probe(model)
+    ours = transform.apply(output_head(model)(hidden)).float()
+    if not torch.allclose(ours, logits, rtol=0.02, atol=0.02 * float(logits.abs().max())):
+        raise UserError(f"{type(model).__name__}: its logits are not its output head's product, nor a known scale or "
+                        "softcap of it; the distillation loss cannot be computed for this architecture")
+    return transform
+
+
+@torch.no_grad()
+def _probe(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Last hidden states and logits (fp32) of one forward pass over a few tokens."""
+    hidden: list[torch.Tensor] = []
+    decoder: nn.Module = cast(Any, model).get_decoder()
+    hook = decoder.register_forward_hook(lambda module, inputs, output: hidden.append(output.last_hidden_state))
+    try:
+        tokens = torch.arange(8, device=next(model.parameters()).device)[None]
+        logits = model(input_ids=tokens, use_cache=False).logits
+    finally:
+        hook.remove()
+    return hidden[0], logits.float()
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of weights; a tied one counts once, a 4-bit one as the numbers it stands for."""
+    return int(cast(Any, model).num_parameters())
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes that the weights take in memory as loaded, quantisation scales included."""
+    return int(cast(Any, model).get_memory_footprint())
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Most memory in use so far: of torch on a CUDA device, of the whole process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB

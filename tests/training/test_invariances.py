@@ -1,0 +1,229 @@
+"""What must not change the objective: how a batch is split over steps and ranks and laid out, who the teacher is."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from l2s.chat import load_renderer
+from l2s.config import ExperimentConfig
+from l2s.jsonl import load_jsonl, write_jsonl
+from l2s.models import load_model, load_student_for_training
+from l2s.run_dir import RunDir
+from l2s.teacher import score
+from l2s.teacher.signals import OnlineTeacher, StoredTeacher, read_signals
+from l2s.training.dataset import Collator, SequenceDataset, load_sequences
+from l2s.training.losses import distillation_loss
+from l2s.training.trainer import SFT_OBJECTIVE, Objective, Schedule, StudentWithLoss, train
+
+MakeConfig = Callable[..., ExperimentConfig]
+HERE = Path(__file__).parent
+
+
+def write_responses(run_dir: RunDir, count: int = 24) -> None:
+    """Answers of very different lengths, so that a mean of means would be noticed."""
+    rows = [
+        {
+            "id": f"sum/{number}",
+            "messages": [{"role": "user", "content": f"{number} plus {number % 5}?" + " Think." * (number % 3)}],
+            "response": "It is " + "so " * (number % 7) + str(number + number % 5),
+            "finish_reason": "stop",
+        }
+        for number in range(count)
+    ]
+    run_dir.responses.parent.mkdir(parents=True, exist_ok=True)
+    write_jsonl(run_dir.responses, rows)
+
+
+class Setting:
+    """A configuration with its rendered answers, student and teacher."""
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        self.config = config
+        self.run_dir = RunDir.of(config)
+        write_responses(self.run_dir)
+        self.renderer = load_renderer(config, "student_model")
+        self.sequences, _ = load_sequences(self.run_dir.responses, self.renderer, config)
+        self.teacher_model = load_model(config.teacher_model, config)
+        self.collator = Collator(self.renderer.pad_token_id)
+
+    def items(self) -> list[dict[str, Any]]:
+        return [{"input_ids": item.input_ids, "labels": item.labels} for item in self.sequences]
+
+    @property
+    def num_items(self) -> int:
+        return sum(item.num_response_tokens for item in self.sequences)
+
+    def student(self, objective: Objective | None = None) -> StudentWithLoss:
+        student = load_student_for_training(self.config.student_model, self.config)
+        return StudentWithLoss(student, objective or Objective.of(self.config))
+
+    def gradients(
+        self, batches: Sequence[dict[str, Tensor]], objective: Objective | None = None, *, with_teacher: bool = True
+    ) -> dict[str, Tensor]:
+        """Loss and gradients of the batches together, as one update sees them."""
+        student, teacher = self.student(objective), OnlineTeacher(self.teacher_model)
+        total = torch.zeros(())
+        for batch in batches:
+            word = teacher(batch) if with_teacher else None
+            loss = student(**batch, teacher=word, num_items_in_batch=self.num_items)["loss"]
+            loss.backward()
+            total += loss.detach()
+        grads = {name: weight.grad for name, weight in student.named_parameters() if weight.grad is not None}
+        return {"loss": total, **grads}
+
+
+def assert_same(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Each tensor within 1e-5 of the other, relative to its norm."""
+    assert actual.keys() == expected.keys()
+    for name, want in expected.items():
+        difference = float((actual[name] - want).norm() / want.norm())
+        assert difference < 1e-5, (name, difference)
+
+
+@pytest.fixture
+def setting(tiny_config: MakeConfig) -> Setting:
+    return Setting(tiny_config(tuning="full", kd_init="base", kd_lr=1e-3))
+
+
+def split(items: list[dict[str, Any]], parts: int) -> list[list[dict[str, Any]]]:
+    size = len(items) // parts
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+def test_accumulated_batches_give_the_gradient_of_one(setting: Setting, parts: int) -> None:
+    whole = setting.gradients([setting.collator(setting.items())])
+
+    assert_same(setting.gradients([setting.collator(part) for part in split(setting.items(), parts)]), whole)
+
+
+def test_padding_side_does_not_matter(setting: Setting) -> None:
+    left = Collator(setting.renderer.pad_token_id, padding_side="left")
+
+    assert_same(setting.gradients([left(setting.items())]), setting.gradients([setting.collator(setting.items())]))
+
+
+def test_packed_sequences_do_not_see_each_other(setting: Setting) -> None:
+    packed = Collator(setting.renderer.pad_token_id, packed=True)
+
+    assert_same(setting.gradients([packed(setting.items())]), setting.gradients([setting.collator(setting.items())]))
+
+
+def test_alpha_1_is_sft_to_the_bit(setting: Setting) -> None:
+    batch = [setting.collator(setting.items())]
+    kd = setting.gradients(batch, Objective(alpha=1.0, temperature=2.0))
+    sft = setting.gradients(batch, SFT_OBJECTIVE, with_teacher=False)
+
+    assert all(torch.equal(kd[name], sft[name]) for name in sft)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_student_with_loss_is_the_loss_of_its_logits(setting: Setting, alpha: float, temperature: float) -> None:
+    """Against the models' own logits, shifted here, and autograd in float64."""
+    student = setting.student(Objective(alpha, temperature))
+    teacher, reference = setting.teacher_model, load_student_for_training(setting.config.student_model, setting.config)
+    reference, teacher64 = reference.double(), load_model(setting.config.teacher_model, setting.config).double()
+    total = torch.zeros((), dtype=torch.float64)
+    for item in setting.sequences:
+        tokens, labels = torch.tensor([item.input_ids]), torch.tensor([item.labels])
+        logits = reference(input_ids=tokens).logits[:, :-1]
+        teacher_logits = teacher64(input_ids=tokens).logits[:, :-1]
+        sums = distillation_loss(logits, teacher_logits, labels[:, 1:], alpha=alpha, temperature=temperature)
+        total = total + sums.loss_sum / setting.num_items
+    torch.autograd.backward(total)
+
+    batch = setting.collator(setting.items())
+    loss = student(**batch, teacher=OnlineTeacher(teacher)(batch), num_items_in_batch=setting.num_items)["loss"]
+    loss.backward()
+
+    assert loss.item() == pytest.approx(total.item(), rel=1e-5)
+    expected = {name: weight.grad.float() for name, weight in reference.named_parameters() if weight.grad is not None}
+    actual = {name.removeprefix("student."): weight.grad for name, weight in student.named_parameters()}
+    assert_same({name: grad for name, grad in actual.items() if grad is not None}, expected)
+
+
+def test_stored_hidden_states_are_the_teacher(setting: Setting) -> None:
+    score.run(setting.config, setting.run_dir)
+    store = read_signals(setting.run_dir.teacher_signals)
+    batch = setting.collator([SequenceDataset(setting.sequences, store)[i] for i in range(len(setting.sequences))])
+    stored, online = StoredTeacher(store, torch.device("cpu"))(batch), OnlineTeacher(setting.teacher_model)(batch)
+    student = setting.student()
+    inputs = {name: value for name, value in batch.items() if not name.startswith("teacher_")}
+
+    losses = [student(**inputs, teacher=teacher)["loss"] for teacher in (stored, online)]
+
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=0)
+
+
+def test_bfloat16_agrees_with_float64(tiny_config: MakeConfig) -> None:
+    setting = Setting(tiny_config(tuning="full", dtype="bfloat16"))
+    batch = setting.collator(setting.items())
+    with torch.autocast("cpu", torch.bfloat16):
+        low = setting.student()(**batch, teacher=OnlineTeacher(setting.teacher_model)(batch))["loss"]
+    teacher = OnlineTeacher(load_model(setting.config.teacher_model, setting.config).double())
+    high = setting.student().double()(**batch, teacher=teacher(batch))["loss"]
+
+    assert low.item() == pytest.approx(high.item(), rel=1e-2)
+
+
+def test_two_ranks_train_as_one(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    """DDP through the trainer, DDP and FSDP2 on one batch, against one process."""
+    fields: dict[str, Any] = {"tuning": "full", "kd_lr": 1e-3, "gradient_accumulation_steps": 2}
+    two = tiny_config(experiment_name="two", kd_batch_size=2, **fields)
+    write_responses(RunDir.of(two))
+    file = tmp_path / "config.json"
+    file.write_text(two.model_dump_json(), encoding="utf-8")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1])}
+    subprocess.run([*launch, str(HERE / "train_ranks.py"), str(file), str(tmp_path)], env=environment, check=True)
+
+    one = Setting(tiny_config(experiment_name="one", kd_batch_size=4, **fields))
+    ranks = load_script(HERE / "train_ranks.py")
+    ranks.train_steps(one.config, one.sequences, one.collator)
+    expected = ranks.gradients(one.config, one.sequences, one.collator, "none")
+
+    for left, right in zip(metrics(two), metrics(one.config), strict=True):
+        assert left == pytest.approx(right, rel=1e-5)
+    for wrapping in ("ddp", "fsdp2"):
+        assert_same(torch.load(tmp_path / f"{wrapping}.pt"), expected)
+
+
+def metrics(config: ExperimentConfig) -> list[dict[str, Any]]:
+    return load_jsonl(RunDir.of(config).kd / "metrics.jsonl")
+
+
+def load_script(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("steps", [2, 4, 8])
+def test_trainer_divides_once_by_the_tokens_of_all_accumulated_batches(tiny_config: MakeConfig, steps: int) -> None:
+    def run(accumulation: int) -> list[dict[str, Any]]:
+        name, size = f"by-{accumulation}", 8 // accumulation
+        fields = {"gradient_accumulation_steps": accumulation, "kd_batch_size": size}
+        setting = Setting(tiny_config(experiment_name=name, tuning="full", **fields))
+        schedule = Schedule(1, size, 1e-3)
+        teacher, dataset = OnlineTeacher(setting.teacher_model), SequenceDataset(setting.sequences)
+        folder = setting.run_dir.kd
+        train(setting.student(), dataset, setting.collator, setting.config, schedule, folder, teacher=teacher)
+        return metrics(setting.config)
+
+    for left, right in zip(run(steps), run(1), strict=True):
+        assert left == pytest.approx(right, rel=1e-5)
+

@@ -1,0 +1,80 @@
+"""Run by torchrun from test_invariances.py, on two ranks: the same objective, split over processes.
+
+Leaves metrics.jsonl of a training with the trainer (DDP), and the gradients of one batch under DDP and FSDP2.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from l2s.chat import load_renderer
+from l2s.config import ExperimentConfig
+from l2s.models import load_model, load_student_for_training
+from l2s.run_dir import RunDir
+from l2s.teacher.signals import OnlineTeacher
+from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, load_sequences
+from l2s.training.trainer import Objective, Schedule, StudentWithLoss, train
+
+
+def build_student(config: ExperimentConfig) -> StudentWithLoss:
+    return StudentWithLoss(load_student_for_training(config.student_model, config), Objective.of(config))
+
+
+def train_steps(config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator) -> None:
+    teacher = OnlineTeacher(load_model(config.teacher_model, config))
+    schedule = Schedule(config.kd_epochs, config.kd_batch_size, config.kd_lr)
+    dataset = SequenceDataset(sequences)
+    train(build_student(config), dataset, collator, config, schedule, RunDir.of(config).kd, teacher=teacher)
+
+
+def gradients(
+    config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator, wrapping: str
+) -> dict[str, Tensor]:
+    """Gradients of one batch of all sequences, of which each rank sees its share."""
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    items = [{"input_ids": item.input_ids, "labels": item.labels} for item in sequences]
+    num_items = sum(item.num_response_tokens for item in sequences)
+    batch = collator(items[rank::world])
+    student = build_student(config)
+    wrapped: nn.Module = student
+    if wrapping == "ddp":
+        wrapped = DistributedDataParallel(student)
+    if wrapping == "fsdp2":
+        mesh = init_device_mesh("cpu", (world,))
+        for layer in student.student.model.layers:  # type: ignore[union-attr]
+            fully_shard(layer, mesh=mesh)
+        fully_shard(student, mesh=mesh)
+    teacher = OnlineTeacher(load_model(config.teacher_model, config))
+    outputs = wrapped(**batch, teacher=teacher(batch), num_items_in_batch=num_items)
+    (outputs["loss"] * world).backward()  # ranks are averaged
+    return {name: whole(weight.grad) for name, weight in student.named_parameters()}
+
+
+def whole(gradient: Tensor | None) -> Tensor:
+    assert gradient is not None
+    return gradient.full_tensor() if isinstance(gradient, DTensor) else gradient
+
+
+def main(config: ExperimentConfig, folder: Path) -> None:
+    renderer = load_renderer(config, "student_model")
+    sequences, _ = load_sequences(RunDir.of(config).responses, renderer, config)
+    collator = Collator(renderer.pad_token_id)
+    train_steps(config, sequences, collator)
+    for wrapping in ("ddp", "fsdp2"):
+        result = gradients(config, sequences, collator, wrapping)
+        if dist.get_rank() == 0:
+            torch.save(result, folder / f"{wrapping}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(ExperimentConfig.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))

@@ -22,8 +22,7 @@ from l2s.training.head_teacher import (
     TopkTeacher,
     num_rows,
     select_rows,
-    write_projection,
-    write_topk_logits,
+    write_teacher_logits,
 )
 from l2s.training.logit_transform import IDENTITY, LogitTransform
 from l2s.training.losses import IGNORE_INDEX, DistillationLoss, check_labels, check_objective
@@ -117,30 +116,24 @@ class _FusedHead(torch.autograd.Function):
         hidden_grad, weight_grad = ctx.needs_input_grad[:2]
         grad_NH = torch.zeros_like(hidden_NH) if hidden_grad else None
         grad_VH = torch.zeros_like(weight_VH, dtype=wide) if weight_grad else None
-        ce_sum = torch.zeros((), dtype=wide, device=hidden_NH.device)
-        divergence_sum = torch.zeros_like(ce_sum)
-        buffer = weight_VH.new_empty(min(chunk_rows, len(hidden_NH)), len(weight_VH))
-        teacher_buffer = None if teacher is None else torch.empty_like(buffer)
+        ce_sum, divergence_sum = torch.zeros(2, dtype=wide, device=hidden_NH.device).unbind()
+        student_logits = weight_VH.new_empty(min(chunk_rows, len(hidden_NH)), len(weight_VH))
+        teacher_logits = None if teacher is None else torch.empty_like(student_logits)
         with torch.autocast(hidden_NH.device.type, enabled=False):
             for start in range(0, len(hidden_NH), chunk_rows):
                 rows = slice(start, start + chunk_rows)
-                chunk_NH = hidden_NH[rows]
-                student_CV = torch.mm(chunk_NH, weight_VH.t(), out=buffer[: len(chunk_NH)])
-                teacher_CV = None
-                if teacher_buffer is not None:
-                    teacher_CV = teacher_buffer[: len(chunk_NH)]
-                    if isinstance(teacher, HiddenTeacher):
-                        write_projection(teacher_CV, teacher, rows)
-                    elif teacher is not None:
-                        logits = objective.student_transform.apply(student_CV)
-                        write_topk_logits(teacher_CV, teacher, rows, logits, objective.temperature)
-                ce, divergence = chunk_loss(student_CV, teacher_CV, labels_N[rows], objective)
+                chunk_CH = hidden_NH[rows]
+                student_CV = torch.mm(chunk_CH, weight_VH.t(), out=student_logits[: len(chunk_CH)])
+                teacher_CV = None if teacher_logits is None else teacher_logits[: len(chunk_CH)]
+                if teacher is not None and teacher_CV is not None:
+                    write_teacher_logits(teacher_CV, teacher, rows, student_CV, objective)
+                grad_CV, ce, divergence = chunk_loss(student_CV, teacher_CV, labels_N[rows], objective)
                 ce_sum += ce
                 divergence_sum += divergence
                 if grad_NH is not None:
-                    grad_NH[rows] = student_CV @ weight_VH
+                    torch.mm(grad_CV, weight_VH, out=grad_NH[rows])
                 if grad_VH is not None:
-                    grad_VH += student_CV.t() @ chunk_NH
+                    grad_VH += grad_CV.t() @ chunk_CH
         ctx.grads = grad_NH, grad_VH
         ctx.weight_dtype = weight_VH.dtype
         ctx.mark_non_differentiable(ce_sum, divergence_sum)

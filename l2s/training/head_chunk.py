@@ -16,15 +16,19 @@ Shapes: C rows of a chunk, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from l2s.training.logit_transform import LogitTransform
+from l2s.training.head_kernel import kernel_chunk_loss, load_kernel
+from l2s.training.logit_transform import IDENTITY, LogitTransform
 
-BLOCK_ELEMENTS = 1 << 20  # logits widened at a time: a few MB of temporaries stay in the cache
+CPU_BLOCK_ELEMENTS = 1 << 19  # logits widened at a time: a few MB of temporaries stay in the cache
+CUDA_BLOCK_ELEMENTS = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class Objective:
     beta: float
     student_transform: LogitTransform
     teacher_transform: LogitTransform
+
+
+BlockLoss = Callable[[Tensor, Tensor | None, Tensor, Objective], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -83,27 +90,82 @@ DIVERGENCE_TERMS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, float], Te
 
 def chunk_loss(
     student_CV: Tensor, teacher_CV: Tensor | None, labels_C: Tensor, objective: Objective
-) -> tuple[Tensor, Tensor]:
-    """The sums of cross-entropy and divergence; the gradient of their weighted sum overwrites `student_CV`.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient [C, V] of the weighted sum, and the sums of cross-entropy and divergence.
+
+    On CUDA the whole chunk goes through one compiled body. On CPU bf16 rows with the usual loss go through the C
+    kernel; all others are widened a few rows at a time, so that temporaries stay in the cache.
 
     Args:
-        student_CV: projected hidden states of the student.
+        student_CV: projected hidden states of the student; the gradient may overwrite them.
         teacher_CV: the teacher's, or None for the cross-entropy alone.
         labels_C: counted labels.
         objective: the settings.
 
     Returns:
-        Two scalars in fp32, or fp64 for fp64 logits.
+        The gradient in the type of the logits, and two scalars in fp32, or fp64 for fp64 logits.
     """
-    rows = max(1, BLOCK_ELEMENTS // student_CV.shape[1])
-    parts = []
-    for start in range(0, len(student_CV), rows):
-        block = slice(start, start + rows)
-        teacher = None if teacher_CV is None else teacher_CV[block]
-        gradient, ce, divergence = block_loss(student_CV[block], teacher, labels_C[block], objective)
-        student_CV[block] = gradient
-        parts.append(torch.stack([ce.sum(), divergence.sum()]))
-    ce_sum, divergence_sum = torch.stack(parts).sum(0).unbind()
+    if student_CV.is_cuda:
+        gradient_CV, ce_C, divergence_C = compiled_block_loss()(student_CV, teacher_CV, labels_C, objective)
+        return gradient_CV, ce_C.sum(), divergence_C.sum()
+    kernel = load_kernel() if _suits_kernel(student_CV, teacher_CV, objective) else None
+    if kernel is not None:
+        sums = kernel_chunk_loss(
+            kernel, student_CV, teacher_CV, labels_C, alpha=objective.alpha, temperature=objective.temperature
+        )
+        return student_CV, *sums
+    return student_CV, *plain_chunk_loss(student_CV, teacher_CV, labels_C, objective)
+
+
+def _suits_kernel(student_CV: Tensor, teacher_CV: Tensor | None, objective: Objective) -> bool:
+    plain_heads = objective.student_transform == objective.teacher_transform == IDENTITY
+    return (
+        student_CV.device.type == "cpu"
+        and student_CV.dtype == torch.bfloat16
+        and plain_heads
+        and (teacher_CV is None or (teacher_CV.dtype == torch.bfloat16 and objective.divergence == "forward_kl"))
+    )
+
+
+@cache
+def compiled_block_loss() -> BlockLoss:
+    """`block_loss` through torch.compile, or as it is, with a warning, where compiling fails."""
+    compiled = torch.compile(block_loss)
+    works = True
+
+    def run(
+        student_CV: Tensor, teacher_CV: Tensor | None, labels_C: Tensor, objective: Objective
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        nonlocal works
+        if works:
+            try:
+                return compiled(student_CV, teacher_CV, labels_C, objective)
+            except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
+                warnings.warn(f"the loss runs uncompiled and slower; torch.compile failed: {error}", stacklevel=2)
+                works = False
+        return block_loss(student_CV, teacher_CV, labels_C, objective)
+
+    return run
+
+
+def row_blocks(logits_CV: Tensor) -> Iterator[slice]:
+    """Slices of rows small enough that fp32 copies of them stay in the cache (CPU) or small in memory (CUDA)."""
+    elements = CUDA_BLOCK_ELEMENTS if logits_CV.is_cuda else CPU_BLOCK_ELEMENTS
+    rows = max(torch.get_num_threads(), elements // logits_CV.shape[1])  # row-wise operations: a thread a row
+    return (slice(start, start + rows) for start in range(0, len(logits_CV), rows))
+
+
+def plain_chunk_loss(
+    student_CV: Tensor, teacher_CV: Tensor | None, labels_C: Tensor, objective: Objective
+) -> tuple[Tensor, Tensor]:
+    """The two sums; the gradient overwrites `student_CV`."""
+    wide = torch.promote_types(student_CV.dtype, torch.float32)
+    ce_sum, divergence_sum = torch.zeros(2, dtype=wide, device=student_CV.device).unbind()
+    for rows in row_blocks(student_CV):
+        teacher = None if teacher_CV is None else teacher_CV[rows]
+        student_CV[rows], ce_C, divergence_C = block_loss(student_CV[rows], teacher, labels_C[rows], objective)
+        ce_sum += ce_C.sum()
+        divergence_sum += divergence_C.sum()
     return ce_sum, divergence_sum
 
 
@@ -114,18 +176,19 @@ def block_loss(
     alpha, temperature = objective.alpha, objective.temperature
     student = objective.student_transform.apply(student_CV)
     log_p1 = student.log_softmax(-1)
-    label_column = labels_C[:, None]
-    ce = -log_p1.gather(1, label_column)[:, 0]
-    gradient = alpha * log_p1.exp()
-    gradient.scatter_add_(1, label_column, gradient.new_full(label_column.shape, -alpha))
-    divergence = torch.zeros_like(ce)
+    label_C1 = labels_C[:, None]
+    ce_C = -log_p1.gather(1, label_C1)[:, 0]
+    gradient = log_p1.exp_().mul_(alpha)
+    gradient.scatter_add_(1, label_C1, gradient.new_full(label_C1.shape, -alpha))
+    divergence_C = torch.zeros_like(ce_C)
     if teacher_CV is not None:
         log_p = (student / temperature).log_softmax(-1)
         log_q = (objective.teacher_transform.apply(teacher_CV) / temperature).log_softmax(-1)
-        p, q = log_p.exp(), log_q.exp()
-        terms = DIVERGENCE_TERMS[objective.divergence](log_p, log_q, p, q, objective.beta)
-        divergence = terms.value.sum(-1)
-        gradient += (1 - alpha) * temperature * (terms.p_g - p * terms.p_g.sum(-1, keepdim=True))
-    if not objective.student_transform.is_identity:
+        p = log_p.exp()
+        terms = DIVERGENCE_TERMS[objective.divergence](log_p, log_q, p, log_q.exp(), objective.beta)
+        divergence_C = terms.value.sum(-1)
+        slope = p.mul_(terms.p_g.sum(-1, keepdim=True)).neg_().add_(terms.p_g)
+        gradient += slope.mul_((1 - alpha) * temperature)
+    if objective.student_transform != IDENTITY:
         gradient *= objective.student_transform.slope(student)
-    return gradient.to(student_CV.dtype), ce, divergence
+    return gradient.to(student_CV.dtype), ce_C, divergence_C

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from l2s.training.head_chunk import Objective, row_blocks
 from l2s.training.logit_transform import IDENTITY, LogitTransform
 
 
@@ -67,42 +68,50 @@ def select_rows(teacher: Teacher, kept: Tensor) -> Teacher:
     )
 
 
-def write_projection(out_CV: Tensor, teacher: HiddenTeacher, rows: slice) -> None:
-    """Fill `out_CV` with the teacher's projected hidden states, before its LogitTransform."""
-    weight_VH = teacher.weight[: out_CV.shape[1]]
-    torch.mm(teacher.hidden[rows].to(weight_VH.dtype), weight_VH.t(), out=out_CV)
-
-
-def write_topk_logits(
-    out_CV: Tensor, teacher: TopkTeacher, rows: slice, student_logits_CV: Tensor, temperature: float
+def write_teacher_logits(
+    out_CV: Tensor, teacher: Teacher, rows: slice, student_CV: Tensor, objective: Objective
 ) -> None:
-    """Fill `out_CV` with z such that softmax(z / T) is the teacher's K probabilities and a model of its tail.
-
-    The tail follows `tail_shape` where there is one. Otherwise it follows the student's own tail: then every
-    term of the tail has one and the same ratio p / q, and D and its gradient equal those of a single tail class
-    (D(p, q) is a sum of p f(q / p) for every divergence here).
+    """Fill `out_CV` with z such that softmax(transform(z) / T) is what the teacher says of `rows`.
 
     Args:
         out_CV: what is written, in any floating type.
-        teacher: K ids a row.
-        rows: the chunk's rows of the teacher.
-        student_logits_CV: the student's logits after its LogitTransform.
-        temperature: T.
+        teacher: of all rows.
+        rows: the chunk's.
+        student_CV: the student's projected hidden states for the chunk.
+        objective: its temperature and transforms.
     """
+    if isinstance(teacher, HiddenTeacher):
+        weight_VH = teacher.weight[: out_CV.shape[1]]
+        torch.mm(teacher.hidden[rows].to(weight_VH.dtype), weight_VH.t(), out=out_CV)
+        return
     ids_CK = teacher.ids[rows].long()
-    wide = torch.promote_types(student_logits_CV.dtype, torch.float32)
-    log_q_CK = teacher.logits[rows].to(wide) / temperature - teacher.log_normalizer[rows, None].to(wide)
-    if teacher.tail_shape is None:
-        tail_CV = (student_logits_CV.to(wide) / temperature).log_softmax(-1)
-    else:
-        tail_CV = teacher.tail_shape.to(wide)[: out_CV.shape[1]].log_softmax(-1).expand(out_CV.shape)
-    shape_outside_C1 = outside_mass(tail_CV.gather(1, ids_CK))
-    log_scale_C1 = outside_mass(log_q_CK).log() - shape_outside_C1.log()
-    torch.mul(tail_CV + log_scale_C1, temperature, out=out_CV)
-    out_CV.scatter_(1, ids_CK, (log_q_CK * temperature).to(out_CV.dtype))
+    wide = torch.promote_types(out_CV.dtype, torch.float32)
+    log_q_CK = teacher.logits[rows].to(wide) / objective.temperature - teacher.log_normalizer[rows, None].to(wide)
+    for block in row_blocks(out_CV):
+        tail_CV = _log_tail(teacher.tail_shape, student_CV[block], objective, wide)
+        log_q = _join_tail(log_q_CK[block], ids_CK[block], tail_CV)
+        out_CV[block] = log_q.mul_(objective.temperature)
 
 
-def outside_mass(log_probs_CK: Tensor) -> Tensor:
-    """1 minus the probabilities of each row, [C, 1]; at least the rounding error of that difference."""
+def _log_tail(tail_shape: Tensor | None, student_CV: Tensor, objective: Objective, wide: torch.dtype) -> Tensor:
+    """Log-probabilities whose course outside the top K the teacher's tail follows: [C, V] or [1, V].
+
+    Without a shape they are the student's own: then every term of the tail has one and the same ratio q / p, and
+    D and its gradient equal those of one tail class (D is a sum of p f(q / p) for every divergence here).
+    """
+    if tail_shape is not None:
+        return tail_shape[: student_CV.shape[1]].to(wide).log_softmax(-1)[None]
+    return (objective.student_transform.apply(student_CV) / objective.temperature).log_softmax(-1)
+
+
+def _join_tail(log_q_CK: Tensor, ids_CK: Tensor, tail_CV: Tensor) -> Tensor:
+    """log q [C, V]: the K known values, and elsewhere the tail, scaled to the mass that they leave."""
+    outside_C1 = _mass_outside(tail_CV.expand(len(ids_CK), -1).gather(1, ids_CK))
+    log_scale_C1 = (_mass_outside(log_q_CK) / outside_C1).log()
+    return (tail_CV + log_scale_C1).scatter_(1, ids_CK, log_q_CK)
+
+
+def _mass_outside(log_probs_CK: Tensor) -> Tensor:
+    """1 minus the probabilities of a row, [C, 1]; at least the rounding error of that difference."""
     mass = 1 - log_probs_CK.exp().sum(-1, keepdim=True)
     return mass.clamp_min(torch.finfo(mass.dtype).eps)

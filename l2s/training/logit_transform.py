@@ -1,11 +1,24 @@
-"""How a model turns the product of hidden states and output head into logits: as it is, or scaled or capped."""
+"""How a model turns the product of hidden states and output head into logits: as it is, scaled, or capped."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from l2s.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+# Fields of transformers' configurations that change the logits; scales by the model types (prefixes) that read them.
+CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+MULTIPLIERS = {"cohere": "logit_scale", "falcon_h1": "lm_head_multiplier", "hyperclovax": "logits_scaling"}
+DIVISORS = {"granite": "logits_scaling", "minicpm3": "logits_scaling"}
+SUSPECT = re.compile(r"(?!.*(attn|attention|router)).*(logit|lm_head|output).*(scal|cap|multipl)")
 
 
 @dataclass(frozen=True)
@@ -14,11 +27,6 @@ class LogitTransform:
 
     scale: float = 1.0
     cap: float | None = None
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether the logits are the projection itself."""
-        return self.scale == 1.0 and self.cap is None
 
     def apply(self, projected: Tensor) -> Tensor:
         """Logits in fp32 (fp64 for fp64) from the projected hidden states."""
@@ -33,3 +41,30 @@ class LogitTransform:
 
 
 IDENTITY = LogitTransform()
+
+
+def logit_transform(config: PretrainedConfig) -> LogitTransform:
+    """What the model of this configuration does between its output head and its logits.
+
+    Raises:
+        UserError: a field that looks like a scale or cap of the logits, and this model type is not known to read it.
+    """
+    text = config.get_text_config()
+    active = {
+        name: value
+        for name, value in text.to_dict().items()
+        if SUSPECT.match(name) and isinstance(value, int | float) and value not in (False, 1)
+    }
+    scale = active.pop(_field(MULTIPLIERS, text.model_type), 1.0)
+    scale /= active.pop(_field(DIVISORS, text.model_type), 1.0)
+    caps = [active.pop(name) for name in CAPS if name in active]
+    for name, value in active.items():
+        raise UserError(
+            f"{name}={value!r} of a {text.model_type} model: not known to be left out of its logits, which the loss "
+            "computes itself; choose another model, or teach l2s/training/logit_transform.py what it means"
+        )
+    return LogitTransform(float(scale), float(caps[0]) if caps else None)
+
+
+def _field(table: dict[str, str], model_type: str) -> str:
+    return next((name for prefix, name in table.items() if model_type.startswith(prefix)), "")

@@ -1,0 +1,124 @@
+"""The two ways to confine a worker, and which of them this machine has."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from l2s.errors import UserError
+from l2s.sandbox.interpreter import interpreter
+from l2s.sandbox.policy import Policy
+from l2s.sandbox.seccomp import build_filter
+
+CHILD = Path(__file__).parent / "child"
+START_WORKER = "from child import worker; worker.main()"
+MEMORY_BYTES = 1 << 30
+NOBODY = 65534
+DEVICES = ("/dev/null", "/dev/urandom")
+
+Name = Literal["bubblewrap", "landlock"]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way to confine a worker.
+
+    Both end with the same system call filter and resource limits. bubblewrap shows the worker a file system of its own,
+    in namespaces of its own; Landlock leaves it the real one with nearly every file unreadable.
+    """
+
+    name: Name
+    prefix: tuple[str, ...]  # what is put before the interpreter's command line
+    import_path: str  # where the worker finds the package `child`
+    user: int | None
+    readable: tuple[str, ...] = ()
+    listable: tuple[str, ...] = ()
+
+    def command(self, timeout_s: float) -> list[str]:
+        """The command line of a worker that may compute for about `timeout_s` seconds."""
+        policy = Policy(
+            cpu_seconds=math.ceil(timeout_s) + 1,  # a backstop; the tester's clock runs out before
+            memory_bytes=MEMORY_BYTES,
+            user=self.user,
+            readable=list(self.readable),
+            listable=list(self.listable),
+            syscall_filter=build_filter().hex(),
+        )
+        return [*self.prefix, *interpreter().command("-B", "-c", START_WORKER, json.dumps(policy))]
+
+    def environment(self) -> dict[str, str]:
+        """All of the worker's environment; a fixed hash seed makes the order of its sets repeatable."""
+        return {"PYTHONPATH": self.import_path, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+
+
+def make_backend(name: Name) -> Backend:
+    """The backend called `name`, not yet tried.
+
+    Raises:
+        UserError: this machine lacks a part of it.
+    """
+    return _bubblewrap() if name == "bubblewrap" else _landlock()
+
+
+def _bubblewrap() -> Backend:
+    program = shutil.which("bwrap")
+    if program is None:
+        raise UserError("bubblewrap: no program `bwrap` on PATH")
+    options = ["--die-with-parent", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    options += ["--unshare-cgroup-try", "--hostname", "sandbox", "--cap-drop", "ALL"]
+    user = _unprivileged_user()
+    if user is None:
+        options.append("--unshare-user")
+    else:
+        options += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    return Backend("bubblewrap", (program, *options, *_mounts(), "--chdir", "/", "--"), "/l2s", user)
+
+
+def _mounts() -> list[str]:
+    """A read-only file system with the interpreter and nothing else; bwrap starts from an empty tmpfs."""
+    python = interpreter()
+    mounts = ["--ro-bind", str(CHILD), "/l2s/child", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+    for folder in sorted(Path("/").glob("lib*")):  # libraries are asked for there
+        if folder.is_symlink():
+            mounts += ["--symlink", str(folder.readlink()), str(folder)]
+        else:
+            mounts += ["--ro-bind", str(folder), str(folder)]
+    loader = python.loader()
+    mounts += ["--ro-bind", str(loader), str(loader.parent.resolve() / loader.name)]
+    places = (*python.folders(), str(python.executable))
+    for parent in sorted({parent for place in places for parent in Path(place).parents} - {Path("/")}):
+        mounts += ["--perms", "0755", "--dir", str(parent)]  # else below root's home only root gets through
+    for place in places:
+        mounts += ["--ro-bind", place, place]
+    for folder_name in python.hidden_folders():
+        mounts += ["--tmpfs", folder_name, "--remount-ro", folder_name]
+    for device in DEVICES:
+        mounts += ["--dev-bind", device, device]
+    return [*mounts, "--remount-ro", "/"]
+
+
+def _landlock() -> Backend:
+    python = interpreter()
+    user = _unprivileged_user() if python.world_readable() else None
+    extra = [path for path in ("/etc/ld.so.cache", *DEVICES) if Path(path).exists()]
+    return Backend(
+        "landlock",
+        prefix=(),
+        import_path=str(CHILD.parent),
+        user=user,
+        readable=(*python.readable(), *extra),
+        listable=tuple(map(str, python.library_path)),
+    )
+
+
+def _unprivileged_user() -> int | None:
+    """The user that a worker started by root becomes; None for everyone else, and where no other user is mapped."""
+    if os.geteuid() != 0:
+        return None
+    ranges = [tuple(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return NOBODY if any(first <= NOBODY < first + count for first, _, count in ranges) else None

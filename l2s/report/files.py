@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from l2s.config import ExperimentConfig
 from l2s.jsonl import Row, load_jsonl
 from l2s.report.schema import MODELS
 from l2s.run_dir import Manifest, RunDir
+from l2s.tasks.types import Item
 
 STAGES = ("prepare", "generate", "score", "sft", "kd", "opd", *(f"evaluate_{model}" for model in MODELS))
 ARMS = ("sft", "kd", "opd")
@@ -27,8 +29,8 @@ class RunFiles:
 
     config: ExperimentConfig
     root: Path
-    train: list[Row]
-    eval: list[Row]
+    train: list[Item]
+    eval: list[Item]
     predictions: dict[str, list[Row]]
     fidelity: dict[str, list[Row]]
     manifests: dict[str, Manifest]
@@ -45,8 +47,8 @@ def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
     return RunFiles(
         config=config,
         root=run_dir.root,
-        train=_rows(run_dir.train_data),
-        eval=_rows(run_dir.eval_data),
+        train=cast(list[Item], _rows(run_dir.train_data)),
+        eval=cast(list[Item], _rows(run_dir.eval_data)),
         predictions=_present({model: _rows(run_dir.predictions(model)) for model in MODELS}),
         fidelity=_present({model: _rows(run_dir.fidelity(model)) for model in MODELS}),
         manifests={stage: manifest for stage, manifest in manifests.items() if manifest is not None},

@@ -33,8 +33,8 @@ THEME = {
     **{colour: f"var(--{model})" for model, colour in figures.COLOURS.items()},
 }
 BROWSER_STRINGS = (
-    "count_items", "no_items", "prompt", "reference", "extracted", "details", "score", "cut", "tokens", "no_unpack",
-    "none", "teacher", "student_base", "student_sft", "student_kd", "student_opd",
+    "count_items", "no_items", "previous", "next", "prompt", "reference", "extracted", "details", "score", "cut",
+    "tokens_unit", "no_unpack", "none", "teacher", "student_base", "student_sft", "student_kd", "student_opd",
 )  # fmt: skip
 FILTERS = ("all_items", "filter_kd_over_sft", "filter_sft_over_kd", "filter_disagree", "filter_all_wrong",
            "filter_truncated")  # fmt: skip

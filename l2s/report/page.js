@@ -100,7 +100,7 @@ function keepInView(row) {
 }
 
 function show(item) {
-  const nodes = [element("h3", "", `${item.id} · ${item.source}`)];
+  const nodes = [heading(item)];
   for (const message of item.messages) {
     nodes.push(element("h4", "", `${strings.prompt} (${message.role})`), element("pre", "text", message.content));
   }
@@ -108,6 +108,18 @@ function show(item) {
   const answers = element("div", "answers");
   answers.append(...Object.entries(item.answers).map(([model, answer]) => answerCard(model, answer)));
   byId("item").replaceChildren(...nodes, answers);
+}
+
+function heading(item) {
+  const row = element("div", "heading");
+  row.append(element("h3", "", `${item.id} · ${item.source}`), step(strings.previous, -1), step(strings.next, 1));
+  return row;
+}
+
+function step(label, distance) {
+  const button = element("button", "", label);
+  button.addEventListener("click", () => select(state.selected + distance));
+  return button;
 }
 
 function answerCard(model, answer) {
@@ -118,7 +130,7 @@ function answerCard(model, answer) {
   head.append(
     element("strong", "", strings[model]),
     element("span", `badge ${grade(answer)}`, `${answer.status} · ${strings.score} ${Number(answer.score.toFixed(3))}`),
-    element("small", "", `${answer.num_tokens} ${strings.tokens}${cut}`),
+    element("small", "", `${answer.num_tokens} ${strings.tokens_unit}${cut}`),
   );
   card.append(head, element("pre", "text", answer.response), verdicts(answer));
   return card;
@@ -126,7 +138,9 @@ function answerCard(model, answer) {
 
 function verdicts(answer) {
   const list = element("dl");
-  list.append(element("dt", "", strings.extracted), element("dd", "", answer.extracted ?? strings.none));
+  const extracted = answer.extracted ?? strings.none;
+  const tag = extracted.includes("\n") ? "code" : ""; // a program keeps its shape
+  list.append(element("dt", "", strings.extracted), element("dd", tag, extracted));
   if (answer.details && Object.keys(answer.details).length) {
     list.append(element("dt", "", strings.details), element("dd", "", asText(answer.details)));
   }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -25,10 +27,10 @@ COLOURS = {
 }
 LINES = {"loss": "#1c2430", "ce": "#2f6fde", "divergence": "#d9730d"}
 ARM_TITLES = {"sft": "SFT", "kd": "KD", "opd": "OPD"}
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib types its keys as a list of literals
     "svg.fonttype": "none",  # text stays text: searchable, and drawn in the reader's font, Chinese too
     "svg.hashsalt": "l2s",  # the same results give the same bytes
-    "font.size": 9,
+    "font.size": 11,
     "axes.edgecolor": GRID,
     "axes.labelcolor": MUTED,
     "text.color": INK,
@@ -46,14 +48,14 @@ def draw_plots(results: Results, text: Text) -> dict[str, str]:
     drawings: dict[str, Callable[[], Figure]] = {}
     for domain in DOMAINS:
         if any(domain in evaluation["domain_results"] for evaluation in results["evaluation"].values()):
-            drawings[f"scores_{domain}"] = lambda domain=domain: _scores(results, domain, text)
+            drawings[f"scores_{domain}"] = partial(_scores, results, domain, text)
         if any(contrast["domain"] == domain for contrast in results["comparisons"]):
-            drawings[f"contrasts_{domain}"] = lambda domain=domain: _contrasts(results, domain, text)
+            drawings[f"contrasts_{domain}"] = partial(_contrasts, results, domain, text)
     if results["fidelity"]:
-        drawings["fidelity_kl"] = lambda: _fidelity_kl(results, text)
-        drawings["fidelity_top1"] = lambda: _fidelity_top1(results, text)
+        drawings["fidelity_kl"] = partial(_fidelity_kl, results, text)
+        drawings["fidelity_top1"] = partial(_fidelity_top1, results, text)
     for arm in results["curves"]:
-        drawings[f"curve_{arm}"] = lambda arm=arm: _curve(results, arm, text)
+        drawings[f"curve_{arm}"] = partial(_curve, results, arm, text)
     with mpl.rc_context(STYLE):
         return {name: _svg(draw()) for name, draw in drawings.items()}
 
@@ -67,12 +69,13 @@ def _svg(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-def _panel(title: str, rows: int) -> tuple[Figure, Axes]:
+def _panel(title: str, subtitle: str, rows: int) -> tuple[Figure, Axes]:
     """A panel of horizontal rows under a title."""
-    figure = Figure(figsize=(WIDTH, 0.75 + 0.34 * rows), layout="constrained", facecolor=PAPER)
+    figure = Figure(figsize=(WIDTH, 0.95 + 0.36 * rows), layout="constrained", facecolor=PAPER)
     axes = figure.add_subplot()
     axes.set_facecolor(PAPER)
-    axes.set_title(title, loc="left", fontweight="bold", fontsize=10)
+    axes.set_title(title, loc="left", fontweight="bold", fontsize=12, pad=20 if subtitle else 6)
+    axes.annotate(subtitle, (0, 1), (0, 6), "axes fraction", "offset points", color=MUTED)
     axes.tick_params(length=0)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -103,8 +106,7 @@ def _scores(results: Results, domain: str, text: Text) -> Figure:
         if domain in evaluation["domain_results"]
     }
     first = next(iter(found.values()))
-    title = f"{domain_label(results, domain, text)}: {first['metric']}, n={first['n']}"
-    figure, axes = _panel(title, len(found))
+    figure, axes = _panel(domain_label(results, domain, text), f"{first['metric']}, n={first['n']}", len(found))
     values = [100 * result["main_metric"] for result in found.values()]
     bounds = [[100 * bound for bound in result["ci95"]] for result in found.values()]
     _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])
@@ -115,7 +117,7 @@ def _scores(results: Results, domain: str, text: Text) -> Figure:
 
 def _contrasts(results: Results, domain: str, text: Text) -> Figure:
     found = [contrast for contrast in results["comparisons"] if contrast["domain"] == domain]
-    figure, axes = _panel(f"{domain_label(results, domain, text)}: {text('difference')}", len(found))
+    figure, axes = _panel(domain_label(results, domain, text), text("points_axis"), len(found))
     axes.axvline(0, color=MUTED, linewidth=1)
     values = [100 * contrast["difference"] for contrast in found]
     bounds = [[100 * bound for bound in contrast["ci95"]] for contrast in found]
@@ -135,7 +137,7 @@ def _contrast_colour(contrast: Contrast) -> str:
 def _fidelity_kl(results: Results, text: Text) -> Figure:
     """The teacher is at 0 by definition and is left out."""
     found = {model: measured for model, measured in results["fidelity"].items() if model != "teacher"}
-    figure, axes = _panel(text("mean_kl"), len(found))
+    figure, axes = _panel(text("mean_kl"), text("nats_axis"), len(found))
     values = [measured["mean_kl"] for measured in found.values()]
     bounds = [measured["ci95"]["mean_kl"] for measured in found.values()]
     _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])
@@ -146,7 +148,7 @@ def _fidelity_kl(results: Results, text: Text) -> Figure:
 
 def _fidelity_top1(results: Results, text: Text) -> Figure:
     found = {model: measured for model, measured in results["fidelity"].items() if model != "teacher"}
-    figure, axes = _panel(text("top1_agreement"), len(found))
+    figure, axes = _panel(text("top1_agreement"), text("percent_axis"), len(found))
     values = [100 * measured["top1_agreement"] for measured in found.values()]
     bounds = [[100 * bound for bound in measured["ci95"]["top1_agreement"]] for measured in found.values()]
     _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])
@@ -158,7 +160,7 @@ def _fidelity_top1(results: Results, text: Text) -> Figure:
 def _curve(results: Results, arm: str, text: Text) -> Figure:
     """Loss by step; in KD also its two terms."""
     steps = results["curves"][arm]
-    figure, axes = _panel(ARM_TITLES[arm], 5)
+    figure, axes = _panel(ARM_TITLES[arm], "", 5)
     names = [name for name in LINES if len({step.get(name) for step in steps} - {None, 0.0}) > 0]
     if arm == "sft":
         names = [name for name in names if name == "loss"]  # cross-entropy is all of it
@@ -170,5 +172,5 @@ def _curve(results: Results, arm: str, text: Text) -> Figure:
     axes.set_xlabel(text("step"))
     axes.set_ylim(bottom=0)
     if len(names) > 1:
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=10)
     return figure

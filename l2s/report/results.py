@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import groupby
 from typing import Any
 
 from l2s.jsonl import Row
@@ -11,8 +10,8 @@ from l2s.report import costs, scores
 from l2s.report.files import RunFiles
 from l2s.report.schema import DOMAINS, MODELS, Overlap, Results
 from l2s.report.strings import Text
+from l2s.tasks.contamination import DomainOverlap, overlap
 from l2s.tasks.table import TASKS
-from l2s.tasks.contamination import overlap
 
 TRUNCATION_LIMIT = 0.05  # share of cut answers above which a score says as much about the limit as about the model
 
@@ -20,7 +19,6 @@ TRUNCATION_LIMIT = 0.05  # share of cut answers above which a score says as much
 def build_results(files: RunFiles) -> Results:
     """Compute everything that the reports show."""
     models = costs.model_costs(files.manifests)
-    contamination = measure_contamination(files)
     evaluation = scores.evaluate_models(files.predictions, {domain: TASKS[domain].METRIC for domain in DOMAINS})
     results: Results = {
         "experiment_name": files.config.experiment_name,
@@ -35,19 +33,20 @@ def build_results(files: RunFiles) -> Results:
         "stages": costs.stage_costs(files.manifests),
         "disk_bytes": costs.disk_bytes(files.root),
         "curves": {arm: [_numbers(row) for row in rows] for arm, rows in files.curves.items()},
-        "contamination": contamination,
+        "contamination": {domain: _overlap(found) for domain, found in overlap(files.train, files.eval).items()},
         "warnings": [],
         "config": files.config.model_dump(mode="json"),
         "environment": costs.environment(files.manifests),
     }
-    results["warnings"] = [*_stage_warnings(files), *report_warnings(results, files)]
+    results["warnings"] = [*report_warnings(results, files), *_stage_warnings(files)]
     return results
 
 
 def _sources(files: RunFiles) -> dict[str, list[str]]:
     """Where the items of each domain come from, as the items themselves say."""
-    rows = files.eval or [row for answered in files.predictions.values() for row in answered]
-    found = {domain: {str(row["source"]) for row in rows if row["domain"] == domain} for domain in DOMAINS}
+    answered = [row for rows in files.predictions.values() for row in rows]
+    pairs = [(item["domain"], item["source"]) for item in files.eval] or [(r["domain"], r["source"]) for r in answered]
+    found = {domain: {source for of, source in pairs if of == domain} for domain in DOMAINS}
     return {domain: sorted(sources) for domain, sources in found.items() if sources}
 
 
@@ -55,24 +54,20 @@ def _numbers(row: Row) -> dict[str, float]:
     return {name: value for name, value in row.items() if isinstance(value, int | float)}
 
 
-def measure_contamination(files: RunFiles) -> dict[str, Overlap]:
-    """Overlap of training and evaluation items, for the domains that have both."""
-    found: dict[str, Overlap] = {}
-    for domain in DOMAINS:
-        train = [row for row in files.train if row["domain"] == domain]
-        evaluation = [row for row in files.eval if row["domain"] == domain]
-        if train and evaluation:
-            found[domain] = _overlap(train, evaluation)
-    return found
-
-
-def _overlap(train: list[Row], evaluation: list[Row]) -> Overlap:
-    found = overlap(train, evaluation)
+def _overlap(found: DomainOverlap) -> Overlap:
+    duplicates = {eval_id for eval_id, _ in found.duplicates}
     return {
-        "train_items": len(train),
-        "eval_items": len(evaluation),
-        "duplicates": found.duplicates,
-        "ngram_overlaps": found.ngrams,
+        "train_items": found.num_train,
+        "eval_items": found.num_eval,
+        "duplicates": [
+            {"eval_id": eval_id, "train_id": train_id, "ngram": None, "share": 1.0}
+            for eval_id, train_id in found.duplicates
+        ],
+        "ngram_overlaps": [
+            {"eval_id": match.eval_id, "train_id": match.train_id, "ngram": match.ngram, "share": match.share}
+            for match in found.ngram
+            if match.eval_id not in duplicates
+        ],
     }
 
 
@@ -112,12 +107,14 @@ def is_synthetic(sources: Mapping[str, list[str]], domain: str) -> bool:
     return any("synthetic" in source for source in sources.get(domain, []))
 
 
-def _truncation_warnings(results: Results, limit: int, text: Text) -> Iterator[str]:
-    for model, evaluation in results["evaluation"].items():
-        for domain, result in evaluation["domain_results"].items():
-            if result["truncated"] > TRUNCATION_LIMIT * result["n"]:
-                values = {"found": result["truncated"], "n": result["n"], "limit": limit}
-                yield text("warn_truncated", model=text(model), domain=text(domain), **values)
+def _truncation_warnings(results: Results, limit: int, text: Text) -> list[str]:
+    parts = [
+        text("truncated_part", model=text(model), domain=text(domain), found=result["truncated"], n=result["n"])
+        for model, evaluation in results["evaluation"].items()
+        for domain, result in evaluation["domain_results"].items()
+        if result["truncated"] > TRUNCATION_LIMIT * result["n"]
+    ]
+    return [text("warn_truncated", limit=limit, parts=text("join").join(parts))] if parts else []
 
 
 def _coverage_warnings(files: RunFiles, text: Text) -> Iterator[str]:
@@ -135,7 +132,8 @@ def _coverage_warnings(files: RunFiles, text: Text) -> Iterator[str]:
 def item_rows(files: RunFiles) -> list[dict[str, Any]]:
     """One object an evaluation item, with the answer of every model, for the browser of the HTML report."""
     by_model = {model: {row["id"]: row for row in rows} for model, rows in files.predictions.items()}
-    items = {row["id"]: row for rows in (files.eval, *files.predictions.values()) for row in rows}
+    items: dict[str, Mapping[str, Any]] = {row["id"]: row for rows in files.predictions.values() for row in rows}
+    items |= {item["id"]: item for item in files.eval}
     return [
         {
             "id": item["id"],
@@ -145,13 +143,8 @@ def item_rows(files: RunFiles) -> list[dict[str, Any]]:
             "reference": item["reference"],
             "answers": {model: _answer(rows[item["id"]]) for model, rows in by_model.items() if item["id"] in rows},
         }
-        for _, group in groupby(sorted(items.values(), key=_domain_order), key=_domain_order)
-        for item in group
+        for item in sorted(items.values(), key=lambda item: DOMAINS.index(item["domain"]))
     ]
-
-
-def _domain_order(row: Row) -> int:
-    return DOMAINS.index(row["domain"])
 
 
 def _answer(row: Row) -> dict[str, Any]:

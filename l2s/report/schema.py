@@ -119,13 +119,22 @@ class StageCost(TypedDict):
     metrics: dict[str, Any]  # as the stage wrote them
 
 
+class Leak(TypedDict):
+    """An evaluation item and the training item in which it, or a part of it, was found."""
+
+    eval_id: str
+    train_id: str
+    ngram: str | None  # the shared run of 13 words; None where the whole problem is the same
+    share: float  # of the evaluation item's 13-grams
+
+
 class Overlap(TypedDict):
     """Training text found again in the evaluation items of one domain."""
 
     train_items: int
     eval_items: int
-    duplicates: list[str]  # ids of evaluation items that are training items after normalisation
-    ngram_overlaps: list[str]  # ids of those that share a 13-gram with one
+    duplicates: list[Leak]  # the same problem but for case, punctuation and spaces
+    ngram_overlaps: list[Leak]  # of the other items
 
 
 class Environment(TypedDict):

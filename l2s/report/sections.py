@@ -12,12 +12,13 @@ from l2s.report.tables import Table
 
 @dataclass(frozen=True)
 class Block:
-    """A note and the table that it explains; `empty` stands in for a table without rows."""
+    """A table and what explains it; `empty` stands in for a table without rows, a folded one opens on demand."""
 
     table: Table
     title: str = ""
     note: str = ""
     empty: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def build_sections(results: Results, text: Text, plots: list[str]) -> list[Secti
         Section(
             "contamination",
             text("contamination"),
-            [Block(tables.contamination_table(results, text), note=text("contamination_note"), empty=text("none"))],
+            _contamination_blocks(results, text),
         ),
         Section("environment", text("environment"), [Block(tables.environment_table(results, text))], folded=True),
         Section("configuration", text("configuration"), [Block(tables.config_table(results, text))], folded=True),
@@ -56,7 +57,7 @@ def build_sections(results: Results, text: Text, plots: list[str]) -> list[Secti
 def _score_blocks(results: Results, text: Text) -> list[Block]:
     return [
         Block(tables.score_table(results, text), note=text("scores_note"), empty=text("say_nothing")),
-        Block(tables.outcome_table(results, text), title=text("outcomes")),
+        Block(tables.outcome_table(results, text), title=text("outcomes"), folded=True),
     ]
 
 
@@ -71,6 +72,7 @@ def _fidelity_blocks(results: Results, text: Text) -> list[Block]:
     return [
         Block(tables.fidelity_table(results, text), note=text("fidelity_note"), empty=text("no_fidelity")),
         Block(tables.fidelity_contrast_table(results, text), note=text("fidelity_contrast_note")),
+        Block(tables.domain_fidelity_table(results, text), title=text("by_domain"), folded=True),
     ]
 
 
@@ -78,9 +80,21 @@ def _curve_blocks(results: Results, text: Text) -> list[Block]:
     return [Block(tables.training_table(results, text), empty=text("no_curves"))]
 
 
+def _contamination_blocks(results: Results, text: Text) -> list[Block]:
+    return [
+        Block(tables.contamination_table(results, text), note=text("contamination_note"), empty=text("none")),
+        Block(
+            tables.leak_table(results, text),
+            title=text("leaks"),
+            note=text("leaks_note", n=tables.SHOWN_LEAKS),
+            folded=True,
+        ),
+    ]
+
+
 def _cost_blocks(results: Results, text: Text) -> list[Block]:
     return [
-        Block(tables.model_table(results, text), title=text("models")),
+        Block(tables.model_table(results, text), title=text("models"), note=text("models_note")),
         Block(tables.stage_table(results, text), title=text("stages")),
         Block(tables.disk_table(results, text), title=text("disk"), note=text("disk_note")),
     ]

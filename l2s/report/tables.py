@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from l2s.report import formats
 from l2s.report.results import is_synthetic
-from l2s.report.schema import DOMAINS, Contrast, Results
+from l2s.report.schema import DOMAINS, Contrast, DomainResult, Fidelity, Results
 from l2s.report.strings import Text
+
+SHOWN_LEAKS = 20
 
 
 class Cell(NamedTuple):
@@ -20,23 +23,34 @@ class Cell(NamedTuple):
     strong: bool = False
 
 
+Cells = list[Cell | str]  # one row while it is built; a bare string is a cell without detail
+
+
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; the first column names the row."""
+    """Rows of cells; the first column names the row, or the group of rows that share its value."""
 
     header: list[str]
     rows: list[list[Cell]]
+    is_grouped: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to show."""
         return not self.rows
 
+    @property
+    def groups(self) -> list[tuple[Cell, list[list[Cell]]]]:
+        """First column -> rows without it."""
+        return [
+            (first, [row[1:] for row in rows]) for first, rows in itertools.groupby(self.rows, key=lambda row: row[0])
+        ]
 
-def make_table(header: Iterable[str], rows: Iterable[Iterable[Cell | str]]) -> Table:
+
+def make_table(header: Iterable[str], rows: Iterable[Cells], *, is_grouped: bool = False) -> Table:
     """A table whose plain strings become cells."""
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
-    return Table(list(header), cells)
+    return Table(list(header), cells, is_grouped)
 
 
 def domain_label(results: Results, domain: str, text: Text) -> str:
@@ -48,27 +62,29 @@ def domain_label(results: Results, domain: str, text: Text) -> str:
 def score_table(results: Results, text: Text) -> Table:
     """Domains down, models across."""
     evaluation = results["evaluation"]
-    rows: list[list[Cell]] = []
+    rows: list[Cells] = []
     for domain in DOMAINS:
         found = {model: e["domain_results"].get(domain) for model, e in evaluation.items()}
         first = next((result for result in found.values() if result), None)
         if first is None:
             continue
-        cells = [
-            Cell(formats.percent(result["main_metric"]), formats.percent_bounds(result["ci95"]))
-            if result
-            else Cell(formats.NONE)
-            for result in found.values()
-        ]
         name = Cell(domain_label(results, domain, text), f"{first['metric']}, n={first['n']}")
-        rows.append([name, *cells])
+        rows.append([name, *(score_cell(result) for result in found.values())])
     return make_table([text("domain"), *(text(model) for model in evaluation)], rows)
+
+
+def score_cell(result: DomainResult | None, *, show_count: bool = False) -> Cell:
+    """A score with its interval below it; a dash where the model has none."""
+    if result is None:
+        return Cell(formats.NONE)
+    count = f", n={result['n']}" if show_count else ""
+    return Cell(formats.percent(result["main_metric"]), formats.percent_bounds(result["ci95"]) + count)
 
 
 def outcome_table(results: Results, text: Text) -> Table:
     """Truncation, missing answers and the grader's verdicts, by domain and model."""
     header = ("domain", "model", "items", "truncated", "no_answer", "mean_tokens", "statuses", "also")
-    rows = [
+    rows: list[Cells] = [
         [
             domain_label(results, domain, text),
             text(model),
@@ -83,25 +99,32 @@ def outcome_table(results: Results, text: Text) -> Table:
         for model, evaluation in results["evaluation"].items()
         if (result := evaluation["domain_results"].get(domain))
     ]
-    return make_table([text(name) for name in header], rows)
+    return make_table([text(name) for name in header], rows, is_grouped=True)
 
 
 CONTRAST_HEADER = ("domain", "contrast", "difference", "ci95", "p_holm", "wins_losses", "detectable", "conclusion")
 
 
+FIDELITY_HEADER = ("model", "mean_kl", "top1_agreement", "perplexity", "answers", "tokens")
+
+
 def contrast_table(results: Results, text: Text) -> Table:
     """Differences of scores in percentage points."""
-    rows = [
-        [domain_label(results, contrast["domain"], text), *_contrast_cells(contrast, text)]
+    rows: list[Cells] = [
+        [
+            domain_label(results, contrast["domain"], text),
+            contrast_name(contrast, text),
+            *contrast_cells(contrast, text),
+        ]
         for contrast in results["comparisons"]
     ]
-    return make_table([text(name) for name in CONTRAST_HEADER], rows)
+    return make_table([text(name) for name in CONTRAST_HEADER], rows, is_grouped=True)
 
 
-def _contrast_cells(contrast: Contrast, text: Text) -> list[Cell]:
+def contrast_cells(contrast: Contrast, text: Text) -> list[Cell]:
+    """Difference, interval, p, wins and losses, what could have been shown, conclusion."""
     least = contrast["minimum_detectable_difference"]
     return [
-        Cell(contrast_name(contrast, text)),
         Cell(formats.points(contrast["difference"]), strong=is_detectable(contrast)),
         Cell(bounds_text([bound * 100 for bound in contrast["ci95"]], text)),
         Cell(formats.p_value(contrast["p_holm"])),
@@ -128,7 +151,7 @@ def bounds_text(bounds: list[float], text: Text, digits: int = 1) -> str:
 
 def gap_table(results: Results, text: Text) -> Table:
     """Share of the teacher's lead that each student recovered."""
-    rows = [
+    rows: list[Cells] = [
         [
             domain_label(results, gap["domain"], text),
             text(gap["model"]),
@@ -138,37 +161,52 @@ def gap_table(results: Results, text: Text) -> Table:
         ]
         for gap in results["gap_recovered"]
     ]
-    return make_table([text(name) for name in ("domain", "model", "recovered", "ci95", "teacher_lead")], rows)
+    header = ("domain", "model", "recovered", "ci95", "teacher_lead")
+    return make_table([text(name) for name in header], rows, is_grouped=True)
 
 
 def fidelity_table(results: Results, text: Text) -> Table:
-    """Mean KL, top-1 agreement and perplexity, over all domains and by domain."""
-    rows: list[list[Cell | str]] = []
-    for model, overall in results["fidelity"].items():
-        for domain, measured in (("all", overall), *overall.get("domains", {}).items()):
-            bounds = measured["ci95"]
-            rows.append(
-                [
-                    text(model),
-                    domain_label(results, domain, text),
-                    Cell(formats.nats(measured["mean_kl"]), _plain_bounds(bounds["mean_kl"])),
-                    Cell(formats.percent(measured["top1_agreement"]), formats.percent_bounds(bounds["top1_agreement"])),
-                    Cell(formats.nats(measured["perplexity"]), _plain_bounds(bounds["perplexity"])),
-                    Cell(formats.count(measured["n"])),
-                    Cell(formats.count(measured["num_tokens"])),
-                ]
-            )
-    header = ("model", "domain", "mean_kl", "top1_agreement", "perplexity", "answers", "tokens")
-    return make_table([text(name) for name in header], rows)
+    """Mean KL, top-1 agreement and perplexity over all domains."""
+    rows: list[Cells] = [[text(model), *_fidelity_cells(found)] for model, found in results["fidelity"].items()]
+    return make_table([text(name) for name in FIDELITY_HEADER], rows)
+
+
+def domain_fidelity_table(results: Results, text: Text) -> Table:
+    """The same by domain."""
+    rows: list[Cells] = [
+        [domain_label(results, domain, text), text(model), *_fidelity_cells(overall["domains"][domain])]
+        for domain in DOMAINS
+        for model, overall in results["fidelity"].items()
+        if domain in overall.get("domains", {})
+    ]
+    return make_table([text(name) for name in ("domain", *FIDELITY_HEADER)], rows, is_grouped=True)
+
+
+def kl_cell(measured: Fidelity | None) -> Cell:
+    """Mean KL with its interval; the teacher's own is 0 by definition and has none."""
+    if measured is None:
+        return Cell(formats.NONE)
+    return Cell(formats.nats(measured["mean_kl"]), _plain_bounds(measured["ci95"]["mean_kl"]))
+
+
+def _fidelity_cells(measured: Fidelity) -> list[Cell]:
+    bounds = measured["ci95"]
+    return [
+        kl_cell(measured),
+        Cell(formats.percent(measured["top1_agreement"]), formats.percent_bounds(bounds["top1_agreement"])),
+        Cell(formats.nats(measured["perplexity"]), _plain_bounds(bounds["perplexity"])),
+        Cell(formats.count(measured["n"])),
+        Cell(formats.count(measured["num_tokens"])),
+    ]
 
 
 def _plain_bounds(bounds: list[float]) -> str:
-    return f"{formats.nats(bounds[0])}–{formats.nats(bounds[1])}"
+    return f"{formats.nats(bounds[0])}–{formats.nats(bounds[1])}" if bounds[0] < bounds[1] else ""
 
 
 def fidelity_contrast_table(results: Results, text: Text) -> Table:
     """Differences of mean KL in nats a token."""
-    rows = [
+    rows: list[Cells] = [
         [
             contrast_name(contrast, text),
             Cell(formats.signed(contrast["difference"], 4), strong=is_detectable(contrast)),
@@ -190,7 +228,7 @@ def _closeness(contrast: Contrast, text: Text) -> str:
 
 def training_table(results: Results, text: Text) -> Table:
     """What each training arm saw and what became of its loss; sequences that did not fit are counted."""
-    rows: list[list[str]] = []
+    rows: list[Cells] = []
     for arm, steps in results["curves"].items():
         metrics = results["stages"][arm]["metrics"] if arm in results["stages"] else {}
         rows.append(
@@ -210,7 +248,7 @@ def training_table(results: Results, text: Text) -> Table:
 
 def model_table(results: Results, text: Text) -> Table:
     """Size and speed, with the ratios to the teacher below them."""
-    rows = [
+    rows: list[Cells] = [
         [
             text(model),
             Cell(formats.short_count(cost["parameters"]), _times(results, model, "parameters")),
@@ -232,7 +270,7 @@ def _times(results: Results, model: str, measure: str) -> str:
 
 def stage_table(results: Results, text: Text) -> Table:
     """Time, tokens and memory of each stage, and the time of all."""
-    rows = [
+    rows: list[Cells] = [
         [
             stage,
             formats.duration(cost["seconds"]),
@@ -251,41 +289,54 @@ def stage_table(results: Results, text: Text) -> Table:
 
 def disk_table(results: Results, text: Text) -> Table:
     """Size of the folders of the run."""
-    rows = [[f"{folder}/", formats.size(size)] for folder, size in results["disk_bytes"].items()]
+    rows: list[Cells] = [[f"{folder}/", formats.size(size)] for folder, size in results["disk_bytes"].items()]
     return make_table([text("folder"), text("size")], rows)
 
 
 def contamination_table(results: Results, text: Text) -> Table:
     """Evaluation items found again in the training data."""
-    rows = [
+    rows: list[Cells] = [
         [
             domain_label(results, domain, text),
             formats.count(found["train_items"]),
             formats.count(found["eval_items"]),
             formats.count(len(found["duplicates"])),
             formats.count(len(found["ngram_overlaps"])),
-            ", ".join(dict.fromkeys([*found["duplicates"], *found["ngram_overlaps"]])) or formats.NONE,
         ]
         for domain, found in results["contamination"].items()
     ]
-    header = ("domain", "train_items", "eval_items", "duplicates", "ngram_overlaps", "affected")
+    header = ("domain", "train_items", "eval_items", "duplicates", "ngram_overlaps")
     return make_table([text(name) for name in header], rows)
+
+
+def leak_table(results: Results, text: Text) -> Table:
+    """The items behind those counts, the most affected first; results.json has all of them."""
+    leaks = [leak for found in results["contamination"].values() for leak in found["duplicates"]]
+    leaks += [leak for found in results["contamination"].values() for leak in found["ngram_overlaps"]]
+    leaks.sort(key=lambda leak: -leak["share"])
+    rows: list[Cells] = [
+        [leak["eval_id"], leak["train_id"], formats.percent(leak["share"], 0), leak["ngram"] or text("whole_problem")]
+        for leak in leaks[:SHOWN_LEAKS]
+    ]
+    return make_table([text(name) for name in ("eval_item", "train_item", "share", "shared_text")], rows)
 
 
 def environment_table(results: Results, text: Text) -> Table:
     """Sandbox, devices, commits and versions."""
     found = results["environment"]
-    rows = [
+    rows: list[Cells] = [
         [text("sandbox"), found["sandbox"] or text("no_code_run")],
         [text("devices"), ", ".join(found["devices"]) or formats.NONE],
         [text("commit"), ", ".join(found["git_commits"]) or formats.NONE],
         [text("started_at"), found["started_at"] or formats.NONE],
-        *([name, version] for name, version in found["versions"].items()),
     ]
+    rows += [[name, version] for name, version in found["versions"].items()]
     return make_table([text("setting"), text("value")], rows)
 
 
 def config_table(results: Results, text: Text) -> Table:
     """Every setting of the run."""
-    rows = [[name, formats.NONE if value is None else str(value)] for name, value in results["config"].items()]
+    rows: list[Cells] = [
+        [name, formats.NONE if value is None else str(value)] for name, value in results["config"].items()
+    ]
     return make_table([text("setting"), text("value")], rows)

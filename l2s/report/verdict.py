@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 
 from l2s.report import formats
-from l2s.report.schema import CONTRASTS, Contrast, Results
+from l2s.report.schema import CONTRASTS, Contrast, Results, Verdict
 from l2s.report.strings import Text
-from l2s.report.tables import bounds_text, domain_label
+from l2s.report.tables import domain_label, is_detectable
 
 
 def write_verdict(results: Results, text: Text) -> str:
@@ -26,34 +26,49 @@ def write_verdict(results: Results, text: Text) -> str:
 
 
 def _contrast_sentences(results: Results, text: Text) -> list[str]:
-    """A sentence a contrast, all domains in it."""
+    """A sentence a contrast, with its domains grouped by what was found there."""
     ordered = sorted(results["comparisons"], key=lambda found: CONTRASTS.index(_names(found)))
-    return [
-        text(
-            "say_contrast",
-            model=text(model),
-            reference=text(reference),
-            parts=text("join").join(_contrast_part(found, results, text) for found in group),
-        )
+    sentences = [
+        text("say_contrast", model=text(model), reference=text(reference), parts=_parts(list(group), results, text))
         for (model, reference), group in groupby(ordered, key=_names)
     ]
+    if any(is_detectable(contrast) for contrast in ordered):
+        sentences.append(text("say_units"))
+    return [*sentences, *_unseen_sentences(ordered, text)]
+
+
+def _unseen_sentences(contrasts: list[Contrast], text: Text) -> list[str]:
+    """What the contrasts without a detectable difference could have missed."""
+    unseen = [contrast for contrast in contrasts if not is_detectable(contrast)]
+    if not unseen:
+        return []
+    least = [found * 100 for contrast in unseen if (found := contrast["minimum_detectable_difference"]) is not None]
+    if len(least) < len(unseen):
+        return [text("say_too_few")]
+    return [text("say_unseen", low=f"{min(least):.0f}", high=f"{max(least):.0f}")]
 
 
 def _names(contrast: Contrast) -> tuple[str, str]:
     return contrast["model"], contrast["reference"]
 
 
-def _contrast_part(contrast: Contrast, results: Results, text: Text) -> str:
-    least = contrast["minimum_detectable_difference"]
-    return text(
-        f"say_{contrast['verdict']}",
-        domain=domain_label(results, contrast["domain"], text),
-        difference=formats.points(contrast["difference"]),
-        interval=bounds_text([bound * 100 for bound in contrast["ci95"]], text),
-        detectable=text("say_undetectable", n=contrast["n"])
-        if least is None
-        else text("say_detectable", n=contrast["n"], points=f"{least * 100:.1f}"),
+def _parts(contrasts: list[Contrast], results: Results, text: Text) -> str:
+    verdicts: tuple[Verdict, ...] = ("higher", "lower", "no detectable difference")
+    found = {
+        verdict: [_finding(contrast, results, text) for contrast in contrasts if contrast["verdict"] == verdict]
+        for verdict in verdicts
+    }
+    return text("join").join(
+        text(f"say_{verdict}", domains=text("comma").join(parts)) for verdict, parts in found.items() if parts
     )
+
+
+def _finding(contrast: Contrast, results: Results, text: Text) -> str:
+    """math (+12.5 [+5.9, +20.4]), or the bare domain where there is nothing to claim."""
+    label = domain_label(results, contrast["domain"], text)
+    low, high = (formats.points(bound) for bound in contrast["ci95"])
+    finding = f" ({formats.points(contrast['difference'])} [{low}, {high}])" if is_detectable(contrast) else ""
+    return label + finding
 
 
 def _fidelity_sentences(results: Results, text: Text) -> list[str]:
@@ -66,7 +81,9 @@ def _fidelity_sentences(results: Results, text: Text) -> list[str]:
             reference=text(contrast["reference"]),
             kl=formats.nats(results["fidelity"][contrast["model"]]["mean_kl"]),
             kl_reference=formats.nats(results["fidelity"][contrast["reference"]]["mean_kl"]),
-            interval=bounds_text(contrast["ci95"], text, 4),
+            difference=formats.signed(contrast["difference"], 4),
+            low=formats.signed(contrast["ci95"][0], 4),
+            high=formats.signed(contrast["ci95"][1], 4),
         )
         for contrast in results["fidelity_comparisons"]
         if contrast["reference"] != "student_base" or len(results["fidelity_comparisons"]) == 1

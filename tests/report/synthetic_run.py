@@ -1,4 +1,4 @@
-"""A run folder made up from dice: every file the report reads, with hostile text in the answers. No model is involved."""
+"""A run folder made up from dice, no model involved: every file the report reads, with hostile text in the answers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def make_run(
     _write(run_dir.train_data, [_train_item(domain, i, config) for domain in sizes for i in range(30)])
     hardness = dice.random(len(items))
     for model in models:
-        rows = [_prediction(item, model, hard, dice, response_words) for item, hard in zip(items, hardness, strict=True)]
+        rows = [
+            _prediction(item, model, hard, dice, response_words) for item, hard in zip(items, hardness, strict=True)
+        ]
         _write(run_dir.predictions(model), rows)
         _write(run_dir.fidelity(model), [_fidelity(row, model, dice) for row in rows])
         _manifest(run_dir, f"evaluate_{model}", **_model_metrics(model))
@@ -66,7 +68,9 @@ def _item(domain: str, number: int, config: ExperimentConfig) -> Row:
     source = "synthetic" if domain == "math" and config.math_source == "synthetic" else SOURCES[domain]
     question = f"Question {number} about {domain}: " + " ".join(f"word{number}_{i}" for i in range(40))
     if domain == "aiops":
-        question += "\n" + "\n".join(f"2026-01-01T00:00:{i:02d}Z svc-{i % 3} ERROR <{number}> pool & queue" for i in range(25))
+        question += "\n" + "\n".join(
+            f"2026-01-01T00:00:{i:02d}Z svc-{i % 3} ERROR <{number}> pool & queue" for i in range(25)
+        )
     return {
         "id": f"{domain}-{number}",
         "domain": domain,
@@ -104,7 +108,7 @@ def _prediction(item: Row, model: str, hard: float, dice: np.random.Generator, w
 
 
 def _fidelity(row: Row, model: str, dice: np.random.Generator) -> Row:
-    tokens = int(dice.integers(20, 200))
+    tokens = 20 + 37 * sum(map(ord, row["id"])) % 180  # the same answer for every model
     kl = DISTANCE[model] * float(dice.lognormal(0, 0.5))
     agreement = 1.0 if model == "teacher" else max(0.0, 0.95 - kl / 2)
     return {
@@ -138,7 +142,8 @@ def _write_training(run_dir: RunDir, models: tuple[str, ...], dice: np.random.Ge
             continue
         decay = [1.1 * float(np.exp(-step / 60)) + 0.4 + float(dice.normal(0, 0.03)) for step in range(1, 200, 5)]
         divergence = [0.0 if arm == "sft" else value * 0.7 for value in decay]
-        _write(run_dir.root / arm / "metrics.jsonl", [_step(i, *terms) for i, terms in enumerate(zip(decay, divergence))])
+        terms = enumerate(zip(decay, divergence, strict=True))
+        _write(run_dir.root / arm / "metrics.jsonl", [_step(index, *pair) for index, pair in terms])
         _manifest(
             run_dir, arm, num_sequences=3_100, dropped_overlong=4, cut_overlong=0, num_tokens=181_000, steps=196,
             seconds=812.0, tokens_per_second=222.9, peak_memory_bytes=6_100_000_000, final_loss=decay[-1],

@@ -1,0 +1,152 @@
+"""Two experiments side by side: what was set differently, and what came out differently on the items they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from l2s.errors import UserError
+from l2s.evaluation import stats
+from l2s.jsonl import Row
+from l2s.report import formats, tables
+from l2s.report.files import RunFiles, read_run
+from l2s.report.markdown import escape, render_table
+from l2s.report.results import build_results
+from l2s.report.schema import DOMAINS, MODELS, Results
+from l2s.report.scores import clusters, contrast, pair
+from l2s.report.strings import Text
+from l2s.report.tables import Cells, Table, make_table
+from l2s.run_dir import RunDir
+
+NAMES_AND_PLACES = ("experiment_name", "output_dir", "processed_dir", "lang")  # differ without changing a result
+
+
+@dataclass(frozen=True)
+class Run:
+    """One side of the comparison."""
+
+    name: str
+    files: RunFiles
+    results: Results
+
+
+def compare_runs(a: Path, b: Path) -> str:
+    """Markdown that sets two run folders side by side, in the language of the first; made from their files alone.
+
+    Raises:
+        UserError: one of them is not the folder of an experiment.
+    """
+    runs = (_load(a), _load(b))
+    text = Text(runs[0].files.config.lang)
+    parts = [f"# {escape(text('compare_title', a=runs[0].name, b=runs[1].name))}"]
+    for title, table, empty in (
+        ("compare_config", _config_table(*runs, text), "compare_same_config"),
+        ("compare_scores", _score_table(*runs, text), "say_nothing"),
+        ("compare_contrasts", _contrast_table(*runs, text), "compare_no_items"),
+        ("compare_fidelity", _fidelity_table(*runs, text), "no_fidelity"),
+        ("compare_cost", _time_table(*runs, text), "none"),
+    ):
+        parts += [f"## {text(title)}", text(empty) if table.is_empty else render_table(table)]
+        if title == "compare_contrasts" and not table.is_empty:
+            parts.append(escape(text("compare_contrasts_note")))
+    return "\n\n".join(parts) + "\n"
+
+
+def _load(root: Path) -> Run:
+    run_dir = RunDir(root)
+    if not run_dir.config_file.exists():
+        raise UserError(f"{root}: not the folder of an experiment (no config.yaml); give outputs/<experiment_name>")
+    files = read_run(run_dir.load_config(), run_dir)
+    return Run(root.resolve().name, files, build_results(files))
+
+
+def _config_table(a: Run, b: Run, text: Text) -> Table:
+    left, right = a.results["config"], b.results["config"]
+    names = [name for name in {**left, **right} if name not in NAMES_AND_PLACES and not name.startswith("run_")]
+    rows: list[Cells] = [
+        [name, str(left.get(name)), str(right.get(name))] for name in names if left.get(name) != right.get(name)
+    ]
+    return make_table([text("setting"), a.name, b.name], rows)
+
+
+def _score_table(a: Run, b: Run, text: Text) -> Table:
+    found = {
+        (domain, model): [
+            run.results["evaluation"].get(model, {"domain_results": {}})["domain_results"].get(domain) for run in (a, b)
+        ]
+        for domain in DOMAINS
+        for model in MODELS
+    }
+    rows: list[Cells] = [
+        [
+            _label(a, b, domain, text),
+            text(model),
+            *(tables.score_cell(result, show_count=True) for result in results),
+        ]
+        for (domain, model), results in found.items()
+        if any(results)
+    ]
+    return make_table([text("domain"), text("model"), a.name, b.name], rows)
+
+
+def _label(a: Run, b: Run, domain: str, text: Text) -> str:
+    """The domain's name, called synthetic where either run took it from a generator."""
+    labels = {tables.domain_label(run.results, domain, text) for run in (a, b)}
+    return max(labels, key=len)
+
+
+def _contrast_table(a: Run, b: Run, text: Text) -> Table:
+    """B - A for each model that both evaluated."""
+    rows: list[Cells] = []
+    for domain in DOMAINS:
+        pairs = {model: _shared(a.files, b.files, model, domain) for model in MODELS}
+        compared = {model: _compare(found) for model, found in pairs.items() if found}
+        adjusted = stats.holm([comparison.p_value for comparison in compared.values()])
+        for (model, comparison), p_holm in zip(compared.items(), adjusted, strict=True):
+            found = contrast(domain, model, model, comparison, p_holm, tests=len(compared))
+            rows.append(
+                [
+                    _label(a, b, domain, text),
+                    text(model),
+                    formats.count(found["n"]),
+                    *tables.contrast_cells(found, text),
+                ]
+            )
+    header = ("domain", "model", "items", "difference", "ci95", "p_holm", "wins_losses", "detectable", "conclusion")
+    return make_table([text(name) for name in header], rows)
+
+
+def _shared(a: RunFiles, b: RunFiles, model: str, domain: str) -> list[tuple[Row, Row]]:
+    """(B's, A's) answers to the items of a domain that are the same in both runs."""
+    identity = ("messages", "reference")
+    return [
+        (right, left)
+        for right, left in pair(b.predictions.get(model, []), a.predictions.get(model, []))
+        if right["domain"] == domain and all(right[name] == left[name] for name in identity)
+    ]
+
+
+def _compare(pairs: Sequence[tuple[Row, Row]]) -> stats.PairedComparison:
+    labels = clusters([row for row, _ in pairs])
+    return stats.paired_comparison([x["score"] for x, _ in pairs], [y["score"] for _, y in pairs], clusters=labels)
+
+
+def _fidelity_table(a: Run, b: Run, text: Text) -> Table:
+    """Not paired: the answers are those of each run's own teacher."""
+    rows: list[Cells] = [
+        [text(model), *(tables.kl_cell(run.results["fidelity"].get(model)) for run in (a, b))]
+        for model in MODELS
+        if any(model in run.results["fidelity"] for run in (a, b))
+    ]
+    return make_table([text("mean_kl"), a.name, b.name], rows)
+
+
+def _time_table(a: Run, b: Run, text: Text) -> Table:
+    stages = {**a.results["stages"], **b.results["stages"]}
+    rows: list[Cells] = [[stage, *(_time(run.results, stage) for run in (a, b))] for stage in stages]
+    return make_table([text("stage"), a.name, b.name], rows)
+
+
+def _time(results: Results, stage: str) -> str:
+    return formats.duration(results["stages"][stage]["seconds"]) if stage in results["stages"] else formats.NONE

@@ -20,7 +20,9 @@ from l2s.training.head_teacher import (
     HiddenTeacher,
     Teacher,
     TopkTeacher,
-    num_rows,
+    check_head,
+    check_teacher,
+    common_vocabulary,
     select_rows,
     write_teacher_logits,
 )
@@ -73,9 +75,12 @@ def fused_distillation_loss(
         teacher = None
     elif teacher is None:
         raise ValueError(f"alpha={alpha}: below 1 a teacher is needed; give one or set alpha to 1")
-    _check_head("student_weight", student_weight, student_hidden)
-    _check_rows(labels, student_hidden, teacher)
-    vocabulary = _common_vocabulary(student_weight, teacher)
+    check_head("student_weight", student_weight, student_hidden)
+    if labels.shape != student_hidden.shape[:1]:
+        raise ValueError(f"labels {tuple(labels.shape)} do not fit student_hidden {tuple(student_hidden.shape)}")
+    if teacher is not None:
+        check_teacher(teacher, len(labels))
+    vocabulary = common_vocabulary(len(student_weight), teacher)
     student_hidden, student_weight = _autocast(student_hidden, student_weight[:vocabulary])
     kept = labels != IGNORE_INDEX
     labels = labels[kept].long()
@@ -118,7 +123,8 @@ class _FusedHead(torch.autograd.Function):
         grad_VH = torch.zeros_like(weight_VH, dtype=wide) if weight_grad else None
         ce_sum, divergence_sum = torch.zeros(2, dtype=wide, device=hidden_NH.device).unbind()
         student_logits = weight_VH.new_empty(min(chunk_rows, len(hidden_NH)), len(weight_VH))
-        teacher_logits = None if teacher is None else torch.empty_like(student_logits)
+        teacher_dtype = teacher.weight.dtype if isinstance(teacher, HiddenTeacher) else weight_VH.dtype
+        teacher_logits = None if teacher is None else torch.empty_like(student_logits, dtype=teacher_dtype)
         with torch.autocast(hidden_NH.device.type, enabled=False):
             for start in range(0, len(hidden_NH), chunk_rows):
                 rows = slice(start, start + chunk_rows)
@@ -161,27 +167,3 @@ def _autocast(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         dtype = torch.get_autocast_dtype(device)
         return hidden.to(dtype), weight.to(dtype)
     return hidden.to(weight.dtype), weight
-
-
-def _common_vocabulary(student_weight: Tensor, teacher: Teacher | None) -> int:
-    if isinstance(teacher, HiddenTeacher):
-        return min(len(student_weight), len(teacher.weight))
-    return len(student_weight)
-
-
-def _check_rows(labels: Tensor, student_hidden: Tensor, teacher: Teacher | None) -> None:
-    if labels.shape != student_hidden.shape[:1]:
-        raise ValueError(f"labels {tuple(labels.shape)} do not fit student_hidden {tuple(student_hidden.shape)}")
-    if teacher is not None and num_rows(teacher) != len(labels):
-        raise ValueError(f"the teacher has {num_rows(teacher)} rows, labels {len(labels)}")
-    if isinstance(teacher, HiddenTeacher):
-        _check_head("teacher_weight", teacher.weight, teacher.hidden)
-
-
-def _check_head(name: str, weight: Tensor, hidden: Tensor) -> None:
-    if type(weight).__name__ == "DTensor":
-        raise ValueError(f"{name} is sharded; compute the loss inside the wrapped forward, where FSDP gathers it")
-    if not weight.is_floating_point():
-        raise ValueError(f"{name} has type {weight.dtype}: quantised; keep the output head in bf16")
-    if weight.dim() != 2 or hidden.dim() != 2 or weight.shape[1] != hidden.shape[1]:
-        raise ValueError(f"{name} {tuple(weight.shape)} does not fit hidden states {tuple(hidden.shape)}")

@@ -51,9 +51,53 @@ class TopkTeacher:
 Teacher = HiddenTeacher | TopkTeacher
 
 
-def num_rows(teacher: Teacher) -> int:
-    """Rows the teacher speaks about."""
-    return len(teacher.hidden if isinstance(teacher, HiddenTeacher) else teacher.ids)
+def check_head(name: str, weight: Tensor, hidden: Tensor) -> None:
+    """Refuse an output head [V, H] that cannot be multiplied with hidden states [N, H].
+
+    Raises:
+        ValueError: a weight that is sharded, quantised or of another size.
+    """
+    if type(weight).__name__ == "DTensor":
+        raise ValueError(f"{name} is sharded; compute the loss inside the wrapped forward, where FSDP gathers it")
+    if not weight.is_floating_point():
+        raise ValueError(f"{name} has type {weight.dtype}: quantised; keep the output head in bf16")
+    if weight.dim() != 2 or hidden.dim() != 2 or weight.shape[1] != hidden.shape[1]:
+        raise ValueError(f"{name} {tuple(weight.shape)} does not fit hidden states {tuple(hidden.shape)}")
+
+
+def check_teacher(teacher: Teacher, rows: int) -> None:
+    """Refuse a teacher of another number of rows than `rows`, or whose own parts disagree.
+
+    Raises:
+        ValueError: names the part.
+    """
+    if isinstance(teacher, HiddenTeacher):
+        check_head("teacher_weight", teacher.weight, teacher.hidden)
+        row_counts = {len(teacher.hidden)}
+    else:
+        if teacher.ids.shape != teacher.logits.shape:
+            raise ValueError(f"teacher ids {tuple(teacher.ids.shape)}, but logits {tuple(teacher.logits.shape)}")
+        row_counts = {len(teacher.ids), len(teacher.log_normalizer)}
+    if row_counts != {rows}:
+        raise ValueError(f"the teacher has {max(row_counts - {rows})} rows, labels {rows}")
+
+
+def common_vocabulary(student_rows: int, teacher: Teacher | None) -> int:
+    """Rows that both output heads have: those above are padding and carry no probability.
+
+    Raises:
+        ValueError: a top-K id above them.
+    """
+    match teacher:
+        case HiddenTeacher():
+            return min(student_rows, len(teacher.weight))
+        case TopkTeacher():
+            shared = student_rows if teacher.tail_shape is None else min(student_rows, len(teacher.tail_shape))
+            if teacher.ids.numel() and int(teacher.ids.max()) >= shared:
+                raise ValueError(f"teacher id {int(teacher.ids.max())}: outside the vocabulary of {shared}")
+            return shared
+        case None:
+            return student_rows
 
 
 def select_rows(teacher: Teacher, kept: Tensor) -> Teacher:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel
@@ -105,14 +105,13 @@ class TransformersEngine:
         return tokens, "length"
 
     def _generation_config(self, sampling: Sampling) -> GenerationConfig:
-        """Every knob that a model's own generation_config.json might turn is set, so that all models decode alike."""
-        sampled = sampling.temperature > 0
+        """The knobs that a model's own generation_config.json might turn are set, so that all models decode alike."""
+        drawing: dict[str, Any] = {"do_sample": False}
+        if sampling.temperature > 0:
+            drawing = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         return GenerationConfig(
+            **drawing,
             max_new_tokens=sampling.max_new_tokens,
-            do_sample=sampled,
-            temperature=sampling.temperature if sampled else 1.0,
-            top_p=sampling.top_p if sampled else 1.0,
-            top_k=0,
             repetition_penalty=1.0,
             eos_token_id=sorted(self.stop_ids),
             pad_token_id=self.renderer.pad_token_id,

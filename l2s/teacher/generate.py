@@ -13,7 +13,7 @@ from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.models import load_model
 from l2s.run_dir import RunDir
-from l2s.tasks import grade_all
+from l2s.tasks.table import grade_all
 from l2s.tasks.types import Grade, Item
 from l2s.teacher.answers import answer_items
 from l2s.teacher.engines import Completion, Engine, Sampling, TransformersEngine

@@ -1,4 +1,4 @@
-"""The chunk of a fused head in C, for bf16 on CPU: built with the machine's compiler when first needed.
+"""The fused head's work on bf16 rows in C, for CPU: built with the machine's compiler when first needed.
 
 Compiling takes a fraction of a second, so nothing is kept between processes and no cache can go stale or meet
 another processor. Without a compiler the plain path of `l2s.training.head_chunk` serves.
@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -47,6 +48,8 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, count, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
     library.distillation_rows.argtypes = [pointer] * 3 + [count] * 2 + [real] * 2 + [pointer] * 2
     library.distillation_rows.restype = None
+    library.join_tail_rows.argtypes = [pointer] * 5 + [count] * 3
+    library.join_tail_rows.restype = None
     return library
 
 
@@ -68,24 +71,49 @@ def kernel_chunk_loss(
         labels_C: counted labels, int64.
         alpha, temperature: of the loss.
     """
-    rows, vocabulary = student_CV.shape
-    ce_C, divergence_C = torch.empty(2, rows, dtype=torch.float64).unbind()
-    threads = min(torch.get_num_threads(), rows)
+    ce_C, divergence_C = torch.empty(2, len(student_CV), dtype=torch.float64).unbind()
 
-    def run(thread: int) -> None:
-        first, last = rows * thread // threads, rows * (thread + 1) // threads
+    def run(rows: slice) -> None:
         kernel.distillation_rows(
-            student_CV[first:].data_ptr(),
-            None if teacher_CV is None else teacher_CV[first:].data_ptr(),
-            labels_C[first:].data_ptr(),
-            last - first,
-            vocabulary,
+            student_CV[rows].data_ptr(),
+            None if teacher_CV is None else teacher_CV[rows].data_ptr(),
+            labels_C[rows].data_ptr(),
+            rows.stop - rows.start,
+            student_CV.shape[1],
             alpha,
             temperature,
-            ce_C[first:].data_ptr(),
-            divergence_C[first:].data_ptr(),
+            ce_C[rows].data_ptr(),
+            divergence_C[rows].data_ptr(),
         )
 
-    with ThreadPoolExecutor(threads) as pool:  # ctypes releases the interpreter's lock
-        list(pool.map(run, range(threads)))
+    _over_threads(run, len(student_CV))
     return ce_C.sum().float(), divergence_C.sum().float()
+
+
+def kernel_join_tail(
+    kernel: ctypes.CDLL, out_CV: Tensor, tail_V: Tensor, offset_C1: Tensor, ids_CK: Tensor, values_CK: Tensor
+) -> None:
+    """Fill contiguous bf16 `out_CV` with tail + offset, and with the values at the ids; all others fp32, ids int64."""
+    tail_V, offset_C1, ids_CK, values_CK = (x.contiguous() for x in (tail_V, offset_C1, ids_CK, values_CK))
+
+    def run(rows: slice) -> None:
+        kernel.join_tail_rows(
+            out_CV[rows].data_ptr(),
+            tail_V.data_ptr(),
+            offset_C1[rows].data_ptr(),
+            ids_CK[rows].data_ptr(),
+            values_CK[rows].data_ptr(),
+            rows.stop - rows.start,
+            out_CV.shape[1],
+            ids_CK.shape[1],
+        )
+
+    _over_threads(run, len(out_CV))
+
+
+def _over_threads(run: Callable[[slice], None], rows: int) -> None:
+    """Call `run` on shares of the rows at the same time; ctypes releases the interpreter's lock."""
+    threads = min(torch.get_num_threads(), rows)
+    shares = [slice(rows * thread // threads, rows * (thread + 1) // threads) for thread in range(threads)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run, shares))

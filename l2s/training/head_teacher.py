@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from l2s.training.head_chunk import Objective, row_blocks
+from l2s.training.head_kernel import kernel_join_tail, load_kernel
 from l2s.training.logit_transform import IDENTITY, LogitTransform
 
 
@@ -128,31 +129,48 @@ def write_teacher_logits(
         weight_VH = teacher.weight[: out_CV.shape[1]]
         torch.mm(teacher.hidden[rows].to(weight_VH.dtype), weight_VH.t(), out=out_CV)
         return
-    ids_CK = teacher.ids[rows].long()
-    wide = torch.promote_types(out_CV.dtype, torch.float32)
-    log_q_CK = teacher.logits[rows].to(wide) / objective.temperature - teacher.log_normalizer[rows, None].to(wide)
-    for block in row_blocks(out_CV):
-        tail_CV = _log_tail(teacher.tail_shape, student_CV[block], objective, wide)
-        log_q = _join_tail(log_q_CK[block], ids_CK[block], tail_CV)
-        out_CV[block] = log_q.mul_(objective.temperature)
+    write_topk_logits(out_CV, teacher, rows, student_CV, objective)
 
 
-def _log_tail(tail_shape: Tensor | None, student_CV: Tensor, objective: Objective, wide: torch.dtype) -> Tensor:
-    """Log-probabilities whose course outside the top K the teacher's tail follows: [C, V] or [1, V].
+def write_topk_logits(
+    out_CV: Tensor, teacher: TopkTeacher, rows: slice, student_CV: Tensor, objective: Objective
+) -> None:
+    """`write_teacher_logits` of a top-K teacher: T log q, exact at its K ids.
 
-    Without a shape they are the student's own: then every term of the tail has one and the same ratio q / p, and
-    D and its gradient equal those of one tail class (D is a sum of p f(q / p) for every divergence here).
+    Elsewhere a row follows the teacher's tail shape, scaled to the mass that the K leave. Without a shape it
+    follows the student's own tail: then every term of the tail has one and the same ratio q / p, and D and its
+    gradient equal those of one tail class (D is a sum of p f(q / p) for every divergence here).
     """
-    if tail_shape is not None:
-        return tail_shape[: student_CV.shape[1]].to(wide).log_softmax(-1)[None]
-    return (objective.student_transform.apply(student_CV) / objective.temperature).log_softmax(-1)
+    temperature = objective.temperature
+    wide = torch.promote_types(out_CV.dtype, torch.float32)
+    ids_CK = teacher.ids[rows].long()
+    log_q_CK = teacher.logits[rows].to(wide) / temperature - teacher.log_normalizer[rows, None].to(wide)
+    if teacher.tail_shape is not None:
+        tail_V = teacher.tail_shape[: out_CV.shape[1]].to(wide).log_softmax(-1)
+        offset_C1 = _tail_offset(log_q_CK, tail_V[ids_CK])
+        _join(out_CV, tail_V * temperature, offset_C1 * temperature, ids_CK, log_q_CK * temperature)
+        return
+    for block in row_blocks(out_CV):
+        ids, log_q = ids_CK[block], log_q_CK[block]
+        tail = (objective.student_transform.apply(student_CV[block]) / temperature).log_softmax(-1)
+        joined = (tail + _tail_offset(log_q, tail.gather(1, ids))).scatter_(1, ids, log_q)
+        out_CV[block] = joined.mul_(temperature)
 
 
-def _join_tail(log_q_CK: Tensor, ids_CK: Tensor, tail_CV: Tensor) -> Tensor:
-    """log q [C, V]: the K known values, and elsewhere the tail, scaled to the mass that they leave."""
-    outside_C1 = _mass_outside(tail_CV.expand(len(ids_CK), -1).gather(1, ids_CK))
-    log_scale_C1 = (_mass_outside(log_q_CK) / outside_C1).log()
-    return (tail_CV + log_scale_C1).scatter_(1, ids_CK, log_q_CK)
+def _join(out_CV: Tensor, tail_V: Tensor, offset_C1: Tensor, ids_CK: Tensor, values_CK: Tensor) -> None:
+    """Fill `out_CV` with tail + offset, and with the values at the ids."""
+    on_cpu_in_bf16 = out_CV.device.type == "cpu" and out_CV.dtype == torch.bfloat16
+    kernel = load_kernel() if on_cpu_in_bf16 else None
+    if kernel is not None:
+        kernel_join_tail(kernel, out_CV, tail_V, offset_C1, ids_CK, values_CK)
+        return
+    for block in row_blocks(out_CV):
+        out_CV[block] = (tail_V + offset_C1[block]).scatter_(1, ids_CK[block], values_CK[block])
+
+
+def _tail_offset(log_q_CK: Tensor, log_tail_CK: Tensor) -> Tensor:
+    """log of the factor [C, 1] that brings a tail distribution outside the K ids to the mass that q has there."""
+    return (_mass_outside(log_q_CK) / _mass_outside(log_tail_CK)).log()
 
 
 def _mass_outside(log_probs_CK: Tensor) -> Tensor:

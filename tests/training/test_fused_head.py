@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import distribute_tensor
 
-from l2s.training import head_chunk, head_kernel
+from l2s.training import head_chunk, head_kernel, head_teacher
 from l2s.training.fused_head import HiddenTeacher, LogitTransform, TopkTeacher, fused_distillation_loss
 from l2s.training.losses import DIVERGENCES, IGNORE_INDEX, DistillationLoss, distillation_loss
 
@@ -283,7 +283,8 @@ def test_bf16_stays_within_a_hundredth_of_fp64(
     with_kernel: bool, teacher: str, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not with_kernel:
-        monkeypatch.setattr(head_chunk, "load_kernel", lambda: None)
+        for module in (head_chunk, head_teacher):
+            monkeypatch.setattr(module, "load_kernel", lambda: None)
     half, exact = Pair(torch.bfloat16), Pair()
     settings: dict[str, Any] = {"alpha": 1.0 if teacher == "none" else 0.5, "temperature": temperature}
     losses = []

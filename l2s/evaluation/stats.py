@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,7 @@ class PairedComparison:
         test: MCNEMAR or SIGN_FLIP.
         n: items; `units`: what was resampled, items or clusters.
         wins, losses: items on which a scored above b, and below.
-        mean_square: mean squared difference of an item; for 0/1 scores the share of discordant pairs.
+        discordance: share of discordant pairs under MCNEMAR, else the variance of an item's difference.
         smallest_step: the smallest difference other than 0 that an item showed, 1 where none did.
         largest_step: the largest that an item can show: 1 for scores, else the largest seen.
         effective_n: how many independent items would have been as informative.
@@ -67,7 +68,7 @@ class PairedComparison:
     units: int
     wins: int
     losses: int
-    mean_square: float
+    discordance: float
     smallest_step: float
     largest_step: float
     effective_n: float
@@ -77,7 +78,7 @@ class PairedComparison:
         scale = self.largest_step
         found = minimum_detectable_difference(
             self.effective_n,
-            discordance=self.mean_square / scale**2,
+            discordance=self.discordance / scale**2,
             smallest_step=self.smallest_step / scale,
             alpha=ALPHA / tests,  # the hardest step of Holm's procedure
         )
@@ -131,7 +132,8 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
     """Bootstrap interval of sum(numerators) / sum(denominators) over independent units.
 
     Each bound is the wider of the studentised and the percentile bootstrap's (Efron and Tibshirani 1993, chapters 12
-    and 13): the first keeps its coverage with few or skewed units, the second where most units are alike.
+    and 13): the first keeps its coverage with few or skewed units, the second where most units are alike. Denominators
+    may have both signs if their sum is positive; the rare samples in which it is not have no ratio and are left out.
 
     Raises:
         ValueError: there is no unit, or the lengths differ.
@@ -141,9 +143,10 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
         raise ValueError(f"ratio_interval: {len(x)} numerators but {len(y)} denominators")
     ratio, error = _ratio_and_error(x, y)
     if error == 0:
-        return Interval(float(ratio), float(ratio))
-    draws = np.random.default_rng(SEED).integers(0, len(x), (RESAMPLES, len(x)))
-    ratios, errors = _ratio_and_error(x[draws], y[draws])
+        return Interval(ratio, ratio)
+    moments = _resample_counts(len(x)) @ np.stack([x, y, x * x, x * y, y * y], axis=1)
+    usable = moments[moments[:, 1] > 0]
+    ratios, errors = _ratio_and_error_of_sums(*usable.T, units=len(x))
     pivots = (ratios - ratio)[errors > 0] / errors[errors > 0]
     studentised = ratio - error * np.quantile(pivots, [1 - ALPHA / 2, ALPHA / 2])
     percentile = np.quantile(ratios, [ALPHA / 2, 1 - ALPHA / 2])
@@ -190,7 +193,10 @@ def paired_ratio_comparison(a: ArrayLike, b: ArrayLike, denominators: ArrayLike)
 
 
 def mcnemar_midp(wins: int, losses: int) -> float:
-    """Two-sided mid-p McNemar test of the discordant pairs (Fagerland, Lydersen and Laake 2013)."""
+    """Two-sided mid-p McNemar test of the discordant pairs: 2 P(X < k) + P(X = k) for the smaller count k.
+
+    Fagerland, Lydersen and Laake (2013) recommend it over the exact test, which is conservative.
+    """
     pairs, fewer = wins + losses, min(wins, losses)
     p_value = 2 * stats.binom.cdf(fewer, pairs, 0.5) - stats.binom.pmf(fewer, pairs, 0.5)
     return float(min(p_value, 1.0))
@@ -272,7 +278,7 @@ def _comparison(
         units=units,
         wins=int((a > b).sum()),
         losses=int((a < b).sum()),
-        mean_square=float(np.mean(steps**2)),
+        discordance=float(np.mean(steps**2) if test == MCNEMAR else np.var(a - b)),
         smallest_step=float(steps[steps > 0].min()) if steps.any() else 1.0,
         largest_step=1.0,
         effective_n=effective_n,
@@ -309,14 +315,30 @@ def _effective_n(differences: Vector, sums: Vector, counts: Vector) -> float:
     return float(n if error == 0 else min(n, differences.var(ddof=1) / error**2))
 
 
-def _ratio_and_error(x: Vector, y: Vector) -> tuple[Vector, Vector]:
-    """Ratio of sums over the last axis and its linearised standard error."""
-    units = x.shape[-1]
-    total = y.sum(axis=-1)
-    ratio = x.sum(axis=-1) / total
-    residuals = (x - np.expand_dims(ratio, -1) * y) / np.expand_dims(total, -1)
-    error = np.sqrt((residuals**2).sum(axis=-1) * units / max(units - 1, 1))
-    return ratio, np.where(error > 1e-12 * np.abs(ratio), error, 0.0)
+@lru_cache(maxsize=8)
+def _resample_counts(units: int) -> Vector:
+    """How often each of `units` is drawn in each bootstrap sample [RESAMPLES, units]; the same for every measure."""
+    return np.random.default_rng(SEED).multinomial(units, np.full(units, 1 / units), RESAMPLES).astype(np.float64)
+
+
+def _ratio_and_error(x: Vector, y: Vector) -> tuple[float, float]:
+    """Ratio of sums and its linearised standard error."""
+    ratio = x.sum() / y.sum()
+    residuals = x - ratio * y
+    scale = np.abs(x).max()  # residuals that are rounding errors are none
+    residuals[np.abs(residuals) <= 1e-12 * scale] = 0.0
+    error = math.sqrt((residuals**2).sum() * len(x) / max(len(x) - 1, 1)) / abs(y.sum())
+    return float(ratio), error
+
+
+def _ratio_and_error_of_sums(
+    x: Vector, y: Vector, xx: Vector, xy: Vector, yy: Vector, *, units: int
+) -> tuple[Vector, Vector]:
+    """The same for many bootstrap samples at once, from the sums of x, y and their products in each."""
+    ratios = x / y
+    squares = np.maximum(xx - 2 * ratios * xy + ratios**2 * yy, 0.0)
+    squares[squares <= 1e-12 * xx] = 0.0
+    return ratios, np.sqrt(squares * units / max(units - 1, 1)) / np.abs(y)
 
 
 def _by_cluster(values: Vector, clusters: Sequence[Hashable] | None) -> tuple[Vector, Vector]:

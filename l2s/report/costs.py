@@ -68,8 +68,15 @@ def _stage_cost(manifest: Manifest) -> StageCost:
 
 
 def disk_bytes(root: Path) -> dict[str, int]:
-    """Size of each folder of the run; links are not followed."""
-    return {name: _folder_bytes(root / name) for name in FOLDERS if (root / name).is_dir()}
+    """Size of each folder that the stages wrote, the reports left out; links are not followed."""
+    folders = [folder for name in FOLDERS if (root / name).is_dir() for folder in _innermost(root / name)]
+    return {folder.relative_to(root).as_posix(): _folder_bytes(folder) for folder in folders}
+
+
+def _innermost(folder: Path) -> list[Path]:
+    """The folders inside `folder`, or itself where it holds only files."""
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "plots")
+    return inside or [folder]
 
 
 def _folder_bytes(folder: Path) -> int:

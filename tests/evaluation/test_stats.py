@@ -1,0 +1,222 @@
+"""The statistics against scipy, statsmodels, brute force and simulation."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+from statsmodels.stats.contingency_tables import mcnemar
+
+from benchmarks.stats_coverage import SCENARIOS, Scenario, measure
+from l2s.evaluation import stats
+
+
+def test_wilson_interval_is_the_closed_form() -> None:
+    successes, n, z = 5, 50, scipy_stats.norm.ppf(0.975)
+    p = successes / n
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert stats.wilson_interval(successes, n) == pytest.approx((centre - half, centre + half))
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 50), (50, 50), (1, 1)])
+def test_wilson_interval_has_width_and_stays_within_0_and_1_at_the_edges(successes: int, n: int) -> None:
+    low, high = stats.wilson_interval(successes, n)
+    assert 0 <= low < high <= 1
+    assert low <= successes / n <= high
+
+
+@pytest.mark.parametrize(("successes", "n"), [(1, 0), (-1, 5), (6, 5)])
+def test_wilson_interval_refuses_impossible_counts(successes: int, n: int) -> None:
+    with pytest.raises(ValueError, match="successes"):
+        stats.wilson_interval(successes, n)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(9, 1), (3, 12), (5, 5), (0, 6), (1, 0)])
+def test_midp_mcnemar_is_the_exact_test_less_half_of_the_observed_table(wins: int, losses: int) -> None:
+    exact = mcnemar([[10, wins], [losses, 10]], exact=True).pvalue
+    observed = scipy_stats.binom.pmf(min(wins, losses), wins + losses, 0.5)
+    expected = 1.0 if wins == losses else exact - observed
+    assert stats.mcnemar_midp(wins, losses) == pytest.approx(expected)
+
+
+def test_midp_mcnemar_without_discordant_pairs_is_1() -> None:
+    assert stats.mcnemar_midp(0, 0) == 1.0
+
+
+def test_sign_flip_test_is_the_full_enumeration_for_few_items() -> None:
+    a, b = np.array([0.9, 0.4, 0.75, 0.5, 1.0, 0.25, 0.8]), np.array([0.5, 0.5, 0.25, 0.0, 0.5, 0.5, 0.1])
+    flips = np.array(list(itertools.product((1, -1), repeat=len(a)))) @ (a - b)
+    reached = np.abs(flips) >= abs((a - b).sum()) - 1e-12
+    assert stats.sign_flip_test(a, b) == pytest.approx(reached.mean())
+
+
+def test_holm_matches_a_worked_example_and_keeps_the_order() -> None:
+    assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert stats.holm([]) == []
+
+
+def test_ratio_interval_holds_the_percentile_interval_of_scipy() -> None:
+    dice = np.random.default_rng(3)
+    tokens = dice.integers(20, 300, 80).astype(float)
+    nats = dice.lognormal(-1.5, 0.6, 80) * tokens
+    low, high = stats.ratio_interval(nats, tokens)
+    reference = scipy_stats.bootstrap(
+        (nats, tokens), lambda x, y, axis: x.sum(axis) / y.sum(axis), paired=True, method="percentile", rng=1
+    ).confidence_interval
+    width = reference.high - reference.low
+    assert low < reference.low + 0.05 * width
+    assert high > reference.high - 0.05 * width
+    assert high - low < 1.5 * width
+
+
+def test_ratio_interval_of_a_normal_mean_is_the_t_interval() -> None:
+    values = np.random.default_rng(4).normal(0.5, 0.1, 120)
+    expected = scipy_stats.t.interval(0.95, 119, values.mean(), scipy_stats.sem(values))
+    assert stats.ratio_interval(values, np.ones(120)) == pytest.approx(expected, abs=0.003)
+
+
+def test_right_or_wrong_scores_get_wilsons_interval() -> None:
+    assert stats.mean_interval([1.0] * 5 + [0.0] * 45) == stats.wilson_interval(5, 50)
+
+
+def test_scores_that_are_all_alike_do_not_get_an_interval_of_width_0() -> None:
+    families = [number // 4 for number in range(40)]
+    assert stats.mean_interval([0.0] * 40, clusters=families) == stats.wilson_interval(0, 10)
+    nothing_found = stats.paired_comparison([0.0] * 40, [0.0] * 40)
+    assert nothing_found.ci95.low < 0 < nothing_found.ci95.high
+    clustered = stats.paired_comparison([0.25] * 40, [0.25] * 40, clusters=families)
+    assert clustered.ci95.low < 0 < clustered.ci95.high
+    assert clustered.p_value == 1.0
+
+
+def test_the_difference_is_a_minus_b_and_wins_are_those_of_a() -> None:
+    found = stats.paired_comparison([1, 1, 1, 0, 1], [0, 0, 1, 1, 0])
+    assert found.difference == pytest.approx(0.4)
+    assert (found.wins, found.losses, found.n) == (3, 1, 5)
+    assert found.test == stats.MCNEMAR
+    assert found.ci95.low < 0.4 < found.ci95.high
+
+
+def test_paired_interval_is_near_the_adjusted_wald_interval() -> None:
+    wins, losses, n = 60, 35, 200
+    a = np.array([1.0] * wins + [0.0] * losses + [1.0] * (n - wins - losses))
+    b = np.array([0.0] * wins + [1.0] * losses + [1.0] * (n - wins - losses))
+    centre = (wins - losses) / (n + 2)
+    error = math.sqrt((wins + losses + 1) - (wins - losses) ** 2 / (n + 2)) / (n + 2)
+    expected = (centre - 1.96 * error, centre + 1.96 * error)
+    assert stats.paired_comparison(a, b).ci95 == pytest.approx(expected, abs=0.006)
+
+
+def test_copies_of_an_item_in_one_cluster_add_no_information() -> None:
+    dice = np.random.default_rng(5)
+    a, b = dice.choice([0.0, 0.25, 0.5, 1.0], 30), dice.choice([0.0, 0.25, 0.5, 1.0], 30)
+    single = stats.paired_comparison(a, b, clusters=range(30))
+    copied = stats.paired_comparison(np.repeat(a, 4), np.repeat(b, 4), clusters=[i // 4 for i in range(120)])
+    naive = stats.paired_comparison(np.repeat(a, 4), np.repeat(b, 4))
+    assert copied.ci95 == pytest.approx(single.ci95)
+    assert copied.effective_n == pytest.approx(30, rel=0.05)
+    assert copied.units == 30
+    assert naive.ci95.high - naive.ci95.low < 0.6 * (copied.ci95.high - copied.ci95.low)
+
+
+def test_a_ratio_comparison_weighs_items_by_their_tokens() -> None:
+    found = stats.paired_ratio_comparison([10.0, 40.0, 5.0], [20.0, 40.0, 10.0], [10, 80, 10])
+    assert found.difference == pytest.approx((55 - 70) / 100)
+    assert (found.wins, found.losses) == (0, 2)
+
+
+def test_a_ratio_comparison_can_show_differences_above_1() -> None:
+    dice = np.random.default_rng(6)
+    tokens = np.full(20, 50.0)
+    found = stats.paired_ratio_comparison(dice.normal(5, 1, 20) * tokens, dice.normal(1, 1, 20) * tokens, tokens)
+    least = found.minimum_detectable_difference()
+    assert least is not None
+    assert 0.3 < least < 2.5
+
+
+def test_minimum_detectable_difference_is_found_with_the_stated_power() -> None:
+    n, discordance = 100, 0.3
+    least = stats.minimum_detectable_difference(n, discordance=discordance)
+    assert least is not None
+    dice = np.random.default_rng(7)
+    table = [(discordance + least) / 2, (discordance - least) / 2, 1 - discordance]
+    found = [stats.mcnemar_midp(wins, losses) < 0.05 for wins, losses, _ in dice.multinomial(n, table, 2_000)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.04)
+
+
+def test_minimum_detectable_difference_shrinks_with_items_and_grows_with_tests() -> None:
+    sizes = [stats.minimum_detectable_difference(n) or 0.0 for n in (50, 100, 200, 800)]
+    assert sizes == sorted(sizes, reverse=True)
+    strict = stats.minimum_detectable_difference(100, alpha=0.05 / 3)
+    assert strict is not None
+    assert strict > sizes[1]
+
+
+def test_without_a_discordant_pair_no_arbitrarily_small_difference_is_promised() -> None:
+    found = stats.paired_comparison([1.0] * 50, [1.0] * 50).minimum_detectable_difference()
+    assert found is not None
+    assert found > 5 / 50  # five one-sided pairs are the fewest that mid-p McNemar rejects on
+
+
+def test_too_few_items_can_show_nothing() -> None:
+    assert stats.minimum_detectable_difference(3) is None
+
+
+def test_gap_recovered_is_the_ratio_of_the_gains() -> None:
+    base, student, teacher = np.zeros(100), np.repeat([1.0, 0.0], 50), np.repeat([1.0, 0.0], [80, 20])
+    found = stats.gap_recovered(student, base, teacher)
+    assert found.ratio == pytest.approx(50 / 80)
+    assert found.ci95 is not None
+    assert found.ci95.low < 0.625 < found.ci95.high
+
+
+def test_gap_recovered_is_withheld_without_a_lead_of_the_teacher() -> None:
+    same = np.tile([1.0, 0.0], 25)
+    found = stats.gap_recovered(same, same, same[::-1])
+    assert found.ratio is None
+    assert found.ci95 is None
+    ahead = stats.gap_recovered(np.ones(50), np.ones(50), np.zeros(50))
+    assert ahead.ratio is None  # a base that beats its teacher leaves no gap either
+
+
+def test_mismatched_lengths_and_empty_lists_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 scores against 2"):
+        stats.paired_comparison([1, 0, 1], [1, 0])
+    with pytest.raises(ValueError, match="non-empty"):
+        stats.paired_comparison([], [])
+    with pytest.raises(ValueError, match="cluster labels"):
+        stats.mean_interval([0.5, 1.0], clusters=["a"])
+
+
+def test_the_same_scores_give_the_same_numbers() -> None:
+    a, b = np.random.default_rng(8).random((2, 60))
+    assert stats.paired_comparison(a, b) == stats.paired_comparison(a, b)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_intervals_cover_and_tests_keep_their_level(scenario: Scenario) -> None:
+    result = measure(scenario, simulations=100 if "families" in scenario.name or "answers" in scenario.name else 400)
+    assert result.coverage >= 0.90
+    if scenario.is_null:
+        assert result.rejected is not None
+        assert result.rejected <= 0.09
+
+
+def test_stats_imports_nothing_of_this_package() -> None:
+    tree = ast.parse(Path(stats.__file__).read_text(encoding="utf-8"))
+    modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    modules += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    assert not [module for module in modules if module.split(".")[0] == "l2s"]
+
+
+def test_gap_recovered_survives_samples_in_which_the_teacher_does_not_lead() -> None:
+    teacher, base = np.repeat([1.0, 0.0], [14, 6]), np.repeat([0.0, 1.0, 0.0], [12, 3, 5])
+    found = stats.gap_recovered(np.repeat([1.0, 0.0], 10), base, teacher)
+    assert found.ci95 is not None
+    assert all(math.isfinite(bound) for bound in found.ci95)

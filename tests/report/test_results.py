@@ -1,0 +1,197 @@
+"""results.json: its schema, its numbers, and what it does with incomplete runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from l2s.evaluation.stats import paired_comparison, wilson_interval
+from l2s.jsonl import load_jsonl, write_jsonl
+from l2s.report import stage
+from l2s.run_dir import RunDir
+from tests.report.synthetic_run import MODELS, load_results, make_run
+
+SNIPPET = """
+import json
+import pandas as pd
+
+with open('results.json') as f:
+    results = json.load(f)
+
+for domain in ['math', 'code', 'aiops']:
+    teacher_perf = results['evaluation']['teacher']['domain_results'][domain]
+    student_perf = results['evaluation']['student_kd']['domain_results'][domain]
+    print(f"{domain}: {student_perf['main_metric'] - teacher_perf['main_metric']:.1%} improvement")
+"""
+
+
+@pytest.fixture(scope="module")
+def results(reported: RunDir) -> Any:
+    return load_results(reported)
+
+
+def test_the_snippet_of_the_manual_runs_on_results_json(reported: RunDir) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SNIPPET], cwd=reported.root, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["math", "code", "aiops"]
+    assert all(line.endswith("% improvement") for line in lines)
+
+
+def test_results_have_the_documented_parts(results: Any) -> None:
+    assert list(results) == [
+        "experiment_name", "evaluation", "sources", "comparisons", "gap_recovered", "fidelity", "fidelity_comparisons",
+        "models", "ratios", "stages", "disk_bytes", "curves", "contamination", "warnings", "config", "environment",
+    ]  # fmt: skip
+    assert tuple(results["evaluation"]) == MODELS
+    for model in MODELS:
+        for domain in ("math", "code", "aiops"):
+            found = results["evaluation"][model]["domain_results"][domain]
+            assert {"main_metric", "metric", "n", "ci95", "statuses"} <= found.keys()
+            assert found["ci95"][0] <= found["main_metric"] <= found["ci95"][1]
+            assert sum(found["statuses"].values()) == found["n"]
+    assert {"mean_kl", "top1_agreement", "perplexity", "ci95"} <= results["fidelity"]["student_kd"].keys()
+
+
+def test_scores_are_the_means_of_the_predictions(reported: RunDir, results: Any) -> None:
+    rows = [row for row in load_jsonl(reported.predictions("student_kd")) if row["domain"] == "math"]
+    found = results["evaluation"]["student_kd"]["domain_results"]["math"]
+    right = sum(row["score"] for row in rows)
+    assert found["main_metric"] == pytest.approx(right / len(rows))
+    assert found["ci95"] == pytest.approx(list(wilson_interval(right, len(rows))))
+    assert found["truncated"] == sum(row["finish_reason"] == "length" for row in rows)
+    assert found["no_answer"] == sum(row["status"] == "no_answer" for row in rows)
+    assert found["also"]["strict_match"] == pytest.approx(np.mean([row["details"]["strict_match"] for row in rows]))
+
+
+def test_aiops_is_compared_by_fault_family(reported: RunDir, results: Any) -> None:
+    kd, sft = (
+        {row["id"]: row for row in load_jsonl(reported.predictions(model)) if row["domain"] == "aiops"}
+        for model in ("student_kd", "student_sft")
+    )
+    expected = paired_comparison(
+        [row["score"] for row in kd.values()],
+        [sft[key]["score"] for key in kd],
+        clusters=[row["meta"]["family"] for row in kd.values()],
+    )
+    found = _contrast(results, "aiops", "student_kd", "student_sft")
+    assert found["difference"] == pytest.approx(expected.difference)
+    assert found["ci95"] == pytest.approx(list(expected.ci95))
+    assert (found["n"], found["units"]) == (100, 25)
+
+
+def test_declared_contrasts_are_adjusted_within_a_domain(results: Any) -> None:
+    in_math = [found for found in results["comparisons"] if found["domain"] == "math"]
+    assert [(found["model"], found["reference"]) for found in in_math] == [
+        ("student_sft", "student_base"),
+        ("student_kd", "student_base"),
+        ("student_kd", "student_sft"),
+        ("student_opd", "student_sft"),
+        ("student_opd", "student_kd"),
+    ]
+    assert min(found["p_holm"] for found in in_math) == pytest.approx(5 * min(found["p_value"] for found in in_math))
+
+
+def test_a_difference_counts_only_where_interval_and_test_agree(results: Any) -> None:
+    for found in [*results["comparisons"], *results["fidelity_comparisons"]]:
+        detectable = found["p_holm"] < 0.05 and (found["ci95"][0] > 0 or found["ci95"][1] < 0)
+        words = {"higher"} if found["difference"] > 0 else {"lower"}
+        assert found["verdict"] in (words if detectable else {"no detectable difference"})
+
+
+def test_fidelity_is_a_ratio_of_sums_over_tokens(reported: RunDir, results: Any) -> None:
+    rows = load_jsonl(reported.fidelity("student_sft"))
+    tokens = sum(row["num_tokens"] for row in rows)
+    found = results["fidelity"]["student_sft"]
+    assert found["mean_kl"] == pytest.approx(sum(row["kl_sum"] for row in rows) / tokens)
+    assert found["top1_agreement"] == pytest.approx(sum(row["top1_sum"] for row in rows) / tokens)
+    assert found["perplexity"] == pytest.approx(np.exp(sum(row["nll_sum"] for row in rows) / tokens))
+    assert found["ci95"]["mean_kl"][0] < found["mean_kl"] < found["ci95"]["mean_kl"][1]
+    assert results["fidelity"]["teacher"]["mean_kl"] == 0
+
+
+def test_ratios_say_how_much_smaller_and_faster_the_student_is(results: Any) -> None:
+    found = results["ratios"]["student_kd"]
+    assert found["parameters"] == pytest.approx(1_543_714_304 / 494_032_768)
+    assert found["tokens_per_second"] == pytest.approx(103.2 / 41.5)
+
+
+def test_training_on_the_evaluation_problems_is_called_contamination(results: Any) -> None:
+    assert len(results["contamination"]["code"]["duplicates"]) == 30
+    assert results["contamination"]["math"]["duplicates"] == []
+    assert any(
+        "code score is contaminated" in warning and "30 of 50" in warning and "humaneval" in warning
+        for warning in results["warnings"]
+    )
+
+
+def test_synthetic_math_and_stage_warnings_are_warned_of(results: Any) -> None:
+    assert results["sources"]["math"] == ["synthetic"]
+    assert any("synthetic" in warning for warning in results["warnings"])
+    assert "sft: 4 of 3104 sequences were longer than max_length=2048 and were dropped" in results["warnings"]
+
+
+def test_environment_names_the_sandbox_and_the_versions(results: Any) -> None:
+    assert results["environment"]["sandbox"] == "bubblewrap"
+    assert results["environment"]["versions"]["torch"] == "2.13.0"
+
+
+def test_reporting_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"math": 20, "code": 5, "aiops": 20})
+    outputs = []
+    for _ in range(2):
+        stage.run(config, run_dir)
+        made = [run_dir.results, *run_dir.plots.iterdir(), *run_dir.evaluation.glob("*.*")]
+        outputs.append({path.name: path.read_bytes() for path in made})
+    assert {"results.json", "comparison_report.md", "model_comparison.csv", "report.html"} <= outputs[0].keys()
+    assert outputs[0] == outputs[1]
+
+
+def test_a_run_without_students_and_with_one_domain_is_reported(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, models=("teacher", "student_base"), sizes={"math": 8})
+    stage.run(config, run_dir)
+    results = load_results(run_dir)
+    assert list(results["evaluation"]) == ["teacher", "student_base"]
+    assert list(results["evaluation"]["teacher"]["domain_results"]) == ["math"]
+    assert results["comparisons"] == []
+    assert "Not evaluated: SFT, KD." in results["warnings"]
+
+
+def test_one_item_is_enough_for_a_report_and_for_no_conclusion(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"math": 1, "code": 1, "aiops": 1})
+    stage.run(config, run_dir)
+    results = load_results(run_dir)
+    assert {found["verdict"] for found in results["comparisons"]} == {"no detectable difference"}
+    assert {found["minimum_detectable_difference"] for found in results["comparisons"]} == {None}
+
+
+def test_a_run_before_its_first_evaluation_is_reported(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, models=(), sizes={})
+    stage.run(config, run_dir)
+    assert load_results(run_dir)["evaluation"] == {}
+    assert "No model was evaluated." in (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
+
+
+def test_a_model_with_missing_answers_is_named_and_paired_on_what_it_has(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"math": 30})
+    path = run_dir.predictions("student_kd")
+    write_jsonl(path, load_jsonl(path)[:20])
+    stage.run(config, run_dir)
+    results = load_results(run_dir)
+    assert any("KD: 20 of 30" in warning for warning in results["warnings"])
+    assert _contrast(results, "math", "student_kd", "student_sft")["n"] == 20
+
+
+def _contrast(results: Any, domain: str, model: str, reference: str) -> Any:
+    (found,) = [
+        contrast
+        for contrast in results["comparisons"]
+        if (contrast["domain"], contrast["model"], contrast["reference"]) == (domain, model, reference)
+    ]
+    return found

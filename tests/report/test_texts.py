@@ -1,0 +1,152 @@
+"""The Markdown, CSV, console and comparison texts, and the two languages they come in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import string
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from l2s.errors import UserError
+from l2s.report import stage
+from l2s.report.chinese import CHINESE
+from l2s.report.compare import compare_runs
+from l2s.report.console import summary_table
+from l2s.report.english import ENGLISH
+from l2s.report.markdown import escape
+from l2s.run_dir import RunDir
+from tests.report.synthetic_run import load_results, make_run
+
+
+@pytest.fixture(scope="module")
+def markdown(reported: RunDir) -> str:
+    return (reported.evaluation / "comparison_report.md").read_text(encoding="utf-8")
+
+
+def test_the_report_has_every_chapter(markdown: str) -> None:
+    headings = re.findall(r"^## (.+)$", markdown, flags=re.MULTILINE)
+    assert headings == [
+        "Verdict", "Warnings", "Scores", "Contrasts", "Fidelity to the teacher", "Training", "Cost", "Contamination",
+        "Environment", "Configuration",
+    ]  # fmt: skip
+
+
+def test_figures_that_the_report_links_are_there(reported: RunDir, markdown: str) -> None:
+    links = re.findall(r"!\[[^\]]*\]\((plots/[^)]+)\)", markdown)
+    assert {"plots/scores_math.svg", "plots/fidelity_kl.svg", "plots/curve_kd.svg"} <= set(links)
+    for link in links:
+        assert (reported.evaluation / link).read_text(encoding="utf-8").rstrip().endswith("</svg>")
+
+
+def test_an_interval_stands_beside_every_score(markdown: str) -> None:
+    table = markdown.split("## Scores")[1].split("###")[0]
+    rows = [line for line in table.splitlines() if re.match(r"\| (math|code|AIOps)", line)]
+    assert len(rows) == 3
+    for row in rows:
+        assert len(re.findall(r"\d+\.\d% \[\d+\.\d–\d+\.\d\]", row)) == 5
+
+
+def test_only_detectable_differences_are_bold(markdown: str) -> None:
+    table = markdown.split("## Contrasts")[1].split("###")[0]
+    rows = [line for line in table.splitlines() if re.match(r"\| (math|code|AIOps)", line)]
+    assert len(rows) == 15
+    for row in rows:
+        assert ("**" in row) is ("no detectable difference" not in row)
+
+
+def test_every_contrast_says_what_it_could_have_shown(markdown: str) -> None:
+    table = markdown.split("## Contrasts")[1].split("###")[0]
+    assert len(re.findall(r"\| ±\d+\.\d \|", table)) == 15
+
+
+def test_the_words_do_not_claim_equality(markdown: str) -> None:
+    assert not re.search(r"\b(equal|same performance|identical)\b", markdown)
+
+
+def test_contamination_and_synthetic_sources_are_said_in_so_many_words(markdown: str) -> None:
+    assert "The code score is contaminated: 30 of 50 evaluation items are in the training data" in markdown
+    assert "| math (synthetic)" in markdown
+    verdict = markdown.split("## Verdict")[1].split("##")[0]
+    assert "code score is contaminated" in verdict
+
+
+def test_markdown_takes_names_literally() -> None:
+    assert escape("a|b *c* <d>\n`e`") == r"a\|b \*c\* &lt;d&gt; \`e\`"
+
+
+def test_the_csv_has_a_row_for_every_model_and_domain(reported: RunDir) -> None:
+    text = (reported.evaluation / "model_comparison.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    results = load_results(reported)
+    assert len(rows) == 15
+    for row in rows:
+        found = results["evaluation"][row["model"]]["domain_results"][row["domain"]]
+        assert float(row["main_metric"]) == found["main_metric"]
+        assert [float(row["ci95_low"]), float(row["ci95_high"])] == found["ci95"]
+
+
+def test_the_summary_shows_scores_and_mean_kl(reported: RunDir) -> None:
+    console = Console(width=120, file=io.StringIO(), record=True)
+    console.print(summary_table(load_results(reported)))
+    text = console.export_text()
+    assert "math (synthetic)" in text
+    assert "Mean KL" in text
+    assert re.search(r"\d+\.\d%", text)
+
+
+def test_both_languages_have_the_same_sentences_with_the_same_blanks() -> None:
+    assert ENGLISH.keys() == CHINESE.keys()
+    for key in ENGLISH:
+        assert blanks(ENGLISH[key]) == blanks(CHINESE[key]), key
+
+
+def test_every_sentence_is_used() -> None:
+    folder = Path(stage.__file__).parent
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for path in folder.iterdir()
+        if path.suffix in (".py", ".jinja", ".js") and path.stem not in ("english", "chinese")
+    )
+    built = {f"say_{verdict}" for verdict in ("higher", "lower", "no detectable difference")}
+    unused = [key for key in ENGLISH if f'"{key}"' not in sources and f"'{key}'" not in sources]
+    assert [key for key in unused if key not in built and f"strings.{key}" not in sources] == []
+
+
+def test_a_chinese_report_is_chinese(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"math": 10}, lang="zh")
+    stage.run(config, run_dir)
+    markdown = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
+    assert "## 结论" in markdown
+    assert "未检出差异" in markdown
+    assert "no detectable difference" not in markdown
+
+
+def test_two_runs_are_compared_on_the_items_they_share(tmp_path: Path) -> None:
+    make_run(tmp_path, name="first", sizes={"math": 30})
+    make_run(tmp_path, name="second", sizes={"math": 40, "code": 10}, seed=1, kd_lr=3e-4, models=("student_kd",))
+    text = compare_runs(tmp_path / "first", tmp_path / "second")
+    assert text.startswith("# first against second")
+    assert re.search(r"\| kd\\_lr \| 0\.00015 \| 0\.0003 \|", text)
+    contrasts = text.split("## Paired contrasts")[1].split("##")[0]
+    assert re.search(r"\| math \| KD \| 30 \|", contrasts)
+    assert "code" not in contrasts
+    assert "Teacher" not in contrasts
+
+
+def test_items_that_were_changed_are_not_paired(tmp_path: Path) -> None:
+    make_run(tmp_path, name="first", sizes={"math": 10})
+    make_run(tmp_path, name="second", sizes={"code": 10})
+    assert "share no evaluation item" in compare_runs(tmp_path / "first", tmp_path / "second")
+
+
+def test_comparing_something_else_than_a_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=re.escape("config.yaml")):
+        compare_runs(tmp_path, tmp_path)
+
+
+def blanks(sentence: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(sentence) if name}

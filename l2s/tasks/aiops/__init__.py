@@ -1,0 +1,9 @@
+"""AIOps: finding the root cause in a log. A seeded benchmark with its own key, graded by the concepts an answer names."""
+
+from l2s.tasks.aiops.control_answers import controls
+from l2s.tasks.aiops.items import eval_items, train_items
+from l2s.tasks.aiops.scoring import METRIC, STATUSES, grade
+
+grade_item = grade
+
+__all__ = ["METRIC", "STATUSES", "controls", "eval_items", "grade", "grade_item", "train_items"]

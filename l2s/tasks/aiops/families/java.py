@@ -1,0 +1,300 @@
+"""Java applications: faults that show in an application log with stack traces."""
+
+from l2s.tasks.aiops.records import Family, Harmless, RedHerring, Style, error, info, say, warn
+
+SERVICE = say("{svc}", "{svc}")
+
+FAMILIES = (
+    Family(
+        cause="heap_leak",
+        component=say("{cls} in {svc}|{cls}|{svc}", "{svc} 中的 {cls}|{cls}|{svc}"),
+        evidence=(
+            say(
+                "OutOfMemoryError in the log|OutOfMemoryError|OutOfMemory|heap space",
+                "日志中的 OutOfMemoryError|OutOfMemoryError|OutOfMemory|heap space",
+            ),
+            say(
+                "{count} instances of {cls} retained|{count} instances|{count}|instances retained|retained instances",
+                "保留了 {count} 个 {cls} 实例|{count}",
+            ),
+        ),
+        remediation=say(
+            "bound the collection that retains them and take a heap dump|heap dump|bound the|evict|eviction|"
+            "release references|clear the|limit the cache|weak references|fix the leak",
+            "限制保留对象的集合并转储堆分析|堆转储|转储堆|淘汰|释放引用|清理|限制缓存|弱引用|修复泄漏",
+        ),
+        forbidden=("deadlock", "memory_limit", "thread_pool_full", "database_down"),
+        clues=(
+            warn("MemoryWatch", "after collection 98% of old gen in use, top class {cls} x {count}"),
+            error(
+                "RequestLoop",
+                "java.lang.OutOfMemoryError: Java heap space\n\tat java.util.Arrays.copyOf(Arrays.java:3537)\n"
+                "\tat com.acme.{cls}.append({cls}.java:{n})",
+            ),
+        ),
+        symptoms=(
+            error("HttpServer", "request {hex} aborted: java.lang.OutOfMemoryError"),
+            warn("HttpServer", "response for {hex} took {ms} ms"),
+            warn("MemoryWatch", "top class {cls} grew by {n} in one minute"),
+            error("Registry", "instance {svc} missed {n} heartbeats"),
+        ),
+    ),
+    Family(
+        cause="deadlock",
+        component=say("{cls} and {cls2}|{cls}", "{cls} 与 {cls2}|{cls}"),
+        evidence=(
+            say(
+                "worker-{tid} and worker-{tid2} wait for each other|worker-{tid}|wait for each other|waiting for "
+                "each other|"
+                "each waits for|each holds|waiting to lock",
+                "worker-{tid} 与 worker-{tid2} 互相等待|worker-{tid}|互相等待|相互等待|等待对方",
+            ),
+            say("both threads stay BLOCKED|BLOCKED", "两个线程一直处于 BLOCKED|BLOCKED"),
+        ),
+        remediation=say(
+            "take both locks in one fixed order|fixed order|same order|consistent order|lock ordering|tryLock|"
+            "lock timeout|single lock|one lock",
+            "按固定顺序获取两把锁|固定顺序|相同顺序|统一顺序|tryLock|锁超时|同一把锁",
+        ),
+        forbidden=("thread_pool_full", "gc_pause", "database_down", "heap_leak"),
+        clues=(
+            warn(
+                "ThreadWatch",
+                "worker-{tid} BLOCKED: waiting to lock <0xa1> {cls}, holds <0xb2> {cls2}\n"
+                "\tat com.acme.{cls2}.moveTo({cls2}.java:{n})",
+            ),
+            warn(
+                "ThreadWatch",
+                "worker-{tid2} BLOCKED: waiting to lock <0xb2> {cls2}, holds <0xa1> {cls}\n"
+                "\tat com.acme.{cls}.moveFrom({cls}.java:{n})",
+            ),
+        ),
+        symptoms=(
+            error("HttpServer", "no answer for {hex} in 60000 ms"),
+            warn("Scheduler", "task transfer-{n} still running after {ms} ms"),
+            error("Gateway", "{svc} did not respond, transfer {hex} undecided"),
+            info("MemoryWatch", "heap 31%, load 0.02"),
+        ),
+    ),
+    Family(
+        cause="thread_pool_full",
+        component=say("executor {svc}-exec|{svc}-exec|{svc}", "执行器 {svc}-exec|{svc}-exec|{svc}"),
+        evidence=(
+            say(
+                "RejectedExecutionException is thrown|RejectedExecutionException|RejectedExecution|rejected",
+                "抛出 RejectedExecutionException|RejectedExecutionException|拒绝任务|任务被拒绝",
+            ),
+            say("active {limit} of {limit}|{limit} active|active {limit}|{limit}", "活动线程 {limit}/{limit}|{limit}"),
+        ),
+        remediation=say(
+            "set timeouts on the slow call and enlarge the executor|set timeouts|add timeouts|timeout on|timeouts on|"
+            "enlarge|increase the pool|larger pool|more threads|increase threads|bulkhead|separate pool",
+            "为慢调用设置超时并扩大执行器|设置超时|加超时|扩大|增大|增加线程|隔离|独立线程池",
+        ),
+        forbidden=("deadlock", "heap_leak", "gc_pause", "pool_exhausted"),
+        clues=(
+            warn("ExecutorWatch", "{svc}-exec active {limit} of {limit}, queued {count}, all in HttpClient.send"),
+            error(
+                "{svc}-exec",
+                "java.util.concurrent.RejectedExecutionException: task {hex}\n"
+                "\tat com.acme.{cls}.submit({cls}.java:{n})\n\tat com.acme.{cls}.handle({cls}.java:{n})",
+            ),
+        ),
+        symptoms=(
+            error("HttpServer", "503 for request {hex}"),
+            warn("HttpServer", "request {hex} waited {ms} ms before it ran"),
+            error("Gateway", "{svc} shed {n} requests"),
+            info("MemoryWatch", "heap 44%, old gen stable"),
+        ),
+    ),
+    Family(
+        cause="library_conflict",
+        component=say("{lib} in {svc}|{lib}|{svc}", "{svc} 中的 {lib}|{lib}|{svc}"),
+        evidence=(
+            say(
+                "NoSuchMethodError after the deployment|NoSuchMethodError|NoSuchMethod",
+                "部署后出现 NoSuchMethodError|NoSuchMethodError|NoSuchMethod",
+            ),
+            say(
+                "{lib} is on the class path as {version} and {version2}|{version2}|{version}|twice on the class "
+                "path|two versions",
+                "类路径中同时有 {lib} {version} 和 {version2}|{version2}|{version}|两个版本",
+            ),
+        ),
+        remediation=say(
+            "pin one version and exclude the other|pin|exclude|align|one version|same version|dependency management|"
+            "remove the duplicate|remove the old",
+            "固定一个版本并排除另一个|固定|排除另一|统一版本|同一版本|移除重复|移除旧",
+        ),
+        forbidden=("schema_mismatch", "heap_leak", "bad_config", "database_down"),
+        clues=(
+            info("Launcher", "class path entries {lib}-{version}.jar, {lib}-{version2}.jar"),
+            error(
+                "HttpServer",
+                "java.lang.NoSuchMethodError: com.acme.{lib}.Codec.of(int)\n"
+                "\tat com.acme.{cls}.encode({cls}.java:{n})\n\tat com.acme.{cls}.handle({cls}.java:{n})",
+            ),
+        ),
+        symptoms=(
+            error("HttpServer", "500 for request {hex}: java.lang.NoSuchMethodError"),
+            warn("Health", "endpoint /encode fails since start, others pass"),
+            error("Gateway", "{svc} answered 500, request {hex}"),
+            info("Deployer", "{svc} build {rev} started in {ms} ms"),
+        ),
+    ),
+    Family(
+        cause="schema_mismatch",
+        component=say("consumer of topic {topic}|{topic}|{svc}", "主题 {topic} 的消费者|{topic}|{svc}"),
+        evidence=(
+            say(
+                "field {field} is unknown to the reader|{field}|unknown field|unexpected field|SerializationException",
+                "字段 {field} 无法识别|{field}|未知字段|SerializationException",
+            ),
+            say("it starts at offset {big1}|{big1}|offset", "从偏移量 {big1} 开始|{big1}|偏移量|offset"),
+        ),
+        remediation=say(
+            "deploy a reader for the new format or roll back the producer|update the consumer|upgrade the consumer|"
+            "deploy a reader|roll back the producer|roll back|rollback|schema registry|compatibility check|"
+            "backward compatible|backward-compatible",
+            "部署能读新格式的消费者或回滚生产者|升级消费者|更新消费者|回滚|schema registry|兼容性检查|向后兼容",
+        ),
+        forbidden=("library_conflict", "network_down", "database_down", "heap_leak"),
+        clues=(
+            info("Producer", "build {rev} writes {topic} with field {field}"),
+            error(
+                "Consumer",
+                "SerializationException at {topic} offset {big1}: {field} not in reader\n"
+                "\tat com.acme.{cls}.read({cls}.java:{n})",
+            ),
+        ),
+        symptoms=(
+            warn("Consumer", "{topic}: seek back to offset {big1}, attempt {n}"),
+            warn("LagWatch", "{topic} lag {n} and growing"),
+            error("Consumer", "record at {big1} skipped to dead letters"),
+            error("Gateway", "order view of {svc} is {minutes} min old"),
+        ),
+    ),
+    Family(
+        cause="gc_pause",
+        component=say("JVM of {svc}|{svc}", "{svc} 的 JVM|{svc}"),
+        evidence=(
+            say(
+                "Pause Full of {secs} s|Pause Full|{secs}|full GC",
+                "Pause Full 持续 {secs} 秒|Pause Full|{secs}|Full GC",
+            ),
+            say(
+                "leases and sessions expire meanwhile|session expired|sessions expire|lease|leases expire|lost "
+                "leadership|heartbeat",
+                "期间租约和会话过期|会话过期|租约|失去领导权|心跳",
+            ),
+        ),
+        remediation=say(
+            "tune the collector and heap size|tune the collector|tune the heap|tune GC|tune the GC|G1|ZGC|"
+            "increase the heap|larger heap|heap size|reduce allocation",
+            "调优收集器和堆大小|调优|G1|ZGC|增大堆|堆大小|减少分配",
+        ),
+        forbidden=("deadlock", "network_down", "thread_pool_full", "clock_wrong"),
+        clues=(
+            info("gc", "Pause Full (Allocation Failure) 7890M->7712M {secs}.3s"),
+            info("gc", "Pause Full (Ergonomics) 7931M->7805M {secs}.9s"),
+        ),
+        symptoms=(
+            error("ZkClient", "session {hex} expired, lease for {topic} lost"),
+            warn("HttpServer", "{n} requests stalled at the same moment"),
+            error("Gateway", "{svc} silent, {n} calls timed out together"),
+            warn("Cluster", "member {svc} suspected, then back after {ms} ms"),
+        ),
+        held_out=True,
+    ),
+)
+
+BACKGROUND = (
+    info("HttpServer", "200 for request {hex} in {n} ms"),
+    info("Scheduler", "task sweep-{n} done in {ms} ms"),
+    info("HttpServer", "201 for request {hex} in {n} ms"),
+    info("Cache", "evicted {n} entries, hits {big}"),
+    info("Consumer", "committed offset {big} of audit-log"),
+    info("Db", "select orders {hex} 4 rows {n} ms"),
+    info("Auth", "user {user} signed in, session {hex}"),
+    info("Scheduler", "task digest-{n} queued"),
+    info("Mailer", "sent {n} mails"),
+    info("Db", "update stock {hex} 1 row {n} ms"),
+    info("Metrics", "pushed {n} series"),
+    info("HttpServer", "204 for request {hex} in {n} ms"),
+)
+
+HARMLESS = (
+    Harmless(
+        say(
+            "the invalid input of a user|invalid input|NumberFormatException|input string|bad input",
+            "用户的无效输入|无效输入|NumberFormatException|错误输入",
+        ),
+        (
+            warn("Form", 'java.lang.NumberFormatException: input "{n}x", 400 sent for {hex}'),
+            warn("Form", 'java.lang.NumberFormatException: input "-{n}-", 400 sent for {hex}'),
+        ),
+    ),
+    Harmless(
+        say(
+            "the client that hung up|hung up|broken pipe|client disconnect|disconnected",
+            "断开的客户端|断开|broken pipe",
+        ),
+        (
+            warn(
+                "HttpServer", "java.io.IOException: Broken pipe\n\tat sun.nio.ch.SocketDispatcher.write0(Native Method)"
+            ),
+            info("HttpServer", "client of {hex} went away, {n} bytes unsent"),
+        ),
+    ),
+    Harmless(
+        say("the deprecated property|deprecated|deprecation", "弃用的属性|弃用"),
+        (
+            warn("Launcher", "property acme.legacy.mode is deprecated, use acme.mode"),
+            warn("Launcher", "property acme.cache.old is deprecated, default {n} used"),
+        ),
+    ),
+    Harmless(
+        say("the optimistic lock retry|optimistic lock|OptimisticLock|retried|retry", "乐观锁重试|乐观锁|重试"),
+        (
+            warn("Db", "OptimisticLockException for row {n}, retry 1"),
+            info("Db", "row {n} saved at retry 1 in {ms} ms"),
+        ),
+    ),
+)
+
+RED_HERRINGS = (
+    RedHerring(
+        "database_down",
+        (
+            error(
+                "ReportDb",
+                "java.sql.SQLException: connect to {host}:3306\n\tat com.acme.ReportDb.open(ReportDb.java:{n})",
+            ),
+            error("ReportDb", "java.sql.SQLException: connect to {host}:3306, attempt {n}"),
+            error("ReportDb", "nightly report {n} postponed"),
+            info("ReportDb", "{host} back after its planned reboot, report {n} written, live orders never use it"),
+        ),
+    ),
+    RedHerring(
+        "old_credentials",
+        (
+            error(
+                "Ldap",
+                "javax.naming.AuthenticationException: bind of svc-test{n}\n\tat com.acme.Ldap.bind(Ldap.java:{n})",
+            ),
+            error("Ldap", "javax.naming.AuthenticationException: bind of svc-test{n}"),
+            error("Ldap", "bind of svc-test{n} refused, {n} times"),
+            info("Ldap", "svc-test{n} belongs to the test suite, account removed on purpose"),
+        ),
+    ),
+)
+
+STYLE = Style(
+    name="java",
+    title=say("application log of {svc}", "{svc} 的应用日志"),
+    max_lines=32,
+    background=BACKGROUND,
+    harmless=HARMLESS,
+    red_herrings=RED_HERRINGS,
+    families=FAMILIES,
+)

@@ -1,0 +1,227 @@
+"""Web servers: faults that show in nginx's access and error logs (info entries are access lines)."""
+
+from l2s.tasks.aiops.records import Family, Harmless, RedHerring, Style, error, info, say, warn
+
+FAMILIES = (
+    Family(
+        cause="upstream_down",
+        component=say("{svc} at {ip}:{port}|{svc}|{ip}", "{ip}:{port} 上的 {svc}|{svc}|{ip}"),
+        evidence=(
+            say(
+                "connect() to {ip}:{port} was refused|{ip}:{port}|connection refused|refused|error 111|errno 111",
+                "连接 {ip}:{port} 被拒绝|{ip}:{port}|连接被拒绝|拒绝连接|111",
+            ),
+            say("clients get status 502|502|bad gateway", "客户端收到 502|502"),
+        ),
+        remediation=say(
+            "restart it and check why it stopped|restart|start the service|bring it back|redeploy",
+            "重启并检查停止原因|重启|拉起|启动服务|重新部署",
+        ),
+        forbidden=("upstream_slow", "dns_broken", "certificate_expired", "traffic_flood"),
+        clues=(
+            error(
+                "*",
+                "connect() failed (111: Connection refused) while connecting to {svc}, upstream: http://{ip}:{port}",
+            ),
+            error("*", "no live upstreams for group {svc}, last tried {ip}:{port}"),
+        ),
+        symptoms=(
+            info("{ip2}", "GET /{page}/{n} 502 157 0.001"),
+            info("{ip2}", "POST /{page} 502 157 0.002"),
+            info("{ip2}", "GET /{page}?id={n} 502 157 0.001"),
+            warn("*", "upstream server temporarily disabled while connecting to {svc}"),
+        ),
+    ),
+    Family(
+        cause="upstream_slow",
+        component=say("{svc}", "{svc}"),
+        evidence=(
+            say(
+                "reads from it time out after {secs} s|timed out|time out|timeout|{secs}|error 110|errno 110",
+                "读取响应在 {secs} 秒后超时|超时|{secs}|110",
+            ),
+            say("clients get status 504|504|gateway timeout", "客户端收到 504|504"),
+        ),
+        remediation=say(
+            "profile and scale out the service|scale out|scale up|add instances|add replicas|more instances|optimise|"
+            "optimize|profile|speed up|tune",
+            "分析性能并扩容该服务|扩容|增加实例|增加副本|优化|性能分析",
+        ),
+        forbidden=("upstream_down", "dns_broken", "body_limit", "network_down"),
+        clues=(
+            error("*", "(110) after {secs} s while reading response header from {svc}, request {n}"),
+            info("{ip2}", "GET /{page}/report?id={n} 504 167 {secs}.001"),
+        ),
+        symptoms=(
+            info("{ip2}", "GET /{page}/report?id={n} 504 167 {secs}.002"),
+            info("{ip2}", "GET /{page}/export 499 0 {n}.4"),
+            info("{ip2}", "GET /{page}/list 200 {n} 28.7"),
+            warn("*", "a response of {n} bytes from {svc} buffered to a temporary file"),
+        ),
+    ),
+    Family(
+        cause="body_limit",
+        component=say("nginx at {domain}|{domain}", "{domain} 的 nginx|{domain}"),
+        evidence=(
+            say("uploads are answered with 413|413|too large|entity too large", "上传返回 413|413|过大"),
+            say("a body of {size} MB was sent|{size}", "发送了 {size} MB 的请求体|{size}"),
+        ),
+        remediation=say(
+            "allow larger bodies for that path and reload nginx|allow larger|raise it|increase it|raise the limit|"
+            "increase the limit|increase client_max|raise client_max|larger limit",
+            "为该路径放宽限制并重载 nginx|放宽|调大|提高|增大",
+        ),
+        forbidden=("disk_full", "upstream_down", "upstream_slow", "traffic_flood"),
+        clues=(
+            error("*", "client {ip2} intended to send {size} MB to {domain}, directive allows 1m"),
+            info("{ip2}", "PUT /{page}/upload 413 183 0.000"),
+        ),
+        symptoms=(
+            info("{ip2}", "POST /{page}/upload 413 183 0.000"),
+            info("{ip2}", "PUT /{page}/files/{n} 413 183 0.000"),
+            info("{ip2}", "GET /{page}/upload?error=1 200 {n} 0.012"),
+            info("{ip2}", "POST /{page}/attachments 413 183 0.001"),
+        ),
+        held_out=True,
+    ),
+    Family(
+        cause="worker_limit",
+        component=say("nginx on {host}|{host}", "{host} 上的 nginx|{host}"),
+        evidence=(
+            say("{limit} of {limit} in use|{limit}", "已用 {limit}/{limit}|{limit}"),
+            say(
+                "new clients are not accepted|not accepted|accept paused|accept() paused|accept is paused|refuses new",
+                "不再接受新客户端|不再接受|accept 暂停|暂停接受|拒绝新连接",
+            ),
+        ),
+        remediation=say(
+            "raise worker_connections and shorten keep-alive|raise worker_connections|increase worker_connections|"
+            "higher worker_connections|shorten keep-alive|shorten keepalive|reduce keepalive|more workers|"
+            "worker_processes",
+            "调大 worker_connections 并缩短 keep-alive|调大 worker_connections|提高 worker_connections|"
+            "增大 worker_connections|缩短 keep-alive|缩短 keepalive|增加 worker",
+        ),
+        forbidden=("upstream_down", "traffic_flood", "memory_exhausted", "upstream_slow"),
+        clues=(
+            error("*", "events: {limit} slots taken of {limit}, accept() paused"),
+            warn("*", "idle keep-alive sockets held by worker {n}: {count}"),
+        ),
+        symptoms=(
+            info("{ip2}", "GET /{page} 499 0 {n}.1"),
+            info("{ip2}", "GET /{page}/{n} 200 512 9.8"),
+            error("*", "could not reuse a slot for client {ip2}"),
+            info("{ip2}", "GET /status 200 97 11.2"),
+        ),
+    ),
+    Family(
+        cause="traffic_flood",
+        component=say("path /{page} hit from {ip}|/{page}|{ip}", "来自 {ip} 的 /{page} 请求|/{page}|{ip}"),
+        evidence=(
+            say(
+                "{count} requests a second from one address|{count}|single address|one address|single IP|one IP",
+                "单一地址每秒 {count} 次请求|{count}|单一地址|同一地址|单个 IP|同一 IP",
+            ),
+            say(
+                "excess over the zone limit|excess|status 429|429|limiting requests",
+                "超过 zone 限额|excess|429|超出限额",
+            ),
+        ),
+        remediation=say(
+            "block the address at the firewall|block|ban|blacklist|deny|firewall|WAF|filter the",
+            "在防火墙封禁该地址|封禁|屏蔽|拉黑|防火墙|WAF",
+        ),
+        forbidden=("upstream_down", "worker_limit", "body_limit", "database_down"),
+        clues=(
+            warn("*", "zone perip: excess {count}.2 by {ip}, uri /{page}"),
+            info("{ip}", "GET /{page}?p={n} 429 162 0.000"),
+        ),
+        symptoms=(
+            info("{ip}", "GET /{page}?p={n} 200 {big} 0.4"),
+            info("{ip}", "GET /{page}?p={n} 429 162 0.000"),
+            info("{ip}", "GET /{page}?p={n} 503 190 4.1"),
+            info("{ip2}", "GET /home 200 {n} 7.3"),
+        ),
+    ),
+)
+
+BACKGROUND = (
+    info("{anyip}", "GET / 200 {n} 0.004"),
+    info("{anyip}", "GET /static/app.{hex}.js 200 {big} 0.001"),
+    info("{anyip}", "GET /static/site.{hex}.css 304 0 0.000"),
+    info("{anyip}", "GET /favicon.ico 200 {n} 0.000"),
+    info("{anyip}", "GET /healthz 200 2 0.001"),
+    info("{anyip}", "POST /login 302 0 0.041"),
+    info("{anyip}", "GET /account 200 {n} 0.032"),
+    info("{anyip}", "GET /images/{hex}.webp 200 {big} 0.003"),
+    info("{anyip}", "GET /blog/{n} 200 {big} 0.021"),
+    info("{anyip}", "POST /feedback 201 {n} 0.055"),
+    info("{anyip}", "GET /sitemap.xml 200 {n} 0.002"),
+    info("{anyip}", "GET /terms 304 0 0.000"),
+)
+
+HARMLESS = (
+    Harmless(
+        say("the missing robots.txt|robots.txt|404", "缺少 robots.txt|robots.txt|404"),
+        (
+            error("*", "open() /var/www/robots.txt failed (2), client: {anyip}"),
+            info("{anyip}", "GET /robots.txt 404 153 0.000"),
+        ),
+    ),
+    Harmless(
+        say("the buffered response|buffered|temporary file|buffer", "响应被缓冲|缓冲|临时文件"),
+        (
+            warn("*", "a response of {big} bytes for {anyip} is buffered to a temporary file"),
+            info("{anyip}", "GET /manual.pdf 200 {big} 0.201"),
+        ),
+    ),
+    Harmless(
+        say(
+            "the closed keep-alive connections|keep-alive|keepalive|closed by client|client closed",
+            "关闭的 keep-alive 连接|keep-alive|keepalive|客户端关闭",
+        ),
+        (
+            warn("*", "client {anyip} closed keepalive connection (104)"),
+            warn("*", "client {anyip} closed keepalive connection (104)"),
+        ),
+    ),
+    Harmless(
+        say("the probes for PHP pages|PHP|scanner|probe", "对 PHP 页面的探测|PHP|扫描|探测"),
+        (
+            info("{anyip}", "GET /wp-login.php 404 153 0.000"),
+            info("{anyip}", "GET /index.php?x={n} 404 153 0.000"),
+        ),
+    ),
+)
+
+RED_HERRINGS = (
+    RedHerring(
+        "certificate_expired",
+        (
+            error("*", "SSL_do_handshake() failed for old.{domain}, client {anyip}"),
+            error("*", "SSL_do_handshake() failed for old.{domain}, client {anyip}"),
+            error("*", "SSL_do_handshake() failed for old.{domain}, client {anyip}"),
+            error("*", "OCSP response of old.{domain} not obtained"),
+            warn("*", "old.{domain} was switched off on {day}, name kept for redirects only"),
+        ),
+    ),
+    RedHerring(
+        "bad_config",
+        (
+            error("*", "directive proxy_cachee unknown in draft.conf:{n}"),
+            error("*", "test of draft.conf not passed, {n} problems"),
+            error("*", "directive listn unknown in draft.conf:{n}"),
+            error("*", "test of draft.conf not passed, {n} problems"),
+            warn("*", "draft.conf is not included, running files unchanged since {day}"),
+        ),
+    ),
+)
+
+STYLE = Style(
+    name="nginx",
+    title=say("nginx access and error log of {domain} on {host}", "{host} 上 {domain} 的 nginx 访问与错误日志"),
+    max_lines=28,
+    background=BACKGROUND,
+    harmless=HARMLESS,
+    red_herrings=RED_HERRINGS,
+    families=FAMILIES,
+)

@@ -1,0 +1,275 @@
+"""Microservices: faults that show in JSON logs."""
+
+from l2s.tasks.aiops.records import Family, Harmless, RedHerring, Style, error, info, say, warn
+
+SERVICE = say("{svc}", "{svc}")
+
+FAMILIES = (
+    Family(
+        cause="pool_exhausted",
+        component=SERVICE,
+        evidence=(
+            say(
+                "active={limit} idle=0|active={limit}|idle=0|{limit} active|no idle connections|all {limit} "
+                "connections",
+                "active={limit} idle=0|active={limit}|idle=0|{limit} 个活动连接|没有空闲连接",
+            ),
+            say(
+                "requests wait to acquire a connection|wait to acquire|acquire timeout|acquire timed out|"
+                "waiting for a connection|waiting={count}|{count}",
+                "请求等待获取连接|等待获取连接|获取连接超时|等待连接|{count}",
+            ),
+        ),
+        remediation=say(
+            "release connections after use and enlarge the pool|release connections|return connections|"
+            "close connections|enlarge the pool|increase the pool|increase pool size|larger pool|fix the leak",
+            "用后归还连接并调大连接数|归还连接|释放连接|关闭连接|调大连接池|扩大连接池|增大连接池|修复泄漏",
+        ),
+        forbidden=("database_down", "network_down", "traffic_flood", "index_missing"),
+        clues=(
+            warn("{svc}", "acquire took {ms} ms, active={limit} idle=0 waiting={count}"),
+            warn("{svc}", "handle {hex} checked out {minutes} min ago by /export was not returned"),
+        ),
+        symptoms=(
+            error("{svc}", "acquire timed out after 30000 ms, request {hex}"),
+            error("{client}", "call to {svc} failed: 503 after {ms} ms"),
+            error("{client}", "circuit {svc} opened after {n} failures"),
+            warn("{svc}", "p99 latency {ms} ms over objective"),
+            info("{db}", "cpu 11%, sessions steady, queries answered in 4 ms"),
+        ),
+    ),
+    Family(
+        cause="certificate_expired",
+        component=SERVICE,
+        evidence=(
+            say("notAfter {day} is in the past|notAfter|{day}", "notAfter {day} 已过|notAfter|{day}"),
+            say(
+                "TLS handshakes fail|handshake fail|handshake error|handshakes failing|handshake failure|handshake",
+                "TLS 握手失败|握手失败|握手错误|握手",
+            ),
+        ),
+        remediation=say(
+            "renew it and reload the service|renew|reissue|rotate the cert|replace the cert|new certificate",
+            "续期并重新加载服务|续期|续签|重新签发|更换证书|更新证书",
+        ),
+        forbidden=("dns_broken", "network_down", "clock_wrong", "bad_config"),
+        clues=(
+            info("{svc}", "tls listener serves CN={svc}.internal notAfter={day}T00:00:00Z"),
+            error("{client}", "x509 verify code 10 for {svc}.internal, today is past notAfter={day}"),
+        ),
+        symptoms=(
+            error("{client}", "tls handshake with {svc}.internal:8443 failed, request {hex}"),
+            error("{svc}", "remote {ip} closed during handshake: alert 45"),
+            error("{client}", "fallback for {svc} not configured, returning 502"),
+            warn("{client}", "retry {n} of 5 to {svc} in {ms} ms"),
+            error("{other}", "webhook via {svc} undelivered, id {hex}"),
+        ),
+    ),
+    Family(
+        cause="dns_broken",
+        component=say("the resolver {ip}|{ip}", "解析器 {ip}|{ip}"),
+        evidence=(
+            say(
+                "lookups on {ip} port 53 time out|port 53|{ip}:53|SERVFAIL|lookup times out|lookups time out|"
+                "lookup timeout|lookup timed out",
+                "对 {ip} 的 53 端口查询超时|53 端口|{ip}:53|SERVFAIL|查询超时",
+            ),
+            say(
+                "direct calls by address still work|by address|by IP|direct IP|IP address works",
+                "按地址直接访问仍然正常|按地址|按 IP|直接访问 IP|直连 IP",
+            ),
+        ),
+        remediation=say(
+            "restart or fail over the resolver|restart the resolver|fail over|failover|restart CoreDNS|"
+            "switch to another resolver|backup resolver|secondary resolver|restore the resolver|fix the resolver",
+            "重启或切换解析器|重启解析器|切换解析器|重启 CoreDNS|备用解析器|恢复解析器|修复解析器",
+        ),
+        forbidden=("certificate_expired", "database_down", "upstream_down", "rate_limited"),
+        clues=(
+            error("{svc}", "lookup {client}.internal on {ip}:53: i/o timeout"),
+            info("{svc}", "probe by address {ip2}:8080 ok in {n} ms"),
+        ),
+        symptoms=(
+            error("{svc}", "no host for {client}.internal, request {hex} dropped"),
+            error("{other}", "lookup {db}.internal on {ip}:53: SERVFAIL"),
+            warn("{other}", "using cached address of {db}, {n} s old"),
+            error("{client}", "registration heartbeat missed, {n} peers unknown"),
+            error("{svc}", "GET http://{client}.internal/v1 failed after {ms} ms"),
+        ),
+    ),
+    Family(
+        cause="rate_limited",
+        component=SERVICE,
+        evidence=(
+            say("answers with status 429|429|Retry-After|retry_after", "返回状态码 429|429|Retry-After|retry_after"),
+            say(
+                "allowance used {limit}/{limit}|{limit}|remaining=0|remaining 0",
+                "额度已用 {limit}/{limit}|{limit}|remaining=0|剩余为 0",
+            ),
+        ),
+        remediation=say(
+            "back off between calls and ask for a higher allowance|back off|backoff|slow down|fewer requests|"
+            "reduce the request rate|reduce request|higher quota|raise the quota|increase the quota|batch requests",
+            "退避重试并申请更高额度|退避|降低请求频率|减少请求|提高配额|申请更高|批量请求",
+        ),
+        forbidden=("network_down", "third_party_down", "bad_release", "database_down"),
+        clues=(
+            warn("{client}", "{svc} answered 429 retry_after={n}"),
+            info("{svc}", "tenant {client} window used={limit} max={limit} remaining=0"),
+        ),
+        symptoms=(
+            error("{client}", "import job {hex} stopped, {n} rows left"),
+            warn("{client}", "retrying immediately, attempt {n}"),
+            error("{other}", "stale prices shown, last sync {minutes} min ago"),
+            error("{client}", "{svc} answered 429, request {hex}"),
+            warn("{client}", "queue depth {count} and growing"),
+        ),
+    ),
+    Family(
+        cause="bad_config",
+        component=SERVICE,
+        evidence=(
+            say(
+                "errors start with revision {rev}|revision {rev}|rev {rev}|{rev}",
+                "错误始于修订 {rev}|修订 {rev}|版本 {rev}|{rev}",
+            ),
+            say(
+                "it points to localhost:{port}|localhost:{port}|localhost|{port}",
+                "指向 localhost:{port}|localhost:{port}|localhost|{port}",
+            ),
+        ),
+        remediation=say(
+            "roll back the revision|roll back|rollback|revert|restore the previous|correct the endpoint|"
+            "fix the endpoint|correct the setting",
+            "回滚该修订|回滚|恢复上一版本|还原|修正地址|修正设置",
+        ),
+        forbidden=("network_down", "database_down", "bad_release", "dns_broken"),
+        clues=(
+            info("{svc}", "settings revision {rev} loaded, ledger_url=http://localhost:{port}"),
+            error("{svc}", "POST http://localhost:{port}/entries: refused"),
+        ),
+        symptoms=(
+            error("{svc}", "entry {hex} not booked, parked for retry"),
+            error("{client}", "{svc} answered 500, order {hex} on hold"),
+            warn("{svc}", "parked entries: {count}"),
+            error("{other}", "reconciliation differs by {count} entries"),
+            info("ledger-main", "healthy, idle, 0 requests in the last {minutes} min"),
+        ),
+        held_out=True,
+    ),
+    Family(
+        cause="cache_stampede",
+        component=SERVICE,
+        evidence=(
+            say(
+                "miss ratio jumps to {pct}%|miss ratio|{pct}%|cache miss|hit rate drop",
+                "未命中率升至 {pct}%|未命中率|{pct}%|命中率下降",
+            ),
+            say("{count} keys with the same ttl|same ttl|{count}", "{count} 个键 ttl 相同|ttl 相同|相同 ttl|{count}"),
+        ),
+        remediation=say(
+            "add jitter to the ttl and coalesce requests|jitter|randomise|randomize|coalesce|stagger|single flight|"
+            "request coalescing|mutex|warm the cache|prewarm|pre-warm",
+            "给 ttl 加随机抖动并合并请求|抖动|随机|合并请求|错开|互斥|预热",
+        ),
+        forbidden=("traffic_flood", "index_missing", "memory_exhausted", "network_down"),
+        clues=(
+            info("{svc}", "ttl 3600 reached for {count} keys written by the same loader run"),
+            warn("{svc}", "miss ratio {pct}% in the last 10 s, was 4%"),
+        ),
+        symptoms=(
+            error("{db}", "queue full, {n} queries shed"),
+            error("{client}", "GET /catalog from {svc} took {ms} ms"),
+            warn("{db}", "cpu 99%, the same query {hex} running {n} times"),
+            error("{client}", "timeout after {ms} ms waiting for {svc}"),
+            info("{client}", "inbound requests steady at {n} per second"),
+        ),
+    ),
+)
+
+BACKGROUND = (
+    info("{other}", "request {hex} done in {n} ms"),
+    info("{client}", "request {hex} done in {n} ms"),
+    info("{svc}", "heartbeat ok, uptime {big} s"),
+    info("{other}", "consumed {n} messages, lag 0"),
+    info("{other}", "feature flags refreshed, {n} active"),
+    info("auth", "token issued for {user}, expires in 900 s"),
+    info("{client}", "order {hex} accepted"),
+    info("gateway", "GET /v1/items 200 {n} ms trace {hex}"),
+    info("{other}", "snapshot {n} uploaded in {ms} ms"),
+    info("scheduler", "job cleanup-{n} finished"),
+    info("gateway", "POST /v1/orders 201 {n} ms trace {hex}"),
+    info("{other}", "leader is {host}, term {n}"),
+    info("metrics", "scraped {n} targets in {ms} ms"),
+    info("auth", "session of {user} refreshed"),
+)
+
+HARMLESS = (
+    Harmless(
+        say("the single retry that succeeded|retry|retried", "一次成功的重试|重试"),
+        (
+            warn("{other}", "publish {hex} failed once, retry in 50 ms"),
+            info("{other}", "publish {hex} ok at retry 1"),
+        ),
+    ),
+    Harmless(
+        say(
+            "the slow start of a worker|slow start|cold start|warm-up|warmup",
+            "工作进程启动较慢|启动较慢|启动慢|冷启动|预热",
+        ),
+        (
+            warn("{svc}", "cold start took {ms} ms, expected 500"),
+            info("{svc}", "warm-up complete, ready"),
+        ),
+    ),
+    Harmless(
+        say("the deprecated API version|deprecated|deprecation|old API", "弃用的 API 版本|弃用|旧版 API"),
+        (
+            warn("gateway", "client {user} calls deprecated API v1, supported until {day}"),
+            warn("gateway", "deprecated header X-Trace seen {n} times"),
+        ),
+    ),
+    Harmless(
+        say(
+            "the malformed input of a client|malformed|validation|bad request|400",
+            "客户端的错误输入|格式错误|校验失败|错误输入|400",
+        ),
+        (
+            warn("gateway", "400 for {user}: malformed field postcode, trace {hex}"),
+            warn("gateway", "400 for {user}: malformed field phone, trace {hex}"),
+        ),
+    ),
+)
+
+RED_HERRINGS = (
+    RedHerring(
+        "third_party_down",
+        (
+            error("mailer", "provider sendfast answered 500, mail {hex} queued"),
+            error("mailer", "provider sendfast answered 500, mail {hex} queued"),
+            error("mailer", "provider sendfast answered 502, {n} mails queued"),
+            error("mailer", "provider sendfast unreachable, {n} mails queued"),
+            info("mailer", "provider sendfast answers again, queue of {n} delivered"),
+        ),
+    ),
+    RedHerring(
+        "bad_release",
+        (
+            error("beta-ui", "canary build {rev}: render exception {hex}"),
+            error("beta-ui", "canary build {rev}: render exception {hex}"),
+            error("beta-ui", "canary build {rev}: unhandled promise {hex}"),
+            error("beta-ui", "canary build {rev}: render exception {hex}"),
+            info("deployer", "canary build {rev} withdrawn, it served only staff accounts"),
+        ),
+    ),
+)
+
+STYLE = Style(
+    name="services",
+    title=say("JSON log of several services", "多个服务的 JSON 日志"),
+    max_lines=26,
+    background=BACKGROUND,
+    harmless=HARMLESS,
+    red_herrings=RED_HERRINGS,
+    families=FAMILIES,
+)

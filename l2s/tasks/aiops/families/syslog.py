@@ -1,0 +1,269 @@
+"""Hosts: faults that show in syslog."""
+
+from l2s.tasks.aiops.records import Family, Harmless, RedHerring, Style, error, info, say, warn
+
+SERVICE = say("{svc}", "{svc}")
+
+FAMILIES = (
+    Family(
+        cause="disk_full",
+        component=say("{mount} on {host}|{mount}", "{host} 的 {mount}|{mount}"),
+        evidence=(
+            say(
+                "usage of {mount} at {pct}%|{pct}%|errno 28|ENOSPC", "{mount} 使用率达到 {pct}%|{pct}%|errno 28|ENOSPC"
+            ),
+        ),
+        remediation=say(
+            "free space by deleting old logs|free space|free up space|delete old|clean up|remove old|rotate logs|"
+            "log rotation|extend the volume|expand the volume|enlarge|add storage|increase disk",
+            "清理旧日志释放空间|清理|删除旧|释放空间|扩容|日志轮转|扩大磁盘",
+        ),
+        forbidden=("memory_exhausted", "disk_failing", "network_down", "database_down"),
+        clues=(
+            warn("diskmon[{pid}]", "{mount} use={pct}% avail=0 inodes=41%"),
+            error("{svc}[{pid}]", "write {mount}/data/seg-{n}.log: errno 28"),
+        ),
+        symptoms=(
+            error("rsyslogd", "omfile: write to {mount}/log/messages suspended, errno 28"),
+            error("{svc}[{pid}]", "checkpoint {n} abandoned, journal not flushed"),
+            error("postfix/cleanup[{pid}]", "queue file write error, message {hex} deferred"),
+            warn("{svc}[{pid}]", "rejecting writes, switching to read-only mode"),
+            error("{client}[{pid}]", "POST to {svc} answered 507 after {ms} ms"),
+        ),
+    ),
+    Family(
+        cause="memory_exhausted",
+        component=say("{svc} on {host}|{svc}", "{host} 上的 {svc}|{svc}"),
+        evidence=(
+            say(
+                "anon-rss of {size}MB and no free swap|{size}|no free swap|swap is 0|free swap 0|swap exhausted",
+                "anon-rss 达到 {size}MB 且 swap 为 0|{size}|swap 为 0|swap 耗尽|没有空闲 swap",
+            ),
+            say(
+                "the kernel killed the process|killed process|kernel killed|was killed|SIGKILL",
+                "内核杀死了进程|进程被杀|被内核杀死|被杀死|被终止",
+            ),
+        ),
+        remediation=say(
+            "add memory or cap the memory use of the process|add memory|more memory|increase memory|add RAM|more RAM|"
+            "cap the memory|limit memory|memory limit|reduce memory|add swap",
+            "增加内存或限制进程内存用量|增加内存|扩充内存|限制进程内存|限制内存|降低内存|增加 swap",
+        ),
+        forbidden=("disk_full", "bad_release", "network_down", "intrusion"),
+        clues=(
+            warn("kernel", "{svc} invoked page allocation, order=0, free swap 0kB"),
+            error("kernel", "Killed process {n} ({svc}) total-vm:{big}kB, anon-rss:{size}MB"),
+        ),
+        symptoms=(
+            error("systemd[1]", "{svc}.service: Main process exited, code=killed, status=9"),
+            warn("systemd[1]", "{svc}.service: Scheduled restart job, restart counter is at {n}"),
+            error("{client}[{pid}]", "connection to {svc} reset by peer"),
+            warn("kernel", "kswapd0: scanned {big} pages in {ms} ms, reclaimed 3"),
+            error("haproxy[{pid}]", "backend {svc} has no server available"),
+        ),
+    ),
+    Family(
+        cause="clock_wrong",
+        component=say("chronyd on {host}|chronyd|chrony", "{host} 上的 chronyd|chronyd|chrony"),
+        evidence=(
+            say("offset of {secs} seconds|{secs}", "偏差 {secs} 秒|{secs}"),
+            say(
+                "tickets or tokens not yet valid|not yet valid|issued in the future|in the future",
+                "票据或令牌尚未生效|尚未生效|来自未来|签发时间在未来",
+            ),
+        ),
+        remediation=say(
+            "resynchronise time with a reachable NTP server|resynchronise|resynchronize|synchronise|synchronize|"
+            "resync|sync the|sync time|restart chronyd|correct the time|fix NTP|step the clock",
+            "与可用的 NTP 服务器重新同步时间|重新同步|同步时间|校准时间|校时|重启 chronyd|修复 NTP",
+        ),
+        forbidden=("certificate_expired", "intrusion", "network_down", "old_credentials"),
+        clues=(
+            warn("chronyd[{pid}]", "no selectable sources, last update {minutes} min ago"),
+            warn("chronyd[{pid}]", "estimated offset {secs} s against {peer}"),
+        ),
+        symptoms=(
+            error("krb5kdc[{pid}]", "preauth for {user}: ticket not yet valid"),
+            error("{svc}[{pid}]", "token {hex} rejected: iat lies in the future"),
+            error("sshd[{pid}]", "GSSAPI login of {user} refused"),
+            warn("corosync[{pid}]", "message of {peer} carries a timestamp ahead of ours"),
+            error("{svc}[{pid}]", "TLS peer {peer}: notBefore check did not pass"),
+        ),
+        held_out=True,
+    ),
+    Family(
+        cause="disk_failing",
+        component=say("{disk} on {host}|{disk}", "{host} 的 {disk}|{disk}"),
+        evidence=(
+            say(
+                "{count} reallocated sectors|{count}|reallocated sector|reallocated_sector|SMART",
+                "重映射扇区达到 {count}|{count}|重映射扇区|SMART",
+            ),
+            say(
+                "I/O errors on the device|I/O error|IO error|read error|medium error",
+                "设备 I/O 错误|I/O 错误|IO 错误|读取错误|读错误",
+            ),
+        ),
+        remediation=say(
+            "replace the drive and restore its data|replace|swap the drive|swap the disk|new disk|new drive",
+            "更换硬盘并恢复数据|更换|替换|换盘",
+        ),
+        forbidden=("disk_full", "memory_exhausted", "network_down", "database_down"),
+        clues=(
+            error("kernel", "blk_update_request: I/O error, dev {disk}, sector {big}"),
+            warn("smartd[{pid}]", "/dev/{disk}: attribute 5 Reallocated_Sector_Ct raw value {count}"),
+        ),
+        symptoms=(
+            error("kernel", "ata3.00: READ DMA EXT not completed, status {{ DRDY ERR }}"),
+            error("kernel", "EXT4-fs ({disk}p1): remounting filesystem read-only"),
+            error("{svc}[{pid}]", "fsync returned EIO on segment {n}"),
+            warn("{svc}[{pid}]", "read of block {big} took {ms} ms"),
+            error("md[{pid}]", "array md0 degraded, 1 of 2 members active"),
+        ),
+    ),
+    Family(
+        cause="conntrack_full",
+        component=say("netfilter on {host}|netfilter|{host}", "{host} 的 netfilter|netfilter|{host}"),
+        evidence=(
+            say("count {limit} equals the maximum {limit}|{limit}", "计数 {limit} 等于最大值 {limit}|{limit}"),
+            say(
+                "the kernel drops packets|dropping packet|drops packet|dropped packet|packet drop",
+                "内核丢弃数据包|丢弃数据包|丢弃报文|丢弃新连接",
+            ),
+        ),
+        remediation=say(
+            "raise nf_conntrack_max and shorten timeouts|nf_conntrack_max|raise the maximum|increase the maximum|"
+            "raise the limit|increase the limit|enlarge the table|shorten timeouts|reduce timeouts",
+            "调大 nf_conntrack_max 并缩短超时|nf_conntrack_max|调大上限|提高上限|增大表|缩短超时",
+        ),
+        forbidden=("dns_broken", "upstream_down", "intrusion", "database_down"),
+        clues=(
+            warn("kernel", "nf_conntrack: count {limit} max {limit}, dropping packet"),
+            warn("netmon[{pid}]", "new flows refused by netfilter: {count} in 60 s"),
+        ),
+        symptoms=(
+            error("{svc}[{pid}]", "connect to {peer}:5432 timed out"),
+            error("{client}[{pid}]", "lookup of {peer} gave no reply in {ms} ms"),
+            error("haproxy[{pid}]", "server {svc}/1 DOWN, layer4 timeout"),
+            warn("sshd[{pid}]", "banner exchange with {ip}: timed out"),
+            error("{svc}[{pid}]", "SYN to {ip} retransmitted 6 times"),
+        ),
+    ),
+    Family(
+        cause="descriptors_exhausted",
+        component=say("{svc} on {host}|{svc}", "{host} 上的 {svc}|{svc}"),
+        evidence=(
+            say("accept failed with errno 24|errno 24|EMFILE", "accept 返回 errno 24|errno 24|EMFILE"),
+            say("{limit} of {limit} in use|{limit}", "已使用 {limit}/{limit}|{limit}"),
+        ),
+        remediation=say(
+            "raise LimitNOFILE and close leaked sockets|LimitNOFILE|raise the limit|increase the limit|ulimit|nofile|"
+            "close leaked|close unused|close sockets|fix the leak",
+            "调大 LimitNOFILE 并关闭泄漏的套接字|LimitNOFILE|提高上限|调大上限|ulimit|nofile|关闭泄漏|修复泄漏",
+        ),
+        forbidden=("memory_exhausted", "disk_full", "network_down", "traffic_flood"),
+        clues=(
+            warn("procmon[{pid}]", "{svc}: /proc/{n}/fd entries {limit}, nofile {limit}"),
+            error("{svc}[{pid}]", "accept4: errno 24, pausing listener"),
+        ),
+        symptoms=(
+            error("{svc}[{pid}]", "cannot open /etc/resolv.conf: EMFILE"),
+            error("haproxy[{pid}]", "health check of {svc} refused"),
+            error("{client}[{pid}]", "dial {svc}:8443 refused, attempt {n}"),
+            warn("{svc}[{pid}]", "sockets in CLOSE_WAIT: {count}"),
+            error("{svc}[{pid}]", "could not rotate access log: errno 24"),
+        ),
+    ),
+)
+
+BACKGROUND = (
+    info("systemd[1]", "Started Session {n} of user {user}."),
+    info("CRON[{pid}]", "({user}) CMD (/usr/local/bin/backup --part {n})"),
+    info("sshd[{pid}]", "Accepted publickey for {user} from {anyip} port 4{pid}"),
+    info("{other}[{pid}]", "handled {n} requests in the last minute, p99 {ms} ms"),
+    info("systemd[1]", "logrotate.service: Deactivated successfully, run {n}."),
+    info("dbus-daemon[{pid}]", "Successfully activated service org.freedesktop.hostname1"),
+    info("{other}[{pid}]", "configuration unchanged, revision {n}"),
+    info("dhclient[{pid}]", "bound to {anyip} -- renewal in {n} seconds"),
+    info("{client}[{pid}]", "worker {n} finished batch {hex}"),
+    info("kernel", "eth0: link is up, 10000 Mbps, full duplex, seq {n}"),
+    info("anacron[{pid}]", "Job cron.daily run {n} terminated normally"),
+    info("{other}[{pid}]", "cache warmed with {big} entries in {ms} ms"),
+    info("auditd[{pid}]", "rotating log files, event {big}"),
+    info("postfix/smtp[{pid}]", "{hex}: to=<{user}@example.org>, status=sent"),
+)
+
+HARMLESS = (
+    Harmless(
+        say(
+            "the retried package index update|package index|apt|unattended-upgrade|mirror",
+            "软件包索引更新重试|软件包索引|apt|unattended-upgrade|镜像源",
+        ),
+        (
+            warn("apt-daily[{pid}]", "package index of mirror {anyip} not refreshed, will retry"),
+            info("apt-daily[{pid}]", "package index refreshed at second attempt, {n} entries"),
+        ),
+    ),
+    Harmless(
+        say("the deprecated option|deprecated option|deprecated|deprecation|legacy option", "弃用选项|已弃用|弃用"),
+        (
+            warn("{other}[{pid}]", "option legacy_hash is deprecated and ignored since version {n}"),
+            warn("systemd[1]", "{other}.service:{n}: deprecated key in unit file, ignored"),
+        ),
+    ),
+    Harmless(
+        say(
+            "the temperature warning that cleared|temperature|thermal|throttled CPU|core temperature",
+            "已恢复的温度告警|温度|过热",
+        ),
+        (
+            warn("kernel", "CPU{n}: core temperature above threshold"),
+            info("kernel", "CPU{n}: core temperature back to normal after {ms} ms"),
+        ),
+    ),
+    Harmless(
+        say(
+            "the stray login attempts|login attempt|invalid user|ssh scan|unknown user",
+            "零星的登录尝试|登录尝试|无效用户|ssh 扫描|未知用户",
+        ),
+        (
+            warn("sshd[{pid}]", "Invalid user test{n} from {anyip}, connection closed"),
+            warn("sshd[{pid}]", "Invalid user oracle{n} from {anyip}, connection closed"),
+        ),
+    ),
+)
+
+RED_HERRINGS = (
+    RedHerring(
+        "intrusion",
+        (
+            error("sshd[{pid}]", "Failed password for root from {badip} port {port}"),
+            error("sshd[{pid}]", "Failed password for admin from {badip} port {port}"),
+            error("sshd[{pid}]", "error: maximum authentication attempts exceeded for root from {badip}"),
+            error("sshd[{pid}]", "Failed password for root from {badip} port {port}"),
+            info("fail2ban[{pid}]", "banned {badip}, no login from it succeeded"),
+        ),
+    ),
+    RedHerring(
+        "network_down",
+        (
+            error("kernel", "eth1: link is down"),
+            error("bond0[{pid}]", "slave eth1 lost, {n} frames queued"),
+            error("keepalived[{pid}]", "VRRP instance standby on eth1 in FAULT state"),
+            error("lldpd[{pid}]", "neighbour on eth1 gone, port {n}"),
+            info(
+                "keepalived[{pid}]", "eth1 is the unused spare port, removed for maintenance {n}, traffic stays on eth0"
+            ),
+        ),
+    ),
+)
+
+STYLE = Style(
+    name="syslog",
+    title=say("syslog of host {host}", "主机 {host} 的 syslog"),
+    max_lines=34,
+    background=BACKGROUND,
+    harmless=HARMLESS,
+    red_herrings=RED_HERRINGS,
+    families=FAMILIES,
+)

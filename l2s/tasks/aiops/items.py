@@ -1,0 +1,149 @@
+"""Making items: who gets which fault, language and wording is decided before a line of log is written."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import TypeVar
+
+from l2s.config import ExperimentConfig
+from l2s.tasks.aiops import wording
+from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
+from l2s.tasks.aiops.families import STYLES
+from l2s.tasks.aiops.logs import write_log
+from l2s.tasks.aiops.records import Family, Harmless, Language, Phrases, RedHerring, Role, Split, Style
+from l2s.tasks.aiops.slots import Slots
+from l2s.tasks.types import Item
+
+T = TypeVar("T")
+
+HEALTHY_SHARE = 0.15
+MISLEADING_SHARE = 0.15
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+HEALTHY = "healthy"  # the family of items without a fault
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an item is to be; `family` is None for a healthy log."""
+
+    style: Style
+    family: Family | None
+    misleading: bool
+    language: Language
+
+
+def train_items(config: ExperimentConfig) -> list[Item]:
+    """`aiops_train_size` items without the held-out families and wordings; deterministic in the seed."""
+    return _items("train", config.aiops_train_size, config)
+
+
+def eval_items(config: ExperimentConfig) -> list[Item]:
+    """`aiops_eval_size` items of all families, asked in held-out wordings; deterministic in the seed."""
+    return _items("eval", config.aiops_eval_size, config)
+
+
+def _items(split: Split, size: int, config: ExperimentConfig) -> list[Item]:
+    plans = _plans(split, size, random.Random(f"{config.seed}-aiops-{split}"))
+    return [
+        _item(plan, split, index, config.aiops_log_lines, random.Random(f"{config.seed}-aiops-{split}-{index}"))
+        for index, plan in enumerate(plans)
+    ]
+
+
+def _plans(split: Split, size: int, rng: random.Random) -> list[Plan]:
+    """Families and styles about equally often, in random order."""
+    num_healthy = round(HEALTHY_SHARE * size)
+    faults = [(style, family) for style in STYLES for family in style.families if split == "eval" or not family.held_out]
+    chosen: list[tuple[Style, Family | None]] = [(style, None) for style in _deal(STYLES, num_healthy, rng)]
+    chosen += _deal(faults, size - num_healthy, rng)
+    misleading = set(rng.sample(range(num_healthy, size), round(MISLEADING_SHARE * size)))
+    languages = _deal(LANGUAGES, size, rng)
+    plans = [
+        Plan(style, family, index in misleading, languages[index]) for index, (style, family) in enumerate(chosen)
+    ]
+    rng.shuffle(plans)
+    return plans
+
+
+def _deal(values: Sequence[T], size: int, rng: random.Random) -> list[T]:
+    """`size` of `values`, each as often as any other, give or take one."""
+    shuffled = rng.sample(values, len(values))
+    dealt = list(islice(cycle(shuffled), size))
+    rng.shuffle(dealt)
+    return dealt
+
+
+def _item(plan: Plan, split: Split, index: int, max_lines: int, rng: random.Random) -> Item:
+    slots = Slots(rng)
+    herring = _herring(plan, rng)
+    harmless = _harmless(plan, rng)
+    question = rng.choice(wording.QUESTIONS[plan.language][split])
+    question = question.format(title=plan.style.title.preferred(plan.language).format_map(slots))
+    log = write_log(
+        plan.style, plan.family, harmless, herring, split=split, max_lines=max_lines, slots=slots, rng=rng
+    )
+    concepts, forbidden, answer = _key(plan, harmless, herring)
+    return Item(
+        id=f"aiops-{split}-{index:05d}",
+        domain="aiops",
+        source="synthetic",
+        messages=[{"role": "user", "content": wording.prompt(question, log, plan.language)}],
+        reference=answer.format_map(slots),
+        meta={
+            "family": plan.family.cause if plan.family else HEALTHY,
+            "style": plan.style.name,
+            "language": plan.language,
+            "healthy": plan.family is None,
+            "misleading": plan.misleading,
+            "held_out_family": plan.family is not None and plan.family.held_out,
+            "concepts": [{"role": role, "phrases": _fill(phrases, slots)} for role, phrases in concepts],
+            "forbidden": [{"cause": cause, "phrases": _fill(phrases, slots)} for cause, phrases in forbidden.items()],
+            "problem": log,
+        },
+    )
+
+
+def _herring(plan: Plan, rng: random.Random) -> RedHerring | None:
+    if plan.family is None or not plan.misleading:
+        return None
+    return rng.choice([herring for herring in plan.style.red_herrings if herring.blames != plan.family.cause])
+
+
+def _harmless(plan: Plan, rng: random.Random) -> list[Harmless]:
+    """Two false alarms on a good day, one beside a fault, none where a red herring is loud already."""
+    number = 2 if plan.family is None else 0 if plan.misleading else 1
+    return rng.sample(plan.style.harmless, number)
+
+
+def _key(
+    plan: Plan, harmless: Sequence[Harmless], herring: RedHerring | None
+) -> tuple[list[tuple[Role, Phrases]], dict[str, Phrases], str]:
+    """Required concepts, forbidden ones by name, and the reference answer, slots still open."""
+    family = plan.family
+    if family is None:
+        names = tuple(alarm.name for alarm in harmless)
+        concepts: list[tuple[Role, Phrases]] = [("cause", wording.NO_FAULT_VERDICT)]
+        concepts += [("evidence", name) for name in names]
+        concepts += [("remediation", wording.NO_ACTION)]
+        return concepts, _wrong_on_a_good_day(plan.style, harmless), wording.healthy_answer(names, plan.language)
+    cause = CAUSES[family.cause]
+    concepts = [("cause", cause), ("component", family.component)]
+    concepts += [("evidence", phrases) for phrases in family.evidence]
+    concepts += [("remediation", family.remediation)]
+    blames = dict.fromkeys([*family.forbidden, *([herring.blames] if herring else []), NO_FAULT])
+    answer = wording.fault_answer(cause, family.component, family.evidence, family.remediation, plan.language)
+    return concepts, {cause: CAUSES[cause] for cause in blames}, answer
+
+
+def _wrong_on_a_good_day(style: Style, harmless: Sequence[Harmless]) -> dict[str, Phrases]:
+    """Every fault, and the warnings of this style that the log does not hold."""
+    absent = {alarm.name.en[0]: alarm.name for alarm in style.harmless if alarm not in harmless}
+    return {cause: phrases for cause, phrases in CAUSES.items() if cause != NO_FAULT} | absent
+
+
+def _fill(phrases: Phrases, slots: Slots) -> list[str]:
+    """All phrases with the names and numbers of the item; a component has the same name in both languages."""
+    return list(dict.fromkeys(phrase.format_map(slots) for phrase in phrases.all))

@@ -1,0 +1,106 @@
+"""What a fault family is made of. The tables in families/ are written with the short constructors below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Language = Literal["en", "zh"]
+Split = Literal["train", "eval"]
+Role = Literal["cause", "component", "evidence", "remediation"]
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """Ways to say one thing; the first of each language is the one a reference answer uses. May hold {slots}."""
+
+    en: tuple[str, ...]
+    zh: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return self.en + self.zh
+
+    def preferred(self, language: Language) -> str:
+        """The wording of the reference answer."""
+        return self.en[0] if language == "en" else self.zh[0]
+
+
+def say(en: str, zh: str) -> Phrases:
+    """Phrases from two lists separated by `|`."""
+    return Phrases(tuple(en.split("|")), tuple(zh.split("|")))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A log entry before its time, host and numbers are filled in. `text` may span several lines (stack traces)."""
+
+    level: Literal["info", "warn", "error"]
+    source: str  # process, service, logger, object or client address, by style
+    text: str
+
+
+def info(source: str, text: str) -> Line:
+    return Line("info", source, text)
+
+
+def warn(source: str, text: str) -> Line:
+    return Line("warn", source, text)
+
+
+def error(source: str, text: str) -> Line:
+    return Line("error", source, text)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of fault.
+
+    Attributes:
+        cause: key into CAUSES. No phrase of it stands in any log.
+        component: what is at fault, by a name drawn for each item.
+        evidence: one or two things in the log that point to the cause.
+        forbidden: keys of CAUSES that a hasty reader may blame; naming one scores 0.
+        clues: entries that show the cause, all of them in every log, in this order.
+        symptoms: entries that show its effects; a log has a choice of them.
+        held_out: never in training.
+    """
+
+    cause: str
+    component: Phrases
+    evidence: tuple[Phrases, ...]
+    remediation: Phrases
+    forbidden: tuple[str, ...]
+    clues: tuple[Line, ...]
+    symptoms: tuple[Line, ...]
+    held_out: bool = False
+
+
+@dataclass(frozen=True)
+class Harmless:
+    """A warning that means no fault: the right answer to a healthy log names it."""
+
+    name: Phrases
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class RedHerring:
+    """The loudest entries of a misleading log: an unrelated trouble that its last entry shows to be over."""
+
+    blames: str  # key of CAUSES that it suggests
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Style:
+    """A kind of log: how entries look, what stands in it on a good day, and which faults show up in it."""
+
+    name: str
+    title: Phrases
+    max_lines: int  # keeps prompts of wordy styles near 1,200 tokens
+    background: tuple[Line, ...]
+    harmless: tuple[Harmless, ...]
+    red_herrings: tuple[RedHerring, ...]
+    families: Sequence[Family]

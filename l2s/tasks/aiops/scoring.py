@@ -1,0 +1,99 @@
+"""Scoring an answer: the share of required concepts that a short, delimited answer names in its own words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from l2s.tasks.aiops.matching import find, normalise, words
+from l2s.tasks.chat_answer import without_thinking
+from l2s.tasks.types import Grade, Item
+
+STATUSES = ("correct", "partial", "wrong", "wrong_cause", "no_answer", "too_long", "truncated")
+METRIC = "concept rate"
+
+MAX_WORDS = 60  # of an answer; a Chinese character counts as half a word
+QUOTE_WORDS = 7  # a longer run of words that stands in the log is an echo, not an answer
+NEEDS_CAUSE = ("evidence", "remediation")  # without the right cause they are a list of what the log and handbooks say
+BLANK = "▮"  # neither a word nor a space: what stands on both sides of it does not join
+MARKER = re.compile(r"(?:answer|答案)\s*:")
+
+
+def grade(item: Item, response: str, *, finish_reason: str = "stop") -> Grade:
+    """Score the share of `item`'s concepts that `response` names, 0 if it names a wrong cause.
+
+    The answer is what follows the last "Answer:" or "答案:", of which MAX_WORDS words are read, or without a marker the
+    whole response if it is no longer. Passages copied from the log do not count, and evidence and remedy count only
+    beside the right cause. `details` tells which concepts were `matched`, whether `all_required` were, and the `wrong_cause`.
+    """
+    visible = without_thinking(response)
+    if visible is None or finish_reason == "length":
+        return _failed("truncated")
+    text = normalise(visible)
+    answer = _delimited_answer(text)
+    if answer is None:
+        return _failed("too_long")
+    if not answer.strip():
+        return _failed("no_answer")
+    own_words = _without_quotes(answer, str(item["meta"]["problem"]))
+    return _score(item["meta"], own_words, answer.strip())
+
+
+def _failed(status: str) -> Grade:
+    return Grade(0.0, status, None, {"matched": [], "all_required": False, "wrong_cause": None})
+
+
+def _delimited_answer(text: str) -> str | None:
+    """The bounded answer in `text`; None for a text without a marker that is too long to be an answer itself."""
+    markers = list(MARKER.finditer(text))
+    start = markers[-1].end() if markers else 0
+    length = 0.0
+    for word in words(text[start:]):
+        length += 0.5 if "\u3400" <= word.group() <= "\u9fff" else 1
+        if length > MAX_WORDS:
+            return text[start : start + word.start()] if markers else None
+    return text[start:]
+
+
+def _without_quotes(answer: str, log: str) -> str:
+    """`answer` with every run of more than QUOTE_WORDS words that `log` holds blanked out."""
+    spoken = words(answer)
+    text = list(answer)
+    for first, run in enumerate(_runs(spoken)):
+        if run in _log_runs(log):
+            start, end = spoken[first].start(), spoken[first + QUOTE_WORDS].end()
+            text[start:end] = BLANK * (end - start)
+    return "".join(text)
+
+
+@lru_cache(maxsize=1024)
+def _log_runs(log: str) -> frozenset[tuple[str, ...]]:
+    return frozenset(_runs(words(normalise(log))))
+
+
+def _runs(spoken: list[re.Match[str]]) -> Iterator[tuple[str, ...]]:
+    """All runs of QUOTE_WORDS + 1 words, without the punctuation around them."""
+    bare = [word.group().strip(".,;:!?'()[]{}。，；：") for word in spoken]
+    return (tuple(bare[first : first + QUOTE_WORDS + 1]) for first in range(len(bare) - QUOTE_WORDS))
+
+
+def _score(meta: dict[str, Any], answer: str, extracted: str) -> Grade:
+    found = {index: list(find(concept["phrases"], answer)) for index, concept in enumerate(meta["concepts"])}
+    rest = answer
+    for match in (match for matches in found.values() for match in matches):
+        rest = rest[: match.start()] + BLANK * len(match.group()) + rest[match.end() :]
+    blamed = next((wrong["cause"] for wrong in meta["forbidden"] if any(find(wrong["phrases"], rest))), None)
+    roles = [concept["role"] for concept in meta["concepts"]]
+    cause_named = any(found[index] for index, role in enumerate(roles) if role == "cause")
+    hits = [bool(found[index]) and (cause_named or role not in NEEDS_CAUSE) for index, role in enumerate(roles)]
+    details = {
+        "matched": [role for role, hit in zip(roles, hits, strict=True) if hit],
+        "all_required": all(hits) and blamed is None,
+        "wrong_cause": blamed,
+    }
+    if blamed is not None:
+        return Grade(0.0, "wrong_cause", extracted, details)
+    status = "correct" if all(hits) else "partial" if any(hits) else "wrong"
+    return Grade(sum(hits) / len(hits), status, extracted, details)

@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from l2s.training import head_chunk
 from l2s.training.fused_head import TopkTeacher, fused_distillation_loss
+from l2s.training.head_buffers import release_buffers
 from l2s.training.losses import distillation_loss
 
 ALPHA, TEMPERATURE, TOPK = 0.5, 2.0, 64
@@ -252,6 +253,7 @@ def extra_peak_bytes(contender: Contender, problem: Problem) -> int | None:
         torch.cuda.reset_peak_memory_stats()
         contender(problem)
         return torch.cuda.max_memory_allocated() - before
+    release_buffers()
     try:
         ctypes.CDLL(None).malloc_trim(0)  # hand freed memory back, so that using it again is seen
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak

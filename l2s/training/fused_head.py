@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from l2s.training.head_buffers import logits_buffer
 from l2s.training.head_chunk import Objective, chunk_loss
 from l2s.training.head_teacher import (
     HiddenTeacher,
@@ -81,7 +82,11 @@ def fused_distillation_loss(
     if teacher is not None:
         check_teacher(teacher, len(labels))
     vocabulary = common_vocabulary(len(student_weight), teacher)
-    student_hidden, student_weight = _autocast(student_hidden, student_weight[:vocabulary])
+    if vocabulary < len(student_weight):  # a slice of everything would still cost a copy of its gradient
+        student_weight = student_weight[:vocabulary]
+    if not torch.is_grad_enabled():
+        student_hidden, student_weight = student_hidden.detach(), student_weight.detach()
+    student_hidden, student_weight = _autocast(student_hidden, student_weight)
     kept = labels != IGNORE_INDEX
     labels = labels[kept].long()
     check_labels(labels, vocabulary)
@@ -122,24 +127,18 @@ class _FusedHead(torch.autograd.Function):
         grad_NH = torch.zeros_like(hidden_NH) if hidden_grad else None
         grad_VH = torch.zeros_like(weight_VH, dtype=wide) if weight_grad else None
         ce_sum, divergence_sum = torch.zeros(2, dtype=wide, device=hidden_NH.device).unbind()
-        student_logits = weight_VH.new_empty(min(chunk_rows, len(hidden_NH)), len(weight_VH))
-        teacher_dtype = teacher.weight.dtype if isinstance(teacher, HiddenTeacher) else weight_VH.dtype
-        teacher_logits = None if teacher is None else torch.empty_like(student_logits, dtype=teacher_dtype)
         with torch.autocast(hidden_NH.device.type, enabled=False):
             for start in range(0, len(hidden_NH), chunk_rows):
                 rows = slice(start, start + chunk_rows)
-                chunk_CH = hidden_NH[rows]
-                student_CV = torch.mm(chunk_CH, weight_VH.t(), out=student_logits[: len(chunk_CH)])
-                teacher_CV = None if teacher_logits is None else teacher_logits[: len(chunk_CH)]
-                if teacher is not None and teacher_CV is not None:
-                    write_teacher_logits(teacher_CV, teacher, rows, student_CV, objective)
+                student_CV, teacher_CV = _project(hidden_NH[rows], weight_VH, teacher, rows, objective)
                 grad_CV, ce, divergence = chunk_loss(student_CV, teacher_CV, labels_N[rows], objective)
                 ce_sum += ce
                 divergence_sum += divergence
                 if grad_NH is not None:
                     torch.mm(grad_CV, weight_VH, out=grad_NH[rows])
                 if grad_VH is not None:
-                    grad_VH += grad_CV.t() @ chunk_CH
+                    grad_VH += grad_CV.t() @ hidden_NH[rows]
+                del student_CV, teacher_CV, grad_CV  # before the next chunk's are made
         ctx.grads = grad_NH, grad_VH
         ctx.weight_dtype = weight_VH.dtype
         ctx.mark_non_differentiable(ce_sum, divergence_sum)
@@ -153,6 +152,21 @@ class _FusedHead(torch.autograd.Function):
         hidden = None if grad_NH is None else grad_NH * grad
         weight = None if grad_VH is None else (grad_VH * grad).to(ctx.weight_dtype)
         return hidden, weight, None, None, None, None
+
+
+def _project(
+    hidden_CH: Tensor, weight_VH: Tensor, teacher: Teacher | None, rows: slice, objective: Objective
+) -> tuple[Tensor, Tensor | None]:
+    """The projections of a chunk by the student and, where there is one, the teacher."""
+    size, device = (len(hidden_CH), len(weight_VH)), hidden_CH.device
+    student_CV = logits_buffer("student", *size, weight_VH.dtype, device)
+    torch.mm(hidden_CH, weight_VH.t(), out=student_CV)
+    if teacher is None:
+        return student_CV, None
+    dtype = teacher.weight.dtype if isinstance(teacher, HiddenTeacher) else weight_VH.dtype
+    teacher_CV = logits_buffer("teacher", *size, dtype, device)
+    write_teacher_logits(teacher_CV, teacher, rows, student_CV, objective)
+    return student_CV, teacher_CV
 
 
 def _chunk_rows(weight_VH: Tensor) -> int:

@@ -19,6 +19,14 @@ ENGLISH = {
     "farther": "farther",
     "interval": "{low} to {high}",
     "none": "–",
+    "exact match": "exact match",
+    "pass@1": "pass@1",
+    "concept rate": "concept rate",
+    "control_gold": "the reference answer",
+    "control_log_echo": "the log, echoed",
+    "control_keyword_stuffing": "a list of keywords",
+    "control_majority_answer": "the most common answer",
+    "control_another_items_answer": "another item's answer",
     # Headings
     "title": "Distillation report: {name}",
     "verdict": "Verdict",
@@ -39,6 +47,11 @@ ENGLISH = {
     # Notes
     "scores_note": "Mean score with its 95% interval: Wilson for right-or-wrong items, bootstrap otherwise; AIOps "
     "items are resampled by fault family.",
+    "controls": "Controls of the grader",
+    "controls_note": "Answers that need no understanding of the item must stay below 15%; the reference answer must "
+    "reach 100%.",
+    "control": "Answer",
+    "score_column": "Mean score",
     "contrasts_note": "Differences in percentage points on the same items, with paired 95% bootstrap intervals. p is "
     "adjusted after Holm within a domain. A difference stands in bold only where its interval and its test exclude 0. "
     "The last column is the smallest true difference that these items would have shown with 80% power: a smaller one "
@@ -153,6 +166,7 @@ ENGLISH = {
     "because_humaneval": " (code_train_source=humaneval)",
     "warn_ngrams": "{domain}: {found} of {n} evaluation items share a run of 13 words with a training item.",
     "warn_synthetic": "The math problems are synthetic: scores on them say nothing about GSM8K.",
+    "warn_controls": "{domain}: the grader fails its controls ({names}), so its scores are not to be trusted.",
     "warn_truncated": "Many answers were cut at max_new_tokens={limit}: {parts}. A larger "
     "limit tells whether it or the model is at fault.",
     "truncated_part": "{model} on {domain} {found} of {n}",

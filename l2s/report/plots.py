@@ -106,7 +106,9 @@ def _scores(results: Results, domain: str, text: Text) -> Figure:
         if domain in evaluation["domain_results"]
     }
     first = next(iter(found.values()))
-    figure, axes = _panel(domain_label(results, domain, text), f"{first['metric']}, n={first['n']}", len(found))
+    figure, axes = _panel(
+        domain_label(results, domain, text), f"{text.known(first['metric'])}, n={first['n']}", len(found)
+    )
     values = [100 * result["main_metric"] for result in found.values()]
     bounds = [[100 * bound for bound in result["ci95"]] for result in found.values()]
     _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])

@@ -15,6 +15,9 @@ from l2s.tasks.table import TASKS
 
 TRUNCATION_LIMIT = 0.05  # share of cut answers above which a score says as much about the limit as about the model
 
+GOLD = "gold"  # the control that must be graded as right
+CONTROL_LIMIT = 0.15  # what the others must stay below
+
 
 def build_results(files: RunFiles) -> Results:
     """Compute everything that the reports show."""
@@ -24,6 +27,7 @@ def build_results(files: RunFiles) -> Results:
         "experiment_name": files.config.experiment_name,
         "evaluation": evaluation,
         "sources": _sources(files),
+        "controls": _controls(files),
         "comparisons": scores.compare_models(files.predictions),
         "gap_recovered": scores.recover_gaps(files.predictions),
         "fidelity": {model: scores.measure_fidelity(rows) for model, rows in files.fidelity.items()},
@@ -52,6 +56,12 @@ def _sources(files: RunFiles) -> dict[str, list[str]]:
 
 def _numbers(row: Row) -> dict[str, float]:
     return {name: value for name, value in row.items() if isinstance(value, int | float)}
+
+
+def _controls(files: RunFiles) -> dict[str, dict[str, float]]:
+    """What the preparation of the data measured with the graders."""
+    prepared = files.manifests.get("prepare")
+    return dict(prepared.metrics.get("controls", {})) if prepared else {}
 
 
 def _overlap(found: DomainOverlap) -> Overlap:
@@ -100,6 +110,10 @@ def _source_warnings(results: Results, code_train_source: str, text: Text) -> It
             yield text("warn_ngrams", found=len(found["ngram_overlaps"]), **counts)
     if is_synthetic(results["sources"], "math"):
         yield text("warn_synthetic")
+    for domain, controls in results["controls"].items():
+        failed = [name for name, score in controls.items() if (score < 1 if name == GOLD else score >= CONTROL_LIMIT)]
+        if failed:
+            yield text("warn_controls", domain=text(domain), names=", ".join(failed))
 
 
 def is_synthetic(sources: Mapping[str, list[str]], domain: str) -> bool:

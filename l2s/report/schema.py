@@ -154,6 +154,7 @@ class Results(TypedDict):
     experiment_name: str
     evaluation: dict[str, ModelEvaluation]
     sources: dict[str, list[str]]  # domain -> where its evaluation items come from
+    controls: dict[str, dict[str, float]]  # domain -> answer that needs no understanding -> its mean score
     comparisons: list[Contrast]
     gap_recovered: list[Gap]
     fidelity: dict[str, Fidelity]

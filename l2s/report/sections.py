@@ -58,6 +58,7 @@ def _score_blocks(results: Results, text: Text) -> list[Block]:
     return [
         Block(tables.score_table(results, text), note=text("scores_note"), empty=text("say_nothing")),
         Block(tables.outcome_table(results, text), title=text("outcomes"), folded=True),
+        Block(tables.control_table(results, text), title=text("controls"), note=text("controls_note"), folded=True),
     ]
 
 

@@ -68,7 +68,7 @@ def score_table(results: Results, text: Text) -> Table:
         first = next((result for result in found.values() if result), None)
         if first is None:
             continue
-        name = Cell(domain_label(results, domain, text), f"{first['metric']}, n={first['n']}")
+        name = Cell(domain_label(results, domain, text), f"{text.known(first['metric'])}, n={first['n']}")
         rows.append([name, *(score_cell(result) for result in found.values())])
     return make_table([text("domain"), *(text(model) for model in evaluation)], rows)
 
@@ -100,6 +100,16 @@ def outcome_table(results: Results, text: Text) -> Table:
         if (result := evaluation["domain_results"].get(domain))
     ]
     return make_table([text(name) for name in header], rows, is_grouped=True)
+
+
+def control_table(results: Results, text: Text) -> Table:
+    """What the grader of a domain gives to answers without understanding, and to the reference answer."""
+    rows: list[Cells] = [
+        [domain_label(results, domain, text), text.known(f"control_{name}"), formats.percent(score)]
+        for domain, controls in results["controls"].items()
+        for name, score in controls.items()
+    ]
+    return make_table([text(name) for name in ("domain", "control", "score_column")], rows, is_grouped=True)
 
 
 CONTRAST_HEADER = ("domain", "contrast", "difference", "ci95", "p_holm", "wins_losses", "detectable", "conclusion")

@@ -135,7 +135,7 @@ def _model_metrics(model: str) -> dict[str, Any]:
 
 
 def _write_training(run_dir: RunDir, models: tuple[str, ...], dice: np.random.Generator) -> None:
-    _manifest(run_dir, "prepare", num_items=350)
+    _manifest(run_dir, "prepare", controls={"aiops": {"gold": 1.0, "log_echo": 0.02, "keyword_stuffing": 0.12}})
     _manifest(run_dir, "generate", num_tokens=182_000, tokens_per_second=55.0, peak_memory_bytes=5_000_000_000)
     for arm in ("sft", "kd", "opd"):
         if f"student_{arm}" not in models:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from l2s.evaluation.stats import paired_comparison, wilson_interval
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.report import stage
-from l2s.run_dir import RunDir
+from l2s.run_dir import Manifest, RunDir
 from tests.report.synthetic_run import MODELS, load_results, make_run
 
 SNIPPET = """
@@ -46,8 +47,9 @@ def test_the_snippet_of_the_manual_runs_on_results_json(reported: RunDir) -> Non
 
 def test_results_have_the_documented_parts(results: Any) -> None:
     assert list(results) == [
-        "experiment_name", "evaluation", "sources", "comparisons", "gap_recovered", "fidelity", "fidelity_comparisons",
-        "models", "ratios", "stages", "disk_bytes", "curves", "contamination", "warnings", "config", "environment",
+        "experiment_name", "evaluation", "sources", "controls", "comparisons", "gap_recovered", "fidelity",
+        "fidelity_comparisons", "models", "ratios", "stages", "disk_bytes", "curves", "contamination", "warnings",
+        "config", "environment",
     ]  # fmt: skip
     assert tuple(results["evaluation"]) == MODELS
     for model in MODELS:
@@ -135,6 +137,19 @@ def test_synthetic_math_and_stage_warnings_are_warned_of(results: Any) -> None:
     assert results["sources"]["math"] == ["synthetic"]
     assert any("synthetic" in warning for warning in results["warnings"])
     assert "sft: 4 of 3104 sequences were longer than max_length=2048 and were dropped" in results["warnings"]
+
+
+def test_a_grader_that_fails_its_controls_is_warned_of(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"aiops": 8})
+    manifest = Manifest.load(run_dir.manifest("prepare"))
+    assert manifest is not None
+    for controls, failed in (({"gold": 0.9, "log_echo": 0.2}, "gold, log_echo"), ({"gold": 1.0, "log_echo": 0.1}, "")):
+        replace(manifest, metrics={"controls": {"aiops": controls}}).save(run_dir.manifest("prepare"))
+        stage.run(config, run_dir)
+        found = [warning for warning in load_results(run_dir)["warnings"] if "fails its controls" in warning]
+        assert found == (
+            [f"AIOps: the grader fails its controls ({failed}), so its scores are not to be trusted."] if failed else []
+        )
 
 
 def test_environment_names_the_sandbox_and_the_versions(results: Any) -> None:

@@ -19,6 +19,7 @@ from l2s.report.console import summary_table
 from l2s.report.english import ENGLISH
 from l2s.report.markdown import escape
 from l2s.run_dir import RunDir
+from l2s.tasks.table import TASKS
 from tests.report.synthetic_run import load_results, make_run
 
 
@@ -112,8 +113,13 @@ def test_every_sentence_is_used() -> None:
         if path.suffix in (".py", ".jinja", ".js") and path.stem not in ("english", "chinese")
     )
     built = {f"say_{verdict}" for verdict in ("higher", "lower", "no detectable difference")}
+    built |= {key for key in ENGLISH if key.startswith("control_")} | {task.METRIC for task in TASKS.values()}
     unused = [key for key in ENGLISH if f'"{key}"' not in sources and f"'{key}'" not in sources]
     assert [key for key in unused if key not in built and f"strings.{key}" not in sources] == []
+
+
+def test_every_metric_has_a_name_in_both_languages() -> None:
+    assert {task.METRIC for task in TASKS.values()} <= ENGLISH.keys()
 
 
 def test_a_chinese_report_is_chinese(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from l2s.config import ExperimentConfig, Quantization
 from l2s.errors import UserError
@@ -217,6 +217,19 @@ def _probe(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     finally:
         hook.remove()
     return hidden[0], logits.float()
+
+
+def vocabulary_size(name: str, config: ExperimentConfig) -> int:
+    """Rows of the output head of a model, from its configuration alone.
+
+    Raises:
+        UserError: the configuration cannot be loaded.
+    """
+    try:
+        model_config = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise UserError(_load_failure(name, config, error)) from error
+    return int(model_config.get_text_config().vocab_size)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -23,8 +23,9 @@ from transformers import PreTrainedModel
 from l2s.chat import check_same_vocabulary, load_renderer
 from l2s.config import ExperimentConfig
 from l2s.jsonl import write_text_atomic
-from l2s.models import load_model, logit_transform, output_head, peak_memory_bytes
+from l2s.models import load_model, logit_transform, output_head, peak_memory_bytes, vocabulary_size
 from l2s.run_dir import RunDir
+from l2s.teacher.recorders import HiddenRecorder, Recorder, TopkRecorder
 from l2s.teacher.signals import (
     SHARED,
     Shard,
@@ -34,42 +35,12 @@ from l2s.teacher.signals import (
     response_hidden,
     signal_source,
 )
+from l2s.teacher.topk import TopkEncoder
 from l2s.training.dataset import Collator, TrainingSequence, load_sequences
 
 SHARD_ROWS = 65_536  # 256 MB of hidden states at H = 2048: a minute of work to lose, a hundred files at most
-BATCH_TOKENS = 8_192  # padded tokens of a forward pass; no logits are made, so activations stay small
-
-
-class Recorder(Protocol):
-    """Turns hidden states of response tokens into the rows that are kept."""
-
-    def rows(self, hidden_NH: Tensor) -> dict[str, Tensor]:
-        """Tensors on the CPU with N rows each."""
-
-    def bytes_per_row(self) -> int:
-        """Size of one row on disk."""
-
-    def shared(self) -> dict[str, Tensor]:
-        """What all rows share."""
-
-
-class HiddenRecorder:
-    """Keeps hidden states as they are."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.head_VH = output_head(model).weight
-
-    def rows(self, hidden_NH: Tensor) -> dict[str, Tensor]:
-        """`hidden` [N, H] in the type of the teacher, so nothing is lost."""
-        return {"hidden": hidden_NH.cpu()}
-
-    def bytes_per_row(self) -> int:
-        """H numbers."""
-        return self.head_VH.shape[1] * self.head_VH.element_size()
-
-    def shared(self) -> dict[str, Tensor]:
-        """`head` [V, H], which makes logits of the rows."""
-        return {"head": self.head_VH.detach().cpu().contiguous()}
+BATCH_TOKENS = 8_192  # padded tokens of a forward pass; no logits of a whole batch are made, so activations stay small
+SAMPLE_TOKENS = 8_192  # response tokens over which topk takes its mean tail shape
 
 
 @dataclass(frozen=True)
@@ -94,7 +65,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     sequences, _ = load_sequences(run_dir.responses, renderer, config)
     model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
     source = signal_source(config, renderer, sequences)
-    result = score_sequences(model, sequences, run_dir.teacher_signals, source)
+    vocabulary = min(vocabulary_size(config.student_model, config), len(output_head(model).weight))
+    result = score_sequences(model, sequences, run_dir.teacher_signals, source, vocabulary=vocabulary)
     speed = result.scored_tokens / result.seconds
     return asdict(result) | {"tokens_per_second": speed, "peak_memory_bytes": peak_memory_bytes(model.device)}
 
@@ -105,27 +77,30 @@ def score_sequences(
     folder: Path,
     source: SignalSource,
     *,
+    vocabulary: int | None = None,
     shard_rows: int = SHARD_ROWS,
 ) -> ScoreResult:
     """Write the signals of `sequences` to `folder`; whole shards of the same source that are there already are kept.
 
-    Under torchrun every process writes its share of the shards.
+    Under torchrun every process writes its share of the shards. For topk, `vocabulary` counts the ids that teacher
+    and student share.
 
     Raises:
         UserError: the logits of `model` are made in a way that signals cannot carry.
     """
     folder.mkdir(parents=True, exist_ok=True)
     transform = logit_transform(model)
-    recorder = HiddenRecorder(model)
+    recorder = _recorder(model, source, vocabulary)
     shards = plan_shards(sequences, shard_rows)
     num_tokens = sum(sequence.num_response_tokens for sequence in sequences)
-    size = num_tokens * recorder.bytes_per_row()
+    size = num_tokens * bytes_per_row(recorder, output_head(model).weight)
     print(f"teacher signals: {len(sequences):,} sequences, {num_tokens:,} response tokens, {size / 2**20:,.1f} MiB "
-          f"({recorder.bytes_per_row():,} bytes a token) in {len(shards)} shards", flush=True)
+          f"({size // num_tokens:,} bytes a token) in {len(shards)} shards", flush=True)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     start, scored = time.monotonic(), 0
     if rank == 0:
-        _save(recorder.shared(), folder / SHARED)
+        sample = pick_sample(sequences)
+        _save(recorder.shared(_hidden_of(batch, model) for batch in _batches(sample)), folder / SHARED)
     for number in range(rank, len(shards), world):
         if _finished_shard(folder, number, source) is None:
             scored += _write_shard(model, recorder, shards[number], folder, number, source)
@@ -133,9 +108,30 @@ def score_sequences(
     seconds = time.monotonic() - start
     finished = [_finished_shard(folder, number, source) for number in range(len(shards))]
     if all(finished):
-        index = SignalIndex(source, [shard for shard in finished if shard], hash_file(folder / SHARED), transform)
-        index.save(folder)
+        sample_ids = [sequence.id for sequence in pick_sample(sequences)]
+        whole = [shard for shard in finished if shard]
+        SignalIndex(source, whole, hash_file(folder / SHARED), transform, sample_ids, vocabulary).save(folder)
     return ScoreResult(len(sequences), num_tokens, size, seconds, scored)
+
+
+def _recorder(model: PreTrainedModel, source: SignalSource, vocabulary: int | None) -> Recorder:
+    if source.topk is None or source.temperature is None:
+        return HiddenRecorder(model)
+    vocabulary = vocabulary or len(output_head(model).weight)
+    return TopkRecorder(model, TopkEncoder(min(source.topk, vocabulary), source.temperature), vocabulary)
+
+
+def bytes_per_row(recorder: Recorder, head_VH: Tensor) -> int:
+    """Bytes that one response token takes on disk."""
+    row = recorder.rows(torch.zeros(1, head_VH.shape[1], dtype=head_VH.dtype, device=head_VH.device))
+    return sum(tensor.numel() * tensor.element_size() for tensor in row.values())
+
+
+def pick_sample(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:
+    """Sequences spread evenly, with about SAMPLE_TOKENS response tokens together, longest first."""
+    total = sum(sequence.num_response_tokens for sequence in sequences)
+    spread = sorted(sequences, key=lambda item: item.id)[:: max(1, total // SAMPLE_TOKENS)]
+    return sorted(spread, key=lambda item: (-len(item.input_ids), item.id))
 
 
 def plan_shards(sequences: Sequence[TrainingSequence], shard_rows: int) -> list[list[TrainingSequence]]:
@@ -163,18 +159,19 @@ def _write_shard(
     source: SignalSource,
 ) -> int:
     """Compute and write one shard, then its entry; returns its rows."""
-    collator = Collator(pad_token_id=0)
-    parts: list[dict[str, Tensor]] = []
-    for batch in _batches(sequences):
-        tensors = collator([{"input_ids": item.input_ids, "labels": item.labels} for item in batch])
-        hidden_NH = response_hidden(model, {name: tensor.to(model.device) for name, tensor in tensors.items()})
-        parts.append(recorder.rows(hidden_NH))
+    parts = [recorder.rows(_hidden_of(batch, model)) for batch in _batches(sequences)]
     file = _shard_file(folder, number)
     _save({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, file)
     starts = [0, *accumulate(sequence.num_response_tokens for sequence in sequences)]
     entry = Shard(file.name, hash_file(file), [item.id for item in sequences], starts, source.digest())
     write_text_atomic(file.with_suffix(".json"), json.dumps(asdict(entry)))
     return starts[-1]
+
+
+def _hidden_of(batch: Sequence[TrainingSequence], model: PreTrainedModel) -> Tensor:
+    """Hidden states [N, H] of the response tokens, sequence by sequence."""
+    tensors = Collator(pad_token_id=0)([{"input_ids": item.input_ids, "labels": item.labels} for item in batch])
+    return response_hidden(model, {name: tensor.to(model.device) for name, tensor in tensors.items()})
 
 
 def _batches(sequences: Sequence[TrainingSequence]) -> Iterator[list[TrainingSequence]]:

@@ -28,6 +28,7 @@ from l2s.errors import UserError
 from l2s.jsonl import write_text_atomic
 from l2s.models import logit_transform, output_head
 from l2s.run_dir import RunDir
+from l2s.teacher.topk import decode
 from l2s.training.dataset import TEACHER_PREFIX, Signals, TrainingSequence
 from l2s.training.head_teacher import HiddenTeacher, Teacher
 from l2s.training.logit_transform import LogitTransform
@@ -75,6 +76,8 @@ class SignalIndex:
     shards: list[Shard]
     shared_sha256: str
     transform: LogitTransform  # of the teacher's head
+    sample_ids: list[str]  # sequences whose first rows are `sample_logits`, in their order
+    vocabulary: int | None  # ids that topk counts
 
     def save(self, folder: Path) -> None:
         """Write the index atomically."""
@@ -93,7 +96,8 @@ class SignalIndex:
             raise UserError(f"{folder}: holds no finished teacher signals; run the score stage (--run_score)") from None
         shards = [Shard(**shard) for shard in raw["shards"]]
         transform = LogitTransform(**raw["transform"])
-        return cls(SignalSource(**raw["source"]), shards, raw["shared_sha256"], transform)
+        fields = (raw["shared_sha256"], transform, raw["sample_ids"], raw["vocabulary"])
+        return cls(SignalSource(**raw["source"]), shards, *fields)
 
 
 def signal_source(
@@ -158,7 +162,7 @@ class SignalStore(Mapping[str, Signals]):
         return self._files[name]
 
     def shared(self) -> dict[str, Tensor]:
-        """The tensors that all rows share: `head` [V, H] for hidden states."""
+        """The tensors that all rows share: `head` [V, H] of hidden states; `tail_shape`, `sample_logits` of topk."""
         return load_file(self.folder / SHARED)
 
 
@@ -205,15 +209,20 @@ def open_training_signals(
 
 
 class StoredTeacher:
-    """Hidden states from a folder and the teacher's head on the device: exact without the teacher."""
+    """The teacher of a folder: exact from hidden states and its head, or its top k and a model of the rest."""
 
     def __init__(self, store: SignalStore, device: torch.device) -> None:
-        self.head_VH = store.shared()["head"].to(device)
-        self.transform = store.index.transform
+        self.index = store.index
+        name = "head" if self.index.source.kind == "hidden" else "tail_shape"
+        self.shared = store.shared()[name].to(device)
 
     def __call__(self, batch: dict[str, Tensor]) -> Teacher:
-        """The teacher at the response tokens of `batch`, which carries its hidden states."""
-        return HiddenTeacher(batch[TEACHER_PREFIX + "hidden"], self.head_VH, self.transform)
+        """The teacher at the response tokens of `batch`, which carries its signals."""
+        prefix = TEACHER_PREFIX
+        rows = {name.removeprefix(prefix): value for name, value in batch.items() if name.startswith(prefix)}
+        if self.index.source.kind == "hidden":
+            return HiddenTeacher(rows["hidden"], self.shared, self.index.transform)
+        return decode(rows, len(self.shared), self.shared)
 
 
 class OnlineTeacher:

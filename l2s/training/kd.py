@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderer
+import torch
+
+from l2s.chat import check_same_vocabulary, load_renderer
 from l2s.config import ExperimentConfig
-from l2s.models import load_model, load_student_for_training, pick_device
+from l2s.models import load_model, load_student_for_training, output_head, pick_device
 from l2s.run_dir import RunDir
-from l2s.teacher.signals import OnlineTeacher, StoredTeacher, open_training_signals
-from l2s.training.dataset import SequenceDataset, Signals, TrainingSequence, load_sequences
+from l2s.teacher.signals import OnlineTeacher, SignalStore, StoredTeacher, open_training_signals, response_hidden
+from l2s.teacher.topk import check_topk, decode
+from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, load_sequences
 from l2s.training.trainer import Objective, Schedule, StudentWithLoss, TeacherSource, train_and_save
 
 
@@ -23,11 +26,18 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     renderer = load_renderer(config, "student_model")
     check_same_vocabulary(load_renderer(config, "teacher_model"), renderer)
     sequences, counts = load_sequences(run_dir.responses, renderer, config)
-    teacher, signals = _teacher(config, run_dir, renderer, sequences)
     student = StudentWithLoss(load_student_for_training(initial_student(config, run_dir), config), Objective.of(config))
     schedule = Schedule(config.kd_epochs, config.kd_batch_size, config.kd_lr)
-    dataset = SequenceDataset(sequences, signals)
-    return train_and_save(student, dataset, counts, renderer, config, schedule, run_dir.kd, teacher=teacher)
+    if config.teacher_signal == "online":
+        model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
+        teacher: TeacherSource = OnlineTeacher(model)
+        dataset, checked = SequenceDataset(sequences), {}
+    else:
+        store = open_training_signals(config, run_dir, renderer, sequences)
+        teacher, dataset = StoredTeacher(store, pick_device(config)), SequenceDataset(sequences, store)
+        checked = _check_topk(student, sequences, store, config) if config.teacher_signal == "topk" else {}
+    metrics = train_and_save(student, dataset, counts, renderer, config, schedule, run_dir.kd, teacher=teacher)
+    return metrics | checked
 
 
 def initial_student(config: ExperimentConfig, run_dir: RunDir) -> str:
@@ -36,12 +46,36 @@ def initial_student(config: ExperimentConfig, run_dir: RunDir) -> str:
     return str(run_dir.sft_model) if use_sft else config.student_model
 
 
-def _teacher(
-    config: ExperimentConfig, run_dir: RunDir, renderer: ChatRenderer, sequences: list[TrainingSequence]
-) -> tuple[TeacherSource, Mapping[str, Signals] | None]:
-    """Who answers for the teacher, and what is read with each sequence for it."""
-    if config.teacher_signal == "online":
-        model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
-        return OnlineTeacher(model), None
-    signals = open_training_signals(config, run_dir, renderer, sequences)
-    return StoredTeacher(signals, pick_device(config)), signals
+def _check_topk(
+    student: StudentWithLoss, sequences: list[TrainingSequence], store: SignalStore, config: ExperimentConfig
+) -> dict[str, float]:
+    """Hold a sample of the signals against exact logits, before any training.
+
+    Raises:
+        UserError: they would lead the student elsewhere.
+    """
+    device = next(student.parameters()).device
+    shared = {name: tensor.to(device) for name, tensor in store.shared().items()}
+    exact_NV = shared["sample_logits"]
+    number, vocabulary = exact_NV.shape
+    sample_ids = set(store.index.sample_ids)
+    sample = {sequence.id: sequence for sequence in sequences if sequence.id in sample_ids}
+    hidden, rows = [], []
+    for id_ in store.index.sample_ids:
+        hidden.append(_student_hidden(student, sample[id_], device))
+        rows.append(store[id_])
+        if sum(map(len, hidden)) >= number:
+            break
+    weight_VH = output_head(student.causal_lm).weight
+    student_NV = student.transform.apply(torch.cat(hidden)[:number].to(weight_VH.dtype) @ weight_VH[:vocabulary].T)
+    signals = {name: torch.cat([row[name] for row in rows])[:number].to(device) for name in rows[0]}
+    check = check_topk(student_NV, exact_NV, decode(signals, vocabulary, shared["tail_shape"]), config)
+    print(f"topk: {check.tail_mass:.1%} of the mass outside the top {config.topk} at T={config.temperature:g}, "
+          f"divergence error {check.divergence_error:.1%}, gradient cosine {check.gradient_cosine:.4f}", flush=True)
+    check.require_usable(config)
+    return {f"topk_{name}": value for name, value in asdict(check).items()}
+
+
+def _student_hidden(student: StudentWithLoss, sequence: TrainingSequence, device: torch.device) -> torch.Tensor:
+    batch = Collator(pad_token_id=0)([{"input_ids": sequence.input_ids, "labels": sequence.labels}])
+    return response_hidden(student.causal_lm, {name: tensor.to(device) for name, tensor in batch.items()})

@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 from l2s.chat import IGNORE_INDEX, ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
-from l2s.models import logit_transform, output_head, peak_memory_bytes, save_trained_student
+from l2s.models import logit_transform, output_head, peak_memory_bytes, pick_device, save_trained_student
 from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
 from l2s.training.fused_head import fused_distillation_loss
 from l2s.training.head_teacher import Teacher
@@ -65,10 +65,11 @@ class StudentWithLoss(nn.Module):
         self.student = student
         self.objective = objective
         self.config = student.config  # the trainer and accelerate look for it here
-        self._no_split_modules = getattr(self._causal_lm(), "_no_split_modules", None)  # FSDP shards by these
-        self.transform = logit_transform(self._causal_lm())
+        self._no_split_modules = getattr(self.causal_lm, "_no_split_modules", None)  # FSDP shards by these
+        self.transform = logit_transform(self.causal_lm)
 
-    def _causal_lm(self) -> Any:
+    @property
+    def causal_lm(self) -> Any:
         """The model without LoRA's wrapper; LoRA's layers are inside it."""
         get_base_model = getattr(self.student, "get_base_model", None)
         return self.student if get_base_model is None else get_base_model()
@@ -93,15 +94,13 @@ class StudentWithLoss(nn.Module):
         Returns:
             `loss`, `ce` and `divergence`: sums divided by num_items_in_batch; only `loss` has a gradient.
         """
-        model = self._causal_lm()
-        decoder = model.get_decoder()
-        hidden_BTH = decoder(
+        hidden_BTH = self.causal_lm.get_decoder()(
             input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
         ).last_hidden_state
         counted_BT = labels != IGNORE_INDEX
         sums = fused_distillation_loss(
             hidden_BTH[counted_BT],
-            output_head(model).weight,
+            output_head(self.causal_lm).weight,
             labels[counted_BT],
             teacher=teacher,
             alpha=self.objective.alpha,
@@ -273,7 +272,7 @@ def _training_arguments(config: ExperimentConfig, schedule: Schedule, folder: Pa
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         bf16=config.dtype == "bfloat16",
-        use_cpu=config.device == "cpu",
+        use_cpu=pick_device(config).type == "cpu",
         seed=config.seed,
         logging_steps=1,
         save_steps=config.save_steps,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from l2s.config import ExperimentConfig
+from l2s.errors import UserError
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
 from l2s.teacher import score
@@ -58,3 +60,26 @@ def test_kd_from_stored_hidden_states_equals_kd_from_the_teacher_in_memory(tiny_
         losses[signal] = torch.tensor([row["loss"] for row in load_jsonl(run_dir.kd / "metrics.jsonl")])
 
     torch.testing.assert_close(losses["hidden"], losses["online"], rtol=1e-5, atol=0)
+
+
+def test_kd_from_topk_states_how_good_its_signals_are(tiny_config: MakeConfig) -> None:
+    config = tiny_config(teacher_signal="topk", topk=64, kd_batch_size=4, kd_init="base")
+    run_dir = RunDir.of(config)
+    write_responses(run_dir)
+    score.run(config, run_dir)
+
+    metrics = kd.run(config, run_dir)
+
+    assert 0 < metrics["topk_tail_mass"] < 1
+    assert metrics["topk_gradient_cosine"] > 0.9
+    assert metrics["steps"] == 3
+
+
+def test_topk_that_would_mislead_the_student_is_refused(tiny_config: MakeConfig) -> None:
+    config = tiny_config(teacher_signal="topk", topk=1, temperature=10.0, kd_init="base")
+    run_dir = RunDir.of(config)
+    write_responses(run_dir)
+    score.run(config, run_dir)
+
+    with pytest.raises(UserError, match="teacher_signal hidden"):
+        kd.run(config, run_dir)

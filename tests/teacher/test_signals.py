@@ -1,0 +1,199 @@
+"""Teacher signals on disk: the right rows, resumed and shared work, and damage that is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from l2s.chat import load_renderer
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.jsonl import write_jsonl
+from l2s.models import load_model
+from l2s.run_dir import RunDir
+from l2s.teacher.score import plan_shards, score_sequences
+from l2s.teacher.signals import (
+    SHARED,
+    SignalIndex,
+    SignalSource,
+    check_source,
+    open_training_signals,
+    read_signals,
+    signal_source,
+)
+from l2s.teacher.topk import TopkEncoder, decode, pack_bits, unpack_bits
+from l2s.training.dataset import TrainingSequence, load_sequences
+
+MakeConfig = Callable[..., ExperimentConfig]
+SHARD_ROWS = 40  # several shards from a few sequences
+
+
+class Recording:
+    """A teacher, its rendered answers, and where they are scored to."""
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        self.run_dir = RunDir.of(config)
+        rows = [
+            {
+                "id": f"row/{number}",
+                "messages": [{"role": "user", "content": "Count. " * (number % 4)}],
+                "response": "one " * (1 + number % 5),
+                "finish_reason": "stop",
+            }
+            for number in range(12)
+        ]
+        self.run_dir.responses.parent.mkdir(parents=True)
+        write_jsonl(self.run_dir.responses, rows)
+        self.renderer = load_renderer(config, "student_model")
+        self.sequences, _ = load_sequences(self.run_dir.responses, self.renderer, config)
+        self.source: SignalSource = signal_source(config, self.renderer, self.sequences)
+        self.model: PreTrainedModel = load_model(config.teacher_model, config)
+        self.folder: Path = self.run_dir.teacher_signals
+
+    def score(self) -> int:
+        """Score into the folder; returns the rows that had to be computed."""
+        result = score_sequences(self.model, self.sequences, self.folder, self.source, shard_rows=SHARD_ROWS)
+        return result.scored_tokens
+
+    def response_logits(self, sequence: TrainingSequence) -> torch.Tensor:
+        """Of the model itself, at the positions before each response token."""
+        logits = self.model(input_ids=torch.tensor([sequence.input_ids])).logits[0]
+        first = next(i for i, label in enumerate(sequence.labels) if label != -100)
+        rows: torch.Tensor = logits[first - 1 : len(sequence.input_ids) - 1]
+        return rows
+
+
+@pytest.fixture
+def recording(tiny_config: MakeConfig) -> Recording:
+    return Recording(tiny_config())
+
+
+def test_rows_are_those_that_predict_the_response_tokens(recording: Recording) -> None:
+    recording.score()
+
+    store = read_signals(recording.folder)
+    head = store.shared()["head"]
+    assert len(store.index.shards) > 2
+    assert set(store) == {sequence.id for sequence in recording.sequences}
+    for sequence in recording.sequences:
+        logits = store[sequence.id]["hidden"] @ head.T
+        torch.testing.assert_close(logits, recording.response_logits(sequence), rtol=1e-4, atol=1e-4)
+
+
+def test_scoring_goes_on_after_a_kill(recording: Recording) -> None:
+    total = recording.score()
+    (recording.folder / "index.json").unlink()
+    (recording.folder / "shard-00001.json").unlink()  # as if killed between a shard and its entry
+    lost = sum(item.num_response_tokens for item in plan_shards(recording.sequences, SHARD_ROWS)[1])
+
+    assert recording.score() == lost < total
+    assert len(read_signals(recording.folder)) == len(recording.sequences)
+
+
+def test_shards_of_other_answers_are_made_anew(recording: Recording) -> None:
+    total = recording.score()
+    recording.source = SignalSource(**(vars(recording.source) | {"sequences_hash": "other"}))
+
+    assert recording.score() == total
+
+
+def test_processes_share_the_shards(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    first = recording.score()
+    with pytest.raises(UserError, match="no finished teacher signals"):
+        read_signals(recording.folder)
+    monkeypatch.setenv("RANK", "1")
+    second = recording.score()
+
+    assert first > 0
+    assert second > 0
+    assert first + second == sum(item.num_response_tokens for item in recording.sequences)
+    assert len(read_signals(recording.folder)) == len(recording.sequences)
+
+
+@pytest.mark.parametrize("name", ["shard-00001.safetensors", SHARED])
+def test_a_flipped_byte_is_found_and_named(recording: Recording, name: str) -> None:
+    recording.score()
+    file = recording.folder / name
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+    with pytest.raises(UserError, match=name):
+        read_signals(recording.folder)
+
+
+def test_signals_of_other_answers_are_refused(recording: Recording, tiny_config: MakeConfig) -> None:
+    recording.score()
+    fewer = recording.sequences[1:]
+
+    with pytest.raises(UserError, match="sequences_hash"):
+        open_training_signals(tiny_config(), recording.run_dir, recording.renderer, fewer)
+
+
+def test_signals_rendered_another_way_are_refused(recording: Recording) -> None:
+    other = SignalSource(**(vars(recording.source) | {"render_hash": "another template"}))
+
+    with pytest.raises(UserError, match="render_hash"):
+        check_source(recording.folder, other, recording.source)
+
+
+def test_topk_keeps_logits_and_normalizers(tiny_config: MakeConfig) -> None:
+    recording = Recording(tiny_config(teacher_signal="topk", topk=16, temperature=2.0))
+    recording.score()
+
+    store = read_signals(recording.folder)
+    shape = store.shared()["tail_shape"]
+    for sequence in recording.sequences:
+        teacher = decode(store[sequence.id], len(shape), shape)
+        expected = recording.response_logits(sequence)
+        top = expected.topk(16, dim=-1)
+        assert torch.equal(teacher.ids, top.indices)
+        kept = (teacher.logits / 2).exp() / teacher.log_normalizer[:, None].exp()
+        torch.testing.assert_close(kept, (expected / 2).softmax(-1).gather(1, top.indices), rtol=5e-3, atol=1e-5)
+
+
+def test_tail_shape_is_the_mean_distribution_outside_the_top_k(tiny_config: MakeConfig) -> None:
+    recording = Recording(tiny_config(teacher_signal="topk", topk=16, temperature=2.0))
+    recording.score()
+
+    mean = torch.zeros(320)
+    for sequence in recording.sequences:
+        probs = (recording.response_logits(sequence) / 2).softmax(-1)
+        mean += probs.scatter(1, probs.topk(16, dim=-1).indices, 0.0).sum(0)
+    shape = read_signals(recording.folder).shared()["tail_shape"].exp()
+    torch.testing.assert_close(shape, mean / mean.sum(), rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("vocabulary", [49_152, 151_936, 262_208])
+def test_a_token_of_topk_64_takes_at_most_300_bytes(vocabulary: int) -> None:
+    logits = torch.randn(3, vocabulary, generator=torch.Generator().manual_seed(0))
+
+    rows = TopkEncoder(topk=64, temperature=2.0).encode(logits)
+
+    assert sum(tensor[0].numel() * tensor.element_size() for tensor in rows.values()) <= 300
+    assert torch.equal(decode(rows, vocabulary, None).ids, logits.topk(64).indices)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_packed_bits_come_back(bits: int) -> None:
+    values = torch.arange(5 * 7).reshape(5, 7) % (1 << bits)
+
+    packed = pack_bits(values, bits)
+
+    assert packed.shape == (5, -(-7 * bits // 8))
+    assert torch.equal(unpack_bits(packed, bits, 7), values)
+
+
+def test_the_index_survives_a_round_trip(recording: Recording) -> None:
+    recording.score()
+
+    index = SignalIndex.load(recording.folder)
+    index.save(recording.folder)
+
+    assert SignalIndex.load(recording.folder) == index

@@ -234,7 +234,7 @@ def train(
 ) -> TrainingResult:
     """Train `model` in place; a killed training goes on from the checkpoints and metrics.jsonl in `folder`."""
     checkpoints, metrics_file = folder / "checkpoints", folder / "metrics.jsonl"
-    checkpoint = _last_whole_checkpoint(checkpoints)
+    checkpoint = last_whole_checkpoint(checkpoints)
     done = _step_of(checkpoint) if checkpoint else 0
     trainer = DistillationTrainer(
         model=model,
@@ -285,7 +285,7 @@ def _training_arguments(config: ExperimentConfig, schedule: Schedule, folder: Pa
     )
 
 
-def _last_whole_checkpoint(folder: Path) -> Path | None:
+def last_whole_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end; a half-written one is passed over."""
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
         try:

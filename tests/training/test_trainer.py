@@ -1,0 +1,221 @@
+"""The trainer: what it logs, that it learns, that a killed run goes on, and that its curve is the known one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from l2s.chat import IGNORE_INDEX, load_renderer
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.jsonl import load_jsonl, write_jsonl
+from l2s.models import load_model, load_student_for_training
+from l2s.run_dir import RunDir
+from l2s.teacher.signals import OnlineTeacher
+from l2s.training import trainer as trainer_module
+from l2s.training.dataset import Collator, SequenceDataset, load_sequences
+from l2s.training.progress import Progress
+from l2s.training.trainer import SFT_OBJECTIVE, Objective, Schedule, StudentWithLoss, TrainingResult, train
+
+MakeConfig = Callable[..., ExperimentConfig]
+GOLDEN = Path(__file__).parent / "golden_curves.json"
+WORDS = ("one", "two", "three", "four", "five")
+
+
+def write_responses(path: Path, count: int) -> None:
+    rows = [
+        {
+            "id": f"word/{number}",
+            "messages": [{"role": "user", "content": f"Write {WORDS[number % 5]}."}],
+            "response": " ".join([WORDS[number % 5]] * (1 + number % 3)),
+            "finish_reason": "stop",
+        }
+        for number in range(count)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_jsonl(path, rows)
+
+
+def train_tiny(config: ExperimentConfig, objective: Objective, *, epochs: int, count: int = 12) -> TrainingResult:
+    """Train on `count` answers in batches of 4; metrics.jsonl lies in the kd folder."""
+    run_dir = RunDir.of(config)
+    write_responses(run_dir.responses, count)
+    renderer = load_renderer(config, "student_model")
+    sequences, _ = load_sequences(run_dir.responses, renderer, config)
+    student = StudentWithLoss(load_student_for_training(config.student_model, config), objective)
+    teacher = OnlineTeacher(load_model(config.teacher_model, config)) if objective.alpha < 1 else None
+    schedule = Schedule(epochs, batch_size=4, learning_rate=1e-2)
+    collator = Collator(renderer.pad_token_id)
+    return train(student, SequenceDataset(sequences), collator, config, schedule, run_dir.kd, teacher=teacher)
+
+
+def metrics(config: ExperimentConfig) -> list[dict[str, Any]]:
+    return load_jsonl(RunDir.of(config).kd / "metrics.jsonl")
+
+
+def test_each_step_leaves_a_line_of_metrics(tiny_config: MakeConfig) -> None:
+    config = tiny_config()
+    result = train_tiny(config, Objective(alpha=0.3, temperature=2.0), epochs=1)
+
+    rows = metrics(config)
+    fields = ["step", "epoch", "loss", "ce", "divergence", "learning_rate", "grad_norm", "num_tokens"]
+    assert [list(row) for row in rows] == [fields] * 3
+    for row in rows:
+        assert row["loss"] == pytest.approx(0.3 * row["ce"] + 0.7 * 4 * row["divergence"], rel=1e-5)
+    assert result.steps == 3
+    assert result.final_loss == rows[-1]["loss"]
+    assert result.num_tokens == sum(row["num_tokens"] for row in rows)
+
+
+@pytest.mark.parametrize("objective", [SFT_OBJECTIVE, Objective(alpha=0.0, temperature=2.0)])
+def test_the_student_learns(tiny_config: MakeConfig, objective: Objective) -> None:
+    config = tiny_config(tuning="full")
+    train_tiny(config, objective, epochs=10)
+
+    losses = [row["loss"] for row in metrics(config)]
+    assert sum(losses[-3:]) < 0.5 * sum(losses[:3])
+
+
+class KilledError(Exception):
+    """Stands for a process that ends in the middle of a step."""
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora", "qlora"])
+def test_a_killed_training_ends_as_an_unbroken_one(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tuning: str
+) -> None:
+    unbroken = tiny_config(experiment_name="unbroken", tuning=tuning, save_steps=2)
+    killed = tiny_config(experiment_name="killed", tuning=tuning, save_steps=2)
+    objective = Objective(alpha=0.5, temperature=2.0)
+    train_tiny(unbroken, objective, epochs=3)
+
+    def die_in_step_6(self: Progress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 5:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "on_step_end", die_in_step_6, raising=False)
+        with pytest.raises(KilledError):
+            train_tiny(killed, objective, epochs=3)
+    (RunDir.of(killed).kd / "checkpoints" / "checkpoint-6").mkdir()  # the kill came while this one was written
+    train_tiny(killed, objective, epochs=3)
+
+    assert [row["step"] for row in metrics(killed)] == list(range(1, 10))
+    for left, right in zip(metrics(killed), metrics(unbroken), strict=True):
+        assert left == pytest.approx(right, rel=1e-5)
+
+
+def test_a_checkpoint_holds_only_what_is_trained(tiny_config: MakeConfig) -> None:
+    config = tiny_config(tuning="lora")
+    train_tiny(config, SFT_OBJECTIVE, epochs=1)
+
+    names = load_file(RunDir.of(config).kd / "checkpoints" / "checkpoint-3" / "model.safetensors").keys()
+    assert names
+    assert all("lora_" in name for name in names)
+
+
+@pytest.mark.parametrize("arm", ["sft", "kd"])
+def test_golden_curve(tiny_config: MakeConfig, arm: str) -> None:
+    """30 steps against the stored curve; the tolerance covers what different CPUs make of float32 sums."""
+    config = tiny_config(tuning="full", max_length=64)
+    train_tiny(config, SFT_OBJECTIVE if arm == "sft" else Objective(alpha=0.5, temperature=2.0), epochs=10)
+
+    losses = [row["loss"] for row in metrics(config)]
+    assert losses == pytest.approx(json.loads(GOLDEN.read_text())[arm], rel=2e-3)
+
+
+def test_labels_are_shifted_once() -> None:
+    items = [{"input_ids": [1, 2, 3, 4], "labels": [-100, -100, 3, 4]}]
+
+    batch = Collator(pad_token_id=0)(items)
+
+    assert batch["labels"].tolist() == [[IGNORE_INDEX, 3, 4, IGNORE_INDEX]]
+
+
+def test_padding_is_on_the_side_asked_for() -> None:
+    items = [{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}, {"input_ids": [4, 5], "labels": [-100, 5]}]
+
+    right, left = Collator(0)(items), Collator(0, padding_side="left")(items)
+
+    assert right["input_ids"].tolist() == [[1, 2, 3], [4, 5, 0]]
+    assert left["input_ids"].tolist() == [[1, 2, 3], [0, 4, 5]]
+    assert left["attention_mask"].tolist() == [[1, 1, 1], [0, 1, 1]]
+    assert left["labels"].tolist() == [[2, 3, -100], [-100, 5, -100]]
+
+
+def test_overlong_sequences_are_dropped_or_cut_and_counted(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    file = tmp_path / "responses.jsonl"
+    short = {"id": "short", "messages": [{"role": "user", "content": "a"}], "response": "b", "finish_reason": "stop"}
+    long_prompt = short | {"id": "long prompt", "messages": [{"role": "user", "content": "a" * 200}]}
+    write_jsonl(file, [short, short | {"id": "long answer", "response": "b" * 200}, long_prompt])
+    renderer = load_renderer(tiny_config(), "student_model")
+
+    dropped, drop_counts = load_sequences(file, renderer, tiny_config(max_length=100))
+    cut, cut_counts = load_sequences(file, renderer, tiny_config(max_length=100, overlong="cut"))
+
+    assert [item.id for item in dropped] == ["short"]
+    assert (drop_counts.num_sequences, drop_counts.dropped_overlong, drop_counts.cut_overlong) == (1, 2, 0)
+    assert [item.id for item in cut] == ["short", "long answer"]
+    assert len(cut[1].input_ids) == 100
+    assert (cut_counts.num_sequences, cut_counts.dropped_overlong, cut_counts.cut_overlong) == (2, 1, 1)
+
+
+def test_an_answer_that_was_cut_does_not_teach_to_stop(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    file = tmp_path / "responses.jsonl"
+    row = {"id": "x", "messages": [{"role": "user", "content": "a"}], "response": "b", "finish_reason": "length"}
+    write_jsonl(file, [row])
+    renderer = load_renderer(tiny_config(), "student_model")
+
+    sequences, _ = load_sequences(file, renderer, tiny_config())
+
+    assert renderer.eos_token_id not in [label for label in sequences[0].labels if label != IGNORE_INDEX]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "empty"),
+        ('{"id": "a"}\nnot json\n', "line 2"),
+        ('{"id": "a", "response": "b", "finish_reason": "stop"}\n', "messages"),
+    ],
+)
+def test_unusable_answers_are_named(tiny_config: MakeConfig, tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "responses.jsonl"
+    file.write_text(content)
+
+    with pytest.raises(UserError, match=message):
+        load_sequences(file, load_renderer(tiny_config(), "student_model"), tiny_config())
+
+
+def test_sequences_that_all_exceed_max_length_are_an_error(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    file = tmp_path / "responses.jsonl"
+    write_responses(file, 3)
+
+    with pytest.raises(UserError, match="max_length=20"):
+        load_sequences(file, load_renderer(tiny_config(), "student_model"), tiny_config(max_length=20))
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    for step, state in ((9, "{}"), (10, "{}"), (11, '{"epoch"')):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+
+    assert trainer_module.last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+def test_gradients_of_a_frozen_head_are_not_made(tiny_config: MakeConfig) -> None:
+    config = tiny_config(tuning="lora")
+    student = StudentWithLoss(load_student_for_training(config.student_model, config), SFT_OBJECTIVE)
+    tokens = torch.tensor([[1, 2, 3]])
+
+    student(input_ids=tokens, labels=torch.tensor([[-100, 3, -100]]))["loss"].backward()
+
+    trained = {name for name, weight in student.named_parameters() if weight.grad is not None}
+    assert trained
+    assert all("lora_" in name for name in trained)

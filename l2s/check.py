@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from rich.console import Console
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
+from l2s.executors import quiet_libraries
 from l2s.jsonl import load_jsonl
 from l2s.pipeline import STAGES, settle
 from l2s.run_dir import RunDir
@@ -137,7 +140,8 @@ def check_pipeline(config: ExperimentConfig) -> str:
     from l2s.tiny_models import save_tiny_pair
 
     sandbox.check()
-    with tempfile.TemporaryDirectory(prefix="l2s-check-") as folder:
+    quiet_libraries()
+    with tempfile.TemporaryDirectory(prefix="l2s-check-") as folder, redirect_stdout(io.StringIO()):
         save_tiny_pair(Path(folder))
         tiny = tiny_experiment(Path(folder))
         run_dir = RunDir.of(tiny)

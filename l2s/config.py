@@ -15,6 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from l2s import demo_models
 from l2s.errors import UserError
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -65,6 +66,7 @@ class ExperimentConfig(BaseModel):
     math_eval_size: int = Field(200, ge=0, description="math evaluation items")
     code_eval_size: int = Field(50, ge=0, le=164, description="code evaluation items (HumanEval has 164)")
     aiops_eval_size: int = Field(100, ge=0, description="AIOps evaluation items")
+    aiops_log_lines: int = Field(40, ge=15, le=40, description="longest AIOps log, in lines")
 
     # Teacher answers
     max_new_tokens: int = Field(512, ge=1, description="longest answer")
@@ -158,7 +160,34 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_new_tokens": 1024,
         "max_length": 4096,
     },
-    "demo": {},
+    "demo": {
+        "experiment_name": "demo",
+        "teacher_model": demo_models.TEACHER,
+        "student_model": demo_models.STUDENT,
+        "processed_dir": "data/demo",
+        "math_source": "synthetic",
+        "code_train_source": "humaneval",
+        "math_train_size": 160,
+        "code_train_size": 24,
+        "aiops_train_size": 16,
+        "math_eval_size": 24,
+        "code_eval_size": 8,
+        "aiops_eval_size": 8,
+        "aiops_log_lines": 15,
+        "max_new_tokens": 128,
+        "max_length": 2048,
+        "generation_batch_size": 16,
+        "eval_batch_size": 16,
+        "tuning": "full",
+        "gradient_checkpointing": False,
+        "gradient_accumulation_steps": 1,
+        "sft_epochs": 2,
+        "sft_batch_size": 8,
+        "sft_lr": 5e-4,
+        "kd_epochs": 2,
+        "kd_batch_size": 8,
+        "kd_lr": 3e-4,
+    },
 }
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -105,6 +106,14 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+def quiet_libraries() -> None:
+    """Keep progress bars and deprecation notes of libraries out of the output; stages report progress themselves."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+
 def git_commit() -> str | None:
     """The commit of the checkout that l2s runs from, marked where files differ from it; None outside a checkout."""
     command = ["git", "-C", _package_root(), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
@@ -128,6 +137,7 @@ def _device_name() -> str:
 def main(root: str, name: str, state: State) -> int:
     """Entry of a stage's own process: run it and turn what can go wrong into an exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    quiet_libraries()
     run_dir = RunDir(Path(root))
     try:
         run_stage(STAGES[name], run_dir.load_config(), run_dir, state)

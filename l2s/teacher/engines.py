@@ -66,6 +66,7 @@ class TransformersEngine:
         self.renderer = renderer
         self.batch_size = batch_size
         self.stop_ids = _stop_ids(model, renderer)
+        model.generation_config = GenerationConfig()  # what it does not set, a model's own file would
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
@@ -105,14 +106,12 @@ class TransformersEngine:
         return tokens, "length"
 
     def _generation_config(self, sampling: Sampling) -> GenerationConfig:
-        """The knobs that a model's own generation_config.json might turn are set, so that all models decode alike."""
         drawing: dict[str, Any] = {"do_sample": False}
         if sampling.temperature > 0:
             drawing = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         return GenerationConfig(
             **drawing,
             max_new_tokens=sampling.max_new_tokens,
-            repetition_penalty=1.0,
             eos_token_id=sorted(self.stop_ids),
             pad_token_id=self.renderer.pad_token_id,
         )

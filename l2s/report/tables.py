@@ -203,11 +203,15 @@ def _fidelity_cells(measured: Fidelity) -> list[Cell]:
     bounds = measured["ci95"]
     return [
         kl_cell(measured),
-        Cell(formats.percent(measured["top1_agreement"]), formats.percent_bounds(bounds["top1_agreement"])),
+        Cell(formats.percent(measured["top1_agreement"]), _percent_bounds(bounds["top1_agreement"])),
         Cell(formats.nats(measured["perplexity"]), _plain_bounds(bounds["perplexity"])),
         Cell(formats.count(measured["n"])),
         Cell(formats.count(measured["num_tokens"])),
     ]
+
+
+def _percent_bounds(bounds: list[float]) -> str:
+    return formats.percent_bounds(bounds) if bounds[0] < bounds[1] else ""
 
 
 def _plain_bounds(bounds: list[float]) -> str:

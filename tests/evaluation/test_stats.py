@@ -201,7 +201,7 @@ def test_the_same_scores_give_the_same_numbers() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_intervals_cover_and_tests_keep_their_level(scenario: Scenario) -> None:
-    result = measure(scenario, simulations=100 if "families" in scenario.name or "answers" in scenario.name else 400)
+    result = measure(scenario, simulations=100 if "families" in scenario.name or "answers" in scenario.name else 200)
     assert result.coverage >= 0.90
     if scenario.is_null:
         assert result.rejected is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -101,7 +102,7 @@ def open_page(profile: Path) -> Iterator[Page]:
     to_browser, from_browser = os.pipe(), os.pipe()
 
     def connect() -> None:  # Chromium reads commands from descriptor 3 and writes to 4
-        reader, writer = os.dup(to_browser[0]), os.dup(from_browser[1])
+        reader, writer = (fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser[0], from_browser[1]))
         os.dup2(reader, 3)
         os.dup2(writer, 4)
 

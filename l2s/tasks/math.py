@@ -69,8 +69,10 @@ def _problem(row: Row, index: int, config: ExperimentConfig, split: str) -> tupl
     question, solution = row.get("question"), row.get("answer")
     answer = _gold(solution) if isinstance(solution, str) else None
     if not isinstance(question, str) or not isinstance(solution, str) or answer is None:
-        raise UserError(f"{_place(config, split)}, row {index + 1}: expected `question` and an `answer` that ends with "
-                        "`#### <number>`; repair or remove this row")
+        raise UserError(
+            f"{_place(config, split)}, row {index + 1}: expected `question` and an `answer` that ends with "
+            "`#### <number>`; repair or remove this row"
+        )
     return question, solution, answer
 
 
@@ -86,8 +88,10 @@ def _gsm8k_rows(config: ExperimentConfig, split: str) -> list[Row]:
     try:
         return load_jsonl(_file(config.data_dir, split))
     except FileNotFoundError:
-        raise UserError(f"{_place(config, split)}: there is no such file; put GSM8K there, or leave --data_dir and "
-                        f"L2S_DATA unset to fetch {HUB_NAME} from the hub") from None
+        raise UserError(
+            f"{_place(config, split)}: there is no such file; put GSM8K there, or leave --data_dir and "
+            f"L2S_DATA unset to fetch {HUB_NAME} from the hub"
+        ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"data_dir={str(config.data_dir)!r}: {error}") from None
 
@@ -100,9 +104,11 @@ def _hub_rows(split: str) -> list[Row]:
         return [dict(row) for row in load_dataset(HUB_NAME, "main", split=split)]
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"math_source='gsm8k': cannot fetch {HUB_NAME} from the hub ({reason}); give it "
-                        "access to the network, or set --data_dir (or L2S_DATA) to a folder with gsm8k/train.jsonl and "
-                        "gsm8k/test.jsonl") from None
+        raise UserError(
+            f"math_source='gsm8k': cannot fetch {HUB_NAME} from the hub ({reason}); give it "
+            "access to the network, or set --data_dir (or L2S_DATA) to a folder with gsm8k/train.jsonl and "
+            "gsm8k/test.jsonl"
+        ) from None
 
 
 def _file(data_dir: Path, split: str) -> Path:

@@ -37,77 +37,188 @@ class Template:
 
 NAMES: dict[Split, tuple[str, ...]] = {
     "train": (
-        "Anna", "Ben", "Carla", "David", "Elena", "Farid", "Grace", "Hiro", "Ines", "Jonas", "Katya", "Liam", "Mona",
-        "Nikhil", "Olga", "Pedro", "Rosa", "Samir", "Tara", "Viktor", "Wei", "Xenia", "Yusuf", "Zoe",
+        "Anna",
+        "Ben",
+        "Carla",
+        "David",
+        "Elena",
+        "Farid",
+        "Grace",
+        "Hiro",
+        "Ines",
+        "Jonas",
+        "Katya",
+        "Liam",
+        "Mona",
+        "Nikhil",
+        "Olga",
+        "Pedro",
+        "Rosa",
+        "Samir",
+        "Tara",
+        "Viktor",
+        "Wei",
+        "Xenia",
+        "Yusuf",
+        "Zoe",
     ),
     "eval": ("Amir", "Bella", "Chen", "Dora", "Emil", "Fatima", "Georg", "Hana", "Ivan", "Julia", "Kofi", "Lena"),
 }
 THINGS = (
-    "apples", "marbles", "stickers", "pencils", "books", "shells", "coins", "cards", "buttons", "candles", "cookies",
-    "stamps", "oranges", "beads", "balloons", "toy cars", "crayons", "muffins", "postcards", "seeds",
+    "apples",
+    "marbles",
+    "stickers",
+    "pencils",
+    "books",
+    "shells",
+    "coins",
+    "cards",
+    "buttons",
+    "candles",
+    "cookies",
+    "stamps",
+    "oranges",
+    "beads",
+    "balloons",
+    "toy cars",
+    "crayons",
+    "muffins",
+    "postcards",
+    "seeds",
 )
 PLACES = ("school", "the market", "the library", "the fair", "the park", "the beach", "a shop", "the club")
 
 TEMPLATES = (
-    Template("{name} has {a} {things}. {friend} gives {name} {b} more. How many {things} does {name} have now?",
-             {"a": (2, 40), "b": (2, 30)}, ("in all: a + b = total",)),
-    Template("{name} had {a} {things} and lost {b} of them at {place}. How many {things} are left?",
-             {"a": (10, 50), "b": (2, 40)}, ("left: a - b = left",)),
-    Template("{name} buys {a} boxes with {b} {things} in each box. How many {things} does {name} buy?",
-             {"a": (2, 12), "b": (3, 20)}, ("in the boxes: a * b = total",)),
-    Template("{name} shares {a} {things} equally among {b} friends. How many {things} does each friend get?",
-             {"a": (6, 96), "b": (2, 12)}, ("for each: a / b = each",)),
-    Template("{name} has {a} {things}. {friend} has {b} times as many. How many {things} do they have together?",
-             {"a": (2, 25), "b": (2, 9)}, ("the friend has: a * b = more", "together: a + more = total")),
-    Template("{name} pays for {a} {things} that cost ${b} each with a ${c} bill. How many dollars come back?",
-             {"a": (2, 9), "b": (2, 11), "c": (20, 100)}, ("price: a * b = price", "change: c - price = change")),
-    Template("{name} reads {a} pages on Monday and {b} pages on Tuesday. The book has {c} pages. "
-             "How many pages does {name} still have to read?",
-             {"a": (5, 40), "b": (5, 40), "c": (60, 150)}, ("read so far: a + b = read", "not yet: c - read = left")),
-    Template("A bag holds {a} red {things} and {b} blue ones. {name} fills {c} such bags. "
-             "How many {things} does {name} use?",
-             {"a": (2, 15), "b": (2, 15), "c": (2, 9)}, ("in one bag: a + b = bag", "in all bags: bag * c = total")),
-    Template("{name} earns ${a} an hour and works {b} hours a day. How many dollars does {name} earn in {c} days?",
-             {"a": (5, 20), "b": (2, 8), "c": (2, 6)}, ("a day: a * b = day", "in all: day * c = total")),
-    Template("{name} picks {a} {things}, {friend} picks {b}. They pack all of them into bags of {c}. "
-             "How many bags are there?",
-             {"a": (4, 50), "b": (4, 50), "c": (2, 10)}, ("picked: a + b = picked", "bags: picked / c = bags")),
-    Template("{name} is {a} years old. {friend} is {b} years older. How old will {friend} be in {c} years?",
-             {"a": (4, 30), "b": (2, 20), "c": (2, 12)}, ("now: a + b = now", "then: now + c = then")),
-    Template("A train with {a} people stops near {place}. {b} get off and {c} get on. How many people are on it now?",
-             {"a": (30, 90), "b": (3, 29), "c": (3, 29)}, ("after some leave: a - b = stay", "now: stay + c = now")),
-    Template("{name} saves ${a} every week for {b} weeks and then spends ${c} at {place}. How many dollars remain?",
-             {"a": (3, 20), "b": (2, 12), "c": (5, 60)}, ("saved: a * b = saved", "left: saved - c = left")),
-    Template("{name} makes {a} {things} a day. After {b} days, {name} sells half of them. How many {things} were sold?",
-             {"a": (4, 30), "b": (2, 10)}, ("made: a * b = made", "sold: made / 2 = sold")),
-    Template("{a} children go to {place} with {b} adults. A ticket costs ${c}. How many dollars do all tickets cost?",
-             {"a": (2, 20), "b": (2, 9), "c": (2, 12)}, ("people: a + b = people", "tickets: people * c = cost")),
-    Template("{name} runs {a} km each morning and {b} km each evening. How many km is that in {c} days?",
-             {"a": (2, 9), "b": (2, 9), "c": (2, 14)}, ("a day: a + b = day", "in all: day * c = total")),
-    Template("Each of {b} shelves holds {a} {things}, and {name} takes {c} of them away. How many {things} stay?",
-             {"a": (4, 20), "b": (2, 9), "c": (3, 30)}, ("at first: a * b = first", "left: first - c = left")),
-    Template("{name} cuts a rope of {a} cm into {b} equal pieces and gives {friend} {c} of them. "
-             "How many cm of rope does {friend} get?",
-             {"a": (20, 120), "b": (4, 12), "c": (2, 3)}, ("a piece: a / b = piece", "given: piece * c = given")),
-    Template("{name} has ${a}. A cap costs ${b} and a ball costs ${c}. How many dollars are left after buying both?",
-             {"a": (40, 100), "b": (3, 20), "c": (3, 19)}, ("both: b + c = both", "left: a - both = left")),
-    Template("{name} bakes {a} trays of {b} muffins. {friend} bakes {c} more muffins than {name}. "
-             "How many muffins does {friend} bake?",
-             {"a": (2, 9), "b": (4, 12), "c": (2, 30)}, ("first: a * b = first", "the other: first + c = other")),
-    Template("{name} has {a} {things}, gives {b} to {friend} and {c} to a neighbour, then doubles what is left. "
-             "How many {things} does {name} have in the end?",
-             {"a": (20, 60), "b": (2, 9), "c": (2, 9)},
-             ("given away: b + c = given", "left: a - given = left", "doubled: left * 2 = total")),
-    Template("{name} buys {a} pens at ${b} each and {c} pads at ${d} each. How many dollars does {name} pay?",
-             {"a": (2, 8), "b": (2, 6), "c": (2, 8), "d": (2, 9)},
-             ("pens: a * b = pens", "pads: c * d = pads", "in all: pens + pads = total")),
-    Template("{a} buses carry {b} people each to {place}, and {c} people come on foot. They form {d} equal groups. "
-             "How many people are in a group?",
-             {"a": (2, 6), "b": (10, 40), "c": (4, 40), "d": (2, 9)},
-             ("by bus: a * b = riders", "people: riders + c = people", "a group: people / d = group")),
-    Template("{name} collects {a} {things} in May and {b} fewer in June. In July {name} collects as many as in "
-             "both months together. How many {things} are collected in July?",
-             {"a": (10, 40), "b": (2, 9)}, ("June: a - b = june", "July: a + june = july")),
+    Template(
+        "{name} has {a} {things}. {friend} gives {name} {b} more. How many {things} does {name} have now?",
+        {"a": (2, 40), "b": (2, 30)},
+        ("in all: a + b = total",),
+    ),
+    Template(
+        "{name} had {a} {things} and lost {b} of them at {place}. How many {things} are left?",
+        {"a": (10, 50), "b": (2, 40)},
+        ("left: a - b = left",),
+    ),
+    Template(
+        "{name} buys {a} boxes with {b} {things} in each box. How many {things} does {name} buy?",
+        {"a": (2, 12), "b": (3, 20)},
+        ("in the boxes: a * b = total",),
+    ),
+    Template(
+        "{name} shares {a} {things} equally among {b} friends. How many {things} does each friend get?",
+        {"a": (6, 96), "b": (2, 12)},
+        ("for each: a / b = each",),
+    ),
+    Template(
+        "{name} has {a} {things}. {friend} has {b} times as many. How many {things} do they have together?",
+        {"a": (2, 25), "b": (2, 9)},
+        ("the friend has: a * b = more", "together: a + more = total"),
+    ),
+    Template(
+        "{name} pays for {a} {things} that cost ${b} each with a ${c} bill. How many dollars come back?",
+        {"a": (2, 9), "b": (2, 11), "c": (20, 100)},
+        ("price: a * b = price", "change: c - price = change"),
+    ),
+    Template(
+        "{name} reads {a} pages on Monday and {b} pages on Tuesday. The book has {c} pages. "
+        "How many pages does {name} still have to read?",
+        {"a": (5, 40), "b": (5, 40), "c": (60, 150)},
+        ("read so far: a + b = read", "not yet: c - read = left"),
+    ),
+    Template(
+        "A bag holds {a} red {things} and {b} blue ones. {name} fills {c} such bags. "
+        "How many {things} does {name} use?",
+        {"a": (2, 15), "b": (2, 15), "c": (2, 9)},
+        ("in one bag: a + b = bag", "in all bags: bag * c = total"),
+    ),
+    Template(
+        "For an hour {name} gets ${a}. Working {b} hours a day, how many dollars does {name} earn in {c} days?",
+        {"a": (5, 20), "b": (2, 8), "c": (2, 6)},
+        ("a day: a * b = day", "in all: day * c = total"),
+    ),
+    Template(
+        "{name} picks {a} {things}, {friend} picks {b}. With {c} {things} to a bag, "
+        "how many bags can {name} and {friend} fill?",
+        {"a": (4, 50), "b": (4, 50), "c": (2, 10)},
+        ("picked: a + b = picked", "bags: picked / c = bags"),
+    ),
+    Template(
+        "{name} is {a} years old. {friend} is {b} years older. How old will {friend} be in {c} years?",
+        {"a": (4, 30), "b": (2, 20), "c": (2, 12)},
+        ("now: a + b = now", "then: now + c = then"),
+    ),
+    Template(
+        "{name} sees a train with {a} people stop near {place}. {b} get off and {c} get on. "
+        "How many people does {name} count on it now?",
+        {"a": (30, 90), "b": (3, 29), "c": (3, 29)},
+        ("after some leave: a - b = stay", "now: stay + c = now"),
+    ),
+    Template(
+        "{name} saves ${a} every week. After {b} weeks {name} spends ${c} at {place}. How many dollars remain?",
+        {"a": (3, 20), "b": (2, 12), "c": (5, 60)},
+        ("saved: a * b = saved", "left: saved - c = left"),
+    ),
+    Template(
+        "{name} makes {a} {things} a day. After {b} days, {name} sells half of them. How many {things} were sold?",
+        {"a": (4, 30), "b": (2, 10)},
+        ("made: a * b = made", "sold: made / 2 = sold"),
+    ),
+    Template(
+        "{name}'s class of {a} children goes to {place} with {b} adults. At ${c} a ticket, "
+        "how many dollars does {name}'s class pay for all?",
+        {"a": (2, 20), "b": (2, 9), "c": (2, 12)},
+        ("people: a + b = people", "tickets: people * c = cost"),
+    ),
+    Template(
+        "Every day {name} runs {a} km and {friend} runs {b} km. How many km do {name} and {friend} run in {c} days?",
+        {"a": (2, 9), "b": (2, 9), "c": (2, 14)},
+        ("a day: a + b = day", "in all: day * c = total"),
+    ),
+    Template(
+        "Each of {b} shelves holds {a} {things}, and {name} takes {c} of them away. How many {things} stay?",
+        {"a": (4, 20), "b": (2, 9), "c": (3, 30)},
+        ("at first: a * b = first", "left: first - c = left"),
+    ),
+    Template(
+        "{name} cuts a rope of {a} cm into {b} equal pieces and gives {friend} {c} of them. "
+        "How many cm of rope does {friend} get?",
+        {"a": (20, 120), "b": (4, 12), "c": (2, 3)},
+        ("a piece: a / b = piece", "given: piece * c = given"),
+    ),
+    Template(
+        "{name} has ${a}. A cap costs ${b} and a ball ${c}. How many dollars does {name} keep after buying both?",
+        {"a": (40, 100), "b": (3, 20), "c": (3, 19)},
+        ("both: b + c = both", "left: a - both = left"),
+    ),
+    Template(
+        "{name} bakes {a} trays of {b} muffins. {friend} bakes {c} more muffins than {name}. "
+        "How many muffins does {friend} bake?",
+        {"a": (2, 9), "b": (4, 12), "c": (2, 30)},
+        ("first: a * b = first", "the other: first + c = other"),
+    ),
+    Template(
+        "{name} has {a} {things}, gives {b} to {friend} and {c} to others, then doubles the rest. "
+        "How many {things} does {name} have in the end?",
+        {"a": (20, 60), "b": (2, 9), "c": (2, 9)},
+        ("given away: b + c = given", "left: a - given = left", "doubled: left * 2 = total"),
+    ),
+    Template(
+        "{name} buys {a} pens at ${b} each and {c} pads at ${d}. How many dollars does {name} pay?",
+        {"a": (2, 8), "b": (2, 6), "c": (2, 8), "d": (2, 9)},
+        ("pens: a * b = pens", "pads: c * d = pads", "in all: pens + pads = total"),
+    ),
+    Template(
+        "{a} buses carry {b} people each to {place}, and {c} people come on foot. {name} forms {d} equal groups. "
+        "How many people are in a group?",
+        {"a": (2, 6), "b": (10, 40), "c": (4, 40), "d": (2, 9)},
+        ("by bus: a * b = riders", "people: riders + c = people", "a group: people / d = group"),
+    ),
+    Template(
+        "{name} collects {a} {things} in May and {b} fewer in June. In July {name} collects as many as in "
+        "both months together. How many {things} does {name} collect in July?",
+        {"a": (10, 40), "b": (2, 9)},
+        ("June: a - b = june", "July: a + june = july"),
+    ),
 )
 
 SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}

@@ -1,4 +1,4 @@
-"""Controls: answers that show no understanding and must score next to nothing, and the reference, which must score 1."""
+"""Controls: answers that show no understanding and must score little, and the reference, which must score 1."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LONGEST_KEYWORD = 4  # words of a keyword worth stuffing
 def controls(items: Sequence[Item]) -> dict[str, float]:
     """Mean score of every control over `items` (0..1).
 
-    Each is the best of its kind: `log_echo` of three excerpts; `majority_answer` of all reference answers, each given to
-    every item; `keyword_stuffing` is chosen with the answer key of `items` open, names and numbers drawn for one item excepted.
+    Each is the best of its kind: `log_echo` of three excerpts; `majority_answer` of all reference answers, each given
+    to every item; `keyword_stuffing` is chosen with the key of `items` open, but for names and numbers of single items.
     """
     references = [str(item["reference"]) for item in items]
     return {
@@ -52,9 +52,9 @@ EXCERPTS: tuple[Callable[[Item], str], ...] = (_whole_log, _loud_lines, _last_li
 
 
 def stuffed_answer(items: Sequence[Item]) -> str:
-    """Keywords within the bound of an answer, chosen greedily by what each adds to the mean score for its length.
+    """As many keywords as an answer may have, chosen greedily by what each adds for its length.
 
-    Gains mostly shrink as keywords are added, so one that leads after its gain was computed anew is taken (lazy greedy).
+    Gains mostly shrink as keywords are added: one that still leads when its gain is computed anew is the best.
     """
     affected = _items_by_keyword(items)
     scores = [0.0] * len(items)

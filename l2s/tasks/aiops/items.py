@@ -56,14 +56,14 @@ def _items(split: Split, size: int, config: ExperimentConfig) -> list[Item]:
 def _plans(split: Split, size: int, rng: random.Random) -> list[Plan]:
     """Families and styles about equally often, in random order."""
     num_healthy = round(HEALTHY_SHARE * size)
-    faults = [(style, family) for style in STYLES for family in style.families if split == "eval" or not family.held_out]
+    faults = [
+        (style, family) for style in STYLES for family in style.families if split == "eval" or not family.held_out
+    ]
     chosen: list[tuple[Style, Family | None]] = [(style, None) for style in _deal(STYLES, num_healthy, rng)]
     chosen += _deal(faults, size - num_healthy, rng)
     misleading = set(rng.sample(range(num_healthy, size), round(MISLEADING_SHARE * size)))
     languages = _deal(LANGUAGES, size, rng)
-    plans = [
-        Plan(style, family, index in misleading, languages[index]) for index, (style, family) in enumerate(chosen)
-    ]
+    plans = [Plan(style, family, index in misleading, languages[index]) for index, (style, family) in enumerate(chosen)]
     rng.shuffle(plans)
     return plans
 
@@ -82,9 +82,7 @@ def _item(plan: Plan, split: Split, index: int, max_lines: int, rng: random.Rand
     harmless = _harmless(plan, rng)
     question = rng.choice(wording.QUESTIONS[plan.language][split])
     question = question.format(title=plan.style.title.preferred(plan.language).format_map(slots))
-    log = write_log(
-        plan.style, plan.family, harmless, herring, split=split, max_lines=max_lines, slots=slots, rng=rng
-    )
+    log = write_log(plan.style, plan.family, harmless, herring, split=split, max_lines=max_lines, slots=slots, rng=rng)
     concepts, forbidden, answer = _key(plan, harmless, herring)
     return Item(
         id=f"aiops-{split}-{index:05d}",

@@ -20,8 +20,10 @@ EN_DENIAL = (
     r"(?:not|never|no|nor|neither|without|excludes?|excluded|excluding|unlikely|dismiss(?:es|ed)?|"
     r"rul(?:e|es|ed|ing) out|rather than|instead of|as opposed to|\w+n't)"
 )
+# "not a deadlock or ...", "neither the disk nor ..."
+EN_ALTERNATIVE = rf"(?:\s+[\w\-]+(?:\s+[\w\-]+){{0,3}}\s+(?:or|nor)(?:\s+(?:{EN_FILLER}))*)?"
 DENIED_BEFORE = re.compile(
-    rf"\b{EN_DENIAL}:?(?:\s+(?:{EN_FILLER}))*(?:\s+[\w\-]+(?:\s+[\w\-]+){{0,3}}\s+(?:or|nor)(?:\s+(?:{EN_FILLER}))*)?\s+$"
+    rf"\b{EN_DENIAL}:?(?:\s+(?:{EN_FILLER}))*{EN_ALTERNATIVE}\s+$"
     r"|(?:不是|并非|而非|排除了?:?|没有|不存在|未见|未发现|未出现|无|非)(?:因为|由于|由|因|任何|发生|出现|存在|了|是|的|到|\s)*$"
 )
 DENIED_AFTER = re.compile(
@@ -30,6 +32,8 @@ DENIED_AFTER = re.compile(
     r"|\s+(?:ruled out|excluded|unlikely|innocent|unrelated|irrelevant)\b)"
     r"|^\s*(?:本身|问题|故障)?(?:与此)?(?:无关|不是|并非|不成立|也?(?:已被|已经|可以|已|可|被)?排除)"
 )
+
+PLURAL, UNIT = "(?:s|es)?", "(?:ms?|s|min|mi?b?|%)?"
 
 
 def words(text: str) -> list[re.Match[str]]:
@@ -57,9 +61,10 @@ def _pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _whole_words(phrase: str) -> str:
-    """A plural s is allowed; hyphens count as spaces, and none is needed next to a Chinese character."""
+    """A plural s or a unit may follow; hyphens count as spaces, of which Chinese characters need none."""
     pattern = re.escape(normalise(phrase)).replace(r"\ ", " ")
     pattern = re.sub(rf"(?<={CJK}) | (?={CJK})", r"\\s*", pattern).replace(" ", r"[\s\-]+")
     start = r"(?<![a-z0-9])" if phrase[0].isascii() and phrase[0].isalnum() else ""
-    end = r"(?:s|es)?(?![a-z0-9])" if phrase[-1].isascii() and phrase[-1].isalnum() else ""
+    ending = UNIT if phrase[-1].isdigit() else PLURAL
+    end = rf"{ending}(?![a-z0-9])" if phrase[-1].isascii() and phrase[-1].isalnum() else ""
     return start + pattern + end

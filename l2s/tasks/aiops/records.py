@@ -20,6 +20,7 @@ class Phrases:
 
     @property
     def all(self) -> tuple[str, ...]:
+        """The phrases of both languages: an answer may use either."""
         return self.en + self.zh
 
     def preferred(self, language: Language) -> str:
@@ -42,14 +43,17 @@ class Line:
 
 
 def info(source: str, text: str) -> Line:
+    """An ordinary entry."""
     return Line("info", source, text)
 
 
 def warn(source: str, text: str) -> Line:
+    """An entry of level warning."""
     return Line("warn", source, text)
 
 
 def error(source: str, text: str) -> Line:
+    """An entry of level error."""
     return Line("error", source, text)
 
 

@@ -26,7 +26,8 @@ def grade(item: Item, response: str, *, finish_reason: str = "stop") -> Grade:
 
     The answer is what follows the last "Answer:" or "答案:", of which MAX_WORDS words are read, or without a marker the
     whole response if it is no longer. Passages copied from the log do not count, and evidence and remedy count only
-    beside the right cause. `details` tells which concepts were `matched`, whether `all_required` were, and the `wrong_cause`.
+    beside the right cause. `details` tells which concepts were `matched`, whether `all_required` were, and which
+    `wrong_cause` was named.
     """
     visible = without_thinking(response)
     if visible is None or finish_reason == "length":

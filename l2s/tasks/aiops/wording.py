@@ -76,10 +76,14 @@ def fault_answer(
     """The reference answer to a log with a fault."""
     seen = ("; " if language == "en" else "；").join(phrases.preferred(language) for phrases in evidence)
     if language == "en":
-        return (f"Root cause: {cause.preferred('en')}. Component: {component.preferred('en')}. Evidence: {seen}. "
-                f"Remedy: {remediation.preferred('en')}.")
-    return (f"根因：{cause.preferred('zh')}。组件：{component.preferred('zh')}。证据：{seen}。"
-            f"处置：{remediation.preferred('zh')}。")
+        return (
+            f"Root cause: {cause.preferred('en')}. Component: {component.preferred('en')}. Evidence: {seen}. "
+            f"Remedy: {remediation.preferred('en')}."
+        )
+    return (
+        f"根因：{cause.preferred('zh')}。组件：{component.preferred('zh')}。证据：{seen}。"
+        f"处置：{remediation.preferred('zh')}。"
+    )
 
 
 def healthy_answer(harmless: tuple[Phrases, ...], language: Language) -> str:

@@ -243,7 +243,7 @@ RED_HERRINGS = (
             error("dba@{db}", "53100: extend of scratch tablespace tmp_{n} refused"),
             error("dba@{db}", "create table scratch_{n} rolled back"),
             warn("dba@{db}", "scratch tablespace usage 100%"),
-            info("dba@{db}", "scratch tablespace tmp_{n} is a 1 MB practice area, dropped; data volume at 38%"),
+            info("dba@{db}", "scratch tablespace tmp_{n} is a practice area, dropped; data volume {db} at 38%"),
         ),
     ),
 )

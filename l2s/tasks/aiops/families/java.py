@@ -25,10 +25,11 @@ FAMILIES = (
         ),
         forbidden=("deadlock", "memory_limit", "thread_pool_full", "database_down"),
         clues=(
-            warn("MemoryWatch", "after collection 98% of old gen in use, top class {cls} x {count}"),
+            warn("MemoryWatch", "old gen {pct}% used after collection {hex}, top class {cls} x {count}"),
             error(
                 "RequestLoop",
-                "java.lang.OutOfMemoryError: Java heap space\n\tat java.util.Arrays.copyOf(Arrays.java:3537)\n"
+                "java.lang.OutOfMemoryError: Java heap space, request {hex}\n"
+                "\tat java.util.Arrays.copyOf(Arrays.java:{n})\n"
                 "\tat com.acme.{cls}.append({cls}.java:{n})",
             ),
         ),
@@ -131,7 +132,7 @@ FAMILIES = (
             info("Launcher", "class path entries {lib}-{version}.jar, {lib}-{version2}.jar"),
             error(
                 "HttpServer",
-                "java.lang.NoSuchMethodError: com.acme.{lib}.Codec.of(int)\n"
+                "java.lang.NoSuchMethodError: {hex}: {lib}.Codec.of(int)\n"
                 "\tat com.acme.{cls}.encode({cls}.java:{n})\n\tat com.acme.{cls}.handle({cls}.java:{n})",
             ),
         ),
@@ -197,12 +198,13 @@ FAMILIES = (
         clues=(
             info("gc", "Pause Full (Allocation Failure) 7890M->7712M {secs}.3s"),
             info("gc", "Pause Full (Ergonomics) 7931M->7805M {secs}.9s"),
+            error("ZkClient", "session {hex} expired, lease for {topic} lost"),
         ),
         symptoms=(
-            error("ZkClient", "session {hex} expired, lease for {topic} lost"),
             warn("HttpServer", "{n} requests stalled at the same moment"),
             error("Gateway", "{svc} silent, {n} calls timed out together"),
             warn("Cluster", "member {svc} suspected, then back after {ms} ms"),
+            warn("Scheduler", "clockwork task tick-{n} fired {ms} ms late"),
         ),
         held_out=True,
     ),
@@ -241,7 +243,8 @@ HARMLESS = (
         ),
         (
             warn(
-                "HttpServer", "java.io.IOException: Broken pipe\n\tat sun.nio.ch.SocketDispatcher.write0(Native Method)"
+                "HttpServer",
+                "java.io.IOException: Broken pipe for {hex}\n\tat sun.nio.ch.SocketDispatcher.write0(Native Method)",
             ),
             info("HttpServer", "client of {hex} went away, {n} bytes unsent"),
         ),

@@ -239,7 +239,7 @@ RED_HERRINGS = (
             warn("pod/lab-{hex}", "Error: container demo, exit code 1"),
             warn("pod/lab-{hex}", "BackOff: restarting container demo, count {n}"),
             warn("pod/lab-{hex}", "Error: container demo, exit code 1"),
-            info("namespace/lab", "Deleted: sandbox of user {user} closed, nothing depends on it"),
+            info("namespace/lab", "Deleted: sandbox {hex} of user {user} closed, nothing depends on it"),
         ),
     ),
 )

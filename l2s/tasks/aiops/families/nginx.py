@@ -21,7 +21,7 @@ FAMILIES = (
         clues=(
             error(
                 "*",
-                "connect() failed (111: Connection refused) while connecting to {svc}, upstream: http://{ip}:{port}",
+                "request {hex}: connect() failed (111: Connection refused) while connecting to {svc}, upstream: http://{ip}:{port}",
             ),
             error("*", "no live upstreams for group {svc}, last tried {ip}:{port}"),
         ),
@@ -56,7 +56,7 @@ FAMILIES = (
             info("{ip2}", "GET /{page}/report?id={n} 504 167 {secs}.002"),
             info("{ip2}", "GET /{page}/export 499 0 {n}.4"),
             info("{ip2}", "GET /{page}/list 200 {n} 28.7"),
-            warn("*", "a response of {n} bytes from {svc} buffered to a temporary file"),
+            warn("*", "client {ip2} waits, {svc} has sent {n} bytes so far"),
         ),
     ),
     Family(
@@ -149,8 +149,8 @@ BACKGROUND = (
     info("{anyip}", "GET /static/app.{hex}.js 200 {big} 0.001"),
     info("{anyip}", "GET /static/site.{hex}.css 304 0 0.000"),
     info("{anyip}", "GET /favicon.ico 200 {n} 0.000"),
-    info("{anyip}", "GET /healthz 200 2 0.001"),
-    info("{anyip}", "POST /login 302 0 0.041"),
+    info("{anyip}", "GET /healthz 200 {n} 0.0{n}"),
+    info("{anyip}", "POST /login 302 {n} 0.0{n}"),
     info("{anyip}", "GET /account 200 {n} 0.032"),
     info("{anyip}", "GET /images/{hex}.webp 200 {big} 0.003"),
     info("{anyip}", "GET /blog/{n} 200 {big} 0.021"),
@@ -164,7 +164,7 @@ HARMLESS = (
         say("the missing robots.txt|robots.txt|404", "缺少 robots.txt|robots.txt|404"),
         (
             error("*", "open() /var/www/robots.txt failed (2), client: {anyip}"),
-            info("{anyip}", "GET /robots.txt 404 153 0.000"),
+            info("{anyip}", "GET /robots.txt?v={hex} 404 153 0.000"),
         ),
     ),
     Harmless(
@@ -187,8 +187,8 @@ HARMLESS = (
     Harmless(
         say("the probes for PHP pages|PHP|scanner|probe", "对 PHP 页面的探测|PHP|扫描|探测"),
         (
-            info("{anyip}", "GET /wp-login.php 404 153 0.000"),
-            info("{anyip}", "GET /index.php?x={n} 404 153 0.000"),
+            info("{anyip}", "GET /wp-login.php?r={hex} 404 153 0.000"),
+            info("{anyip}", "GET /index.php?x={hex} 404 {n} 0.0{n}"),
         ),
     ),
 )

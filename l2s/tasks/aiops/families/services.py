@@ -54,8 +54,8 @@ FAMILIES = (
         ),
         forbidden=("dns_broken", "network_down", "clock_wrong", "bad_config"),
         clues=(
-            info("{svc}", "tls listener serves CN={svc}.internal notAfter={day}T00:00:00Z"),
-            error("{client}", "x509 verify code 10 for {svc}.internal, today is past notAfter={day}"),
+            info("{svc}", "tls listener {hex} serves CN={svc}.internal notAfter={day}T00:00:00Z"),
+            error("{client}", "x509 verify code 10 for {svc}.internal, trace {hex}, today is past notAfter={day}"),
         ),
         symptoms=(
             error("{client}", "tls handshake with {svc}.internal:8443 failed, request {hex}"),
@@ -193,7 +193,7 @@ BACKGROUND = (
     info("{svc}", "heartbeat ok, uptime {big} s"),
     info("{other}", "consumed {n} messages, lag 0"),
     info("{other}", "feature flags refreshed, {n} active"),
-    info("auth", "token issued for {user}, expires in 900 s"),
+    info("auth", "token {hex} issued for {user}, expires in {n} s"),
     info("{client}", "order {hex} accepted"),
     info("gateway", "GET /v1/items 200 {n} ms trace {hex}"),
     info("{other}", "snapshot {n} uploaded in {ms} ms"),
@@ -225,7 +225,7 @@ HARMLESS = (
     Harmless(
         say("the deprecated API version|deprecated|deprecation|old API", "弃用的 API 版本|弃用|旧版 API"),
         (
-            warn("gateway", "client {user} calls deprecated API v1, supported until {day}"),
+            warn("gateway", "trace {hex}: client calls deprecated API v1, supported until {day}"),
             warn("gateway", "deprecated header X-Trace seen {n} times"),
         ),
     ),
@@ -235,8 +235,8 @@ HARMLESS = (
             "客户端的错误输入|格式错误|校验失败|错误输入|400",
         ),
         (
-            warn("gateway", "400 for {user}: malformed field postcode, trace {hex}"),
-            warn("gateway", "400 for {user}: malformed field phone, trace {hex}"),
+            warn("gateway", "trace {hex}: 400 for {user}, malformed field postcode"),
+            warn("gateway", "trace {hex}: 400 for {user}, malformed field phone"),
         ),
     ),
 )

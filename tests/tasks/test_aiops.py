@@ -1,0 +1,308 @@
+"""AIOps: what an item is made of, how an answer is scored, and that answers without understanding score little."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from l2s.config import ExperimentConfig
+from l2s.tasks import aiops
+from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
+from l2s.tasks.aiops.families import STYLES
+from l2s.tasks.aiops.matching import find, normalise
+from l2s.tasks.aiops.scoring import MAX_WORDS, QUOTE_WORDS
+from l2s.tasks.aiops.wording import QUESTIONS
+from l2s.tasks.contamination import overlap
+from l2s.tasks.types import Item
+
+FAMILIES = [family for style in STYLES for family in style.families]
+
+
+def faulty(item: Item) -> bool:
+    return not item["meta"]["healthy"]
+
+
+def literal(text: str) -> str:
+    """The longest part of a line's text that is the same in every log."""
+    return max(re.split(r"\{\w+\}|: |\n|\"", text), key=len)
+
+
+@pytest.fixture(scope="module")
+def train() -> list[Item]:
+    return aiops.train_items(ExperimentConfig())
+
+
+@pytest.fixture(scope="module")
+def held_out() -> list[Item]:
+    return aiops.eval_items(ExperimentConfig())
+
+
+# The benchmark -------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_enough_families_styles_and_held_out_families() -> None:
+    assert len(STYLES) >= 6
+    assert len(FAMILIES) >= 25
+    assert len({family.cause for family in FAMILIES}) == len(FAMILIES)
+    assert sum(family.held_out for family in FAMILIES) / len(FAMILIES) == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.cause)
+def test_a_family_asks_for_three_to_five_concepts_and_forbids_known_causes(family: Any) -> None:
+    assert 3 <= 3 + len(family.evidence) <= 5
+    assert len(family.forbidden) >= 3
+    assert set(family.forbidden) <= CAUSES.keys() - {family.cause}
+    assert len(family.clues) >= 2
+    assert len(family.symptoms) >= 4
+
+
+def test_sizes_shares_and_languages(train: list[Item], held_out: list[Item]) -> None:
+    for items, size in ((train, 1000), (held_out, 100)):
+        assert len(items) == len({item["id"] for item in items}) == size
+        for share in ("healthy", "misleading"):
+            assert sum(item["meta"][share] for item in items) == 0.15 * size
+        assert Counter(item["meta"]["language"] for item in items) == {"en": size / 2, "zh": size / 2}
+        assert not any(item["meta"]["healthy"] and item["meta"]["misleading"] for item in items)
+
+
+def test_items_are_deterministic_in_the_seed(held_out: list[Item]) -> None:
+    assert aiops.eval_items(ExperimentConfig()) == held_out
+    other = aiops.eval_items(ExperimentConfig(seed=7))
+    assert not {item["meta"]["problem"] for item in other} & {item["meta"]["problem"] for item in held_out}
+
+
+def test_training_knows_neither_held_out_families_nor_held_out_wordings(
+    train: list[Item], held_out: list[Item]
+) -> None:
+    assert not any(item["meta"]["held_out_family"] for item in train)
+    assert {item["meta"]["family"] for item in held_out} - {item["meta"]["family"] for item in train} == {
+        family.cause for family in FAMILIES if family.held_out
+    }
+    for wordings in QUESTIONS.values():
+        kept = [question.split("{title}")[0] for question in wordings["eval"]]
+        assert not any(item["messages"][0]["content"].startswith(tuple(kept)) for item in train)
+    last_symptoms = {family.cause: literal(family.symptoms[-1].text) for family in FAMILIES}
+    used = [last_symptoms[item["meta"]["family"]] in item["meta"]["problem"] for item in held_out if faulty(item)]
+    assert any(used)
+    repeated = {literal(line.text) for family in FAMILIES for line in (*family.clues, *family.symptoms[:-1])}
+    for item in train:
+        symptom = last_symptoms.get(item["meta"]["family"], "")
+        if faulty(item) and symptom not in repeated:
+            assert symptom not in item["meta"]["problem"]
+
+
+def test_logs_have_fifteen_to_forty_lines_or_as_few_as_configured(train: list[Item]) -> None:
+    lengths = [len(item["meta"]["problem"].splitlines()) for item in train]
+    assert min(lengths) == 15
+    assert 30 <= max(lengths) <= 40
+    short = aiops.train_items(ExperimentConfig(aiops_log_lines=15))
+    assert {len(item["meta"]["problem"].splitlines()) for item in short} == {15}
+
+
+def test_the_cause_never_stands_in_the_log(train: list[Item], held_out: list[Item]) -> None:
+    for item in chain(train, held_out):
+        log = normalise(item["meta"]["problem"])
+        cause = item["meta"]["concepts"][0]
+        assert cause["role"] == "cause"
+        if not item["meta"]["healthy"]:
+            said = [phrase for phrase in cause["phrases"] if normalise(phrase) in log]
+            assert not said, (item["meta"]["family"], said)
+
+
+def test_component_and_evidence_stand_in_every_prompt_with_a_fault(held_out: list[Item]) -> None:
+    for item in held_out:
+        prompt = normalise(item["messages"][0]["content"])
+        for concept in item["meta"]["concepts"]:
+            if concept["role"] in ("component", "evidence") and faulty(item):
+                assert any(find(concept["phrases"], prompt)), (item["meta"]["family"], concept)
+
+
+def test_a_misleading_log_is_loudest_about_a_forbidden_cause(held_out: list[Item]) -> None:
+    styles = {style.name: style for style in STYLES}
+    for item in held_out:
+        if item["meta"]["misleading"]:
+            forbidden = {wrong["cause"] for wrong in item["meta"]["forbidden"]}
+            blamed = [herring for herring in styles[item["meta"]["style"]].red_herrings if herring.blames in forbidden]
+            texts = [[literal(line.text) for line in herring.lines] for herring in blamed]
+            assert any(all(text in item["meta"]["problem"] for text in lines) for lines in texts), item["id"]
+
+
+def test_no_evaluation_log_is_a_training_log(train: list[Item], held_out: list[Item]) -> None:
+    found = overlap(train, held_out)["aiops"]
+    assert found.duplicates == []
+    assert len(found.ngram) <= 0.05 * len(held_out)
+
+
+# Scoring -------------------------------------------------------------------------------------------------------------
+
+
+def entry(role: str, *phrases: str) -> dict[str, Any]:
+    return {"role": role, "phrases": list(phrases)}
+
+
+@pytest.fixture
+def item() -> Item:
+    log = (
+        "10:00:01 web-1 kernel: nf_conntrack: count 651 max 651, dropping packet\n"
+        "10:00:02 web-1 api-core: no reply of db-1"
+    )
+    return Item(
+        id="x",
+        domain="aiops",
+        source="test",
+        messages=[{"role": "user", "content": log}],
+        reference="",
+        meta={
+            "problem": log,
+            "concepts": [
+                entry("cause", "conntrack table is full", "连接跟踪表已满"),
+                entry("component", "web-1"),
+                entry("evidence", "dropping packet", "丢弃数据包"),
+                entry("remediation", "raise the limit", "调大上限"),
+            ],
+            "forbidden": [
+                {"cause": "dns", "phrases": ["DNS failure", "DNS 故障"]},
+                {"cause": "table", "phrases": ["table is full"]},
+            ],
+        },
+    )
+
+
+FULL = "The conntrack table is full on web-1, it is dropping packets; raise the limit."
+
+
+@pytest.mark.parametrize(
+    ("response", "score", "status"),
+    [
+        (f"Answer: {FULL}", 1.0, "correct"),
+        (FULL, 1.0, "correct"),
+        (f"**Answer:** {FULL.upper()}", 1.0, "correct"),
+        ("根因分析如下。\n答案：web-1 的连接跟踪表已满，正在丢弃数据包，应调大上限。", 1.0, "correct"),
+        ("<think>DNS failure?</think>Answer: " + FULL, 1.0, "correct"),
+        ("Answer: conntrack table is full on web-12", 0.25, "partial"),  # web-12 is not web-1
+        ("Answer: full-conntrack web-1", 0.25, "partial"),
+        ("Answer: web-1 is dropping packets, raise the limit", 0.25, "partial"),  # no cause
+        ("Answer: something broke", 0.0, "wrong"),
+        ("Answer:", 0.0, "no_answer"),
+        ("  ", 0.0, "no_answer"),
+        ("<think>" + FULL, 0.0, "truncated"),
+        ("word " * (MAX_WORDS + 1), 0.0, "too_long"),
+        ("word " * (MAX_WORDS + 1) + "Answer: " + FULL, 1.0, "correct"),
+        ("Answer: " + "word " * MAX_WORDS + FULL, 0.0, "wrong"),  # beyond the bound
+        (f"Answer: DNS failure. Wait.\nAnswer: {FULL}", 1.0, "correct"),  # the last one counts
+    ],
+)
+def test_a_bounded_answer_scores_the_share_of_concepts_it_names(
+    item: Item, response: str, score: float, status: str
+) -> None:
+    grade = aiops.grade(item, response)
+    assert (grade.score, grade.status) == (score, status), grade
+    assert grade.status in aiops.STATUSES
+    assert grade.details["all_required"] == (status == "correct")
+
+
+def test_a_cut_answer_is_truncated(item: Item) -> None:
+    assert aiops.grade(item, f"Answer: {FULL}", finish_reason="length").status == "truncated"
+
+
+@pytest.mark.parametrize(
+    "blame",
+    ["DNS failure", "a dns  FAILURE", "DNS failures", "not only DNS failure", "DNS 故障", "因为DNS故障"],
+)
+def test_a_wrong_cause_zeroes_the_item(item: Item, blame: str) -> None:
+    grade = aiops.grade(item, f"Answer: {blame}. {FULL}")
+    assert (grade.score, grade.status, grade.details["wrong_cause"]) == (0.0, "wrong_cause", "dns")
+
+
+@pytest.mark.parametrize(
+    "denial",
+    [
+        "It is not a DNS failure.",
+        "This isn't caused by a DNS failure.",
+        "DNS failure was ruled out.",
+        "We ruled out DNS failure.",
+        "No sign of a DNS failure.",
+        "Neither the disk nor a DNS failure.",
+        "DNS failure is not the cause.",
+        "It is the kernel rather than DNS failure.",
+        "排除了DNS故障。",
+        "DNS 故障已排除。",
+        "这不是DNS 故障。",
+        "DNS故障与此无关。",
+        "而非由DNS故障。",
+    ],
+)
+def test_a_denied_wrong_cause_does_no_harm(item: Item, denial: str) -> None:
+    assert aiops.grade(item, f"Answer: {denial} {FULL}").score == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "It is not that the conntrack table is full, but something else",
+        "conntrack table is full: ruled out? No. The conntrack table is full was ruled out",
+        "连接跟踪表已满已被排除",
+    ],
+)
+def test_a_denied_right_cause_does_not_count(item: Item, answer: str) -> None:
+    if "?" in answer:
+        answer = answer.split("? ")[1]
+    assert aiops.grade(item, f"Answer: {answer}").score == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "web-1 is not responding because the conntrack table is full",
+        "web-1 could not send; the conntrack table is full",
+        "无法连接 web-1，因为连接跟踪表已满",
+        "没有回复：web-1 连接跟踪表已满",
+    ],
+)
+def test_a_negation_elsewhere_in_the_sentence_denies_nothing(item: Item, answer: str) -> None:
+    assert aiops.grade(item, f"Answer: {answer}").details["matched"] == ["cause", "component"]
+
+
+def test_a_forbidden_phrase_inside_the_right_cause_does_no_harm(item: Item) -> None:
+    assert aiops.grade(item, "Answer: the conntrack table is full").score == 0.25
+    assert aiops.grade(item, "Answer: the mail table is full").status == "wrong_cause"
+
+
+def test_passages_copied_from_the_log_do_not_count(item: Item) -> None:
+    line = item["meta"]["problem"].splitlines()[0]
+    assert len(line.split()) > QUOTE_WORDS
+    assert aiops.grade(item, f"Answer: {line}").score == 0
+    assert aiops.grade(item, "Answer: conntrack table is full, see: dropping packet").details["matched"] == [
+        "cause",
+        "evidence",
+    ]
+
+
+# Controls ------------------------------------------------------------------------------------------------------------
+
+
+def test_references_score_one_and_controls_under_fifteen_percent(held_out: list[Item]) -> None:
+    scores = aiops.controls(held_out)
+    assert scores.pop("gold") == 1.0
+    assert set(scores) == {"log_echo", "keyword_stuffing", "majority_answer", "another_items_answer"}
+    assert max(scores.values()) < 0.15, scores
+
+
+def test_every_training_reference_scores_one_as_it_stands_and_delimited(train: list[Item]) -> None:
+    for item in train:
+        for response in (item["reference"], f"Answer: {item['reference']}", f"答案：{item['reference']}"):
+            assert aiops.grade(item, response).status == "correct", item["id"]
+
+
+def test_calling_a_fault_healthy_and_a_good_day_faulty_scores_nothing(held_out: list[Item]) -> None:
+    healthy = [item for item in held_out if item["meta"]["healthy"]]
+    faulty = [item for item in held_out if not item["meta"]["healthy"]]
+    for item in faulty:
+        assert aiops.grade(item, healthy[0]["reference"]).score == 0
+    for item in healthy:
+        assert aiops.grade(item, faulty[0]["reference"]).status == "wrong_cause"
+    assert NO_FAULT in CAUSES

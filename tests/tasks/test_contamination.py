@@ -1,0 +1,65 @@
+"""Contamination: what evaluation shares with training, instructions left out."""
+
+from __future__ import annotations
+
+from l2s.tasks.contamination import NGRAM_SIZE, overlap
+from l2s.tasks.types import Domain, Item
+
+INSTRUCTIONS = "Solve the following problem step by step and end with a line that holds only the final number please. "
+
+
+def item(name: str, problem: str | None, *, domain: Domain = "math", prompt: str = "") -> Item:
+    return Item(
+        id=name,
+        domain=domain,
+        source="test",
+        messages=[{"role": "user", "content": prompt or INSTRUCTIONS + (problem or "")}],
+        reference="1",
+        meta={} if problem is None else {"problem": problem},
+    )
+
+
+def words(prefix: str, number: int) -> str:
+    return " ".join(f"{prefix}{index}" for index in range(number))
+
+
+def test_shared_instructions_do_not_count() -> None:
+    found = overlap([item("t", words("a", 20))], [item("e", words("b", 20))])["math"]
+    assert (found.num_train, found.num_eval, found.duplicates, found.ngram) == (1, 1, [], [])
+
+
+def test_a_duplicate_is_found_through_case_punctuation_and_spaces() -> None:
+    found = overlap([item("t", "How many eggs, in all?")], [item("e", "how  many EGGS in all")])["math"]
+    assert found.duplicates == [("e", "t")]
+    assert found.ngram == []  # too short to hold a 13-gram
+
+
+def test_thirteen_shared_words_count_and_twelve_do_not() -> None:
+    shared = words("s", NGRAM_SIZE)
+    train = [item("t0", words("x", 30)), item("t1", f"{words('a', 5)} {shared} {words('b', 5)}")]
+    held_out = [
+        item("e13", f"{words('c', 3)} {shared.upper()}! {words('d', 3)}"),
+        item("e12", f"{words('c', 3)} {words('s', NGRAM_SIZE - 1)} {words('d', 3)}"),
+    ]
+    found = overlap(train, held_out)["math"]
+    assert [(match.eval_id, match.train_id, match.ngram) for match in found.ngram] == [("e13", "t1", shared)]
+    assert found.ngram[0].share == 1 / (3 + 13 + 3 - NGRAM_SIZE + 1)
+
+
+def test_a_chinese_character_counts_as_a_word() -> None:
+    shared = "连接池里所有连接都被占用而且没有归还"
+    found = overlap([item("t", f"甲{shared}乙")], [item("e", f"丙{shared}丁")])["math"]
+    assert [match.eval_id for match in found.ngram] == ["e"]
+
+
+def test_domains_are_compared_with_themselves_only() -> None:
+    text = words("a", 20)
+    found = overlap([item("t", text, domain="code")], [item("e", text, domain="math"), item("c", text, domain="code")])
+    assert found["math"].duplicates == []
+    assert found["code"].duplicates == [("c", "t")]
+    assert found["code"].ngram[0].share == 1
+
+
+def test_an_item_without_a_problem_is_compared_by_its_message() -> None:
+    found = overlap([item("t", None, prompt="def add(a, b):")], [item("e", None, prompt="def add(a, b):")])["math"]
+    assert found.duplicates == [("e", "t")]

@@ -28,11 +28,11 @@ def answer_items(
     wanted = {request.id for request in requests}
     answers = {row["id"]: Completion(**row) for row in recover_jsonl(log) if row["id"] in wanted}
     progress = Progress(label, len(requests), len(answers))
-    for completion in engine.generate(requests, sampling, done=set(answers)):
-        append_jsonl(log, [asdict(completion)])
-        answers[completion.id] = completion
-        progress.step(completion.num_tokens)
-    progress.close()
+    for finished in engine.generate(requests, sampling, done=set(answers)):
+        append_jsonl(log, [asdict(completion) for completion in finished])
+        answers |= {completion.id: completion for completion in finished}
+        progress.count(finished)
+    progress.show()
     return answers
 
 
@@ -46,14 +46,14 @@ class Progress:
         if done_before:
             print(f"{label}: {done_before} of {total} answers are there already", flush=True)
 
-    def step(self, tokens: int) -> None:
-        """Count one answer of `tokens` tokens."""
-        self.answers += 1
-        self.tokens += tokens
+    def count(self, finished: Sequence[Completion]) -> None:
+        """Count answers, and show where things stand if that was long ago."""
+        self.answers += len(finished)
+        self.tokens += sum(completion.num_tokens for completion in finished)
         if time.monotonic() - self.last >= REPORT_EVERY_S:
-            self.close()
+            self.show()
 
-    def close(self) -> None:
+    def show(self) -> None:
         """Print where things stand."""
         self.last = time.monotonic()
         if not self.answers:

@@ -49,8 +49,8 @@ class Engine(Protocol):
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
-    ) -> Iterator[Completion]:
-        """Yield completions as they finish, leaving out the ids in `done`.
+    ) -> Iterator[list[Completion]]:
+        """Yield completions as they finish, those of a moment together, leaving out the ids in `done`.
 
         What is yielded for a request must not depend on `done`, so that a run that goes on after a kill gives the
         same answers as an unbroken one.
@@ -70,13 +70,13 @@ class TransformersEngine:
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
-    ) -> Iterator[Completion]:
+    ) -> Iterator[list[Completion]]:
         """See `Engine`. Batches are cut from all requests, done or not: an answer may depend on its batch's padding."""
         ordered = sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id))
         for start in range(0, len(ordered), self.batch_size):
             batch = ordered[start : start + self.batch_size]
             if any(request.id not in done for request in batch):
-                yield from (answer for answer in self._answer(batch, sampling) if answer.id not in done)
+                yield [answer for answer in self._answer(batch, sampling) if answer.id not in done]
 
     @torch.inference_mode()
     def _answer(self, batch: Sequence[Request], sampling: Sampling) -> list[Completion]:

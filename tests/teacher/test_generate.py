@@ -64,7 +64,7 @@ def test_greedy_answers_equal_a_plain_loop_in_spite_of_batching_and_sampling_def
     model.generation_config.repetition_penalty = 1.5
     requests = [Request(item["id"], renderer.prompt_ids(item["messages"])) for item in math_items(5)]
     engine = TransformersEngine(model, renderer, batch_size=2)
-    answers = {answer.id: answer for answer in engine.generate(requests, Sampling(12))}
+    answers = {answer.id: answer for batch in engine.generate(requests, Sampling(12)) for answer in batch}
     for request in requests:
         tokens = greedy_alone(model, renderer, request.prompt_ids, 12)
         assert answers[request.id].text == renderer.decode(tokens)
@@ -81,8 +81,9 @@ def test_sampled_answers_do_not_depend_on_which_are_done(model: PreTrainedModel,
     requests = [Request(item["id"], renderer.prompt_ids(item["messages"])) for item in math_items(6)]
     engine = TransformersEngine(model, renderer, batch_size=2)
     sampling = Sampling(8, temperature=1.0, seed=3)
-    whole = {answer.id: answer.text for answer in engine.generate(requests, sampling)}
-    rest = {answer.id: answer.text for answer in engine.generate(requests, sampling, done={"m0", "m3"})}
+    whole = {answer.id: answer.text for batch in engine.generate(requests, sampling) for answer in batch}
+    left = [answer for batch in engine.generate(requests, sampling, done={"m0", "m3"}) for answer in batch]
+    rest = {answer.id: answer.text for answer in left}
     assert rest == {name: text for name, text in whole.items() if name not in {"m0", "m3"}}
     assert len(set(whole.values())) > 1
 
@@ -131,12 +132,12 @@ class ScriptedEngine:
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
-    ) -> Iterator[Completion]:
+    ) -> Iterator[list[Completion]]:
         self.calls.append(({request.id for request in requests}, sampling.temperature))
         for request in requests:
             right = self.right_from[request.id] <= len(self.calls)
             text = f"#### {int(request.id[1:]) + 1}" if right else "#### 999"
-            yield Completion(request.id, text, "stop", 4, 0.1)
+            yield [Completion(request.id, text, "stop", 4, 0.1)]
 
 
 def test_keep_correct_asks_again_for_rejected_answers_only(tiny_config: Make, renderer: ChatRenderer) -> None:
@@ -168,9 +169,9 @@ def test_every_finished_answer_is_a_line_at_once(renderer: ChatRenderer, tmp_pat
     class Watched(ScriptedEngine):
         def generate(
             self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
-        ) -> Iterator[Completion]:
-            for completion in super().generate(requests, sampling, done=done):
-                yield completion
+        ) -> Iterator[list[Completion]]:
+            for finished in super().generate(requests, sampling, done=done):
+                yield finished
                 seen.append(len(load_jsonl(log)))
 
     answer_items(math_items(3), Watched({"m0": 1, "m1": 1, "m2": 1}), renderer, Sampling(4), log, label="test")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import compileall
 import math
 import os
 import shutil
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from l2s.errors import UserError
+from l2s.sandbox.child.plain import dumps
 from l2s.sandbox.interpreter import interpreter
 from l2s.sandbox.policy import Policy
 from l2s.sandbox.seccomp import build_filter
@@ -47,9 +48,9 @@ class Backend:
             user=self.user,
             readable=list(self.readable),
             listable=list(self.listable),
-            syscall_filter=build_filter().hex(),
+            syscall_filter=build_filter(),
         )
-        return [*self.prefix, *interpreter().command("-B", "-c", START_WORKER, json.dumps(policy))]
+        return [*self.prefix, *interpreter().command("-B", "-c", START_WORKER, dumps(policy).hex())]
 
     def environment(self) -> dict[str, str]:
         """All of the worker's environment; a fixed hash seed makes the order of its sets repeatable."""
@@ -62,6 +63,7 @@ def make_backend(name: Name) -> Backend:
     Raises:
         UserError: this machine lacks a part of it.
     """
+    compileall.compile_dir(CHILD, quiet=2)  # a worker cannot keep its bytecode, and would compile itself every time
     return _bubblewrap() if name == "bubblewrap" else _landlock()
 
 

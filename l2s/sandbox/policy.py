@@ -1,4 +1,4 @@
-"""What crosses into the two processes of a run, as JSON."""
+"""What crosses into the two processes of a run, as plain data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Policy(TypedDict):
     user: int | None  # uid and gid to become; None: stay
     readable: list[str]  # files and folders whose content Landlock leaves readable; empty: no Landlock
     listable: list[str]  # folders that it leaves listable
-    syscall_filter: str  # classic BPF, in hexadecimal
+    syscall_filter: bytes  # classic BPF
 
 
 class Job(TypedDict):

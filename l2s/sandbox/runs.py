@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from l2s.sandbox.backends import CHILD, Backend
+from l2s.sandbox.child.plain import dumps, loads
 from l2s.sandbox.interpreter import interpreter
 from l2s.sandbox.policy import Job
 
@@ -105,11 +105,11 @@ def _start_tester(requests_in: int, replies_out: int) -> subprocess.Popen[bytes]
 
 def _verdict(tester: subprocess.Popen[bytes], job: Job) -> tuple[str, str]:
     try:
-        answer, errors = tester.communicate(json.dumps(job).encode(), timeout=STARTUP_S + job["timeout_s"] + GRACE_S)
+        answer, errors = tester.communicate(dumps(job), timeout=STARTUP_S + job["timeout_s"] + GRACE_S)
     except subprocess.TimeoutExpired:
         raise SandboxError(f"no verdict within {STARTUP_S + job['timeout_s'] + GRACE_S:.0f} s") from None
     if answer:
-        status, detail = json.loads(answer)
+        status, detail = loads(answer)
         return str(status), str(detail)
     if tester.returncode < 0:  # killed, which only a result can bring about that is monstrous to compare
         return "resource_limit", f"comparing its result ended with {_signal_name(-tester.returncode)}"

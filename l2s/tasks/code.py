@@ -16,7 +16,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl
 from l2s.tasks.chat_answer import without_thinking
-from l2s.tasks.program import defined_names, extract_program
+from l2s.tasks.program import defined_names, extract_program, parse
 from l2s.tasks.types import Grade, Item
 
 STATUSES = (
@@ -240,8 +240,11 @@ def _mbpp_tests(problem: dict[str, Any]) -> str:
 
 def _mbpp_names(problem: dict[str, Any]) -> list[str]:
     """The names of the reference that the asserts call, the outermost call first."""
-    ours = defined_names(ast.parse(problem["code"].replace("\r\n", "\n")))
-    calls = [node.func for node in ast.walk(ast.parse(_mbpp_tests(problem))) if isinstance(node, ast.Call)]
+    reference, tests = parse(problem["code"]), parse(_mbpp_tests(problem))
+    if reference is None or tests is None:
+        raise ValueError(f"mbpp-{problem['task_id']}: its reference or its tests do not compile")
+    ours = defined_names(reference)
+    calls = [node.func for node in ast.walk(tests) if isinstance(node, ast.Call)]
     names = [function.id for function in calls if isinstance(function, ast.Name) and function.id in ours]
     if not names:
         raise ValueError(f"mbpp-{problem['task_id']}: its tests call nothing that its reference defines")

@@ -10,6 +10,7 @@ import ast
 import re
 import textwrap
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -44,7 +45,7 @@ def extract_program(answer: str, *, entry_point: str, prompt: str = "") -> str |
     whole = (_whole_program(block, entry_point) for block in reversed(blocks))
     program = next(filter(None, whole), None) or _bare_program(prose, entry_point)
     if program:
-        return preamble(prompt, entry_point, program) + program
+        return _below_preamble(program, prompt, entry_point)
     pieces = blocks[::-1] or [Block(prose, closed=False)]
     return next(filter(None, (_completed(piece, prompt, entry_point) for piece in pieces)), None) or _something(
         blocks, prose, prompt, entry_point
@@ -82,7 +83,7 @@ def _join(lines: list[str]) -> str:
 
 def parse(source: str) -> ast.Module | None:
     """The syntax tree of `source`, or None where it does not compile."""
-    return None if isinstance(_compiled(source), int) else ast.parse(source)
+    return None if isinstance(_compiled(source), int) else ast.parse(source, "<answer>")
 
 
 def _compiled(source: str) -> int | None:
@@ -113,10 +114,11 @@ def _defines(source: str, name: str) -> bool:
     return tree is not None and name in defined_names(tree)
 
 
-def preamble(prompt: str, entry_point: str, program: str = "") -> str:
-    """What stands in `prompt` before the definition of `entry_point`, below the __future__ imports of `program`."""
+def _below_preamble(program: str, prompt: str, entry_point: str) -> str:
+    """`program` below what stands in `prompt` before the definition of `entry_point`; __future__ imports go first."""
     signature = _definition_of(entry_point).search(prompt)
-    return "".join(FUTURE_IMPORT.findall(program)) + (prompt[: signature.start()] if signature else "")
+    preamble = prompt[: signature.start()] if signature else ""
+    return "".join(FUTURE_IMPORT.findall(program)) + preamble + FUTURE_IMPORT.sub("", program)
 
 
 def _definition_of(name: str) -> re.Pattern[str]:
@@ -171,9 +173,17 @@ def _completed(piece: Block, prompt: str, entry_point: str) -> str | None:
 
 
 def _returns(tree: ast.Module, name: str) -> bool:
-    """Whether the function `name` does something else than to hold a docstring."""
+    """Whether the function `name` itself, and not one inside it, comes to a result."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
-    return any(isinstance(node, ast.Return | ast.Yield | ast.Raise) for f in functions for node in ast.walk(f))
+    return any(isinstance(node, ast.Return | ast.Yield | ast.Raise) for f in functions for node in _own_nodes(f))
+
+
+def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """What stands below `node`, except in functions and classes defined there."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield child
+            yield from _own_nodes(child)
 
 
 def _something(blocks: list[Block], prose: str, prompt: str, entry_point: str) -> str | None:
@@ -181,9 +191,9 @@ def _something(blocks: list[Block], prose: str, prompt: str, entry_point: str) -
     definition = _definition_of(entry_point)
     for text in [block.text for block in reversed(blocks)]:
         if definition.search(text):
-            return preamble(prompt, entry_point, text) + text
+            return _below_preamble(text, prompt, entry_point)
     found = re.search(rf"^[ \t]*def[ \t]+{re.escape(entry_point)}\b.*", prose, re.MULTILINE | re.DOTALL)
     if found:
-        return preamble(prompt, entry_point) + found.group()
+        return _below_preamble(found.group(), prompt, entry_point)
     texts = [block.text for block in reversed(blocks) if block.text.strip()]
     return texts[0] if texts else None

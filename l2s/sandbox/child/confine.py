@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ LANDLOCK_RULE_PATH_BENEATH = 1
 READ_FILE, READ_DIR = 1 << 2, 1 << 3
 LAST_FILE_RIGHT = {1: 12, 2: 13, 3: 14, 4: 14}  # by ABI; 15 from ABI 5 on
 CAPABILITY_VERSION_3 = 0x20080522
+SIGKILL = 9  # the module `signal` takes longer to import than all of this takes to run
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -39,12 +39,12 @@ def confine(policy: Policy) -> None:
     _limit_resources(policy["cpu_seconds"], policy["memory_bytes"])
     if policy["user"] is not None:
         _become(policy["user"])
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which resets it
+    _prctl(PR_SET_PDEATHSIG, SIGKILL)  # after the change of user, which resets it
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
     if policy["readable"]:
         _restrict_files(policy["readable"], policy["listable"])
     _drop_capabilities()
-    _install_filter(bytes.fromhex(policy["syscall_filter"]))
+    _install_filter(policy["syscall_filter"])
 
 
 def _limit_resources(cpu_seconds: int, memory_bytes: int) -> None:

@@ -6,24 +6,24 @@ operators; anything else is a `Remote`, equal to nothing but itself.
 
 from __future__ import annotations
 
-import json
 import os
 import resource
-import signal
+import select
 import sys
+import time
 
-from .plain import decode, encode
+from .plain import HEADER_BYTES, dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
-    from typing import Any, BinaryIO, NoReturn
+    from typing import Any
 
     from ..policy import Job
 
 REPLY_BYTES = 4 << 20  # longest reply that is read
 MEMORY_BYTES = 2 << 30  # of this process, because a reply can be made to be expensive to compare
-GRACE_SECONDS = 3  # of CPU time beyond the clock, which one long comparison in C would not hear
+GRACE_SECONDS = 3  # of CPU time beyond the clock, which one long comparison does not look at
+FAILURES = ("undefined", "syntax_error", "raised", "resource_limit")  # replies of the worker other than a value
 
 
 class Verdict(BaseException):
@@ -35,18 +35,17 @@ class Verdict(BaseException):
 
 
 def main() -> None:
-    """Read a Job from stdin, talk to the worker over the two descriptors in argv, print [status, detail]."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    job: Job = json.loads(sys.stdin.buffer.read())
+    """Read a Job from stdin, talk to the worker over the two descriptors in argv, print (status, detail)."""
+    job: Job = loads(sys.stdin.buffer.read())
     cpu_seconds = int(job["timeout_s"]) + GRACE_SECONDS
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
-    requests, replies = map(int, sys.argv[1:])
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     sys.path.pop(0)  # this package's own folder
     verdicts = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # trusted code may print
-    verdict = run(job, Channel(os.fdopen(requests, "wb"), os.fdopen(replies, "rb")))
-    os.write(verdicts, json.dumps([verdict.status, verdict.detail]).encode())
-    os._exit(0)  # not a normal exit: that would flush a pipe whose reader may be gone
+    requests, replies = map(int, sys.argv[1:])
+    verdict = run(job, Channel(requests, replies))
+    os.write(verdicts, dumps((verdict.status, verdict.detail)))
 
 
 def run(job: Job, channel: Channel) -> Verdict:
@@ -54,9 +53,8 @@ def run(job: Job, channel: Channel) -> Verdict:
     try:
         namespace = _reference_namespace(job)
         channel.wait_until_ready()
-        signal.signal(signal.SIGALRM, _time_is_up)
-        signal.setitimer(signal.ITIMER_REAL, job["timeout_s"])
-        channel.load(job["program"])
+        channel.deadline = time.monotonic() + job["timeout_s"]
+        channel.exchange(job["program"])
         for local, name in job["names"].items():
             namespace[local] = Remote(channel, name)
         exec(compile(job["tests"], "<tests>", "exec"), namespace)
@@ -64,11 +62,9 @@ def run(job: Job, channel: Channel) -> Verdict:
     except Verdict as verdict:
         return verdict
     except MemoryError:
-        return Verdict("resource_limit", "comparing the result took more memory than allowed")
+        return Verdict("resource_limit", "comparing its result took more memory than allowed")
     except Exception as error:
         return Verdict("wrong", f"{_failing_line(error, job['tests'])}  # {type(error).__name__}: {error}"[:300])
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _reference_namespace(job: Job) -> dict[str, Any]:
@@ -79,10 +75,6 @@ def _reference_namespace(job: Job) -> dict[str, Any]:
     except Exception as error:
         raise Verdict("broken_problem", f"its reference cannot be run ({type(error).__name__}: {error})") from None
     return namespace
-
-
-def _time_is_up(signum: int, frame: FrameType | None) -> NoReturn:
-    raise Verdict("timeout")
 
 
 def _failing_line(error: BaseException, tests: str) -> str:
@@ -96,58 +88,75 @@ def _failing_line(error: BaseException, tests: str) -> str:
 
 
 class Channel:
-    """Requests to the worker and its replies, of which nothing is believed."""
+    """Requests to the worker and its replies, of which nothing is believed. Neither direction outlasts `deadline`."""
 
-    def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
+    def __init__(self, requests: int, replies: int) -> None:
+        os.set_blocking(requests, False)  # a worker that stops reading must not stop this process
         self._requests = requests
         self._replies = replies
+        self.deadline = float("inf")  # of time.monotonic()
 
     def wait_until_ready(self) -> None:
         """Return when the worker is confined."""
-        if self._replies.readline(REPLY_BYTES) != b'{"ready": true}\n':
+        try:
+            message = self._receive()
+        except Verdict:
+            message = b""
+        if message != dumps(("ready", "")):
             raise Verdict("not_started")
 
-    def load(self, program: str) -> None:
-        """Run the candidate program."""
-        self._exchange(program)
-
-    def request(self, operation: str, target: Any, *arguments: Any, **keywords: Any) -> Any:
-        """Call, get or set something of the candidate's; arguments travel by value."""
+    def exchange(self, message: Any) -> Any:
+        """Send a message and return the value that comes back; every other reply is a verdict."""
         try:
-            parts = [encode(part, self._name) for part in (arguments, keywords)]
+            self._send(dumps(message, _refer))
         except TypeError as error:
             raise Verdict("broken_problem", f"a test passes {error}, which is not plain data") from None
-        names = ("operation", "target", "arguments", "keywords")
-        return self._exchange(dict(zip(names, (operation, target, *parts), strict=True)))
-
-    def _exchange(self, message: Any) -> Any:
         try:
-            self._requests.write(json.dumps(message).encode() + b"\n")
-            self._requests.flush()
+            kind, content = loads(self._receive(), self._resolve)
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise Verdict("invalid_result", "its reply is not plain data") from None
+        if kind == "value":
+            return content
+        raise Verdict(kind, str(content)) if kind in FAILURES else Verdict("invalid_result", "its reply has no kind")
+
+    def _send(self, message: bytes) -> None:
+        rest = memoryview(len(message).to_bytes(HEADER_BYTES, "big") + message)
+        try:
+            while rest:
+                self._wait([], [self._requests])
+                rest = rest[os.write(self._requests, rest) :]
         except BrokenPipeError:
             raise Verdict("crashed") from None
-        line = self._replies.readline(REPLY_BYTES)
-        if not line.endswith(b"\n"):
-            raise Verdict(*(("resource_limit", "its result is too large") if line[REPLY_BYTES - 1 :] else ("crashed",)))
-        try:
-            [(kind, content)] = json.loads(line).items()
-            if kind == "value":
-                return decode(content, self._object)
-            name, text = content if kind == "raised" else ("", content)
-        except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
-            raise Verdict("invalid_result", "its result is not plain data") from None
-        if kind not in ("raised", "undefined", "syntax_error"):
-            raise Verdict("invalid_result", "its result is not plain data")
-        raise Verdict("resource_limit" if name == "MemoryError" else kind, str(text))
 
-    def _name(self, value: Any) -> int:
-        if type(value) is Remote:
-            return int(object.__getattribute__(value, "_target"))
-        raise TypeError(f"a {type(value).__name__}")
+    def _receive(self) -> bytes:
+        length = int.from_bytes(self._read(HEADER_BYTES), "big")
+        if length > REPLY_BYTES:
+            raise Verdict("resource_limit", "its result is too large")
+        return self._read(length)
 
-    def _object(self, content: Any) -> Remote:
-        number, kind = content
-        return Remote(self, int(number), str(kind))
+    def _read(self, length: int) -> bytes:
+        content = b""
+        while len(content) < length:
+            self._wait([self._replies], [])
+            chunk = os.read(self._replies, length - len(content))
+            if not chunk:
+                raise Verdict("crashed")
+            content += chunk
+        return content
+
+    def _wait(self, readable: list[int], writable: list[int]) -> None:
+        left = self.deadline - time.monotonic()
+        if left <= 0 or not any(select.select(readable, writable, [], None if left == float("inf") else left)):
+            raise Verdict("timeout")
+
+    def _resolve(self, number: int, name: str) -> Remote:
+        return Remote(self, number, name)
+
+
+def _refer(value: Any) -> tuple[int, str]:
+    if type(value) is Remote and isinstance(value._target, int):
+        return value._target, ""
+    raise TypeError(f"a {type(value).__name__}")
 
 
 class Remote:
@@ -156,20 +165,25 @@ class Remote:
     __slots__ = ("_channel", "_kind", "_target")
 
     def __init__(self, channel: Channel, target: str | int, kind: str = "") -> None:
-        for name, value in {"_channel": channel, "_target": target, "_kind": kind}.items():
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_channel", channel)
+        object.__setattr__(self, "_target", target)
+        object.__setattr__(self, "_kind", kind)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call it in the worker with copies of the arguments."""
-        return self._channel.request("call", self._target, *arguments, **keywords)
+        return self._request("call", *arguments, **keywords)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # a protocol of Python's, not something that a test asks for
             raise AttributeError(name)
-        return self._channel.request("get", self._target, name)
+        return self._request("get", name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._channel.request("set", self._target, name, value)
+        self._request("set", name, value)
+
+    def _request(self, operation: str, *arguments: Any, **keywords: Any) -> Any:
+        target = self._target if isinstance(self._target, str) else self
+        return self._channel.exchange((operation, target, arguments, keywords))
 
     def __bool__(self) -> bool:
         raise TypeError(f"{self!r} is neither true nor false here")

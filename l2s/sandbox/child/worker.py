@@ -1,30 +1,28 @@
-"""The confined process: loads the candidate program and answers the tester's requests, one JSON line each.
+"""The confined process: loads the candidate program and answers the tester's requests.
 
 Nothing that arrives here is secret (the program and the arguments of calls), and nothing that leaves is believed.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 from .confine import confine
-from .plain import decode, encode
+from .plain import HEADER_BYTES, dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TextIO
+    from typing import Any, BinaryIO
 
 MESSAGE_CHARS = 300  # of an exception's text; it is shown to people, not compared
 
 
 def main() -> None:
     """Confine this process as sys.argv[1] says, report that, then serve until the tester hangs up."""
-    policy = json.loads(sys.argv.pop())
-    requests = os.fdopen(os.dup(0), encoding="utf-8")
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    policy = loads(bytes.fromhex(sys.argv.pop()))
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     sys.path.pop(0)  # this package's own folder
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -38,7 +36,7 @@ def main() -> None:
 class Worker:
     """The candidate's module, and the objects of it that the tester holds by number."""
 
-    def __init__(self, requests: TextIO, replies: TextIO) -> None:
+    def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
         self._requests = requests
         self._replies = replies
         self._module = type(sys)("solution")
@@ -47,58 +45,72 @@ class Worker:
     def serve(self) -> None:
         """Report readiness, run the program, then answer requests."""
         sys.modules["solution"] = self._module  # dataclasses and pickle look a class's module up there
-        self._send({"ready": True})
-        program = json.loads(self._requests.readline())
+        self._send(("ready", ""))
+        self._send(self._load(self._receive()))
+        while request := self._receive():
+            self._send(self._attempt(lambda request=request: self._perform(*request)))  # type: ignore[misc]
+
+    def _load(self, program: str) -> tuple[str, Any]:
         try:
             code = compile(program, "solution.py", "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            self._send({"syntax_error": _describe(error)[1]})
-            return
-        self._send(self._attempt(lambda: exec(code, self._module.__dict__)))
-        for line in self._requests:
-            request = json.loads(line)
-            self._send(self._attempt(lambda request=request: self._perform(**request)))  # type: ignore[misc]
+            return "syntax_error", _describe(error)
+        return self._attempt(lambda: exec(code, self._module.__dict__))
 
-    def _perform(self, operation: str, target: Any, arguments: list[Any], keywords: list[Any]) -> Any:
-        held = self._get(target)
-        values = decode(arguments, self._objects.__getitem__)
+    def _perform(self, operation: str, target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        held = self._get(target) if isinstance(target, str) else target
         if operation == "call":
-            return held(*values, **decode(keywords, self._objects.__getitem__))
-        return {"get": getattr, "set": setattr}[operation](held, *values)
+            return held(*arguments, **keywords)
+        return {"get": getattr, "set": setattr}[operation](held, *arguments)
 
-    def _get(self, target: str | int) -> Any:
-        if isinstance(target, int):
-            return self._objects[target]
+    def _get(self, name: str) -> Any:
         try:
-            return getattr(self._module, target)
+            return getattr(self._module, name)
         except AttributeError:
-            raise UndefinedNameError(target) from None
+            raise UndefinedNameError(name) from None
 
-    def _attempt(self, action: Callable[[], Any]) -> dict[str, Any]:
+    def _attempt(self, action: Callable[[], Any]) -> tuple[str, Any]:
         """The reply that says how `action` ended."""
         try:
-            value = action()
+            return "value", action()
         except UndefinedNameError as error:
-            return {"undefined": str(error)}
+            return "undefined", str(error)
+        except MemoryError as error:
+            return "resource_limit", _describe(error)
         except BaseException as error:  # SystemExit and KeyboardInterrupt are a candidate's failures too
-            return {"raised": _describe(error)}
+            return "raised", _describe(error)
+
+    def _send(self, reply: tuple[str, Any]) -> None:
         try:
-            return {"value": encode(value, self._refer)}
+            message = dumps(reply, self._refer)
         except RecursionError:
-            return {"value": {"object": self._refer(value)}}
-
-    def _refer(self, value: Any) -> list[Any]:
-        self._objects.append(value)
-        return [len(self._objects) - 1, type(value).__name__]
-
-    def _send(self, reply: dict[str, Any]) -> None:
-        self._replies.write(json.dumps(reply) + "\n")
+            message = dumps(("value", Opaque(reply[1])), self._refer)
+        self._replies.write(len(message).to_bytes(HEADER_BYTES, "big") + message)
         self._replies.flush()
+
+    def _receive(self) -> Any:
+        """The next request; None when the tester has hung up."""
+        header = self._requests.read(HEADER_BYTES)
+        return loads(self._requests.read(int.from_bytes(header, "big")), self._resolve) if header else None
+
+    def _refer(self, value: Any) -> tuple[int, str]:
+        self._objects.append(value)
+        return len(self._objects) - 1, type(value).__name__
+
+    def _resolve(self, number: int, name: str) -> Any:
+        return self._objects[number]
+
+
+class Opaque:
+    """A value that is nested too deeply to be sent."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 class UndefinedNameError(Exception):
     """The program does not define a name that the tests call."""
 
 
-def _describe(error: BaseException) -> list[str]:
-    return [type(error).__name__, f"{type(error).__name__}: {error}"[:MESSAGE_CHARS]]
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:MESSAGE_CHARS]

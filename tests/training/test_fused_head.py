@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import distribute_tensor
 
@@ -314,9 +316,7 @@ def test_the_kernel_agrees_with_the_plain_path_on_rows_longer_than_a_tile(taught
     student, teacher = torch.randn(2, 5, 9001, generator=generator).mul(4).bfloat16().unbind()
     labels = torch.tensor([0, 9000, 4096, 17, 5])
     plain = head_chunk.Objective(0.5, temperature, "forward_kl", BETA, LogitTransform(), LogitTransform())
-    exact, ce, divergence = head_chunk.block_loss(
-        student.double(), teacher.double() if taught else None, labels, plain
-    )
+    exact, ce, divergence = head_chunk.block_loss(student.double(), teacher.double() if taught else None, labels, plain)
     sums = head_kernel.kernel_chunk_loss(
         kernel, student, teacher if taught else None, labels, alpha=0.5, temperature=temperature
     )
@@ -378,3 +378,31 @@ def test_inputs_that_do_not_fit_are_refused_by_name() -> None:
         pair.fused(teacher=HiddenTeacher(pair.teacher_hidden, pair.teacher_weight[:3]))
     with pytest.raises(ValueError, match="teacher id 37: outside the vocabulary of 37"):
         pair.fused(teacher=replace(pair.topk(4, 2.0, with_shape=True), ids=torch.full((ROWS, 4), VOCABULARY)))
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_the_body_that_cuda_compiles_can_be_traced_and_agrees(divergence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
+    student, teacher = torch.randn(2, 3, 50, generator=torch.Generator().manual_seed(0)).unbind()
+    objective = head_chunk.Objective(0.5, 2.0, divergence, BETA, LogitTransform(cap=3.0), LogitTransform())
+    arguments = student, teacher, torch.tensor([1, 2, 3]), objective
+    compiled = head_chunk.compiled_block_loss.__wrapped__()
+    torch.testing.assert_close(compiled(*arguments), head_chunk.block_loss(*arguments))
+
+
+def test_a_compiler_that_fails_is_named_and_the_uncompiled_body_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise TorchDynamoException("no Triton here")
+
+    monkeypatch.setattr(torch, "compile", lambda body: refuse)
+    arguments = (
+        torch.randn(3, 50),
+        None,
+        torch.tensor([1, 2, 3]),
+        head_chunk.Objective(1.0, 2.0, "forward_kl", BETA, LogitTransform(), LogitTransform()),
+    )
+    compiled = head_chunk.compiled_block_loss.__wrapped__()
+    with pytest.warns(UserWarning, match="no Triton here"):
+        first = compiled(*arguments)
+    torch.testing.assert_close(first, head_chunk.block_loss(*arguments))
+    torch.testing.assert_close(compiled(*arguments), first)

@@ -71,10 +71,19 @@ def load_student_for_training(name: str, config: ExperimentConfig) -> nn.Module:
         device=pick_device(config),
         quantization="nf4" if config.tuning == "qlora" else "none",
     )
+    return prepare_for_training(model, config)
+
+
+def prepare_for_training(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
+    """Put LoRA on a loaded model unless all of it is trained, switch on checkpointing, and set it to train mode.
+
+    Raises:
+        UserError: LoRA cannot be put on it.
+    """
     model.config.use_cache = False
     if config.gradient_checkpointing:
         cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
-    student = model if full else _add_lora(model, config)
+    student = model if config.tuning == "full" else _add_lora(model, config)
     return student.train()  # in eval mode bitsandbytes repacks 4-bit weights for inference on the CPU
 
 
@@ -129,10 +138,14 @@ def _load_failure(name: str, config: ExperimentConfig, error: Exception) -> str:
     field = "teacher_model" if name == config.teacher_model else "student_model"
     reason = str(error).strip().splitlines()[0]
     if Path(name).is_dir():
-        return (f"{field}={name!r}: this folder cannot be loaded as a causal language model ({reason}); "
-                "it needs config.json and *.safetensors")
-    return (f"{field}={name!r}: neither a folder here nor a model the hub gives ({reason}); give a local path, "
-            "set HF_TOKEN for a gated model, or HF_ENDPOINT for a mirror")
+        return (
+            f"{field}={name!r}: this folder cannot be loaded as a causal language model ({reason}); "
+            "it needs config.json and *.safetensors"
+        )
+    return (
+        f"{field}={name!r}: neither a folder here nor a model the hub gives ({reason}); give a local path, "
+        "set HF_TOKEN for a gated model, or HF_ENDPOINT for a mirror"
+    )
 
 
 def save_trained_student(
@@ -200,8 +213,10 @@ def logit_transform(model: nn.Module) -> LogitTransform:
     hidden, logits = _probe(model)
     ours = transform.apply(output_head(model)(hidden)).float()
     if not torch.allclose(ours, logits, rtol=0.02, atol=0.02 * float(logits.abs().max())):
-        raise UserError(f"{type(model).__name__}: its logits are not its output head's product, nor a known scale or "
-                        "softcap of it; the distillation loss cannot be computed for this architecture")
+        raise UserError(
+            f"{type(model).__name__}: its logits are not its output head's product, nor a known scale or "
+            "softcap of it; the distillation loss cannot be computed for this architecture"
+        )
     return transform
 
 

@@ -86,9 +86,7 @@ def test_saving_again_replaces_the_whole_folder(tiny_config: MakeConfig, tmp_pat
     (tmp_path / "final_model").mkdir()
     (tmp_path / "final_model" / "left-over.bin").touch()
 
-    save_trained_student(
-        trained_student(config), load_renderer(config, "student_model").tokenizer, tmp_path, config
-    )
+    save_trained_student(trained_student(config), load_renderer(config, "student_model").tokenizer, tmp_path, config)
 
     assert not (tmp_path / "final_model" / "left-over.bin").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["final_model"]

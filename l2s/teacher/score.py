@@ -94,8 +94,11 @@ def score_sequences(
     shards = plan_shards(sequences, shard_rows)
     num_tokens = sum(sequence.num_response_tokens for sequence in sequences)
     size = num_tokens * bytes_per_row(recorder, output_head(model).weight)
-    print(f"teacher signals: {len(sequences):,} sequences, {num_tokens:,} response tokens, {size / 2**20:,.1f} MiB "
-          f"({size // num_tokens:,} bytes a token) in {len(shards)} shards", flush=True)
+    print(
+        f"teacher signals: {len(sequences):,} sequences, {num_tokens:,} response tokens, {size / 2**20:,.1f} MiB "
+        f"({size // num_tokens:,} bytes a token) in {len(shards)} shards",
+        flush=True,
+    )
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     start, scored = time.monotonic(), 0
     if rank == 0:

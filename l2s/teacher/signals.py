@@ -178,8 +178,10 @@ def read_signals(folder: Path) -> SignalStore:
         path = folder / name
         if not path.exists() or hash_file(path) != sha256:
             state = "damaged: its sha256 is not the one in the index" if path.exists() else "missing"
-            raise UserError(f"{path}: this file of teacher signals is {state}; run the score stage again, "
-                            "which makes only this file anew")
+            raise UserError(
+                f"{path}: this file of teacher signals is {state}; run the score stage again, "
+                "which makes only this file anew"
+            )
     return SignalStore(folder, index)
 
 
@@ -191,8 +193,10 @@ def check_source(folder: Path, found: SignalSource, wanted: SignalSource) -> Non
     """
     for name, value in asdict(wanted).items():
         if (other := getattr(found, name)) != value:
-            raise UserError(f"{folder}: these signals were recorded with {name}={other!r}, this run has {value!r}; "
-                            "run the score stage again")
+            raise UserError(
+                f"{folder}: these signals were recorded with {name}={other!r}, this run has {value!r}; "
+                "run the score stage again"
+            )
 
 
 def open_training_signals(

@@ -72,21 +72,22 @@ def load_sequences(
             sequence, counts = cut, replace(counts, cut_overlong=counts.cut_overlong + 1)
         sequences.append(sequence)
     if not sequences:
-        raise UserError(f"max_length={config.max_length}: none of the {len(rows)} sequences of {path} fits; "
-                        "raise --max_length or set --overlong cut")
+        raise UserError(
+            f"max_length={config.max_length}: none of the {len(rows)} sequences of {path} fits; "
+            "raise --max_length or set --overlong cut"
+        )
     total = sum(sequence.num_response_tokens for sequence in sequences)
     return sequences, replace(counts, num_sequences=len(sequences), num_tokens=total)
 
 
 def _render(row: Mapping[str, Any], renderer: ChatRenderer, path: Path) -> TrainingSequence:
     try:
-        rendered: Rendered = renderer.render(
-            row["messages"], row["response"], finished=row["finish_reason"] == "stop"
-        )
+        rendered: Rendered = renderer.render(row["messages"], row["response"], finished=row["finish_reason"] == "stop")
         return TrainingSequence(row["id"], rendered.input_ids, rendered.labels)
     except KeyError as error:
-        raise UserError(f"{path}: the row {row.get('id', '(no id)')!r} has no field {error}; "
-                        "generate the answers again") from None
+        raise UserError(
+            f"{path}: the row {row.get('id', '(no id)')!r} has no field {error}; generate the answers again"
+        ) from None
 
 
 def _cut(sequence: TrainingSequence, length: int) -> TrainingSequence | None:

@@ -70,8 +70,11 @@ def _check_topk(
     student_NV = student.transform.apply(torch.cat(hidden)[:number].to(weight_VH.dtype) @ weight_VH[:vocabulary].T)
     signals = {name: torch.cat([row[name] for row in rows])[:number].to(device) for name in rows[0]}
     check = check_topk(student_NV, exact_NV, decode(signals, vocabulary, shared["tail_shape"]), config)
-    print(f"topk: {check.tail_mass:.1%} of the mass outside the top {config.topk} at T={config.temperature:g}, "
-          f"divergence error {check.divergence_error:.1%}, gradient cosine {check.gradient_cosine:.4f}", flush=True)
+    print(
+        f"topk: {check.tail_mass:.1%} of the mass outside the top {config.topk} at T={config.temperature:g}, "
+        f"divergence error {check.divergence_error:.1%}, gradient cosine {check.gradient_cosine:.4f}",
+        flush=True,
+    )
     check.require_usable(config)
     return {f"topk_{name}": value for name, value in asdict(check).items()}
 

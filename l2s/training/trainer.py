@@ -9,6 +9,7 @@ Shapes: B sequences, T positions, H hidden size, N response tokens of the batch.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -28,6 +29,7 @@ from l2s.training.head_teacher import Teacher
 from l2s.training.progress import Progress
 
 Batch = dict[str, Tensor]
+LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a CPU that trains has no core to spare
 
 
 class TeacherSource(Protocol):
@@ -212,7 +214,8 @@ def train_and_save(
     collator = Collator(renderer.pad_token_id)
     result = train(model, dataset, collator, config, schedule, folder, teacher=teacher)
     peak = peak_memory_bytes(next(model.parameters()).device)
-    save_trained_student(model.student, renderer.tokenizer, folder, config)
+    if int(os.environ.get("RANK", 0)) == 0:
+        save_trained_student(model.student, renderer.tokenizer, folder, config)
     return asdict(counts) | {
         "steps": result.steps,
         "seconds": result.seconds,
@@ -279,6 +282,7 @@ def _training_arguments(config: ExperimentConfig, schedule: Schedule, folder: Pa
         save_total_limit=2,
         report_to=trackers,
         disable_tqdm=True,
+        dataloader_num_workers=0 if pick_device(config).type == "cpu" else LOADER_WORKERS,
         remove_unused_columns=False,
         average_tokens_across_devices=True,
         ddp_find_unused_parameters=False,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from l2s.chat import load_renderer
@@ -26,7 +27,7 @@ from l2s.teacher.signals import (
     signal_source,
 )
 from l2s.teacher.topk import TopkEncoder, decode, pack_bits, unpack_bits
-from l2s.training.dataset import TrainingSequence, load_sequences
+from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, load_sequences
 
 MakeConfig = Callable[..., ExperimentConfig]
 SHARD_ROWS = 40  # several shards from a few sequences
@@ -141,6 +142,17 @@ def test_signals_rendered_another_way_are_refused(recording: Recording) -> None:
 
     with pytest.raises(UserError, match="render_hash"):
         check_source(recording.folder, other, recording.source)
+
+
+def test_workers_of_a_loader_read_the_same_rows(recording: Recording) -> None:
+    recording.score()
+    store = read_signals(recording.folder)
+    dataset = SequenceDataset(recording.sequences, store)
+    here = Collator(0)([dataset[index] for index in range(len(dataset))])
+
+    loader = DataLoader(dataset, batch_size=len(dataset), collate_fn=Collator(0), num_workers=1)
+
+    assert torch.equal(next(iter(loader))["teacher_hidden"], here["teacher_hidden"])
 
 
 def test_topk_keeps_logits_and_normalizers(tiny_config: MakeConfig) -> None:

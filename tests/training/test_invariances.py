@@ -226,4 +226,3 @@ def test_trainer_divides_once_by_the_tokens_of_all_accumulated_batches(tiny_conf
 
     for left, right in zip(run(steps), run(1), strict=True):
         assert left == pytest.approx(right, rel=1e-5)
-

@@ -78,7 +78,10 @@ def _fidelity_blocks(results: Results, text: Text) -> list[Block]:
 
 
 def _curve_blocks(results: Results, text: Text) -> list[Block]:
-    return [Block(tables.training_table(results, text), empty=text("no_curves"))]
+    return [
+        Block(tables.training_table(results, text), empty=text("no_curves")),
+        Block(tables.answer_table(results, text), title=text("teacher_answers")),
+    ]
 
 
 def _contamination_blocks(results: Results, text: Text) -> list[Block]:

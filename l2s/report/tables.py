@@ -240,6 +240,22 @@ def _closeness(contrast: Contrast, text: Text) -> str:
     return text({"lower": "closer", "higher": "farther"}.get(contrast["verdict"], contrast["verdict"]))
 
 
+def answer_table(results: Results, text: Text) -> Table:
+    """What the teacher's answers to the training items were worth, and what further tries added."""
+    metrics = results["stages"]["generate"]["metrics"] if "generate" in results["stages"] else {}
+    rows: list[Cells] = [
+        [text(name), formats.count(metrics[name])]
+        for name in ("num_responses", "num_rejected", "truncated")
+        if name in metrics
+    ]
+    for domain, score in metrics.get("mean_score", {}).items():
+        rows.append([text("mean_score_on", domain=domain_label(results, domain, text)), formats.percent(score)])
+    for found in metrics.get("tries", []):
+        yielded = text("try_yield", correct=formats.count(found["correct"]), asked=formats.count(found["asked"]))
+        rows.append([text("try", number=found["try"]), yielded])
+    return make_table([text("teacher_answers"), text("value")], rows)
+
+
 def training_table(results: Results, text: Text) -> Table:
     """What each training arm saw and what became of its loss; sequences that did not fit are counted."""
     rows: list[Cells] = []

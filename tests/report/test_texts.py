@@ -64,6 +64,11 @@ def test_every_contrast_says_what_it_could_have_shown(markdown: str) -> None:
     assert len(re.findall(r"\| ±\d+\.\d \|", table)) == 15
 
 
+def test_the_yield_of_the_teachers_answers_is_reported(markdown: str) -> None:
+    assert "| Try 1 | 2,900 of 3,164 right |" in markdown
+    assert "| Mean score on math (synthetic) | 80.0% |" in markdown
+
+
 def test_the_words_do_not_claim_equality(markdown: str) -> None:
     assert not re.search(r"\b(equal|same performance|identical)\b", markdown)
 

@@ -9,9 +9,7 @@ from decimal import Decimal
 THIN_SPACES = "\u00a0\u2009\u202f"
 DIGITS = rf"(?:\d{{1,3}}(?:[,{THIN_SPACES}]\d{{2,3}})*[,{THIN_SPACES}]\d{{3}}(?!\d)|\d+)(?:\.\d+)?|\.\d+"
 SIGN = r"(?:(?<![\w.)\]}])-)?"  # a minus after a word or a bracket is a subtraction or a range
-NUMBER = re.compile(
-    rf"(?P<sign>{SIGN})(?:(?P<whole>\d+) (?=\d+/))?(?P<top>{DIGITS})(?:\s?/\s?(?P<bottom>{DIGITS}))?"
-)
+NUMBER = re.compile(rf"(?P<sign>{SIGN})(?:(?P<whole>\d+) (?=\d+/))?(?P<top>{DIGITS})(?:\s?/\s?(?P<bottom>{DIGITS}))?")
 
 PLAIN_CHARACTERS = str.maketrans("０１２３４５６７８９．，：＝－−％／⁄", "0123456789.,:=--%//")
 TEXT_MACRO = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")

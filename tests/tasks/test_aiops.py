@@ -48,7 +48,7 @@ def test_there_are_enough_families_styles_and_held_out_families() -> None:
     assert len(STYLES) >= 6
     assert len(FAMILIES) >= 25
     assert len({family.cause for family in FAMILIES}) == len(FAMILIES)
-    assert sum(family.held_out for family in FAMILIES) / len(FAMILIES) == pytest.approx(0.2, abs=0.03)
+    assert sum(family.held_out for family in FAMILIES) / len(FAMILIES) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.cause)

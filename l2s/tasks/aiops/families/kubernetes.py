@@ -138,6 +138,7 @@ FAMILIES = (
             warn("pod/{pod}", "FailedMount: timed out waiting for volumes creds"),
             warn("ingress/{client}", "Upstream: no ready address for {svc}"),
         ),
+        held_out=True,
     ),
     Family(
         cause="volume_attached_elsewhere",

@@ -9,6 +9,7 @@ Shapes: B sequences, T positions, H hidden size, N response tokens of the batch.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from l2s.chat import IGNORE_INDEX, ChatRenderer
 from l2s.config import ExperimentConfig
+from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
 from l2s.models import logit_transform, output_head, peak_memory_bytes, pick_device, save_trained_student
 from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
@@ -152,6 +154,11 @@ class DistillationTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Complete the line of a step with the sums over its batches and ranks, and append it to the metrics file."""
         if "loss" in logs:
+            if not math.isfinite(logs["loss"]):
+                raise UserError(
+                    f"the loss of step {self.state.global_step} is {logs['loss']}; lower the learning rate "
+                    "(--sft_lr, --kd_lr) or --max_grad_norm, or train with --dtype float32"
+                )
             for name, value in self._step_sums.items():
                 logs[name] = self.accelerator.reduce(value.float(), reduction="sum").item()
             self._step_sums = {}
@@ -264,6 +271,7 @@ def train(
 
 def _training_arguments(config: ExperimentConfig, schedule: Schedule, folder: Path) -> TrainingArguments:
     trackers = [name.strip() for name in config.report_to.split(",")]
+    on_cpu = pick_device(config).type == "cpu"
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=schedule.epochs,
@@ -278,11 +286,12 @@ def _training_arguments(config: ExperimentConfig, schedule: Schedule, folder: Pa
         use_cpu=pick_device(config).type == "cpu",
         seed=config.seed,
         logging_steps=1,
+        logging_nan_inf_filter=False,
         save_steps=config.save_steps,
         save_total_limit=2,
         report_to=trackers,
         disable_tqdm=True,
-        dataloader_num_workers=0 if pick_device(config).type == "cpu" else LOADER_WORKERS,
+        dataloader_num_workers=0 if on_cpu else LOADER_WORKERS,
         remove_unused_columns=False,
         average_tokens_across_devices=True,
         ddp_find_unused_parameters=False,

@@ -111,6 +111,20 @@ def test_a_killed_training_ends_as_an_unbroken_one(
         assert left == pytest.approx(right, rel=1e-5)
 
 
+def test_a_loss_that_is_not_a_number_ends_the_training(tiny_config: MakeConfig) -> None:
+    config = tiny_config()
+    run_dir = RunDir.of(config)
+    write_responses(run_dir.responses, 4)
+    renderer = load_renderer(config, "student_model")
+    sequences, _ = load_sequences(run_dir.responses, renderer, config)
+    student = StudentWithLoss(load_student_for_training(config.student_model, config), SFT_OBJECTIVE)
+    with torch.no_grad():
+        student.causal_lm.get_decoder().norm.weight.fill_(float("nan"))
+
+    with pytest.raises(UserError, match="loss of step 1 is nan"):
+        train(student, SequenceDataset(sequences), Collator(0), config, Schedule(1, 4, 1e-2), run_dir.kd)
+
+
 def test_a_checkpoint_holds_only_what_is_trained(tiny_config: MakeConfig) -> None:
     config = tiny_config(tuning="lora")
     train_tiny(config, SFT_OBJECTIVE, epochs=1)

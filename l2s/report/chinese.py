@@ -185,7 +185,7 @@ CHINESE = {
     "next": "下一题",
     "keys": "j、k 或方向键切换题目,/ 搜索,Esc 离开搜索。",
     "no_script": "逐题查看需要 JavaScript;以上内容不需要。",
-    "no_unpack": "此浏览器无法解包题目;请使用 2023 年以后的版本。",
+    "no_unpack": "此浏览器无法解包题目;请使用 2024 年以后的版本。",
     "contents": "目录",
     "compare_title": "{a} 对比 {b}",
     "compare_config": "不同的设置",

@@ -202,7 +202,7 @@ ENGLISH = {
     "next": "Next",
     "keys": "j and k or the arrow keys move through the items, / searches, Esc leaves the search.",
     "no_script": "The item browser needs JavaScript; everything above does not.",
-    "no_unpack": "This browser cannot unpack the items; use a version from 2023 or later.",
+    "no_unpack": "This browser cannot unpack the items; use a version from 2024 or later.",
     "contents": "Contents",
     # Comparison of two runs
     "compare_title": "{a} against {b}",

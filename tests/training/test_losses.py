@@ -61,9 +61,7 @@ def logits() -> tuple[Tensor, Tensor, Tensor]:
 def test_loss_equals_a_loop_over_tokens(
     logits: tuple[Tensor, Tensor, Tensor], divergence: str, temperature: float, alpha: float
 ) -> None:
-    loss = distillation_loss(
-        *logits, alpha=alpha, temperature=temperature, divergence=divergence, beta=BETA
-    )
+    loss = distillation_loss(*logits, alpha=alpha, temperature=temperature, divergence=divergence, beta=BETA)
     expected = looped_loss(*logits, alpha=alpha, temperature=temperature, divergence=divergence)
     assert loss.loss_sum.item() == pytest.approx(expected, rel=1e-12)
     assert loss.num_tokens == 5

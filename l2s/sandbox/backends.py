@@ -21,6 +21,7 @@ START_WORKER = "from child import worker; worker.main()"
 MEMORY_BYTES = 1 << 30
 NOBODY = 65534
 DEVICES = ("/dev/null", "/dev/urandom")
+LINKER_FILES = ("/etc/ld.so.cache",)
 
 Name = Literal["bubblewrap", "landlock"]
 
@@ -84,21 +85,20 @@ def _bubblewrap() -> Backend:
 def _mounts() -> list[str]:
     """A read-only file system with the interpreter and nothing else; bwrap starts from an empty tmpfs."""
     python = interpreter()
-    mounts = ["--ro-bind", str(CHILD), "/l2s/child", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    for folder in sorted(Path("/").glob("lib*")):  # libraries are asked for there
-        if folder.is_symlink():
-            mounts += ["--symlink", str(folder.readlink()), str(folder)]
-        else:
-            mounts += ["--ro-bind", str(folder), str(folder)]
     loader = python.loader()
-    mounts += ["--ro-bind", str(loader), str(loader.parent.resolve() / loader.name)]
-    places = (*python.folders(), str(python.executable))
-    for parent in sorted({parent for place in places for parent in Path(place).parents} - {Path("/")}):
-        mounts += ["--perms", "0755", "--dir", str(parent)]  # else below root's home only root gets through
-    for place in places:
-        mounts += ["--ro-bind", place, place]
-    for folder_name in python.hidden_folders():
-        mounts += ["--tmpfs", folder_name, "--remount-ro", folder_name]
+    shown = {Path("/l2s/child"): CHILD, loader.parent.resolve() / loader.name: loader}
+    shown |= {path: path for path in (*python.folders(), python.executable, *map(Path, LINKER_FILES)) if path.exists()}
+    top = sorted(Path("/").glob("lib*"))  # where libraries are asked for; mostly links into /usr
+    shown |= {folder: folder for folder in top if not folder.is_symlink()}
+    mounts = []
+    for parent in sorted({parent for path in (*shown, *map(Path, DEVICES)) for parent in path.parents} - {Path("/")}):
+        mounts += ["--perms", "0755", "--dir", str(parent)]  # bwrap's own choice lets only root through
+    for folder in top:
+        mounts += ["--symlink", str(folder.readlink()), str(folder)] if folder.is_symlink() else []
+    for path, source in sorted(shown.items()):  # a folder before what lies in it
+        mounts += ["--ro-bind", str(source), str(path)]
+    for hidden in python.hidden_folders():
+        mounts += ["--tmpfs", str(hidden), "--remount-ro", str(hidden)]
     for device in DEVICES:
         mounts += ["--dev-bind", device, device]
     return [*mounts, "--remount-ro", "/"]
@@ -107,7 +107,7 @@ def _mounts() -> list[str]:
 def _landlock() -> Backend:
     python = interpreter()
     user = _unprivileged_user() if python.world_readable() else None
-    extra = [path for path in ("/etc/ld.so.cache", *DEVICES) if Path(path).exists()]
+    extra = [path for path in (*LINKER_FILES, *DEVICES) if Path(path).exists()]
     return Backend(
         "landlock",
         prefix=(),

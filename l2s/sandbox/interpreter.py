@@ -55,20 +55,19 @@ class Interpreter:
         ]
         return [str(path) for path in (*inside, *self.shared_libraries)]
 
-    def folders(self) -> list[str]:
+    def folders(self) -> list[Path]:
         """The folders in which those lie, none inside another."""
         wanted = {*self.library_path, *(path.parent for path in self.shared_libraries)}
-        return sorted(str(folder) for folder in wanted if not wanted & set(folder.parents))
+        return sorted(folder for folder in wanted if not wanted & set(folder.parents))
 
-    def hidden_folders(self) -> list[str]:
+    def hidden_folders(self) -> list[Path]:
         """The folders of third-party packages that lie inside `folders()`."""
-        found = [
+        return sorted(
             hidden
-            for folder in map(Path, self.folders())
+            for folder in self.folders()
             for name in PACKAGE_FOLDERS
             for hidden in (*folder.glob(name), *folder.glob(f"python*/{name}"))
-        ]
-        return sorted(map(str, found))
+        )
 
     def loader(self) -> Path:
         """The dynamic loader, under the name that the executable asks for (its PT_INTERP)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,13 @@ def test_the_standard_library_can_be_imported_and_other_packages_cannot(confined
         assert run(confined, f"import {package}", "").detail.startswith("ModuleNotFoundError")
 
 
+def test_extension_modules_find_their_shared_libraries(confined: sandbox.Backend) -> None:
+    names = [name for name in ("_hashlib", "_ssl", "_ctypes", "_sqlite3", "_bz2", "_lzma") if find_spec(name)]
+    program = "import importlib\ndef f(name): return importlib.import_module(name).__name__"
+    outcome = run(confined, program, f"for name in {names}: assert f(name) == name")
+    assert outcome == sandbox.Outcome("correct")
+
+
 def test_dataclasses_work_in_a_program(confined: sandbox.Backend) -> None:
     program = "from __future__ import annotations\nimport dataclasses\n@dataclasses.dataclass\nclass P:\n    x: int\n"
     assert run(confined, program + "def f(x): return P(x).x", "assert f(4) == 4").status == "correct"
@@ -182,4 +190,4 @@ def test_no_folder_of_packages_can_be_read() -> None:
     python = interpreter.interpreter()
     assert not python.executable.is_symlink()
     assert [path for path in python.readable() if path.endswith("-packages")] == []
-    assert all(Path(folder).is_dir() for folder in python.hidden_folders())
+    assert all(folder.is_dir() for folder in python.hidden_folders())

@@ -23,6 +23,8 @@ from l2s.training.losses import distillation_loss
 
 MIN_GRADIENT_COSINE = 0.9  # below it a tenth of each step goes astray, and `hidden` is worth its disk
 
+MAX_DIVERGENCE_ERROR = 0.25  # above it the reported KD loss says more about the tail's model than about the student
+
 
 @dataclass(frozen=True)
 class TopkEncoder:
@@ -123,6 +125,15 @@ class TopkCheck:
     tail_mass: float
     divergence_error: float
     gradient_cosine: float
+
+    def warnings(self) -> list[str]:
+        """What the report must say of these signals; a student close to the teacher mostly sees the tail's error."""
+        if self.divergence_error <= MAX_DIVERGENCE_ERROR:
+            return []
+        return [
+            f"topk signals misstate the divergence by {self.divergence_error:.0%} at the start of KD "
+            f"({self.tail_mass:.0%} of the teacher's mass lies outside the top k); hidden signals are exact"
+        ]
 
     def require_usable(self, config: ExperimentConfig) -> None:
         """Refuse signals that would train towards something else.

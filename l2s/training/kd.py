@@ -31,7 +31,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     if config.teacher_signal == "online":
         model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
         teacher: TeacherSource = OnlineTeacher(model)
-        dataset, checked = SequenceDataset(sequences), {}
+        dataset = SequenceDataset(sequences)
+        checked: dict[str, Any] = {}
     else:
         store = open_training_signals(config, run_dir, renderer, sequences)
         teacher, dataset = StoredTeacher(store, pick_device(config)), SequenceDataset(sequences, store)
@@ -48,7 +49,7 @@ def initial_student(config: ExperimentConfig, run_dir: RunDir) -> str:
 
 def _check_topk(
     student: StudentWithLoss, sequences: list[TrainingSequence], store: SignalStore, config: ExperimentConfig
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Hold a sample of the signals against exact logits, before any training.
 
     Raises:
@@ -76,7 +77,7 @@ def _check_topk(
         flush=True,
     )
     check.require_usable(config)
-    return {f"topk_{name}": value for name, value in asdict(check).items()}
+    return {f"topk_{name}": value for name, value in asdict(check).items()} | {"warnings": check.warnings()}
 
 
 def _student_hidden(student: StudentWithLoss, sequence: TrainingSequence, device: torch.device) -> torch.Tensor:

@@ -72,6 +72,7 @@ def test_kd_from_topk_states_how_good_its_signals_are(tiny_config: MakeConfig) -
 
     assert 0 < metrics["topk_tail_mass"] < 1
     assert metrics["topk_gradient_cosine"] > 0.9
+    assert bool(metrics["warnings"]) == (metrics["topk_divergence_error"] > 0.25)
     assert metrics["steps"] == 3
 
 

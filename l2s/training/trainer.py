@@ -29,6 +29,7 @@ from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceCounts, Seque
 from l2s.training.fused_head import fused_distillation_loss
 from l2s.training.head_teacher import Teacher
 from l2s.training.progress import Progress
+from l2s.training.sampler import LengthGroupedSampler
 
 Batch = dict[str, Tensor]
 LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a CPU that trains has no core to spare
@@ -128,6 +129,12 @@ class DistillationTrainer(Trainer):
         self.metrics_file = metrics_file
         self.teacher = teacher
         self._step_sums: dict[str, Tensor] = {}
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        dataset = cast(SequenceDataset, self.train_dataset)
+        lengths = [len(sequence.input_ids) for sequence in dataset.sequences]
+        at_a_time = self.args.train_batch_size * self.args.world_size  # ranks wait for the one with the longest batch
+        return LengthGroupedSampler(lengths, at_a_time, self.args.seed)
 
     def compute_loss(
         self,

@@ -218,8 +218,8 @@ def test_trainer_divides_once_by_the_tokens_of_all_accumulated_batches(tiny_conf
         name, size = f"by-{accumulation}", 8 // accumulation
         fields = {"gradient_accumulation_steps": accumulation, "kd_batch_size": size}
         setting = Setting(tiny_config(experiment_name=name, tuning="full", **fields))
-        schedule = Schedule(1, size, 1e-3)
-        teacher, dataset = OnlineTeacher(setting.teacher_model), SequenceDataset(setting.sequences)
+        schedule = Schedule(2, size, 1e-3)  # an update is an epoch: which sequences share a batch depends on its size
+        teacher, dataset = OnlineTeacher(setting.teacher_model), SequenceDataset(setting.sequences[:8])
         folder = setting.run_dir.kd
         train(setting.student(), dataset, setting.collator, setting.config, schedule, folder, teacher=teacher)
         return metrics(setting.config)

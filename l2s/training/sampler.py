@@ -1,0 +1,38 @@
+"""The order of training sequences: batches of similar length, so that little is padding, in random order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Groups as transformers does, then shuffles the groups, because length goes with domain.
+
+    Without that, updates would learn from one domain at a time. An epoch's order depends on seed and epoch alone, so
+    a training that goes on from a checkpoint in a later epoch sees the sequences that an unbroken one sees.
+    """
+
+    def __init__(self, lengths: Sequence[int], group_size: int, seed: int) -> None:
+        self.lengths = list(lengths)
+        self.group_size = group_size
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer at the start of each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        indices = get_length_grouped_indices(self.lengths, self.group_size, generator=generator)
+        whole = len(indices) // self.group_size * self.group_size
+        groups = torch.tensor(indices[:whole], dtype=torch.long).view(-1, self.group_size)
+        shuffled = groups[torch.randperm(len(groups), generator=generator)].flatten().tolist()
+        return iter([*shuffled, *indices[whole:]])  # what fills no group stays last, or it would break up the others

@@ -62,14 +62,14 @@ def milliseconds(action: Callable[[], object]) -> float:
 
 def run_bare(item: Item) -> None:
     """Solution and tests in one unconfined Python, as one would run a script."""
-    problem = item["meta"]["problem"]
+    problem = item["meta"]["row"]
     script = f"{item['reference']}\n{problem['test']}\ncheck({problem['entry_point']})\n"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def run_confined(item: Item, backend: sandbox.Backend) -> None:
     """The same solution and tests in the two processes of the sandbox."""
-    problem = item["meta"]["problem"]
+    problem = item["meta"]["row"]
     outcome = sandbox.run_tests(
         backend,
         item["reference"],

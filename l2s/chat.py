@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -58,8 +58,9 @@ class ChatRenderer:
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to where the assistant's answer starts."""
+        turns: list[Any] = list(messages)
         text = self.tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=False
+            turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -73,7 +74,7 @@ class ChatRenderer:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of an answer without special tokens."""
-        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
 
     def hash(self) -> str:
         """sha256 of everything that decides the rendering: template, special tokens, vocabulary."""

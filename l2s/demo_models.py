@@ -9,7 +9,7 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from l2s.errors import UserError
 
@@ -58,10 +58,11 @@ def drop_every_other_layer(model: PreTrainedModel) -> PreTrainedModel:
     """Keep decoder layers 0, 2, 4, ... of `model`, in place; embeddings, norms and head stay."""
     from torch.nn import ModuleList
 
-    kept = ModuleList(list(model.model.layers)[::2])
-    for index, layer in enumerate(kept):
+    decoder: Any = model.model
+    kept = ModuleList(list(decoder.layers)[::2])
+    for index, layer in enumerate(decoder.layers[::2]):
         layer.self_attn.layer_idx = index  # the KV cache is addressed by it
-    model.model.layers = kept
+    decoder.layers = kept
     model.config.num_hidden_layers = len(kept)
     if getattr(model.config, "layer_types", None):
         model.config.layer_types = model.config.layer_types[::2]
@@ -79,7 +80,7 @@ def _load_gguf() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     package = spec.submodule_search_locations[0]
-    model = AutoModelForCausalLM.from_pretrained(package, gguf_file=GGUF_FILE, dtype=torch.bfloat16)
+    model: Any = AutoModelForCausalLM.from_pretrained(package, gguf_file=GGUF_FILE, dtype=torch.bfloat16)
     if hasattr(model.config, "quantization_config"):  # else save_pretrained takes the weights for quantised ones
         del model.config.quantization_config
     model.hf_quantizer = None

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import subprocess
@@ -108,9 +109,10 @@ def package_versions() -> dict[str, str]:
 
 def quiet_libraries() -> None:
     """Keep progress bars and deprecation notes of libraries out of the output; stages report progress themselves."""
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar
 
-    logging.disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional kernel on the hub
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from l2s.attention import use_grouped_attention
 from l2s.config import ExperimentConfig, Quantization
 from l2s.errors import UserError
 from l2s.training.logit_transform import LogitTransform
@@ -45,6 +46,7 @@ def load_model(name: str, config: ExperimentConfig, *, quantization: Quantizatio
     model = _from_pretrained(
         name, config, dtype=torch_dtype(config), device=pick_device(config), quantization=quantization
     )
+    use_grouped_attention(model)
     model.requires_grad_(False)
     model.train(False)
     return model

@@ -11,6 +11,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import write_jsonl
 from l2s.run_dir import RunDir
+from l2s.tasks import aiops
 from l2s.tasks.table import TASKS
 from l2s.tasks.types import Item
 
@@ -18,7 +19,8 @@ from l2s.tasks.types import Item
 def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     """Write train_dataset.jsonl and eval_dataset.jsonl to the run folder and publish copies in processed_dir.
 
-    The run reads its own copies: another experiment that publishes other sizes does not change them.
+    The run reads its own copies: another experiment that publishes other sizes does not change them. The metrics hold
+    what answers that read no log score on the AIOps items, for the report to show beside the models.
     """
     train = [item for task in TASKS.values() for item in task.train_items(config)]
     held_out = [item for task in TASKS.values() for item in task.eval_items(config)]
@@ -28,7 +30,9 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
         write_jsonl(path, items)
         _publish(path, config)
         print(f"{path.name}: {len(items)} rows {dict(Counter(item['domain'] for item in items))}")
-    return {"train": _counts(train), "eval": _counts(held_out)}
+    asked = [item for item in held_out if item["domain"] == "aiops"]
+    controls = {"aiops": aiops.controls(asked)} if asked else {}
+    return {"train": _counts(train), "eval": _counts(held_out), "controls": controls}
 
 
 def _publish(path: Path, config: ExperimentConfig) -> None:

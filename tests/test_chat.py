@@ -46,7 +46,8 @@ def test_special_tokens_are_single_ids_and_not_added_twice(renderer: ChatRendere
 
 def test_thinking_is_switched_off_where_the_template_knows_how(renderer: ChatRenderer) -> None:
     renderer.tokenizer.chat_template = QWEN3_TEMPLATE
-    assert renderer.tokenizer.decode(renderer.prompt_ids(MESSAGES)).endswith("<think>\n\n</think>\n\n")
+    text = str(renderer.tokenizer.decode(renderer.prompt_ids(MESSAGES)))
+    assert text.endswith("<think>\n\n</think>\n\n")
 
 
 def test_the_hash_follows_the_template(renderer: ChatRenderer) -> None:

@@ -21,7 +21,7 @@ def make(tmp_path: Path) -> Make:
     """A factory of configurations whose experiment folder is in tmp_path."""
 
     def build(**fields: object) -> ExperimentConfig:
-        return settle(ExperimentConfig(experiment_name="x", output_dir=tmp_path, **fields))  # type: ignore[arg-type]
+        return settle(ExperimentConfig(experiment_name="x", output_dir=tmp_path, **fields))
 
     return build
 

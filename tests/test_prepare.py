@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,15 +15,16 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import load_jsonl
 from l2s.run_dir import RunDir
+from l2s.tasks.contamination import overlap
 
 DATA = os.environ.get("L2S_TEST_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="L2S_TEST_DATA names no folder with gsm8k/ and mbpp/")
 
 
-def prepared(tmp_path: Path, name: str = "x", **fields: object) -> RunDir:
+def prepared(tmp_path: Path, name: str = "x", **fields: Any) -> RunDir:
     config = ExperimentConfig(
         experiment_name=name, output_dir=tmp_path / "outputs", processed_dir=tmp_path / "processed", **fields
-    )  # type: ignore[arg-type]
+    )
     run_dir = RunDir.of(config)
     prepare.run(config, run_dir)
     return run_dir
@@ -43,14 +45,16 @@ def test_the_full_datasets_have_the_specified_rows(tmp_path: Path) -> None:
 @needs_data
 def test_the_specifications_own_code_table_can_be_had(tmp_path: Path) -> None:
     run_dir = prepared(tmp_path, data_dir=DATA, code_train_source="humaneval", math_train_size=1, aiops_train_size=1)
-    train = {row["meta"]["problem"]["task_id"] for row in load_jsonl(run_dir.train_data) if row["domain"] == "code"}
-    held_out = {row["meta"]["problem"]["task_id"] for row in load_jsonl(run_dir.eval_data) if row["domain"] == "code"}
+    train = {row["meta"]["row"]["task_id"] for row in load_jsonl(run_dir.train_data) if row["domain"] == "code"}
+    held_out = {row["meta"]["row"]["task_id"] for row in load_jsonl(run_dir.eval_data) if row["domain"] == "code"}
     assert (len(train), len(held_out), len(train & held_out)) == (164, 50, 50)
 
 
 def test_datasets_are_deterministic_in_the_seed(tmp_path: Path) -> None:
-    sizes = {"math_source": "synthetic", "code_train_source": "humaneval", "math_train_size": 20, "code_train_size": 5,
-             "aiops_train_size": 10, "math_eval_size": 5, "code_eval_size": 5, "aiops_eval_size": 5}  # fmt: skip
+    sizes: dict[str, Any] = {
+        "math_source": "synthetic", "code_train_source": "humaneval", "math_train_size": 20, "code_train_size": 5,
+        "aiops_train_size": 10, "math_eval_size": 5, "code_eval_size": 5, "aiops_eval_size": 5,
+    }  # fmt: skip
     first, again = prepared(tmp_path, "a", **sizes), prepared(tmp_path, "b", **sizes)
     other = prepared(tmp_path, "c", **(sizes | {"seed": 7}))
     assert first.train_data.read_bytes() == again.train_data.read_bytes()
@@ -66,7 +70,7 @@ def gsm8k_folder(tmp_path: Path, text: str) -> Path:
     return folder
 
 
-MATH_ONLY = {"code_train_size": 0, "aiops_train_size": 0, "code_eval_size": 0, "aiops_eval_size": 0,
+MATH_ONLY: dict[str, Any] = {"code_train_size": 0, "aiops_train_size": 0, "code_eval_size": 0, "aiops_eval_size": 0,
              "math_train_size": 2, "math_eval_size": 2}  # fmt: skip
 
 
@@ -103,3 +107,14 @@ def test_publishing_to_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(UserError, match="processed_dir"):
         prepare.run(config, RunDir.of(config))
+
+
+def test_every_item_names_its_problem_apart_from_the_instructions(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"math_train_size": 5, "code_train_size": 20, "aiops_train_size": 5, "math_eval_size": 5,
+             "code_eval_size": 20, "aiops_eval_size": 5}  # fmt: skip
+    run_dir = prepared(tmp_path, math_source="synthetic", code_train_source="humaneval", **sizes)
+    train, held_out = load_jsonl(run_dir.train_data), load_jsonl(run_dir.eval_data)
+    for row in train + held_out:
+        assert isinstance(row["meta"]["problem"], str)
+        assert row["meta"]["problem"] in row["messages"][-1]["content"]
+    assert overlap(train, held_out)["code"].ngram == []  # type: ignore[arg-type]

@@ -51,12 +51,13 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
 
 def weights_of(model: str, config: ExperimentConfig, run_dir: RunDir) -> str | Path:
     """Where the weights of an evaluated model are."""
-    return {
+    places: dict[str, str | Path] = {
         "teacher": config.teacher_model,
         "student_base": config.student_model,
         "student_sft": run_dir.sft_model,
         "student_kd": run_dir.kd_model,
-    }[model]
+    }
+    return places[model]
 
 
 def _prediction(item: Item, answer: Completion, grade: Grade) -> Row:

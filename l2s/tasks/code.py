@@ -101,7 +101,7 @@ def _humaneval_item(problem: Row) -> Item:
         source="humaneval",
         messages=[{"role": "user", "content": HUMANEVAL_PROMPT.format(prompt=problem["prompt"])}],
         reference=problem["prompt"] + problem["canonical_solution"],
-        meta={"problem": problem},
+        meta={"problem": problem["prompt"], "row": problem},
     )
 
 
@@ -113,7 +113,7 @@ def _mbpp_item(problem: Row) -> Item:
         source="mbpp",
         messages=[{"role": "user", "content": prompt}],
         reference=problem["code"],
-        meta={"problem": problem},
+        meta={"problem": problem["text"], "row": problem},
     )
 
 
@@ -178,7 +178,7 @@ def _hub_rows() -> list[Row]:
 
 def grade_item(item: Item, response: str, *, finish_reason: str = "stop", timeout_s: float = TIMEOUT_S) -> Grade:
     """Grade the answer to one code item; see `grade`."""
-    return grade(item["meta"]["problem"], response, timeout_s=timeout_s, finish_reason=finish_reason)
+    return grade(item["meta"]["row"], response, timeout_s=timeout_s, finish_reason=finish_reason)
 
 
 def grade(

@@ -5,11 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
+from l2s.config import ExperimentConfig
 from l2s.tasks import aiops, code, math
 from l2s.tasks.types import Grade, Item
 
-TASKS = {"math": math, "code": code, "aiops": aiops}
+
+class Task(Protocol):
+    """What a domain's module offers."""
+
+    @property
+    def METRIC(self) -> str:  # noqa: N802 (a constant of the module)
+        """Name of what a mean score measures."""
+
+    @property
+    def STATUSES(self) -> tuple[str, ...]:  # noqa: N802
+        """All that a grade's status can be."""
+
+    def train_items(self, config: ExperimentConfig) -> list[Item]:
+        """The training items; deterministic in the seed."""
+
+    def eval_items(self, config: ExperimentConfig) -> list[Item]:
+        """The evaluation items; deterministic in the seed."""
+
+    def grade_item(self, item: Item, response: str, *, finish_reason: str = "stop") -> Grade:
+        """Grade the answer to an item of this domain."""
+
+
+TASKS: dict[str, Task] = {"math": math, "code": code, "aiops": aiops}
 
 
 def grade_all(answered: Sequence[tuple[Item, str, str]], *, timeout_s: float) -> list[Grade]:

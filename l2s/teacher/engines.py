@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel
@@ -66,7 +66,7 @@ class TransformersEngine:
         self.renderer = renderer
         self.batch_size = batch_size
         self.stop_ids = _stop_ids(model, renderer)
-        model.generation_config = GenerationConfig()  # what it does not set, a model's own file would
+        model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # what it does not set, a model's own file would
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
@@ -86,7 +86,7 @@ class TransformersEngine:
         input_ids_BT = torch.tensor([[pad] * (width - len(r.prompt_ids)) + r.prompt_ids for r in batch])
         mask_BT = torch.tensor([[0] * (width - len(r.prompt_ids)) + [1] * len(r.prompt_ids) for r in batch])
         torch.manual_seed(_batch_seed(sampling.seed, batch))
-        output_BT = self.model.generate(
+        output_BT = cast(Any, self.model).generate(
             input_ids=input_ids_BT.to(self.model.device),
             attention_mask=mask_BT.to(self.model.device),
             generation_config=self._generation_config(sampling),
@@ -109,7 +109,7 @@ class TransformersEngine:
         drawing: dict[str, Any] = {"do_sample": False}
         if sampling.temperature > 0:
             drawing = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-        return GenerationConfig(
+        return GenerationConfig(  # type: ignore[no-untyped-call]
             **drawing,
             max_new_tokens=sampling.max_new_tokens,
             eos_token_id=sorted(self.stop_ids),

@@ -19,7 +19,7 @@ from l2s.tasks.types import Grade, Item
 
 Config = Callable[..., ExperimentConfig]
 HUMANEVAL = code.eval_items(resolve_config({"code_eval_size": 164}))
-PROBLEM: dict[str, Any] = HUMANEVAL[0]["meta"]["problem"]  # has_close_elements
+PROBLEM: dict[str, Any] = HUMANEVAL[0]["meta"]["row"]  # has_close_elements
 
 MBPP_ROW = {
     "task_id": 601,
@@ -63,14 +63,14 @@ def grade_all(problems: list[dict[str, Any]], answer: Callable[[dict[str, Any]],
 
 
 def test_all_164_canonical_solutions_pass_as_programs() -> None:
-    problems = [item["meta"]["problem"] for item in HUMANEVAL]
+    problems = [item["meta"]["row"] for item in HUMANEVAL]
     assert len(problems) == 164
     full = "Here:\n```python\n{prompt}{canonical_solution}```\nDone."
     assert grade_all(problems, lambda problem: full.format(**problem)) == {}
 
 
 def test_all_164_canonical_solutions_pass_as_bodies() -> None:
-    problems = [item["meta"]["problem"] for item in HUMANEVAL]
+    problems = [item["meta"]["row"] for item in HUMANEVAL]
     assert grade_all(problems, lambda problem: str(problem["canonical_solution"])) == {}
 
 
@@ -79,7 +79,7 @@ def test_all_374_mbpp_references_pass() -> None:
     if folder is None:
         pytest.skip("L2S_TEST_DATA is not set; it names a folder with mbpp/mbpp.jsonl")
     items = code.train_items(resolve_config({"data_dir": folder, "code_train_size": 374}))
-    problems = [item["meta"]["problem"] for item in items]
+    problems = [item["meta"]["row"] for item in items]
     assert grade_all(problems, lambda problem: f"```python\n{problem['code']}\n```") == {}
 
 
@@ -133,7 +133,7 @@ def test_the_program_and_the_reason_are_kept() -> None:
 
 
 def test_a_solution_that_the_tests_compare_with_itself_is_compared_with_the_reference() -> None:
-    problem = next(item["meta"]["problem"] for item in HUMANEVAL if item["id"] == "humaneval-33")
+    problem = next(item["meta"]["row"] for item in HUMANEVAL if item["id"] == "humaneval-33")
     assert code.grade(problem, "```python\ndef sort_third(l):\n    return l\n```").status == "wrong"
 
 

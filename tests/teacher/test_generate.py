@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -28,8 +29,8 @@ def renderer(tiny_model_dir: Path) -> ChatRenderer:
 
 @pytest.fixture
 def model(tiny_model_dir: Path) -> PreTrainedModel:
-    loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(tiny_model_dir / "teacher", dtype=torch.float32)
-    return loaded.eval()
+    loaded: Any = AutoModelForCausalLM.from_pretrained(tiny_model_dir / "teacher", dtype=torch.float32)
+    return cast(PreTrainedModel, loaded.eval())
 
 
 def math_items(count: int) -> list[Item]:

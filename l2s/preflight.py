@@ -42,7 +42,7 @@ def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     """Build the demo's models where they are asked for, and check that teacher and student share a vocabulary.
 
     Raises:
-        UserError: a tokenizer cannot be loaded, or the two differ although a stage compares distributions.
+        UserError: a tokenizer cannot be loaded, or vocabularies differ although a stage compares distributions.
     """
     fields = _model_fields(stages)
     for field in fields:
@@ -52,6 +52,10 @@ def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         from l2s.chat import check_same_vocabulary, load_renderer
 
         check_same_vocabulary(load_renderer(config, "teacher_model"), load_renderer(config, "student_model"))
+    if any(stage.name == "opd" for stage in stages):
+        from l2s.models import check_teacher_covers_student
+
+        check_teacher_covers_student(config)
 
 
 def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:

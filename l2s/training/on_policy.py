@@ -20,7 +20,7 @@ from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError, require_extra
 from l2s.jsonl import append_jsonl, load_jsonl
-from l2s.models import load_model, load_student_for_training, output_head
+from l2s.models import check_teacher_covers_student, load_model, load_student_for_training, output_head
 from l2s.run_dir import RunDir
 from l2s.tasks.types import Message
 from l2s.training.progress import Progress
@@ -54,6 +54,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     require_extra("trl", "trl", "run_opd (or opd among the arms)")
     renderer = load_renderer(config, "student_model")
     check_same_vocabulary(load_renderer(config, "teacher_model"), renderer)
+    check_teacher_covers_student(config)
     prompts = load_prompts(run_dir.train_data, renderer, config)
     student = load_student_for_training(initial_student(config, run_dir), config)
     teacher = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
@@ -137,18 +138,8 @@ def draw(prompts: Sequence[Prompt], number: int, seed: int) -> list[Prompt]:
 
 
 def fit_vocabulary(teacher: PreTrainedModel, rows: int) -> None:
-    """Cut the teacher's head to the student's rows: TRL compares heads of one size, and what is cut is padding.
-
-    Raises:
-        UserError: the teacher has fewer rows.
-    """
-    found = len(output_head(teacher).weight)
-    if found < rows:
-        raise UserError(
-            f"teacher_model={teacher.name_or_path!r}: its output head has {found} rows and the student's {rows}; "
-            "on-policy distillation needs at least as many in the teacher: choose another pair, or KD"
-        )
-    if found > rows:
+    """Cut the teacher's head to the student's rows: TRL compares heads of one size, and what is cut is padding."""
+    if len(output_head(teacher).weight) > rows:
         teacher.resize_token_embeddings(rows)
         teacher.requires_grad_(False)
 

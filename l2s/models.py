@@ -262,6 +262,20 @@ def vocabulary_size(name: str, config: ExperimentConfig) -> int:
     return int(model_config.get_text_config().vocab_size)
 
 
+def check_teacher_covers_student(config: ExperimentConfig) -> None:
+    """TRL compares two heads row by row, so the teacher's needs every row of the student's; more can be cut.
+
+    Raises:
+        UserError: it has fewer, or a configuration cannot be loaded.
+    """
+    teacher, student = (vocabulary_size(name, config) for name in (config.teacher_model, config.student_model))
+    if teacher < student:
+        raise UserError(
+            f"teacher_model={config.teacher_model!r}: its output head has {teacher} rows and the student's {student}; "
+            "on-policy distillation needs at least as many in the teacher: choose another pair, or --arms sft,kd"
+        )
+
+
 def count_parameters(model: nn.Module) -> int:
     """Number of weights; a tied one counts once, a 4-bit one as the numbers it stands for."""
     return int(cast(Any, model).num_parameters())

@@ -13,7 +13,7 @@ from typing import Literal
 from l2s import demo_models
 from l2s.config import ARMS, ExperimentConfig
 from l2s.errors import UserError
-from l2s.run_dir import RunDir
+from l2s.run_dir import SIGNAL_INDEX, RunDir
 
 ModelField = Literal["teacher_model", "student_model"]
 Paths = Callable[[RunDir, ExperimentConfig], list[Path]]
@@ -81,7 +81,7 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
 
     def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         own = [run_dir.predictions(model), run_dir.fidelity(model)]
-        return [*own, run_dir.heldout_signals] if is_teacher else own
+        return [*own, *_signals(run_dir.heldout_signals)] if is_teacher else own
 
     return Stage(
         name=f"evaluate_{model}",
@@ -95,6 +95,11 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
         memory=frozenset({"teacher"} if is_teacher else {"student"}),
         arguments={"model": model},
     )
+
+
+def _signals(folder: Path) -> list[Path]:
+    """A folder of teacher signals; a reader that finds a file damaged removes the index, and scoring goes on."""
+    return [folder, folder / SIGNAL_INDEX]
 
 
 def _trained(folder: Callable[[RunDir], Path]) -> Paths:
@@ -144,7 +149,7 @@ _TABLE = (
         reads=SIGNALS,
         needs=("generate",),
         inputs=lambda run_dir, config: [run_dir.responses],
-        gives=lambda run_dir, config: [run_dir.teacher_signals],
+        gives=lambda run_dir, config: _signals(run_dir.teacher_signals),
         scratch=lambda run_dir, config: [run_dir.teacher_signals],
         models=("teacher_model", "student_model"),
         memory=frozenset({"teacher"}),

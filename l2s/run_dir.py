@@ -21,6 +21,7 @@ from l2s.jsonl import append_jsonl, write_text_atomic
 
 WHOLE_FILE_BYTES = 64 << 20  # larger files are fingerprinted by samples: a 16 GB model must not delay a dry run
 SAMPLES = 64
+SIGNAL_INDEX = "index.json"  # of a folder of teacher signals; written last
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,9 @@ def finish(name: str, config: ExperimentConfig) -> None:
     stage, run_dir = STAGES[name], RunDir.of(config)
     inputs = begin(stage, config, run_dir, "run")
     for path in stage.gives(run_dir, config):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
+        if path != run_dir.teacher_signals:  # a folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
     Manifest(name, settings_of(stage, config), inputs, {}, {}, None, 0, "cpu", "", 0.0).save(run_dir.manifest(name))
     run_dir.started(name).unlink()
 
@@ -125,11 +126,15 @@ def test_a_finished_stage_is_skipped_until_an_input_changes(make: Make) -> None:
     assert state("generate", config) == "run"
 
 
-def test_a_finished_stage_whose_output_is_gone_runs(make: Make) -> None:
+def test_a_finished_stage_whose_output_is_gone_goes_on_from_the_rest(make: Make) -> None:
     config = make(run_all=True)
-    finish("prepare", config)
-    RunDir.of(config).eval_data.unlink()
-    assert state("prepare", config) == "run"
+    for name in ("prepare", "generate", "score"):
+        finish(name, config)
+    (RunDir.of(config).teacher_signals / "index.json").unlink()  # as a reader does that finds damage
+    assert state("score", config) == "resume"
+    assert state("score", config, requested=False) == "resume"
+    RunDir.of(config).responses.write_text("other answers")
+    assert state("score", config) == "run"
 
 
 def test_a_stage_that_was_begun_is_resumed_with_its_scratch(make: Make) -> None:

@@ -141,7 +141,7 @@ class DistillationTrainer(Trainer):
         dataset = cast(SequenceDataset, self.train_dataset)
         lengths = [len(sequence.input_ids) for sequence in dataset.sequences]
         at_a_time = self.args.train_batch_size * self.args.world_size  # ranks wait for the one with the longest batch
-        return LengthGroupedSampler(lengths, at_a_time, self.args.seed)
+        return LengthGroupedSampler(lengths, at_a_time, self.args.seed, fill=self.args.world_size > 1)
 
     def compute_loss(
         self,

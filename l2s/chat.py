@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from l2s import hub
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.tasks.types import Message
@@ -93,16 +95,18 @@ def load_renderer(config: ExperimentConfig, field: Literal["teacher_model", "stu
         UserError: the tokenizer cannot be had.
     """
     name = getattr(config, field)
+    hub.expect(name)
     try:
         return ChatRenderer(AutoTokenizer.from_pretrained(name, trust_remote_code=config.trust_remote_code))
     except UserError:
         raise
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{field}={name!r}: its tokenizer cannot be loaded ({reason}); give a local folder, "
-            "or reach the hub (HF_TOKEN for a gated model, HF_ENDPOINT for a mirror)"
-        ) from error
+        if Path(name).is_dir():
+            reason = str(error).splitlines()[0]
+            why = f"this folder holds no tokenizer that loads ({reason}); put the tokenizer's files beside the weights"
+        else:
+            why = hub.explain(name, error)
+        raise UserError(f"{field}={name!r}: {why}") from error
 
 
 def check_same_vocabulary(teacher: ChatRenderer, student: ChatRenderer) -> None:

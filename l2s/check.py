@@ -38,7 +38,8 @@ def run_checks(config: ExperimentConfig) -> int:
             found = check(config)
         except UserError as error:
             console.print(f"[red]{number}/{len(CHECKS)} {name}: failed[/red]")
-            console.print(f"    {error}", markup=False)
+            for line in str(error).splitlines():
+                console.print(f"    {line}", markup=False)
         else:
             passed += 1
             console.print(f"[green]{number}/{len(CHECKS)} {name}: ok[/green]")
@@ -58,6 +59,7 @@ def check_packages(config: ExperimentConfig) -> str:
     if missing:
         raise UserError(f"not installed: {', '.join(missing)}; run `pip install -c constraints.txt .` in the checkout")
     try:
+        quiet_libraries()
         import bitsandbytes  # noqa: F401
         import peft  # noqa: F401
         import torch  # noqa: F401
@@ -124,12 +126,19 @@ def check_data(config: ExperimentConfig) -> str:
     """Every data source of the configuration can be read."""
     from l2s.tasks.table import TASKS
 
-    counts = []
+    counts, failures = [], []
     for name, task in TASKS.items():
-        train, held_out = task.train_items(config), task.eval_items(config)
-        sources = sorted({item["source"] for item in train + held_out})
-        counts.append(f"{name} {len(train)} + {len(held_out)} ({', '.join(sources)})")
-    return "training + evaluation items: " + "; ".join(counts)
+        for of, items_of in (("training", task.train_items), ("evaluation", task.eval_items)):
+            try:
+                items = items_of(config)
+            except UserError as error:
+                failures.append(str(error))
+            else:
+                sources = ", ".join(sorted({item["source"] for item in items}))
+                counts.append(f"{len(items)} {name} {of} items ({sources})")
+    if failures:
+        raise UserError("\n".join(dict.fromkeys(failures)))  # GSM8K gives training and evaluation items
+    return "; ".join(counts)
 
 
 def check_pipeline(config: ExperimentConfig) -> str:
@@ -140,7 +149,6 @@ def check_pipeline(config: ExperimentConfig) -> str:
     from l2s.tiny_models import save_tiny_pair
 
     sandbox.check()
-    quiet_libraries()
     with tempfile.TemporaryDirectory(prefix="l2s-check-") as folder, redirect_stdout(io.StringIO()):
         save_tiny_pair(Path(folder))
         tiny = tiny_experiment(Path(folder))

@@ -18,6 +18,7 @@ STAGE_COMMANDS = {
     "score": {"run_score": True},
     "sft": {"run_sft": True},
     "kd": {"run_kd": True},
+    "opd": {"run_opd": True},
     "evaluate": {"run_eval": True},
 }
 RUN_FLAGS = tuple(name for name in ExperimentConfig.model_fields if name.startswith("run_"))

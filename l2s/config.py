@@ -23,6 +23,7 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Tuning = Literal["qlora", "lora", "full"]
 Quantization = Literal["none", "int8", "nf4"]
 Divergence = Literal["forward_kl", "reverse_kl", "jsd", "skew_kl", "total_variation"]
+ARMS = ("sft", "kd", "opd")
 TeacherSignal = Literal["hidden", "topk", "online"]
 
 
@@ -33,12 +34,14 @@ class ExperimentConfig(BaseModel):
 
     # What to run
     experiment_name: str = Field("default", description="folder under output_dir that holds everything of this run")
-    run_all: bool = Field(False, description="run every stage")
+    arms: str = Field("sft,kd", description="what run_all trains and evaluates: comma-separated, of sft, kd and opd")
+    run_all: bool = Field(False, description="run every stage that the arms use")
     run_prepare: bool = Field(False, description="only write the two datasets")
     run_generate: bool = Field(False, description="only prepare the data and let the teacher answer it")
     run_score: bool = Field(False, description="only record the teacher's signals on its answers")
     run_sft: bool = Field(False, description="train the student on the teacher's answers")
     run_kd: bool = Field(False, description="train the student on the teacher's distribution")
+    run_opd: bool = Field(False, description="train the student on its own answers against the teacher (needs TRL)")
     run_eval: bool = Field(False, description="evaluate the models of this experiment and write the report")
 
     # Models
@@ -103,7 +106,7 @@ class ExperimentConfig(BaseModel):
 
     # KD
     kd_init: Literal["auto", "sft", "base"] = Field(
-        "auto", description="student that KD starts from; auto: the SFT student where this experiment has one"
+        "auto", description="student that KD and OPD start from; auto: the SFT student where this experiment has one"
     )
     kd_epochs: int = Field(1, ge=1, description="passes over the answers in KD")
     kd_batch_size: int = Field(2, ge=1, description="sequences on a device at a time in KD")
@@ -114,6 +117,15 @@ class ExperimentConfig(BaseModel):
     divergence_beta: float = Field(0.5, gt=0, lt=1, description="mixture weight of jsd and skew_kl")
     teacher_signal: TeacherSignal = Field("hidden", description="what KD learns from: stored signals or a live teacher")
     topk: int = Field(64, ge=1, description="teacher logits kept for a token with teacher_signal topk")
+
+    # OPD
+    opd_steps: int = Field(100, ge=1, description="updates of OPD, each on fresh answers of the student")
+    opd_batch_size: int = Field(2, ge=1, description="prompts on a device at a time in OPD")
+    opd_lr: float = Field(1e-4, gt=0, lt=1, description="peak learning rate of OPD")
+    opd_max_new_tokens: int = Field(256, ge=1, description="longest answer that the student gives in OPD")
+    opd_divergence: Literal["reverse_kl", "forward_kl", "jsd"] = Field(
+        "reverse_kl", description="how far the student is from the teacher on its own answers"
+    )
 
     # Evaluation
     eval_batch_size: int = Field(16, ge=1, description="prompts answered at a time in evaluation")
@@ -127,6 +139,14 @@ class ExperimentConfig(BaseModel):
         if not NAME_PATTERN.fullmatch(value):
             raise ValueError("use letters, digits, '.', '_' and '-' only, starting with a letter or digit")
         return value
+
+    @field_validator("arms")
+    @classmethod
+    def _arms_are_known(cls, value: str) -> str:
+        named = [name.strip() for name in value.split(",")]
+        if not set(named) <= set(ARMS):
+            raise ValueError(f"name some of {', '.join(ARMS)}, separated by commas")
+        return ",".join(arm for arm in ARMS if arm in named)  # in the order in which they are trained
 
     @model_validator(mode="after")
     def _an_answer_fits_a_sequence(self) -> ExperimentConfig:

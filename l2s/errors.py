@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class UserError(ValueError):
     """A problem the user can fix. The command line prints its message as one line and exits with 2."""
+
+
+def require_extra(package: str, extra: str, purpose: str) -> None:
+    """Refuse to begin what needs an optional package that is not installed; nothing is imported.
+
+    Raises:
+        UserError: says how to install it.
+    """
+    if find_spec(package) is None:
+        raise UserError(
+            f"{purpose} needs {package}, which is not installed; run `pip install -c constraints.txt '.[{extra}]'`"
+        )

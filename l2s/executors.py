@@ -27,7 +27,7 @@ from l2s.pipeline import STAGES, Stage
 from l2s.run_dir import Manifest, RunDir, fingerprint
 
 USER_ERROR, INTERRUPTED = 2, 130
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets")
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "trl")
 
 
 class StageError(RuntimeError):
@@ -51,9 +51,8 @@ class LocalExecutor:
             KeyboardInterrupt: the user interrupted; the child has ended too.
         """
         command = [sys.executable, "-m", "l2s.executors", str(run_dir.root), stage.name, state]
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(filter(None, [_package_root(), os.getenv("PYTHONPATH")]))
-        }
+        environment = {"HF_HUB_DISABLE_TELEMETRY": "1"} | os.environ  # TRL reports each training where nobody says no
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_package_root(), os.getenv("PYTHONPATH")]))
         process = subprocess.Popen(command, pass_fds=[lock_fd], env=environment)
         previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:

@@ -102,7 +102,7 @@ def _run_stage(stage: Stage, run_dir: RunDir, state: State, lock_fd: int) -> Non
 
 def _publish(run_dir: RunDir) -> None:
     """outputs/NAME/final_model leads to the student that was trained last."""
-    for model in (run_dir.kd_model, run_dir.sft_model):
+    for model in (run_dir.opd_model, run_dir.kd_model, run_dir.sft_model):
         if model.exists():
             run_dir.publish_model(model)
             return
@@ -117,6 +117,7 @@ def _print_result(config: ExperimentConfig, run_dir: RunDir, stages: list[Stage]
         ("answers", run_dir.responses),
         ("SFT student", run_dir.sft_model),
         ("KD student", run_dir.kd_model),
+        ("OPD student", run_dir.opd_model),
         ("results", run_dir.results),
         ("report", run_dir.evaluation / "comparison_report.md"),
         ("browser report", run_dir.evaluation / "report.html"),

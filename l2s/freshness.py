@@ -50,7 +50,12 @@ def state_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir, *, request
     if begun is not None:
         _check_settings(stage, config, begun["config"], requested=requested)
         return "resume" if begun["inputs"] == inputs_of(stage, config, run_dir) else "run"
-    return "run"
+    return "resume" if manifest is not None and _still_holds(manifest, stage, config, run_dir) else "run"
+
+
+def _still_holds(manifest: Manifest, stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> bool:
+    """Whether what is left of a stage whose result is partly gone was made with these settings and inputs."""
+    return (manifest.config, manifest.inputs) == (settings_of(stage, config), inputs_of(stage, config, run_dir))
 
 
 def begin(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> dict[str, str]:

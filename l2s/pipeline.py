@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from l2s import demo_models
-from l2s.config import ExperimentConfig
+from l2s.config import ARMS, ExperimentConfig
 from l2s.errors import UserError
-from l2s.run_dir import RunDir
+from l2s.run_dir import SIGNAL_INDEX, RunDir
 
 ModelField = Literal["teacher_model", "student_model"]
 Paths = Callable[[RunDir, ExperimentConfig], list[Path]]
@@ -35,6 +35,10 @@ TRAINING = (
 )  # fmt: skip
 SIGNALS = (*SEQUENCES, "teacher_signal", "teacher_quantization", "topk", "temperature")
 KD_LOSS = ("alpha", "temperature", "divergence", "divergence_beta", "teacher_signal", "teacher_quantization", "topk")
+OPD = (
+    "teacher_quantization", "kd_init", "opd_steps", "opd_batch_size", "opd_lr", "opd_max_new_tokens", "opd_divergence",
+    "divergence_beta",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
 
     def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         own = [run_dir.predictions(model), run_dir.fidelity(model)]
-        return [*own, run_dir.heldout_signals] if is_teacher else own
+        return [*own, *_signals(run_dir.heldout_signals)] if is_teacher else own
 
     return Stage(
         name=f"evaluate_{model}",
@@ -93,8 +97,13 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
     )
 
 
+def _signals(folder: Path) -> list[Path]:
+    """A folder of teacher signals; a reader that finds a file damaged removes the index, and scoring goes on."""
+    return [folder, folder / SIGNAL_INDEX]
+
+
 def _trained(folder: Callable[[RunDir], Path]) -> Paths:
-    """What training leaves in sft/ or kd/; there is an adapter where LoRA made one."""
+    """What training leaves in sft/, kd/ or opd/; there is an adapter where LoRA made one."""
 
     def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         names = ["final_model", "metrics.jsonl", *([] if config.tuning == "full" else ["adapter"])]
@@ -105,7 +114,11 @@ def _trained(folder: Callable[[RunDir], Path]) -> Paths:
 
 def _kd_inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
     signals = [] if config.teacher_signal == "online" else [run_dir.teacher_signals]
-    return [run_dir.responses, *signals, *([run_dir.sft_model] if config.kd_init == "sft" else [])]
+    return [run_dir.responses, *signals, *_sft_init(run_dir, config)]
+
+
+def _sft_init(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+    return [run_dir.sft_model] if config.kd_init == "sft" else []
 
 
 _TABLE = (
@@ -136,7 +149,7 @@ _TABLE = (
         reads=SIGNALS,
         needs=("generate",),
         inputs=lambda run_dir, config: [run_dir.responses],
-        gives=lambda run_dir, config: [run_dir.teacher_signals],
+        gives=lambda run_dir, config: _signals(run_dir.teacher_signals),
         scratch=lambda run_dir, config: [run_dir.teacher_signals],
         models=("teacher_model", "student_model"),
         memory=frozenset({"teacher"}),
@@ -163,21 +176,41 @@ _TABLE = (
         models=("teacher_model", "student_model"),
         memory=frozenset({"teacher", "student"}),
     ),
+    Stage(
+        name="opd",
+        function="l2s.training.on_policy:run",
+        reads=(*TRAINING, *OPD),
+        needs=("prepare", "sft"),
+        inputs=lambda run_dir, config: [run_dir.train_data, *_sft_init(run_dir, config)],
+        gives=_trained(lambda run_dir: run_dir.opd),
+        scratch=lambda run_dir, config: [run_dir.opd / "checkpoints"],
+        models=("teacher_model", "student_model"),
+        memory=frozenset({"teacher", "student"}),
+    ),
     _evaluation_of("teacher", needs=(), weights=lambda r, c: [], models=("teacher_model", "student_model")),
     _evaluation_of("student_base", needs=("evaluate_teacher",), weights=lambda r, c: [], models=("student_model",)),
     _evaluation_of("student_sft", needs=("evaluate_teacher", "sft"), weights=lambda r, c: [r.sft_model], models=()),
     _evaluation_of("student_kd", needs=("evaluate_teacher", "kd"), weights=lambda r, c: [r.kd_model], models=()),
+    _evaluation_of("student_opd", needs=("evaluate_teacher", "opd"), weights=lambda r, c: [r.opd_model], models=()),
     Stage(
         name="report",
         function="l2s.report.stage:run",
         reads=("lang",),
-        needs=("evaluate_teacher", "evaluate_student_base", "evaluate_student_sft", "evaluate_student_kd"),
+        needs=("evaluate_teacher", "evaluate_student_base", *(f"evaluate_student_{arm}" for arm in ARMS)),
         inputs=lambda run_dir, config: [],
         gives=lambda run_dir, config: [run_dir.results],
         cheap=True,
     ),
 )
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}
+
+_ASKS_FOR = {
+    "run_prepare": ("prepare",),
+    "run_generate": ("generate",),
+    "run_score": ("score",),
+    **{f"run_{arm}": (arm,) for arm in ARMS},
+    "run_eval": ("evaluate_teacher", "evaluate_student_base", "report"),
+}
 
 
 def settle(config: ExperimentConfig) -> ExperimentConfig:
@@ -188,7 +221,7 @@ def settle(config: ExperimentConfig) -> ExperimentConfig:
     folders = {name: demo_models.locate(getattr(config, name)) for name in ("teacher_model", "student_model")}
     if config.kd_init != "auto":
         return config.model_copy(update=folders)
-    has_sft = config.run_all or config.run_sft or RunDir.of(config).manifest("sft").exists()
+    has_sft = "run_sft" in _run_flags(config) or RunDir.of(config).manifest("sft").exists()
     return config.model_copy(update={**folders, "kd_init": "sft" if has_sft else "base"})
 
 
@@ -198,25 +231,23 @@ def requested_stages(config: ExperimentConfig) -> set[str]:
     Raises:
         UserError: no run flag is set.
     """
-    by_flag = {
-        "run_prepare": ["prepare"],
-        "run_generate": ["generate"],
-        "run_score": ["score"],
-        "run_sft": ["sft"],
-        "run_kd": ["kd"],
-        "run_eval": ["evaluate_teacher", "evaluate_student_base", "report"],
-    }
-    flags = [flag for flag in by_flag if getattr(config, flag) or (config.run_all and flag != "run_score")]
+    flags = _run_flags(config)
     if not flags:
-        raise UserError(f"nothing to run: add --run_all, or some of {', '.join('--' + flag for flag in by_flag)}")
-    requested = {name for flag in flags for name in by_flag[flag]}
+        raise UserError(f"nothing to run: add --run_all, or some of {', '.join('--' + flag for flag in _ASKS_FOR)}")
+    requested = {name for flag in flags for name in _ASKS_FOR[flag]}
     if "run_eval" in flags:
-        for trained in ("sft", "kd"):
-            if trained in requested or RunDir.of(config).manifest(trained).exists():
-                requested.add(f"evaluate_student_{trained}")
+        for arm in ARMS:
+            if arm in requested or (not config.run_all and RunDir.of(config).manifest(arm).exists()):
+                requested.add(f"evaluate_student_{arm}")
     if config.run_all:  # every stage that the configuration uses, so that all are checked against it
         requested |= {stage.name for stage in _closure(requested, config)}
     return requested
+
+
+def _run_flags(config: ExperimentConfig) -> list[str]:
+    """The run flags in force; run_all stands for those of the data, the arms and the evaluation."""
+    of_all = {"run_prepare", *(f"run_{arm}" for arm in config.arms.split(",")), "run_eval"} if config.run_all else set()
+    return [flag for flag in _ASKS_FOR if getattr(config, flag) or flag in of_all]
 
 
 def select_stages(config: ExperimentConfig) -> list[Stage]:
@@ -227,9 +258,10 @@ def select_stages(config: ExperimentConfig) -> list[Stage]:
 def needs_of(stage: Stage, config: ExperimentConfig) -> list[str]:
     """The stages that `stage` waits for under this configuration."""
     unused: set[str] = set()
-    if stage.name == "kd":
-        unused |= {"score"} if config.teacher_signal == "online" else set()
-        unused |= {"sft"} if config.kd_init == "base" else set()
+    if stage.name == "kd" and config.teacher_signal == "online":
+        unused.add("score")
+    if stage.name in ("kd", "opd") and config.kd_init == "base":
+        unused.add("sft")
     return [name for name in stage.needs if name not in unused]
 
 

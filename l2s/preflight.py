@@ -7,15 +7,16 @@ from pathlib import Path
 
 from l2s import demo_models
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError
+from l2s.errors import UserError, require_extra
 from l2s.pipeline import ModelField, Stage
+from l2s.run_dir import RunDir
 
 
 def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     """Check what can be checked without importing torch or touching the network.
 
     Raises:
-        UserError: a path does not exist, or there is nothing to train or evaluate on.
+        UserError: a path does not exist, a package is missing, or there is nothing to train or evaluate on.
     """
     names = {stage.name for stage in stages}
     for field in _model_fields(stages):
@@ -25,6 +26,8 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
             f"data_dir={str(config.data_dir)!r}: no such folder; give the folder that holds gsm8k/ and "
             "mbpp/, or leave it out to use the hub"
         )
+    if "opd" in names:
+        _check_opd(config)
     if "generate" in names and not config.math_train_size + config.code_train_size + config.aiops_train_size:
         raise UserError(
             "math_train_size=0, code_train_size=0, aiops_train_size=0: nothing to train on; set at least one above 0"
@@ -36,19 +39,31 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
 
 
 def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
-    """Build the demo's models where they are asked for, and check that teacher and student share a vocabulary.
+    """Build the demo's models where they are asked for, and check that the models can be had and share a vocabulary.
+
+    No weights are loaded or downloaded, only configurations and tokenizers.
 
     Raises:
-        UserError: a tokenizer cannot be loaded, or the two differ although a stage compares distributions.
+        UserError: a configuration or the student's tokenizer cannot be loaded, or teacher and student differ in their
+            tokenizers although a stage compares distributions.
     """
-    fields = _model_fields(stages)
+    fields = sorted(_model_fields(stages), reverse=True)  # the teacher first
+    if not fields:
+        return
+    from l2s.chat import check_same_vocabulary, load_renderer
+    from l2s.models import vocabulary_size
+
     for field in fields:
         demo_models.build_if_missing(Path(getattr(config, field)))
-    compares = any(stage.name in ("score", "kd") or stage.name.startswith("evaluate_") for stage in stages)
-    if {"teacher_model", "student_model"} <= fields and compares:
-        from l2s.chat import check_same_vocabulary, load_renderer
+        vocabulary_size(getattr(config, field), config)
+    student = load_renderer(config, "student_model") if "student_model" in fields else None
+    compares = any(stage.name in ("score", "kd", "opd") or stage.name.startswith("evaluate_") for stage in stages)
+    if student and "teacher_model" in fields and compares:
+        check_same_vocabulary(load_renderer(config, "teacher_model"), student)
+    if any(stage.name == "opd" for stage in stages):
+        from l2s.models import check_teacher_covers_student
 
-        check_same_vocabulary(load_renderer(config, "teacher_model"), load_renderer(config, "student_model"))
+        check_teacher_covers_student(config)
 
 
 def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
@@ -69,6 +84,16 @@ def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
 
 def _model_fields(stages: Sequence[Stage]) -> set[ModelField]:
     return {field for stage in stages for field in stage.models}
+
+
+def _check_opd(config: ExperimentConfig) -> None:
+    if not RunDir.of(config).manifest("opd").exists():  # a student that is there is evaluated without TRL
+        require_extra("trl", "trl", "run_opd (or opd among the arms)")
+    if config.opd_max_new_tokens >= config.max_length:
+        raise UserError(
+            f"opd_max_new_tokens={config.opd_max_new_tokens}: leaves no room for a prompt; "
+            f"it must be below max_length={config.max_length}"
+        )
 
 
 def _check_model_path(field: str, value: str) -> None:

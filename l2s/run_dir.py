@@ -15,12 +15,13 @@ from typing import Any
 
 import yaml
 
-from l2s.config import ExperimentConfig
+from l2s.config import ARMS, ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, write_text_atomic
 
 WHOLE_FILE_BYTES = 64 << 20  # larger files are fingerprinted by samples: a 16 GB model must not delay a dry run
 SAMPLES = 64
+SIGNAL_INDEX = "index.json"  # of a folder of teacher signals; written last
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,14 @@ class RunDir:
         return self.root / "kd"
 
     @property
+    def opd_model(self) -> Path:
+        return self.opd / "final_model"
+
+    @property
+    def opd(self) -> Path:
+        return self.root / "opd"
+
+    @property
     def teacher_signals(self) -> Path:
         return self.kd / "teacher_signals"
 
@@ -114,8 +123,8 @@ class RunDir:
         return self.root / "log.jsonl"
 
     def manifest(self, stage: str) -> Path:
-        """Where the manifest of a stage lies: sft and kd keep theirs beside their models."""
-        if stage in ("sft", "kd"):
+        """Where the manifest of a stage lies: sft, kd and opd keep theirs beside their models."""
+        if stage in ARMS:
             return self.root / stage / "manifest.json"
         return self.root / "manifests" / f"{stage}.json"
 

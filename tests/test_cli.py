@@ -16,7 +16,7 @@ SPECIFIED = (
     "teacher_model", "student_model", "run_all", "run_sft", "run_kd", "run_eval", "experiment_name",
     "sft_epochs", "sft_batch_size", "sft_lr", "kd_epochs", "kd_batch_size", "kd_lr", "temperature", "alpha",
     "max_new_tokens", "max_length", "gradient_accumulation_steps", "run_generate", "run_score", "output_dir",
-    "data_dir", "seed", "code_train_source", "kd_init", "report_to",
+    "data_dir", "seed", "code_train_source", "kd_init", "report_to", "run_opd", "arms",
 )  # fmt: skip
 
 
@@ -50,6 +50,7 @@ def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
         (("--temperature", "0"), ("temperature", "0", "greater than 0")),
         (("--experiment_name", "../outside"), ("experiment_name", "../outside", "letters")),
         (("--seed", "many"), ("seed", "many", "integer")),
+        (("--arms", "sft,dpo"), ("arms='sft,dpo'", "name some of sft, kd, opd")),
         (("--tuning", "dora"), ("tuning", "dora", "'qlora', 'lora' or 'full'")),
         (("--sft_lrr", "1"), ("--sft_lrr", "did you mean sft_lr")),
         (("--preset", "quick"), ("--preset quick", "fast, accurate, demo")),
@@ -105,6 +106,7 @@ def test_presets_carry_the_two_parameter_sets() -> None:
     ]  # fmt: skip
     fast, accurate = resolve_config({}, preset="fast"), resolve_config({}, preset="accurate")
     assert [getattr(fast, name) for name in names] == [1, 4, 2e-4, 1, 2, 1.5e-4, 2.0, 0.5, 512, 2048]
+    assert fast.arms == accurate.arms == "sft,kd"
     assert [getattr(accurate, name) for name in names] == [2, 2, 1e-4, 2, 1, 1e-4, 3.0, 0.3, 1024, 4096]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,25 @@ def test_a_later_experiment_starts_from_the_published_model(folder: Path) -> Non
     assert later.returncode == 0, later.stderr
     assert (folder / "outputs" / "kd_only" / "kd" / "final_model" / "config.json").exists()
     assert not (folder / "outputs" / "kd_only" / "sft" / "final_model").exists()
+
+
+@pytest.mark.skipif(find_spec("trl") is None, reason="TRL is not installed (extra `trl`; `make setup` installs it)")
+def test_another_arm_joins_a_finished_experiment(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy, symlinks=True)
+    flags = ("--arms", "sft,kd,opd", "--opd_steps", "2", "--opd_max_new_tokens", "8")
+    done = run(copy, "--run_all", *flags)
+    assert done.returncode == 0, done.stderr
+    begun = [line.split()[0] for line in done.stdout.splitlines() if line.endswith("──")]
+    assert begun == ["opd", "evaluate_student_opd", "report"]
+    root = copy / "outputs" / "tiny"
+    results = json.loads((root / "results.json").read_text())
+    assert list(results["evaluation"]) == [*MODELS, "student_opd"]
+    assert ("student_opd", "student_kd") in {(found["model"], found["reference"]) for found in results["comparisons"]}
+    assert [step["step"] for step in results["curves"]["opd"]] == [1, 2]
+    assert (root / "final_model").resolve() == (root / "opd" / "final_model").resolve()
+    for report in ("comparison_report.md", "model_comparison.csv", "report.html"):
+        assert "opd" in (root / "evaluation" / report).read_text().lower()
 
 
 def test_an_interrupted_run_says_so_and_goes_on(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ ORCHESTRATION = {
 }  # fmt: skip
 STAGES = {
     "l2s.prepare", "l2s.teacher.generate", "l2s.teacher.score", "l2s.training.sft", "l2s.training.kd",
-    "l2s.evaluation.evaluate", "l2s.report.stage",
+    "l2s.training.on_policy", "l2s.evaluation.evaluate", "l2s.report.stage",
 }  # fmt: skip
 LAZY = {"vllm", "ray", "bitsandbytes", "trl", "deepspeed", "lm_eval", "datasets"}
 

@@ -193,3 +193,13 @@ def test_cuda_that_is_not_there_is_an_error(tiny_config: MakeConfig, monkeypatch
 
 def test_peak_memory_of_a_process_is_in_bytes() -> None:
     assert 10 << 20 < peak_memory_bytes(torch.device("cpu")) < 1 << 40
+
+
+def test_the_head_gets_the_last_tokens_of_a_batch_in_one_piece(tiny_config: MakeConfig) -> None:
+    """A strided slice makes torch copy the whole head once for each prompt."""
+    config = tiny_config()
+    model: Any = load_model(config.teacher_model, config)
+    seen: list[bool] = []
+    model.get_output_embeddings().register_forward_pre_hook(lambda head, inputs: seen.append(inputs[0].is_contiguous()))
+    model.generate(input_ids=TOKENS.repeat(3, 1), attention_mask=torch.ones(3, 5), max_new_tokens=2, min_new_tokens=2)
+    assert seen == [True, True]

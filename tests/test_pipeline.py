@@ -11,6 +11,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.freshness import begin, inputs_of, settings_of, state_of
 from l2s.pipeline import STAGES, select_stages, settle
+from l2s.preflight import check_settings
 from l2s.run_dir import Manifest, RunDir, fingerprint
 
 Make = Callable[..., ExperimentConfig]
@@ -35,8 +36,9 @@ def finish(name: str, config: ExperimentConfig) -> None:
     stage, run_dir = STAGES[name], RunDir.of(config)
     inputs = begin(stage, config, run_dir, "run")
     for path in stage.gives(run_dir, config):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
+        if path != run_dir.teacher_signals:  # a folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
     Manifest(name, settings_of(stage, config), inputs, {}, {}, None, 0, "cpu", "", 0.0).save(run_dir.manifest(name))
     run_dir.started(name).unlink()
 
@@ -45,8 +47,38 @@ def state(name: str, config: ExperimentConfig, **options: bool) -> str:
     return state_of(STAGES[name], config, RunDir.of(config), **({"requested": True} | options))
 
 
-def test_run_all_selects_everything(make: Make) -> None:
-    assert names(make(run_all=True)) == list(STAGES)
+def test_run_all_selects_what_the_arms_use(make: Make) -> None:
+    everything = list(STAGES)
+    assert names(make(run_all=True, arms="opd, kd,sft")) == everything
+    assert names(make(run_all=True)) == [name for name in everything if "opd" not in name]
+    evaluated = ["evaluate_teacher", "evaluate_student_base", "evaluate_student_sft", "report"]
+    assert names(make(run_all=True, arms="sft")) == ["prepare", "generate", "sft", *evaluated]
+
+
+def test_a_student_on_its_own_answers_needs_those_of_the_teacher_only_through_sft(make: Make) -> None:
+    evaluated = ["evaluate_teacher", "evaluate_student_base", "evaluate_student_opd", "report"]
+    assert make(run_opd=True).kd_init == make(run_all=True, arms="kd,opd").kd_init == "base"
+    assert names(make(run_opd=True)) == ["prepare", "opd"]
+    assert names(make(run_all=True, arms="opd")) == ["prepare", "opd", *evaluated]
+    assert make(run_sft=True, run_opd=True).kd_init == "sft"
+    assert names(make(run_opd=True, kd_init="sft")) == ["prepare", "generate", "sft", "opd"]
+
+
+def test_a_missing_trl_is_said_before_anything_is_loaded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("l2s.errors.find_spec", lambda name: None)
+    config = make(run_all=True, arms="sft,opd")
+    with pytest.raises(UserError, match=r"run_opd .* needs trl, .* `pip install -c constraints\.txt '\.\[trl\]'`"):
+        check_settings(config, select_stages(config))
+    finish("sft", config)
+    finish("opd", config)
+    check_settings(config, select_stages(config))  # the student is there: evaluating it takes no TRL
+
+
+def test_answers_that_leave_no_room_for_a_prompt_are_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("l2s.errors.find_spec", lambda name: True)
+    config = make(run_opd=True, opd_max_new_tokens=2048)
+    with pytest.raises(UserError, match=r"opd_max_new_tokens=2048: .* max_length=2048"):
+        check_settings(config, select_stages(config))
 
 
 def test_an_online_teacher_needs_no_score(make: Make) -> None:
@@ -70,7 +102,7 @@ def test_run_eval_takes_the_models_that_are_there(make: Make) -> None:
 
 
 def test_every_need_comes_first(make: Make) -> None:
-    order = names(make(run_all=True))
+    order = names(make(run_all=True, arms="sft,kd,opd"))
     for stage in STAGES.values():
         assert all(order.index(need) < order.index(stage.name) for need in stage.needs)
 
@@ -78,7 +110,7 @@ def test_every_need_comes_first(make: Make) -> None:
 def test_every_field_is_read_by_a_stage_or_known_to_decide_nothing() -> None:
     deciding_nothing = {
         "experiment_name", "output_dir", "processed_dir", "data_dir", "save_steps", "report_to", "run_all",
-        "run_prepare", "run_generate", "run_score", "run_sft", "run_kd", "run_eval",
+        "run_prepare", "run_generate", "run_score", "run_sft", "run_kd", "run_opd", "run_eval", "arms",
     }  # fmt: skip
     read = {name for stage in STAGES.values() for name in (*stage.reads, *stage.models)}
     assert set(ExperimentConfig.model_fields) == read | deciding_nothing
@@ -94,11 +126,15 @@ def test_a_finished_stage_is_skipped_until_an_input_changes(make: Make) -> None:
     assert state("generate", config) == "run"
 
 
-def test_a_finished_stage_whose_output_is_gone_runs(make: Make) -> None:
+def test_a_finished_stage_whose_output_is_gone_goes_on_from_the_rest(make: Make) -> None:
     config = make(run_all=True)
-    finish("prepare", config)
-    RunDir.of(config).eval_data.unlink()
-    assert state("prepare", config) == "run"
+    for name in ("prepare", "generate", "score"):
+        finish(name, config)
+    (RunDir.of(config).teacher_signals / "index.json").unlink()  # as a reader does that finds damage
+    assert state("score", config) == "resume"
+    assert state("score", config, requested=False) == "resume"
+    RunDir.of(config).responses.write_text("other answers")
+    assert state("score", config) == "run"
 
 
 def test_a_stage_that_was_begun_is_resumed_with_its_scratch(make: Make) -> None:

@@ -56,6 +56,7 @@ def weights_of(model: str, config: ExperimentConfig, run_dir: RunDir) -> str | P
         "student_base": config.student_model,
         "student_sft": run_dir.sft_model,
         "student_kd": run_dir.kd_model,
+        "student_opd": run_dir.opd_model,
     }
     return places[model]
 

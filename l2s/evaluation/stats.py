@@ -7,7 +7,7 @@ scores give the same numbers. Imports nothing from l2s.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -76,12 +76,14 @@ class PairedComparison:
     def minimum_detectable_difference(self, tests: int = 1) -> float | None:
         """The smallest difference that these items could have shown with 80% power beside `tests` - 1 other tests."""
         scale = self.largest_step
-        found = minimum_detectable_difference(
-            self.effective_n,
-            discordance=self.discordance / scale**2,
-            smallest_step=self.smallest_step / scale,
-            alpha=ALPHA / tests,  # the hardest step of Holm's procedure
-        )
+        alpha = ALPHA / tests  # the hardest step of Holm's procedure
+        step, spread = self.smallest_step / scale, self.discordance / scale**2
+        if self.test == MCNEMAR:
+            found = minimum_detectable_difference(self.effective_n, discordance=spread, smallest_step=step, alpha=alpha)
+        else:
+            found = minimum_detectable_mean(
+                self.effective_n, units=self.units, variance=spread, smallest_step=step, alpha=alpha
+            )
         return None if found is None else found * scale
 
 
@@ -234,13 +236,13 @@ def minimum_detectable_difference(
 ) -> float | None:
     """The smallest true difference that a paired comparison of n items finds with the given power, None if none is.
 
-    Solves d * sqrt(n) = z_alpha * sqrt(m) + z_power * sqrt(m - d**2) (Connor 1987 for 0/1 scores), where m is the mean
+    Solves d * sqrt(n) = z_alpha * sqrt(m) + z_power * sqrt(m - d**2) (Connor 1987, for 0/1 scores), where m is the mean
     squared difference of an item. m is at least `smallest_step` * d, because no item differs by less: so a sample
     without any discordant pair does not promise to show arbitrarily small differences.
 
     Args:
-        n: items, or the effective number where they come in clusters.
-        discordance: m as far as it is known; for 0/1 scores the share of items on which the models disagree.
+        n: items.
+        discordance: m as far as it is known: the share of items on which the models disagree.
     """
     z_alpha, z_power = stats.norm.ppf(1 - alpha / 2), stats.norm.ppf(power)
 
@@ -248,9 +250,36 @@ def minimum_detectable_difference(
         m = max(discordance, smallest_step * d, d * d)
         return float(z_alpha * math.sqrt(m) + z_power * math.sqrt(m - d * d) - d * math.sqrt(n))
 
-    if n <= 0 or shortfall(1.0) > 0:
+    return _smallest_root(shortfall) if n > 0 else None
+
+
+def minimum_detectable_mean(
+    n: float, *, units: int, variance: float, smallest_step: float, alpha: float = ALPHA, power: float = 0.8
+) -> float | None:
+    """The same for means of any differences: d * sqrt(n) = (t_alpha + t_power) * s, with units - 1 degrees of freedom.
+
+    With few units a sign-flip test needs what a t test needs, more than the normal distribution says. s**2 is at least
+    what differences of `smallest_step` with mean d have, for the same reason as above.
+
+    Args:
+        n: the effective number of items: as many independent ones would tell as much.
+        units: independent items or clusters.
+        variance: s**2, of an item's difference, as far as it is known.
+    """
+    if units < 2:
         return None
-    return float(optimize.brentq(shortfall, 1e-9, 1.0))
+    t_alpha, t_power = stats.t.ppf(1 - alpha / 2, units - 1), stats.t.ppf(power, units - 1)
+
+    def shortfall(d: float) -> float:
+        spread = max(variance, smallest_step * d - d * d, 0.0)
+        return float((t_alpha + t_power) * math.sqrt(spread) - d * math.sqrt(n))
+
+    return _smallest_root(shortfall)
+
+
+def _smallest_root(shortfall: Callable[[float], float]) -> float | None:
+    """The difference within the range of scores at which nothing is short any more, None if there is none."""
+    return None if shortfall(1.0) > 0 else float(optimize.brentq(shortfall, 1e-9, 1.0))
 
 
 def gap_recovered(
@@ -278,7 +307,7 @@ def _comparison(
         units=units,
         wins=int((a > b).sum()),
         losses=int((a < b).sum()),
-        discordance=float(np.mean(steps**2) if test == MCNEMAR else np.var(a - b)),
+        discordance=float(np.mean(steps**2) if test == MCNEMAR else np.var(a - b, ddof=min(1, len(a) - 1))),
         smallest_step=float(steps[steps > 0].min()) if steps.any() else 1.0,
         largest_step=1.0,
         effective_n=effective_n,

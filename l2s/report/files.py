@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from l2s.config import ExperimentConfig
+from l2s.config import ARMS, ExperimentConfig
 from l2s.jsonl import Row, load_jsonl
 from l2s.report.schema import MODELS
 from l2s.run_dir import Manifest, RunDir
 from l2s.tasks.types import Item
 
-STAGES = ("prepare", "generate", "score", "sft", "kd", "opd", *(f"evaluate_{model}" for model in MODELS))
-ARMS = ("sft", "kd", "opd")
+STAGES = ("prepare", "generate", "score", *ARMS, *(f"evaluate_{model}" for model in MODELS))
 
 
 @dataclass(frozen=True)

@@ -160,12 +160,12 @@ def _fidelity_top1(results: Results, text: Text) -> Figure:
 
 
 def _curve(results: Results, arm: str, text: Text) -> Figure:
-    """Loss by step; in KD also its two terms."""
+    """Loss by step; in KD also its two terms (in SFT and OPD one term is all of it)."""
     steps = results["curves"][arm]
     figure, axes = _panel(ARM_TITLES[arm], "", 5)
     names = [name for name in LINES if len({step.get(name) for step in steps} - {None, 0.0}) > 0]
-    if arm == "sft":
-        names = [name for name in names if name == "loss"]  # cross-entropy is all of it
+    if arm != "kd":
+        names = [name for name in names if name == "loss"]
     for name in names:
         points = [(step["step"], step[name]) for step in steps if name in step]
         axes.plot(*zip(*points, strict=True), color=LINES[name], linewidth=1.8, label=text(name))

@@ -8,7 +8,7 @@ from typing import Any
 from l2s.jsonl import Row
 from l2s.report import costs, scores
 from l2s.report.files import RunFiles
-from l2s.report.schema import DOMAINS, MODELS, Overlap, Results
+from l2s.report.schema import DOMAINS, Overlap, Results
 from l2s.report.strings import Text
 from l2s.tasks.contamination import DomainOverlap, overlap
 from l2s.tasks.table import TASKS
@@ -138,7 +138,8 @@ def _coverage_warnings(files: RunFiles, text: Text) -> Iterator[str]:
         answered = items & {row["id"] for row in rows}
         if items - answered:
             yield text("warn_missing_items", model=text(model), found=len(answered), n=len(items))
-    absent = [model for model in MODELS if model not in files.predictions and model != "student_opd"]
+    expected = ("teacher", "student_base", *(f"student_{arm}" for arm in files.config.arms.split(",")))
+    absent = [model for model in expected if model not in files.predictions]
     if absent:
         yield text("warn_absent", models=", ".join(text(model) for model in absent))
 

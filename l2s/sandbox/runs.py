@@ -51,7 +51,7 @@ def run_tests(
         status, detail = _run(backend, job)
     if status == "broken_problem":
         raise ValueError(detail)
-    return Outcome(status, detail)
+    return Outcome(status, detail.encode(errors="replace").decode())  # no file takes half a surrogate pair
 
 
 def _run(backend: Backend, job: Job) -> tuple[str, str]:

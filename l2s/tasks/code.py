@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from l2s import sandbox
+from l2s import hub, sandbox
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl
@@ -160,16 +160,13 @@ def _mbpp_rows(config: ExperimentConfig) -> list[Row]:
 
 
 def _hub_rows() -> list[Row]:
-    """MBPP's training split from the hub; whatever goes wrong there, the user's ways out are the same two."""
+    """MBPP's training split from the hub; whatever goes wrong there, the user's ways out are the same three."""
     try:
-        from datasets import load_dataset
-
-        return [dict(row) for row in load_dataset(HUB_NAME, "full", split="train")]
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return hub.dataset_rows(HUB_NAME, "full", "train")
+    except hub.HubError as error:
         raise UserError(
-            f"code_train_source='mbpp': cannot fetch {HUB_NAME} from the hub ({reason}); give it access to the "
-            "network, or set --data_dir (or L2S_DATA) to a folder with mbpp/mbpp.jsonl"
+            f"code_train_source='mbpp': cannot fetch {HUB_NAME} from the hub ({error}); give it access to the "
+            "network, set HF_ENDPOINT to a mirror, or set --data_dir (or L2S_DATA) to a folder with mbpp/mbpp.jsonl"
         ) from None
 
 

@@ -6,6 +6,7 @@ import random
 import re
 from pathlib import Path
 
+from l2s import hub
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl
@@ -97,16 +98,13 @@ def _gsm8k_rows(config: ExperimentConfig, split: str) -> list[Row]:
 
 
 def _hub_rows(split: str) -> list[Row]:
-    """One split of GSM8K from the hub; whatever goes wrong there, the user's ways out are the same two."""
+    """One split of GSM8K from the hub; whatever goes wrong there, the user's ways out are the same three."""
     try:
-        from datasets import load_dataset
-
-        return [dict(row) for row in load_dataset(HUB_NAME, "main", split=split)]
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return hub.dataset_rows(HUB_NAME, "main", split)
+    except hub.HubError as error:
         raise UserError(
-            f"math_source='gsm8k': cannot fetch {HUB_NAME} from the hub ({reason}); give it "
-            "access to the network, or set --data_dir (or L2S_DATA) to a folder with gsm8k/train.jsonl and "
+            f"math_source='gsm8k': cannot fetch {HUB_NAME} from the hub ({error}); give it access to the network, set "
+            "HF_ENDPOINT to a mirror, or set --data_dir (or L2S_DATA) to a folder with gsm8k/train.jsonl and "
             "gsm8k/test.jsonl"
         ) from None
 

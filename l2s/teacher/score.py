@@ -193,7 +193,7 @@ def _finished_shard(folder: Path, number: int, source: SignalSource) -> Shard | 
     file = _shard_file(folder, number)
     try:
         shard = Shard(**json.loads(file.with_suffix(".json").read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):  # not begun, or damaged
         return None
     whole = shard.source == source.digest() and file.exists() and hash_file(file) == shard.sha256
     return shard if whole else None

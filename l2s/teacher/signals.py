@@ -27,13 +27,12 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import write_text_atomic
 from l2s.models import logit_transform, output_head
-from l2s.run_dir import RunDir
+from l2s.run_dir import SIGNAL_INDEX, RunDir
 from l2s.teacher.topk import decode
 from l2s.training.dataset import TEACHER_PREFIX, Signals, TrainingSequence
 from l2s.training.head_teacher import HiddenTeacher, Teacher
 from l2s.training.logit_transform import LogitTransform
 
-INDEX = "index.json"
 SHARED = "shared.safetensors"  # tensors that all rows share
 
 SignalKind = Literal["hidden", "topk"]
@@ -81,23 +80,25 @@ class SignalIndex:
 
     def save(self, folder: Path) -> None:
         """Write the index atomically."""
-        write_text_atomic(folder / INDEX, json.dumps(asdict(self)))
+        write_text_atomic(folder / SIGNAL_INDEX, json.dumps(asdict(self)))
 
     @classmethod
     def load(cls, folder: Path) -> SignalIndex:
         """Read the index of `folder`.
 
         Raises:
-            UserError: scoring never finished there.
+            UserError: scoring never finished there, or the index is damaged.
         """
         try:
-            raw = json.loads((folder / INDEX).read_text())
+            raw = json.loads((folder / SIGNAL_INDEX).read_text())
+            shards = [Shard(**shard) for shard in raw["shards"]]
+            transform = LogitTransform(**raw["transform"])
+            fields = (raw["shared_sha256"], transform, raw["sample_ids"], raw["vocabulary"])
+            return cls(SignalSource(**raw["source"]), shards, *fields)
         except FileNotFoundError:
             raise UserError(f"{folder}: holds no finished teacher signals; run the score stage (--run_score)") from None
-        shards = [Shard(**shard) for shard in raw["shards"]]
-        transform = LogitTransform(**raw["transform"])
-        fields = (raw["shared_sha256"], transform, raw["sample_ids"], raw["vocabulary"])
-        return cls(SignalSource(**raw["source"]), shards, *fields)
+        except (ValueError, KeyError, TypeError):
+            raise _damaged(folder, SIGNAL_INDEX, "damaged: it cannot be read") from None
 
 
 def signal_source(
@@ -170,19 +171,24 @@ def read_signals(folder: Path) -> SignalStore:
     """Open a folder of signals after checking every file of it against the index.
 
     Raises:
-        UserError: there are none, or a file is not what scoring wrote; the message names it.
+        UserError: there are none, or a file is not what scoring wrote; the message names it, and without its index the
+            folder counts as unfinished, so that scoring mends it.
     """
     index = SignalIndex.load(folder)
     expected = {shard.file: shard.sha256 for shard in index.shards} | {SHARED: index.shared_sha256}
     for name, sha256 in expected.items():
         path = folder / name
         if not path.exists() or hash_file(path) != sha256:
-            state = "damaged: its sha256 is not the one in the index" if path.exists() else "missing"
-            raise UserError(
-                f"{path}: this file of teacher signals is {state}; run the score stage again, "
-                "which makes only this file anew"
-            )
+            raise _damaged(folder, name, "damaged: its sha256 is not the recorded one" if path.exists() else "missing")
     return SignalStore(folder, index)
+
+
+def _damaged(folder: Path, name: str, state: str) -> UserError:
+    """What to say of a file that is not whole; the folder is marked as unfinished."""
+    (folder / SIGNAL_INDEX).unlink(missing_ok=True)
+    return UserError(
+        f"{folder / name}: this file of teacher signals is {state}; the same command again makes only this file anew"
+    )
 
 
 def check_source(folder: Path, found: SignalSource, wanted: SignalSource) -> None:
@@ -191,11 +197,12 @@ def check_source(folder: Path, found: SignalSource, wanted: SignalSource) -> Non
     Raises:
         UserError: names the first thing in which `found` differs from `wanted`.
     """
+    hashes = {"sequences_hash": "other answers, or cut elsewhere", "render_hash": "another tokenizer or chat template"}
     for name, value in asdict(wanted).items():
         if (other := getattr(found, name)) != value:
+            difference = f"that of {hashes[name]}" if name in hashes else f"{other!r}, this run has {value!r}"
             raise UserError(
-                f"{folder}: these signals were recorded with {name}={other!r}, this run has {value!r}; "
-                "run the score stage again"
+                f"{folder}: these signals were recorded with {name}={difference}; run the score stage (--run_score)"
             )
 
 

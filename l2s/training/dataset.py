@@ -107,9 +107,18 @@ class SequenceDataset(Dataset[dict[str, Any]]):
         return len(self.sequences)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        """A sequence; one past the last is a sequence of which nothing counts, to complete a batch."""
+        if index == len(self.sequences):
+            return self._filling()
         sequence = self.sequences[index]
         item: dict[str, Any] = {"input_ids": sequence.input_ids, "labels": sequence.labels}
         return item if self.signals is None else item | {"signals": self.signals[sequence.id]}
+
+    def _filling(self) -> dict[str, Any]:
+        first = self[0]
+        item = {"input_ids": first["input_ids"][:1], "labels": [IGNORE_INDEX]}
+        no_rows = {name: rows[:0] for name, rows in first.get("signals", {}).items()}
+        return item | {"signals": no_rows} if no_rows else item
 
 
 @dataclass(frozen=True)

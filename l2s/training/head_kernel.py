@@ -21,6 +21,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from l2s.training.head_buffers import logits_buffer
+
 SOURCE = Path(__file__).with_name("head_rows.c")
 # omp-simd lets sums be reordered for vectors, and only those marked: full fast-math would lose NaN.
 FLAGS = ["-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
@@ -46,7 +48,7 @@ def load_kernel() -> ctypes.CDLL | None:
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, count, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-    library.distillation_rows.argtypes = [pointer] * 3 + [count] * 2 + [real] * 2 + [pointer] * 2
+    library.distillation_rows.argtypes = [pointer] * 3 + [count] * 2 + [real] * 2 + [pointer] * 3
     library.distillation_rows.restype = None
     library.join_tail_rows.argtypes = [pointer] * 5 + [count] * 3
     library.join_tail_rows.restype = None
@@ -72,16 +74,19 @@ def kernel_chunk_loss(
         alpha, temperature: of the loss.
     """
     ce_C, divergence_C = torch.empty(2, len(student_CV), dtype=torch.float64).unbind()
+    vocabulary = student_CV.shape[1]
+    scratch = logits_buffer("exponentials", 2 * torch.get_num_threads(), vocabulary, torch.float32, student_CV.device)
 
-    def run(rows: slice) -> None:
+    def run(rows: slice, thread: int) -> None:
         kernel.distillation_rows(
             student_CV[rows].data_ptr(),
             None if teacher_CV is None else teacher_CV[rows].data_ptr(),
             labels_C[rows].data_ptr(),
             rows.stop - rows.start,
-            student_CV.shape[1],
+            vocabulary,
             alpha,
             temperature,
+            scratch[2 * thread].data_ptr(),
             ce_C[rows].data_ptr(),
             divergence_C[rows].data_ptr(),
         )
@@ -96,7 +101,7 @@ def kernel_join_tail(
     """Fill contiguous bf16 `out_CV` with tail + offset, and with the values at the ids; all others fp32, ids int64."""
     tail_V, offset_C1, ids_CK, values_CK = (x.contiguous() for x in (tail_V, offset_C1, ids_CK, values_CK))
 
-    def run(rows: slice) -> None:
+    def run(rows: slice, thread: int) -> None:
         kernel.join_tail_rows(
             out_CV[rows].data_ptr(),
             tail_V.data_ptr(),
@@ -111,9 +116,9 @@ def kernel_join_tail(
     _over_threads(run, len(out_CV))
 
 
-def _over_threads(run: Callable[[slice], None], rows: int) -> None:
-    """Call `run` on shares of the rows at the same time; ctypes releases the interpreter's lock."""
+def _over_threads(run: Callable[[slice, int], None], rows: int) -> None:
+    """Call `run` on shares of the rows, with the thread's number, at once; ctypes releases the interpreter's lock."""
     threads = min(torch.get_num_threads(), rows)
     shares = [slice(rows * thread // threads, rows * (thread + 1) // threads) for thread in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run, shares))
+        list(pool.map(run, shares, range(threads)))

@@ -14,7 +14,7 @@ from l2s.run_dir import RunDir
 from l2s.teacher.signals import OnlineTeacher, SignalStore, StoredTeacher, open_training_signals, response_hidden
 from l2s.teacher.topk import check_topk, decode
 from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, load_sequences
-from l2s.training.trainer import Objective, Schedule, StudentWithLoss, TeacherSource, train_and_save
+from l2s.training.trainer import Objective, Schedule, StudentWithLoss, TeacherSource, initial_student, train_and_save
 
 
 def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
@@ -39,12 +39,6 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
         checked = _check_topk(student, sequences, store, config) if config.teacher_signal == "topk" else {}
     metrics = train_and_save(student, dataset, counts, renderer, config, schedule, run_dir.kd, teacher=teacher)
     return metrics | checked
-
-
-def initial_student(config: ExperimentConfig, run_dir: RunDir) -> str:
-    """The model that KD starts from: this experiment's SFT student, or config.student_model."""
-    use_sft = config.kd_init == "sft" or (config.kd_init == "auto" and run_dir.sft_model.exists())
-    return str(run_dir.sft_model) if use_sft else config.student_model
 
 
 def _check_topk(

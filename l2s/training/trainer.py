@@ -25,6 +25,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
 from l2s.models import logit_transform, output_head, peak_memory_bytes, pick_device, save_trained_student
+from l2s.run_dir import RunDir
 from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
 from l2s.training.fused_head import fused_distillation_loss
 from l2s.training.head_teacher import Teacher
@@ -58,6 +59,12 @@ class Objective:
 
 
 SFT_OBJECTIVE = Objective(alpha=1.0)
+
+
+def initial_student(config: ExperimentConfig, run_dir: RunDir) -> str:
+    """The model that KD and OPD start from: this experiment's SFT student, or config.student_model."""
+    use_sft = config.kd_init == "sft" or (config.kd_init == "auto" and run_dir.sft_model.exists())
+    return str(run_dir.sft_model) if use_sft else config.student_model
 
 
 class StudentWithLoss(nn.Module):
@@ -134,7 +141,7 @@ class DistillationTrainer(Trainer):
         dataset = cast(SequenceDataset, self.train_dataset)
         lengths = [len(sequence.input_ids) for sequence in dataset.sequences]
         at_a_time = self.args.train_batch_size * self.args.world_size  # ranks wait for the one with the longest batch
-        return LengthGroupedSampler(lengths, at_a_time, self.args.seed)
+        return LengthGroupedSampler(lengths, at_a_time, self.args.seed, fill=self.args.world_size > 1)
 
     def compute_loss(
         self,
@@ -161,11 +168,7 @@ class DistillationTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Complete the line of a step with the sums over its batches and ranks, and append it to the metrics file."""
         if "loss" in logs:
-            if not math.isfinite(logs["loss"]):
-                raise UserError(
-                    f"the loss of step {self.state.global_step} is {logs['loss']}; lower the learning rate "
-                    "(--sft_lr, --kd_lr) or --max_grad_norm, or train with --dtype float32"
-                )
+            require_finite(logs["loss"], self.state.global_step)
             for name, value in self._step_sums.items():
                 logs[name] = self.accelerator.reduce(value.float(), reduction="sum").item()
             self._step_sums = {}
@@ -227,10 +230,17 @@ def train_and_save(
     """Train, save the student to `folder`, and return the metrics of the stage."""
     collator = Collator(renderer.pad_token_id)
     result = train(model, dataset, collator, config, schedule, folder, teacher=teacher)
-    peak = peak_memory_bytes(next(model.parameters()).device)
+    return asdict(counts) | save_student(model.student, result, renderer, config, folder)
+
+
+def save_student(
+    student: nn.Module, result: TrainingResult, renderer: ChatRenderer, config: ExperimentConfig, folder: Path
+) -> dict[str, Any]:
+    """Save a trained student to `folder` and return what its training took."""
+    peak = peak_memory_bytes(next(student.parameters()).device)
     if int(os.environ.get("RANK", 0)) == 0:
-        save_trained_student(model.student, renderer.tokenizer, folder, config)
-    return asdict(counts) | {
+        save_trained_student(student, renderer.tokenizer, folder, config)
+    return {
         "steps": result.steps,
         "seconds": result.seconds,
         "tokens_per_second": result.num_tokens / result.seconds,
@@ -250,18 +260,27 @@ def train(
     teacher: TeacherSource | None = None,
 ) -> TrainingResult:
     """Train `model` in place; a killed training goes on from the checkpoints and metrics.jsonl in `folder`."""
-    checkpoints, metrics_file = folder / "checkpoints", folder / "metrics.jsonl"
-    checkpoint = last_whole_checkpoint(checkpoints)
-    done = _step_of(checkpoint) if checkpoint else 0
+    settings = training_settings(config, schedule.batch_size, schedule.learning_rate, folder)
     trainer = DistillationTrainer(
         model=model,
-        args=_training_arguments(config, schedule, checkpoints),
+        args=TrainingArguments(**settings, num_train_epochs=schedule.epochs),
         data_collator=collator,
         train_dataset=dataset,
-        metrics_file=metrics_file,
+        metrics_file=folder / "metrics.jsonl",
         teacher=teacher,
         callbacks=[Progress(folder.name)],
     )
+    return run_trainer(trainer, folder)
+
+
+def run_trainer(trainer: Trainer, folder: Path) -> TrainingResult:
+    """Run a trainer made with `training_settings` that appends a row a step to folder/metrics.jsonl.
+
+    A killed training goes on from its last whole checkpoint; rows of later steps are dropped.
+    """
+    metrics_file = folder / "metrics.jsonl"
+    checkpoint = last_whole_checkpoint(folder / "checkpoints")
+    done = _step_of(checkpoint) if checkpoint else 0
     trainer.remove_callback(PrinterCallback)  # Progress takes its place
     if trainer.is_world_process_zero():
         folder.mkdir(parents=True, exist_ok=True)
@@ -276,33 +295,45 @@ def train(
     )
 
 
-def _training_arguments(config: ExperimentConfig, schedule: Schedule, folder: Path) -> TrainingArguments:
-    trackers = [name.strip() for name in config.report_to.split(",")]
+def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: float, folder: Path) -> dict[str, Any]:
+    """What all arms tell transformers' TrainingArguments, or a subclass of these."""
     on_cpu = pick_device(config).type == "cpu"
-    return TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=schedule.epochs,
-        per_device_train_batch_size=schedule.batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        learning_rate=schedule.learning_rate,
-        lr_scheduler_type=config.lr_scheduler,
-        warmup_steps=config.warmup_ratio,  # below 1: a share of all steps
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        bf16=config.dtype == "bfloat16",
-        use_cpu=pick_device(config).type == "cpu",
-        seed=config.seed,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_steps=config.save_steps,
-        save_total_limit=2,
-        report_to=trackers,
-        disable_tqdm=True,
-        dataloader_num_workers=0 if on_cpu else LOADER_WORKERS,
-        remove_unused_columns=False,
-        average_tokens_across_devices=True,
-        ddp_find_unused_parameters=False,
-    )
+    return {
+        "output_dir": str(folder / "checkpoints"),
+        "per_device_train_batch_size": batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "learning_rate": learning_rate,
+        "lr_scheduler_type": config.lr_scheduler,
+        "warmup_steps": config.warmup_ratio,  # below 1: a share of all steps
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "bf16": config.dtype == "bfloat16",
+        "use_cpu": on_cpu,
+        "seed": config.seed,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_steps": config.save_steps,
+        "save_total_limit": 2,
+        "report_to": [name.strip() for name in config.report_to.split(",")],
+        "disable_tqdm": True,
+        "dataloader_num_workers": 0 if on_cpu else LOADER_WORKERS,
+        "remove_unused_columns": False,
+        "average_tokens_across_devices": True,
+        "ddp_find_unused_parameters": False,
+    }
+
+
+def require_finite(loss: float, step: int) -> None:
+    """Stop a training whose loss has left the numbers.
+
+    Raises:
+        UserError: says what may help.
+    """
+    if not math.isfinite(loss):
+        raise UserError(
+            f"the loss of step {step} is {loss}; lower the learning rate "
+            "(--sft_lr, --kd_lr, --opd_lr) or --max_grad_norm, or train with --dtype float32"
+        )
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:

@@ -150,6 +150,30 @@ def test_minimum_detectable_difference_is_found_with_the_stated_power() -> None:
     assert np.mean(found) == pytest.approx(0.8, abs=0.04)
 
 
+@pytest.mark.parametrize("units", [8, 20])
+def test_minimum_detectable_mean_is_found_with_the_stated_power_by_few_units(units: int) -> None:
+    dice = np.random.default_rng(9)
+    least = stats.minimum_detectable_mean(units, units=units, variance=0.04, smallest_step=0.05)
+    assert least is not None
+    found = [stats.sign_flip_test(dice.normal(least, 0.2, units), np.zeros(units)) < 0.05 for _ in range(400)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.05)
+
+
+def test_the_words_about_a_concept_rate_use_the_test_for_few_families() -> None:
+    dice = np.random.default_rng(10)
+    a, b = dice.choice([0.0, 0.25, 0.5, 1.0], (2, 32))
+    found = stats.paired_comparison(a, b, clusters=[number // 4 for number in range(32)])
+    least = found.minimum_detectable_difference()
+    too_small = stats.minimum_detectable_difference(found.effective_n, discordance=found.discordance)
+    assert found.units == 8
+    assert least == stats.minimum_detectable_mean(
+        found.effective_n, units=8, variance=float(np.var(a - b, ddof=1)), smallest_step=0.25
+    )
+    assert least is not None
+    assert too_small is not None
+    assert least > too_small
+
+
 def test_minimum_detectable_difference_shrinks_with_items_and_grows_with_tests() -> None:
     sizes = [stats.minimum_detectable_difference(n) or 0.0 for n in (50, 100, 200, 800)]
     assert sizes == sorted(sizes, reverse=True)
@@ -166,6 +190,7 @@ def test_without_a_discordant_pair_no_arbitrarily_small_difference_is_promised()
 
 def test_too_few_items_can_show_nothing() -> None:
     assert stats.minimum_detectable_difference(3) is None
+    assert stats.minimum_detectable_mean(1, units=1, variance=0.1, smallest_step=0.1) is None
 
 
 def test_gap_recovered_is_the_ratio_of_the_gains() -> None:

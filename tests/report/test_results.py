@@ -186,6 +186,14 @@ def test_one_item_is_enough_for_a_report_and_for_no_conclusion(tmp_path: Path) -
     assert {found["minimum_detectable_difference"] for found in results["comparisons"]} == {None}
 
 
+def test_only_an_arm_that_was_asked_for_is_missed(tmp_path: Path) -> None:
+    models = ("teacher", "student_base", "student_sft")
+    for arms, missed in (("sft", []), ("sft,kd", ["Not evaluated: KD."]), ("sft,opd", ["Not evaluated: OPD."])):
+        config, run_dir = make_run(tmp_path, models=models, name=arms.replace(",", "-"), arms=arms)
+        stage.run(config, run_dir)
+        assert [text for text in load_results(run_dir)["warnings"] if "Not evaluated" in text] == missed
+
+
 def test_a_run_before_its_first_evaluation_is_reported(tmp_path: Path) -> None:
     config, run_dir = make_run(tmp_path, models=(), sizes={})
     stage.run(config, run_dir)

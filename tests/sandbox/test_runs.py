@@ -68,6 +68,12 @@ def test_the_reason_names_the_failing_line_or_the_signal(confined: sandbox.Backe
     assert "SIGSEGV" in run(confined, "import ctypes\ndef f(x): ctypes.string_at(1)", "f(0)").detail
 
 
+def test_a_reason_can_be_written_to_a_file(confined: sandbox.Backend) -> None:
+    outcome = run(confined, r"def f(x): raise ValueError('half \ud83d emoji')", "f(1)")
+    assert outcome == sandbox.Outcome("raised", "ValueError: half ? emoji")
+    outcome.detail.encode()
+
+
 def test_the_program_cannot_change_the_arguments_of_the_tests(confined: sandbox.Backend) -> None:
     tests = "given = [3, 1, 2]\nassert f(given) == [1, 2, 3]\nassert given == [3, 1, 2]"
     assert run(confined, "def f(x): x.sort(); return x", tests).status == "correct"

@@ -121,6 +121,14 @@ def test_component_and_evidence_stand_in_every_prompt_with_a_fault(held_out: lis
                 assert any(find(concept["phrases"], prompt)), (item["meta"]["family"], concept)
 
 
+def test_a_fault_forbids_the_other_causes_of_its_style(held_out: list[Item]) -> None:
+    by_cause = {family.cause: (style, family) for style in STYLES for family in style.families}
+    for item in filter(faulty, held_out):
+        style, family = by_cause[item["meta"]["family"]]
+        forbidden = {wrong["cause"] for wrong in item["meta"]["forbidden"]}
+        assert {other.cause for other in style.families} - forbidden == {family.cause, *family.may_mention}
+
+
 def test_a_misleading_log_is_loudest_about_a_forbidden_cause(held_out: list[Item]) -> None:
     styles = {style.name: style for style in STYLES}
     for item in held_out:
@@ -184,8 +192,10 @@ FULL = "The conntrack table is full on web-1, it is dropping packets; raise the 
         ("根因分析如下。\n答案：web-1 的连接跟踪表已满，正在丢弃数据包，应调大上限。", 1.0, "correct"),
         ("<think>DNS failure?</think>Answer: " + FULL, 1.0, "correct"),
         ("Answer: conntrack table is full on web-12", 0.25, "partial"),  # web-12 is not web-1
-        ("Answer: full-conntrack web-1", 0.25, "partial"),
-        ("Answer: web-1 is dropping packets, raise the limit", 0.25, "partial"),  # no cause
+        ("Answer: conntrack table is full on web-1", 0.5, "partial"),
+        ("Answer: full-conntrack web-1", 0.0, "wrong"),
+        ("Answer: web-1 is dropping packets, raise the limit", 0.0, "wrong"),  # no cause
+        ("Answer: web-1, kernel, api-core, db-1", 0.0, "wrong"),
         ("Answer: something broke", 0.0, "wrong"),
         ("Answer:", 0.0, "no_answer"),
         ("  ", 0.0, "no_answer"),
@@ -234,6 +244,18 @@ def test_a_wrong_cause_zeroes_the_item(item: Item, blame: str) -> None:
         "这不是DNS 故障。",
         "DNS故障与此无关。",
         "而非由DNS故障。",
+        "The log does not show a DNS failure.",
+        "This doesn't look like a DNS failure.",
+        "DNS failure is a red herring.",
+        "A DNS failure cannot explain this.",
+        "It might look like a DNS failure, but it is not.",
+        "DNS failure? No.",
+        "DNS故障的可能性已排除。",
+        "不太可能是DNS故障。",
+        "没有证据表明存在DNS故障。",
+        "不是磁盘问题或DNS故障。",
+        "看似DNS故障，实则另有原因。",
+        "与DNS故障没有关系。",
     ],
 )
 def test_a_denied_wrong_cause_does_no_harm(item: Item, denial: str) -> None:
@@ -261,6 +283,10 @@ def test_a_denied_right_cause_does_not_count(item: Item, answer: str) -> None:
         "web-1 could not send; the conntrack table is full",
         "无法连接 web-1，因为连接跟踪表已满",
         "没有回复：web-1 连接跟踪表已满",
+        "web-1 does not show up because the conntrack table is full",
+        "we cannot rule out that on web-1 the conntrack table is full",
+        "不是磁盘问题，而是 web-1 连接跟踪表已满",
+        "无法排除 web-1 连接跟踪表已满",
     ],
 )
 def test_a_negation_elsewhere_in_the_sentence_denies_nothing(item: Item, answer: str) -> None:

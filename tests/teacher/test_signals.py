@@ -117,16 +117,43 @@ def test_processes_share_the_shards(recording: Recording, monkeypatch: pytest.Mo
     assert len(read_signals(recording.folder)) == len(recording.sequences)
 
 
-@pytest.mark.parametrize("name", ["shard-00001.safetensors", SHARED])
-def test_a_flipped_byte_is_found_and_named(recording: Recording, name: str) -> None:
-    recording.score()
-    file = recording.folder / name
+def flip_a_bit(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
 
-    with pytest.raises(UserError, match=name):
+
+def cut_the_end(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut_the_end, Path.unlink])
+@pytest.mark.parametrize("name", ["shard-00001.safetensors", SHARED])
+def test_a_damaged_file_is_found_and_named_and_scoring_mends_it(
+    recording: Recording, name: str, damage: Callable[[Path], None]
+) -> None:
+    recording.score()
+    before = SignalIndex.load(recording.folder)
+    lost = sum(item.num_response_tokens for item in plan_shards(recording.sequences, SHARD_ROWS)[1])
+    damage(recording.folder / name)
+
+    with pytest.raises(UserError, match=rf"{name}: .* (damaged|missing).*the same command again"):
         read_signals(recording.folder)
+    assert recording.score() == (0 if name == SHARED else lost)
+    assert read_signals(recording.folder).index == before
+
+
+@pytest.mark.parametrize("name", ["index.json", "shard-00001.json"])
+def test_a_damaged_table_of_contents_is_mended_too(recording: Recording, name: str) -> None:
+    recording.score()
+    cut_the_end(recording.folder / name)
+    if name == "index.json":
+        with pytest.raises(UserError, match=rf"{name}: .* damaged"):
+            read_signals(recording.folder)
+
+    recording.score()
+
+    assert len(read_signals(recording.folder)) == len(recording.sequences)
 
 
 def test_signals_of_other_answers_are_refused(recording: Recording, tiny_config: MakeConfig) -> None:

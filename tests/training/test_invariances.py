@@ -47,10 +47,10 @@ def write_responses(run_dir: RunDir, count: int = 24) -> None:
 class Setting:
     """A configuration with its rendered answers, student and teacher."""
 
-    def __init__(self, config: ExperimentConfig) -> None:
+    def __init__(self, config: ExperimentConfig, count: int = 24) -> None:
         self.config = config
         self.run_dir = RunDir.of(config)
-        write_responses(self.run_dir)
+        write_responses(self.run_dir, count)
         self.renderer = load_renderer(config, "student_model")
         self.sequences, _ = load_sequences(self.run_dir.responses, self.renderer, config)
         self.teacher_model = load_model(config.teacher_model, config)
@@ -177,18 +177,22 @@ def test_bfloat16_agrees_with_float64(tiny_config: MakeConfig) -> None:
     assert low.item() == pytest.approx(high.item(), rel=1e-2)
 
 
-def test_two_ranks_train_as_one(tiny_config: MakeConfig, tmp_path: Path) -> None:
-    """DDP through the trainer, DDP and FSDP2 on one batch, against one process."""
-    fields: dict[str, Any] = {"tuning": "full", "kd_lr": 1e-3, "gradient_accumulation_steps": 2}
-    two = tiny_config(experiment_name="two", kd_batch_size=2, **fields)
-    write_responses(RunDir.of(two))
-    file = tmp_path / "config.json"
-    file.write_text(two.model_dump_json(), encoding="utf-8")
+def on_two_ranks(*command: str) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1])}
-    subprocess.run([*launch, str(HERE / "train_ranks.py"), str(file), str(tmp_path)], env=environment, check=True)
+    subprocess.run([*launch, *command], env=environment, check=True)
 
-    one = Setting(tiny_config(experiment_name="one", kd_batch_size=4, **fields))
+
+def test_two_ranks_train_as_one(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    """DDP through the trainer, DDP and FSDP2 on one batch, against one process; 22 answers do not divide evenly."""
+    fields: dict[str, Any] = {"tuning": "full", "kd_lr": 1e-3, "gradient_accumulation_steps": 2}
+    two = tiny_config(experiment_name="two", kd_batch_size=2, **fields)
+    write_responses(RunDir.of(two), count=22)
+    file = tmp_path / "config.json"
+    file.write_text(two.model_dump_json(), encoding="utf-8")
+    on_two_ranks(str(HERE / "train_ranks.py"), str(file), str(tmp_path))
+
+    one = Setting(tiny_config(experiment_name="one", kd_batch_size=4, **fields), count=22)
     ranks = load_script(HERE / "train_ranks.py")
     ranks.train_steps(one.config, one.sequences, one.collator)
     expected = ranks.gradients(one.config, one.sequences, one.collator, "none")

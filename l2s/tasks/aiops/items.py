@@ -131,7 +131,8 @@ def _key(
     concepts = [("cause", cause), ("component", family.component)]
     concepts += [("evidence", phrases) for phrases in family.evidence]
     concepts += [("remediation", family.remediation)]
-    blames = dict.fromkeys([*family.forbidden, *([herring.blames] if herring else []), NO_FAULT])
+    rivals = {other.cause for other in plan.style.families} - {family.cause, *family.may_mention}
+    blames = dict.fromkeys([*family.forbidden, *([herring.blames] if herring else []), *sorted(rivals), NO_FAULT])
     answer = wording.fault_answer(cause, family.component, family.evidence, family.remediation, plan.language)
     return concepts, {cause: CAUSES[cause] for cause in blames}, answer
 

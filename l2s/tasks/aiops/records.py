@@ -65,10 +65,12 @@ class Family:
         cause: key into CAUSES. No phrase of it stands in any log.
         component: what is at fault, by a name drawn for each item.
         evidence: one or two things in the log that point to the cause.
-        forbidden: keys of CAUSES that a hasty reader may blame; naming one scores 0.
+        forbidden: keys of CAUSES that a hasty reader may blame; naming one scores 0, and so does naming the cause of
+            another family of the style.
         clues: entries that show the cause, all of them in every log, in this order.
         symptoms: entries that show its effects; a log has a choice of them.
         held_out: never in training.
+        may_mention: causes of the style that a right answer may name as an effect or as part of the remedy.
     """
 
     cause: str
@@ -79,6 +81,7 @@ class Family:
     clues: tuple[Line, ...]
     symptoms: tuple[Line, ...]
     held_out: bool = False
+    may_mention: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ METRIC = "concept rate"
 
 MAX_WORDS = 60  # of an answer; a Chinese character counts as half a word
 QUOTE_WORDS = 7  # a longer run of words that stands in the log is an echo, not an answer
-NEEDS_CAUSE = ("evidence", "remediation")  # without the right cause they are a list of what the log and handbooks say
 BLANK = "▮"  # neither a word nor a space: what stands on both sides of it does not join
 MARKER = re.compile(r"(?:answer|答案)\s*:")
 
@@ -25,9 +24,9 @@ def grade(item: Item, response: str, *, finish_reason: str = "stop") -> Grade:
     """Score the share of `item`'s concepts that `response` names, 0 if it names a wrong cause.
 
     The answer is what follows the last "Answer:" or "答案:", of which MAX_WORDS words are read, or without a marker the
-    whole response if it is no longer. Passages copied from the log do not count, and evidence and remedy count only
-    beside the right cause. `details` tells which concepts were `matched`, whether `all_required` were, and which
-    `wrong_cause` was named.
+    whole response if it is no longer. Passages copied from the log do not count, and nothing counts without the right
+    cause: component, evidence and remedy are then a list of what logs and handbooks say. `details` tells which concepts
+    were `matched`, whether `all_required` were, and which `wrong_cause` was named.
     """
     visible = without_thinking(response)
     if visible is None or finish_reason == "length":
@@ -81,14 +80,14 @@ def _runs(spoken: list[re.Match[str]]) -> Iterator[tuple[str, ...]]:
 
 
 def _score(meta: dict[str, Any], answer: str, extracted: str) -> Grade:
-    found = {index: list(find(concept["phrases"], answer)) for index, concept in enumerate(meta["concepts"])}
+    found = [list(find(concept["phrases"], answer)) for concept in meta["concepts"]]
     rest = answer
-    for match in (match for matches in found.values() for match in matches):
+    for match in (match for matches in found for match in matches):
         rest = rest[: match.start()] + BLANK * len(match.group()) + rest[match.end() :]
     blamed = next((wrong["cause"] for wrong in meta["forbidden"] if any(find(wrong["phrases"], rest))), None)
     roles = [concept["role"] for concept in meta["concepts"]]
-    cause_named = any(found[index] for index, role in enumerate(roles) if role == "cause")
-    hits = [bool(found[index]) and (cause_named or role not in NEEDS_CAUSE) for index, role in enumerate(roles)]
+    is_diagnosis = any(matches for role, matches in zip(roles, found, strict=True) if role == "cause")
+    hits = [is_diagnosis and bool(matches) for matches in found]
     details = {
         "matched": [role for role, hit in zip(roles, hits, strict=True) if hit],
         "all_required": all(hits) and blamed is None,

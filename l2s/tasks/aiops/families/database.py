@@ -105,6 +105,7 @@ FAMILIES = (
             "max_standby_streaming_delay",
         ),
         forbidden=("database_down", "cache_stampede", "bad_release", "old_credentials"),
+        may_mention=("long_transaction",),
         clues=(
             info("walreceiver@{host}", "received 3A/9F000000, replayed 3A/11000000, delta {size} MB"),
             warn("monitor@{host}", "now() - last replay timestamp = {secs} s"),

@@ -24,6 +24,7 @@ FAMILIES = (
             "限制保留对象的集合并转储堆分析|堆转储|转储堆|淘汰|释放引用|清理|限制缓存|弱引用|修复泄漏",
         ),
         forbidden=("deadlock", "memory_limit", "thread_pool_full", "database_down"),
+        may_mention=("gc_pause",),
         clues=(
             warn("MemoryWatch", "old gen {pct}% used after collection {hex}, top class {cls} x {count}"),
             error(
@@ -195,6 +196,7 @@ FAMILIES = (
             "调优收集器和堆大小|调优|G1|ZGC|增大堆|堆大小|减少分配",
         ),
         forbidden=("deadlock", "network_down", "thread_pool_full", "clock_wrong"),
+        may_mention=("heap_leak",),
         clues=(
             info("gc", "Pause Full (Allocation Failure) 7890M->7712M {secs}.3s"),
             info("gc", "Pause Full (Ergonomics) 7931M->7805M {secs}.9s"),

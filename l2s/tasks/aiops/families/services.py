@@ -26,6 +26,7 @@ FAMILIES = (
             "用后归还连接并调大连接数|归还连接|释放连接|关闭连接|调大连接池|扩大连接池|增大连接池|修复泄漏",
         ),
         forbidden=("database_down", "network_down", "traffic_flood", "index_missing"),
+        may_mention=("bad_config", "rate_limited"),
         clues=(
             warn("{svc}", "acquire took {ms} ms, active={limit} idle=0 waiting={count}"),
             warn("{svc}", "handle {hex} checked out {minutes} min ago by /export was not returned"),
@@ -85,6 +86,7 @@ FAMILIES = (
             "重启或切换解析器|重启解析器|切换解析器|重启 CoreDNS|备用解析器|恢复解析器|修复解析器",
         ),
         forbidden=("certificate_expired", "database_down", "upstream_down", "rate_limited"),
+        may_mention=("bad_config",),
         clues=(
             error("{svc}", "lookup {client}.internal on {ip}:53: i/o timeout"),
             info("{svc}", "probe by address {ip2}:8080 ok in {n} ms"),
@@ -113,6 +115,7 @@ FAMILIES = (
             "退避重试并申请更高额度|退避|降低请求频率|减少请求|提高配额|申请更高|批量请求",
         ),
         forbidden=("network_down", "third_party_down", "bad_release", "database_down"),
+        may_mention=("bad_config",),
         clues=(
             warn("{client}", "{svc} answered 429 retry_after={n}"),
             info("{svc}", "tenant {client} window used={limit} max={limit} remaining=0"),
@@ -173,6 +176,7 @@ FAMILIES = (
             "给 ttl 加随机抖动并合并请求|抖动|随机|合并请求|错开|互斥|预热",
         ),
         forbidden=("traffic_flood", "index_missing", "memory_exhausted", "network_down"),
+        may_mention=("bad_config", "rate_limited"),
         clues=(
             info("{svc}", "ttl 3600 reached for {count} keys written by the same loader run"),
             warn("{svc}", "miss ratio {pct}% in the last 10 s, was 4%"),

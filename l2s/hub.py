@@ -1,0 +1,114 @@
+"""The model hub: whether it can be reached, asked once, and its data sets.
+
+Left to themselves the hub's clients try an unreachable host six times a file, for minutes. So its endpoint is asked
+once, and where it does not answer, this process and its children go offline: what is in the cache still loads, what is
+not fails at once. Downloads themselves keep the clients' own time limits and retries.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from l2s.jsonl import Row
+
+FOUND_BY_PARENT = "L2S_HUB_TROUBLE"  # environment variable that tells a stage's process why it is offline
+GATEWAY_ERRORS = (502, 503, 504)  # from a proxy or load balancer: whatever is behind it does not answer
+
+
+class HubError(RuntimeError):
+    """The hub did not give what was asked for; the message is one line that says why."""
+
+
+@cache
+def trouble() -> str | None:
+    """Why the hub cannot be reached, or None where it answers; asks at the first call only.
+
+    The endpoint is $HF_ENDPOINT or huggingface.co. It has $HF_HUB_ETAG_TIMEOUT seconds (10 unless set) to answer,
+    name resolution and all of its addresses included.
+    """
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        return os.environ.get(FOUND_BY_PARENT, "HF_HUB_OFFLINE is set: unset it to ask the hub")
+    found = _ask_within(constants.ENDPOINT, constants.HF_HUB_ETAG_TIMEOUT)
+    if found:
+        _go_offline(found)
+    return found
+
+
+def _ask_within(endpoint: str, timeout_s: float) -> str | None:
+    """Ask in a thread, because neither name resolution nor a host's further addresses heed a client's timeout."""
+    answer: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(target=lambda: answer.put(_ask(endpoint, timeout_s)), daemon=True).start()
+    try:
+        return answer.get(timeout=timeout_s)
+    except queue.Empty:
+        return f"{endpoint} did not answer within {timeout_s:.0f} s; HF_HUB_ETAG_TIMEOUT sets another limit"
+
+
+def _ask(endpoint: str, timeout_s: float) -> str | None:
+    from huggingface_hub import get_session
+
+    try:
+        status = get_session().head(endpoint, timeout=timeout_s, follow_redirects=False).status_code
+    except Exception as error:  # unknown host, refused, certificate, proxy, malformed HF_ENDPOINT
+        return f"{endpoint} cannot be reached: {_first_line(error)}"
+    return f"{endpoint} answers with status {status}" if status in GATEWAY_ERRORS else None
+
+
+def _go_offline(found: str) -> None:
+    """Make the hub's clients read their caches only, in this process and in those it starts."""
+    from huggingface_hub import constants
+
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ[FOUND_BY_PARENT] = found
+    constants.HF_HUB_OFFLINE = True
+    loaded: Any = sys.modules.get("datasets.config")  # one imported later reads the constant above
+    if loaded is not None:
+        loaded.HF_HUB_OFFLINE = loaded.HF_DATASETS_OFFLINE = True
+
+
+def expect(model: str) -> None:
+    """To be called before `model` is looked up: where it is no folder here, find out whether the hub answers."""
+    if not Path(model).is_dir():
+        trouble()
+
+
+def explain(model: str, error: Exception) -> str:
+    """Why the hub did not give `model`, in one line, and what to do about it."""
+    if found := trouble():
+        return (
+            f"it is no folder here and not in the hub's cache, and {found}; give a local folder, or set "
+            "HF_ENDPOINT to a mirror that this machine reaches (and HF_TOKEN for a gated model)"
+        )
+    return (
+        f"the hub does not give it ({_first_line(error)}); check the name, set HF_TOKEN for a gated or private "
+        "model, or give a local folder"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of what an error says, with the next one where it ends with a colon."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
+def dataset_rows(name: str, subset: str, split: str) -> list[Row]:
+    """The rows of one split of a data set.
+
+    Raises:
+        HubError: neither the hub nor its cache gives it.
+    """
+    trouble()
+    try:
+        from datasets import load_dataset
+
+        return [dict(row) for row in load_dataset(name, subset, split=split)]
+    except Exception as error:
+        raise HubError(trouble() or _first_line(error)) from None

@@ -1,0 +1,188 @@
+"""On-policy distillation: the student answers for itself, and learns the teacher's distribution at its own tokens.
+
+TRL's DistillationTrainer answers, computes the loss and trains. Here it is given prompts, models and settings of this
+experiment, and its log becomes a metrics.jsonl like that of SFT and KD. The loss is the divergence alone, at
+temperature 1, which is also what the answers are drawn at: softer ones would not be what the student says.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel, TrainerControl, TrainerState, TrainingArguments
+
+from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderer
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError, require_extra
+from l2s.jsonl import append_jsonl, load_jsonl
+from l2s.models import check_teacher_covers_student, load_model, load_student_for_training, output_head
+from l2s.run_dir import RunDir
+from l2s.tasks.types import Message
+from l2s.training.progress import Progress
+from l2s.training.trainer import (
+    TrainingResult,
+    initial_student,
+    require_finite,
+    run_trainer,
+    save_student,
+    training_settings,
+)
+
+TEMPERATURE = 1.0
+Prompt = list[Message]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What the student is asked, and how many prompts were left out because an answer would not fit max_length."""
+
+    kept: list[Prompt]
+    dropped_overlong: int
+
+
+def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+    """Train the student on its own answers; leaves opd/adapter, opd/final_model and opd/metrics.jsonl.
+
+    Raises:
+        UserError: TRL is missing, no prompt fits, another vocabulary, or a model that cannot be loaded.
+    """
+    require_extra("trl", "trl", "run_opd (or opd among the arms)")
+    renderer = load_renderer(config, "student_model")
+    check_same_vocabulary(load_renderer(config, "teacher_model"), renderer)
+    check_teacher_covers_student(config)
+    prompts = load_prompts(run_dir.train_data, renderer, config)
+    student = load_student_for_training(initial_student(config, run_dir), config)
+    teacher = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
+    result = train(student, teacher, prompts.kept, renderer, config, run_dir.opd)
+    return {
+        "num_prompts": len(prompts.kept),
+        "dropped_overlong": prompts.dropped_overlong,
+        "num_tokens": result.num_tokens,
+        **save_student(student, result, renderer, config, run_dir.opd),
+    }
+
+
+def load_prompts(path: Path, renderer: ChatRenderer, config: ExperimentConfig) -> Prompts:
+    """The prompts of the training items at `path`, without those that leave an answer too little of max_length.
+
+    Raises:
+        UserError: the file is missing or broken, or no prompt fits.
+    """
+    try:
+        rows = load_jsonl(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"training items: {error}") from error
+    room = config.max_length - config.opd_max_new_tokens
+    kept = [row["messages"] for row in rows if len(renderer.prompt_ids(row["messages"])) <= room]
+    if not kept:
+        raise UserError(
+            f"max_length={config.max_length}: none of the {len(rows)} prompts of {path} leaves room for "
+            f"opd_max_new_tokens={config.opd_max_new_tokens}; raise the one or lower the other"
+        )
+    return Prompts(kept, len(rows) - len(kept))
+
+
+def train(
+    student: nn.Module,
+    teacher: PreTrainedModel,
+    prompts: Sequence[Prompt],
+    renderer: ChatRenderer,
+    config: ExperimentConfig,
+    folder: Path,
+) -> TrainingResult:
+    """Train `student` in place; a killed training goes on from the checkpoints and metrics.jsonl in `folder`."""
+    from datasets import Dataset
+    from trl import DistillationConfig, DistillationTrainer
+
+    settings = DistillationConfig(
+        **training_settings(config, config.opd_batch_size, config.opd_lr, folder),
+        num_train_epochs=1,
+        gradient_checkpointing=config.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        max_completion_length=config.opd_max_new_tokens,
+        temperature=TEMPERATURE,
+        beta={"forward_kl": 0.0, "jsd": config.divergence_beta, "reverse_kl": 1.0}[config.opd_divergence],
+        chat_template_kwargs={"enable_thinking": False},
+        shuffle_dataset=False,
+    )
+    fit_vocabulary(teacher, len(output_head(student).weight))
+    prompts_a_step = config.opd_batch_size * config.gradient_accumulation_steps * settings.world_size
+    drawn = draw(prompts, config.opd_steps * prompts_a_step, config.seed)
+    trainer = DistillationTrainer(
+        model=student,
+        teacher_model=teacher,
+        args=settings,
+        train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in drawn]),
+        processing_class=renderer.tokenizer,
+        callbacks=[StepLog(folder, prompts_a_step)],
+    )
+    return run_trainer(trainer, folder)
+
+
+def draw(prompts: Sequence[Prompt], number: int, seed: int) -> list[Prompt]:
+    """The prompts of the whole training in one list, each pass shuffled anew.
+
+    One pass over this list, and not several over `prompts`, is what a killed training can go on with: TRL's sampler
+    begins again with the order of the first pass.
+    """
+    dice = random.Random(seed)
+    drawn: list[Prompt] = []
+    while len(drawn) < number:
+        drawn += dice.sample(prompts, len(prompts))
+    return drawn[:number]
+
+
+def fit_vocabulary(teacher: PreTrainedModel, rows: int) -> None:
+    """Cut the teacher's head to the student's rows: TRL compares heads of one size, and what is cut is padding."""
+    if len(output_head(teacher).weight) > rows:
+        teacher.resize_token_embeddings(rows)
+        teacher.requires_grad_(False)
+
+
+class StepLog(Progress):
+    """Turns what TRL logs of a step into a row of metrics.jsonl, and shows the progress."""
+
+    def __init__(self, folder: Path, prompts_a_step: int) -> None:
+        super().__init__(folder.name)
+        self.metrics_file = folder / "metrics.jsonl"
+        self.prompts_a_step = prompts_a_step
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Append a row where `logs` are those of a step."""
+        if logs is None or "loss" not in logs:
+            return
+        require_finite(logs["loss"], state.global_step)
+        row = _metrics_row(state.global_step, logs, self.prompts_a_step)
+        if state.is_world_process_zero:
+            append_jsonl(self.metrics_file, [row])
+        super().on_log(args, state, control, logs=row, **kwargs)
+
+
+def _metrics_row(step: int, logs: dict[str, float], prompts: int) -> dict[str, float]:
+    """One step: the mean divergence (the whole loss) and the student's entropy, in nats a token of its answers.
+
+    `truncated` is the share of answers that opd_max_new_tokens cut.
+    """
+    return {
+        "step": step,
+        "epoch": logs["epoch"],
+        "loss": logs["loss"],
+        "divergence": logs["loss"],
+        "entropy": logs["entropy"],
+        "learning_rate": logs["learning_rate"],
+        "grad_norm": logs["grad_norm"],
+        "num_tokens": round(logs["completions/mean_length"] * prompts),  # TRL's own count adds up, prompts and all
+        "truncated": logs["completions/clipped_ratio"],
+    }

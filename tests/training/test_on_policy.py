@@ -1,0 +1,210 @@
+"""On-policy distillation as a stage: TRL's trainer with this project's prompts, settings, metrics and checkpoints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from l2s.chat import load_renderer
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.jsonl import Row, load_jsonl, write_jsonl
+from l2s.models import load_model, load_student_for_training, output_head
+from l2s.run_dir import RunDir
+from l2s.tiny_models import save_tiny_model
+from l2s.training import on_policy
+from l2s.training.losses import distillation_loss
+from l2s.training.progress import Progress
+
+pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
+
+MakeConfig = Callable[..., ExperimentConfig]
+PROMPTS: list[on_policy.Prompt] = [[{"role": "user", "content": f"{number} plus {number % 5}?"}] for number in range(6)]
+
+
+@pytest.fixture
+def make(tiny_config: MakeConfig) -> MakeConfig:
+    """Configurations of a short training, its prompts written."""
+
+    def build(**fields: Any) -> ExperimentConfig:
+        defaults = {"opd_batch_size": 4, "opd_max_new_tokens": 12, "opd_lr": 1e-2, "kd_init": "base"}
+        config = tiny_config(**(defaults | fields))
+        path = RunDir.of(config).train_data
+        path.parent.mkdir(parents=True)
+        write_jsonl(path, [{"id": f"sum/{index}", "messages": prompt} for index, prompt in enumerate(PROMPTS)])
+        return config
+
+    return build
+
+
+def run(config: ExperimentConfig) -> dict[str, Any]:
+    return on_policy.run(config, RunDir.of(config))
+
+
+def metrics(config: ExperimentConfig) -> list[Row]:
+    return load_jsonl(RunDir.of(config).opd / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora", "qlora"])
+def test_the_stage_leaves_a_loadable_student(make: MakeConfig, tuning: str) -> None:
+    config = make(tuning=tuning, opd_steps=3, gradient_accumulation_steps=2, gradient_checkpointing=True)
+    opd = RunDir.of(config).opd
+
+    found = run(config)
+
+    trained = AutoModelForCausalLM.from_pretrained(opd / "final_model").state_dict()
+    base = AutoModelForCausalLM.from_pretrained(config.student_model).state_dict()
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert trained.keys() == base.keys()
+    assert trained[name].shape == base[name].shape
+    assert not trained[name].float().equal(base[name].float())
+    assert (opd / "adapter").exists() == (tuning != "full")
+    assert [row["step"] for row in metrics(config)] == [1, 2, 3]
+    assert found["steps"] == 3
+    assert found["num_tokens"] == sum(row["num_tokens"] for row in metrics(config))
+    assert 3 * 8 <= found["num_tokens"] <= 3 * 8 * config.opd_max_new_tokens
+
+
+@pytest.mark.parametrize("divergence", ["reverse_kl", "forward_kl", "jsd"])
+def test_the_loss_is_the_divergence_at_the_answers_of_the_student(make: MakeConfig, divergence: str) -> None:
+    """TRL's loss of a step against the reference loss on whole logits, at what the student said to our prompts."""
+    config = make(tuning="full", opd_steps=1, opd_divergence=divergence, divergence_beta=0.3)
+    run_dir, renderer = RunDir.of(config), load_renderer(config, "student_model")
+    student: Any = load_student_for_training(config.student_model, config)
+    teacher = load_model(config.teacher_model, config)
+    unchanged = load_student_for_training(config.student_model, config)
+    answers = record_answers(student)
+
+    on_policy.train(student, teacher, PROMPTS, renderer, config, run_dir.opd)
+
+    [(prompts_BP, output_BT)] = answers
+    pad, width = renderer.pad_token_id, prompts_BP.shape[1]
+    asked = [[token for token in row if token != pad] for row in prompts_BP.tolist()]
+    assert asked == [renderer.prompt_ids(prompt) for prompt in on_policy.draw(PROMPTS, 4, config.seed)]
+    total = torch.zeros(2, dtype=torch.float64)
+    for prompt, row in zip(asked, output_BT[:, width:].tolist(), strict=True):
+        stop = row.index(renderer.eos_token_id) + 1 if renderer.eos_token_id in row else len(row)
+        tokens = torch.tensor([prompt + row[:stop]])
+        labels = torch.tensor([[-100] * (len(prompt) - 1) + row[:stop] + [-100]])
+        with torch.no_grad():
+            found = distillation_loss(
+                unchanged(input_ids=tokens).logits, teacher(input_ids=tokens).logits, labels,
+                alpha=0.0, temperature=1.0, divergence=divergence, beta=0.3,
+            )  # fmt: skip
+        total += torch.tensor([float(found.divergence_sum), found.num_tokens])
+    [step] = metrics(config)
+    assert step["num_tokens"] == total[1]
+    assert step["loss"] == step["divergence"] == pytest.approx(float(total[0] / total[1]), rel=1e-4)
+
+
+def record_answers(student: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Let `student` note what it is asked, and prompt and answer as it gives them back."""
+    answers: list[tuple[torch.Tensor, torch.Tensor]] = []
+    generate = student.generate
+
+    def noting(**inputs: Any) -> torch.Tensor:
+        output: torch.Tensor = generate(**inputs)
+        answers.append((inputs["input_ids"], output))
+        return output
+
+    student.generate = noting
+    return answers
+
+
+def test_the_divergence_falls(make: MakeConfig) -> None:
+    config = make(tuning="full", opd_steps=15, opd_batch_size=6, opd_lr=3e-2)
+    run(config)
+
+    divergence = [row["divergence"] for row in metrics(config)]
+    assert sum(divergence[-3:]) < 0.75 * sum(divergence[:3])
+
+
+class KilledError(Exception):
+    """Stands for a process that ends in the middle of a step."""
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_a_killed_training_ends_as_an_unbroken_one(
+    make: MakeConfig, monkeypatch: pytest.MonkeyPatch, tuning: str
+) -> None:
+    """Six prompts in batches of four: the answers after the kill come from the second and third pass over them."""
+    batches = {"opd_batch_size": 2, "gradient_accumulation_steps": 2}
+    unbroken, killed = (
+        make(experiment_name=name, tuning=tuning, opd_steps=5, save_steps=2, **batches)
+        for name in ("unbroken", "killed")
+    )
+    run(unbroken)
+
+    def die_in_step_4(self: Progress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 3:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "on_step_end", die_in_step_4, raising=False)
+        with pytest.raises(KilledError):
+            run(killed)
+    (RunDir.of(killed).opd / "checkpoints" / "checkpoint-4").mkdir()  # the kill came while this one was written
+    run(killed)
+
+    assert [row["step"] for row in metrics(killed)] == [1, 2, 3, 4, 5]
+    for left, right in zip(metrics(killed), metrics(unbroken), strict=True):
+        assert left == pytest.approx(right, rel=1e-5)
+
+
+def test_every_pass_asks_every_prompt_once() -> None:
+    drawn = on_policy.draw(PROMPTS, 15, seed=1)
+
+    asked = [prompt[0]["content"] for prompt in drawn]
+    assert set(Counter(asked[:6]).values()) == set(Counter(asked[6:12]).values()) == {1}
+    assert asked[:6] != asked[6:12]
+    assert len(asked) == 15
+
+
+def test_a_prompt_that_leaves_no_room_is_dropped_and_counted(make: MakeConfig) -> None:
+    config = make()
+    path, renderer = RunDir.of(config).train_data, load_renderer(config, "student_model")
+    long = {"id": "long", "messages": [{"role": "user", "content": "x" * config.max_length}]}
+    write_jsonl(path, [*load_jsonl(path), long])
+
+    found = on_policy.load_prompts(path, renderer, config)
+
+    assert (found.kept, found.dropped_overlong) == (PROMPTS, 1)
+    with pytest.raises(UserError, match=r"none of the 7 prompts .* leaves room for opd_max_new_tokens=500"):
+        on_policy.load_prompts(path, renderer, config.model_copy(update={"opd_max_new_tokens": 500}))
+
+
+def test_padding_rows_of_the_teacher_are_cut_and_its_answers_stay(make: MakeConfig) -> None:
+    config = make()
+    teacher: Any = load_model(config.teacher_model, config)
+    tokens = torch.arange(20, 40)[None]
+    before = teacher(input_ids=tokens).logits
+
+    on_policy.fit_vocabulary(teacher, 304)
+
+    assert output_head(teacher).weight.shape[0] == teacher.config.vocab_size == 304
+    assert teacher(input_ids=tokens).logits.equal(before[..., :304])
+    assert not any(weight.requires_grad for weight in teacher.parameters())
+
+
+def test_a_teacher_with_a_smaller_head_is_refused(make: MakeConfig, tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "small", seed=3, hidden_size=32, vocab_size=288, tied=True)
+    config = make(teacher_model=str(tmp_path / "small"))
+    with pytest.raises(UserError, match="small': its output head has 288 rows and the student's 304"):
+        run(config)
+
+
+def test_a_loss_that_is_not_a_number_ends_the_training(make: MakeConfig) -> None:
+    config = make(opd_steps=1)
+    renderer, folder = load_renderer(config, "student_model"), RunDir.of(config).opd
+    student = load_student_for_training(config.student_model, config)
+    teacher: Any = load_model(config.teacher_model, config)
+    teacher.get_decoder().norm.weight.data.fill_(float("nan"))
+
+    with pytest.raises(UserError, match="loss of step 1 is nan"):
+        on_policy.train(student, teacher, PROMPTS, renderer, config, folder)

@@ -15,6 +15,7 @@ from typing import Any
 from l2s.config import ExperimentConfig, Quantization
 from l2s.plan.hardware import GIB, Hardware
 from l2s.plan.model_size import FORWARD, TRAINING, ModelSize
+from l2s.report.schema import MODELS
 from l2s.teacher.recorders import SAMPLE_ROWS
 from l2s.teacher.score import BATCH_TOKENS
 from l2s.training.fused_head import CHUNK_BYTES
@@ -207,7 +208,25 @@ def _kd(s: Situation) -> Estimate:
     return replace(student, seconds=student.seconds + seconds, memory=student.memory + memory)
 
 
-def _training(s: Situation, epochs: int, batch_size: int) -> Estimate:
+def _opd(s: Situation) -> Estimate:
+    """The student answers, the teacher reads these answers, and the student is trained on them."""
+    config = s.config
+    own = s.changed({"max_new_tokens": config.opd_max_new_tokens})
+    texts, batch_size, quantization = own.training_texts, config.opd_batch_size, config.teacher_quantization
+    epochs = config.opd_steps * batch_size * config.gradient_accumulation_steps / _number(texts)
+    student = _training(own, epochs, batch_size)
+    batch_tokens = batch_size * _tokens(texts) / _number(texts)
+    seconds = _answer_seconds(own, s.student, texts, batch_size, "nf4" if config.tuning == "qlora" else "none")
+    seconds += _forward_seconds(own, s.teacher, texts, batch_tokens, quantization)
+    seconds += s.teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=_number(texts) / batch_size)
+    return replace(
+        student,
+        seconds=student.seconds + _loading_seconds(s.teacher) + epochs * seconds,
+        memory=student.memory + _forward_memory(own, s.teacher, batch_size * _longest(own, texts), quantization),
+    )
+
+
+def _training(s: Situation, epochs: float, batch_size: int) -> Estimate:
     config, student, texts, trainable = s.config, s.student, s.training_texts, s.trainable
     full = config.tuning == "full"
     quantization: Quantization = "nf4" if config.tuning == "qlora" else "none"
@@ -276,7 +295,8 @@ ESTIMATES: dict[str, Callable[[Situation], Estimate]] = {
     "score": _score,
     "sft": _sft,
     "kd": _kd,
-    **{f"evaluate_{m}": partial(_evaluate, model=m) for m in ("teacher", "student_base", "student_sft", "student_kd")},
+    "opd": _opd,
+    **{f"evaluate_{model}": partial(_evaluate, model=model) for model in MODELS},
     "report": lambda s: Estimate(seconds=START_S, disk=REPORT_BYTES),
 }
 

@@ -51,6 +51,9 @@ from l2s.tasks import math, word_problems
         ("**Final Answer:** $x = 18$", "18"),
         ("答案是18元。她有3只鸡。", "18"),
         ("**答案：** １８", "18"),
+        ("答：18元，其中5元是运费。", "18"),
+        ("答案是 1.2万元", "12000"),
+        ("一共 3 亿", "300000000"),
         # the last marker wins, headings and empty markers are none
         ("#### 17\nWait.\n#### 18", "18"),
         (r"The answer is 17. Recheck: \boxed{18}", "18"),
@@ -63,6 +66,8 @@ from l2s.tasks import math, word_problems
         ("She needs 3 1/2 hours", "3.5"),
         ("about 3/4 of it", "0.75"),
         ("pages 17-18", "18"),
+        ("The area is 18 m^2", "18"),
+        (r"So the area is $18 \text{ cm}^{2}$.", "18"),
         ("<think>17? #### 17</think>It is 18.", "18"),
         ("it must be 17 </think>\n#### 18", "18"),
     ],

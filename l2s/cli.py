@@ -21,6 +21,7 @@ STAGE_COMMANDS = {
     "opd": {"run_opd": True},
     "evaluate": {"run_eval": True},
 }
+RUN_FLAGS = tuple(name for name in ExperimentConfig.model_fields if name.startswith("run_"))
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -59,9 +60,14 @@ def _parser() -> OneLineParser:
     helps = {"run": "run an experiment, or the stages named by --run_* flags"}
     helps |= {name: f"run the stage `{name}` of an experiment" for name in STAGE_COMMANDS}
     helps |= {"check": "check that this machine is ready for an experiment"}
+    helps |= {"plan": "memory, time and disk of every stage, before anything runs"}
     for name, text in helps.items():
         usage = f"l2s {name} [--flag VALUE ...]"
-        _add_experiment_flags(commands.add_parser(name, help=text, usage=usage, allow_abbrev=False), name)
+        command = commands.add_parser(name, help=text, usage=usage, allow_abbrev=False)
+        _add_experiment_flags(command, name)
+        if name == "plan":
+            command.add_argument("--gpu", metavar="NAME", help="a GPU that is not here, such as h100-80gb")
+            command.add_argument("--gpus", type=int, default=1, metavar="N", help="how many of them [1]")
     report = commands.add_parser("report", help="write the reports of an experiment again, from its files alone")
     report.add_argument("run_dir", type=Path, metavar="outputs/NAME")
     report.add_argument("--lang", choices=("en", "zh"), help="language of the report (default: as it was run)")
@@ -85,7 +91,7 @@ def _add_experiment_flags(parser: argparse.ArgumentParser, command: str) -> None
         metavar = "true|false" if is_switch else "|".join(_choices(info.annotation)) or name.split("_")[-1].upper()
         help_text = f"{info.description} [{info.default}]".replace("%", "%%")
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=help_text, **keywords)
-    parser.set_defaults(handler=_check if command == "check" else _run)
+    parser.set_defaults(handler={"check": _check, "plan": _plan}.get(command, _run))
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:
@@ -125,6 +131,15 @@ def _check(arguments: argparse.Namespace) -> int:
     from l2s.check import run_checks
 
     return run_checks(config)
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    config = _config(arguments)
+    if not any(getattr(config, name) for name in RUN_FLAGS):
+        config = config.model_copy(update={"run_all": True})
+    from l2s.plan.command import run_plan
+
+    return 0 if run_plan(config, gpu=arguments.gpu, gpus=arguments.gpus) else 1
 
 
 if __name__ == "__main__":

@@ -11,7 +11,14 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from l2s import hub
 from l2s.attention import use_grouped_attention
@@ -248,18 +255,27 @@ def _probe(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     return hidden[0], logits.float()
 
 
+def load_config(name: str, config: ExperimentConfig) -> PreTrainedConfig:
+    """The configuration of a model, without its weights.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    hub.expect(name)
+    try:
+        found = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise UserError(_load_failure(name, config, error)) from error
+    return cast(PreTrainedConfig, found)
+
+
 def vocabulary_size(name: str, config: ExperimentConfig) -> int:
     """Rows of the output head of a model, from its configuration alone.
 
     Raises:
         UserError: the configuration cannot be loaded.
     """
-    hub.expect(name)
-    try:
-        model_config = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise UserError(_load_failure(name, config, error)) from error
-    return int(model_config.get_text_config().vocab_size)
+    return int(load_config(name, config).get_text_config().vocab_size)
 
 
 def check_teacher_covers_student(config: ExperimentConfig) -> None:

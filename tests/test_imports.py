@@ -14,6 +14,7 @@ MODULES = {
 }
 ORCHESTRATION = {
     "l2s.cli", "l2s.experiment", "l2s.check", "l2s.executors", "l2s.freshness", "l2s.pipeline", "l2s.preflight",
+    "l2s.plan.command",
 }  # fmt: skip
 STAGES = {
     "l2s.prepare", "l2s.teacher.generate", "l2s.teacher.score", "l2s.training.sft", "l2s.training.kd",

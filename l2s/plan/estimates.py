@@ -1,0 +1,364 @@
+"""What every stage takes: memory at its fullest moment, time from a roofline, files.
+
+Time is the sum of matrix products, bytes that everything else moves, and operations launched; lengths of prompts and
+answers are assumed. Each estimate follows what the stage does: when that changes, so must this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from math import ceil
+from typing import Any
+
+from l2s.config import ExperimentConfig, Quantization
+from l2s.plan.hardware import GIB, Hardware
+from l2s.plan.model_size import FORWARD, TRAINING, ModelSize
+from l2s.teacher.recorders import SAMPLE_ROWS
+from l2s.teacher.score import BATCH_TOKENS
+from l2s.training.fused_head import CHUNK_BYTES
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of one source of items: mean and longest prompt, mean answer, and mean longest answer of 16.
+
+    A batch decodes until the last of its answers ends.
+    """
+
+    prompt: float
+    longest_prompt: int
+    answer: float
+    longest_answer: float
+
+
+LENGTHS = {  # with Qwen's tokenizer and chat template; answers are Qwen2.5-Coder-1.5B's
+    "gsm8k": Lengths(121, 238, 260, 420),
+    "synthetic": Lengths(89, 102, 200, 350),
+    "mbpp": Lengths(161, 415, 50, 115),
+    "humaneval": Lengths(183, 440, 150, 300),
+    "aiops": Lengths(975, 1386, 100, 210),
+    "aiops, 15 lines": Lengths(739, 1015, 100, 210),
+}
+ASKED_AGAIN = 0.5  # share of answers that keep_correct rejects, at every try
+
+START_S = 6.0  # imports and the first use of everything, measured on the CPU
+FILE_BYTES_S = 1e9  # weights and signals from and to a local SSD
+HEAD_OVERHEAD = 1.25  # of the fused loss over its matrix products: docs/PERFORMANCE.md measures 1.21
+HEAD_BUFFERS = 6  # chunks of logits: student's, teacher's, and on CUDA float32 copies of both
+UPDATE_BYTES = 40  # read and written for a trained weight in an update: AdamW 28, norm and clipping 12
+BATCH_BYTES = 12  # and in every batch, to add up its gradient
+CAST_BYTES = 12  # and with full tuning, between float32 weights and bfloat16 products
+FIDELITY_BYTES = 120  # read and written for each float32 logit that fidelity compares
+CUDA_BYTES, PROCESS_BYTES = int(0.8 * GIB), int(0.9 * GIB)  # context and workspaces; the libraries on a CPU
+TEXT_BYTES = 5  # of a token on disk: its text and its share of the row
+REPORT_BYTES = 5 << 20  # the most that report.html may take
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Items of one source. `answer` and `longest` are what max_new_tokens leaves of their answers."""
+
+    source: str
+    number: int
+    prompt: float
+    longest_prompt: int
+    answer: float
+    longest_answer: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on the device; `weights` counts all models that a stage holds, `buffers` all that has no other place."""
+
+    weights: float = 0
+    optimizer: float = 0
+    activations: float = 0
+    cache: float = 0
+    buffers: float = 0
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return sum(self.parts())
+
+    def parts(self) -> list[float]:
+        """The fields in their order."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+    def __add__(self, other: Memory) -> Memory:
+        return Memory(*(mine + its for mine, its in zip(self.parts(), other.parts(), strict=True)))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a stage takes. `disk` stays when it ends; `scratch` is there only while it runs."""
+
+    seconds: float
+    disk: float
+    memory: Memory = Memory()
+    scratch: float = 0
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A configuration on a device, with the sizes of its models and of LoRA on the student."""
+
+    config: ExperimentConfig
+    hardware: Hardware
+    teacher: ModelSize
+    student: ModelSize
+    lora_parameters: int
+
+    @property
+    def trainable(self) -> int:
+        """Weights that SFT and KD update."""
+        return self.student.parameters if self.config.tuning == "full" else self.lora_parameters
+
+    def changed(self, changes: dict[str, Any]) -> Situation:
+        """The same with other settings."""
+        return replace(self, config=self.config.model_copy(update=changes))
+
+    @property
+    def training_texts(self) -> list[Texts]:
+        """The items that are answered and trained on."""
+        config = self.config
+        sizes = (config.math_train_size, config.code_train_size, config.aiops_train_size)
+        return self._texts(config.code_train_source, sizes)
+
+    @property
+    def evaluation_texts(self) -> list[Texts]:
+        """The items of the evaluation."""
+        config = self.config
+        return self._texts("humaneval", (config.math_eval_size, config.code_eval_size, config.aiops_eval_size))
+
+    def _texts(self, code: str, sizes: tuple[int, int, int]) -> list[Texts]:
+        config, most = self.config, self.config.max_new_tokens
+        aiops = "aiops" if config.aiops_log_lines > 15 else "aiops, 15 lines"
+        return [
+            Texts(
+                source,
+                number,
+                LENGTHS[source].prompt,
+                LENGTHS[source].longest_prompt,
+                min(LENGTHS[source].answer, most),
+                min(LENGTHS[source].longest_answer, most),
+            )
+            for source, number in zip((config.math_source, code, aiops), sizes, strict=True)
+            if number
+        ]
+
+
+def estimate(stage: str, situation: Situation) -> Estimate:
+    """What `stage` takes in `situation`."""
+    found = ESTIMATES[stage](situation)
+    if not found.memory.total:
+        return found
+    process = CUDA_BYTES if situation.hardware.is_cuda else PROCESS_BYTES
+    return replace(found, memory=found.memory + Memory(buffers=process))
+
+
+def _prepare(s: Situation) -> Estimate:
+    prompts = sum(text.number * text.prompt for text in s.training_texts + s.evaluation_texts)
+    return Estimate(seconds=1, disk=2 * TEXT_BYTES * prompts)  # one copy is published
+
+
+def _generate(s: Situation) -> Estimate:
+    config, texts = s.config, s.training_texts
+    tries = sum(ASKED_AGAIN**attempt for attempt in range(config.max_tries)) if config.keep_correct else 1
+    answering = _answer_seconds(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization)
+    return Estimate(
+        seconds=_loading_seconds(s.teacher) + tries * answering,
+        disk=TEXT_BYTES * _tokens(texts),
+        memory=_answer_memory(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization),
+    )
+
+
+def _score(s: Situation) -> Estimate:
+    texts, quantization = s.training_texts, s.config.teacher_quantization
+    signals = _signal_bytes(s, _answer_tokens(texts), s.config.teacher_signal)
+    seconds = _loading_seconds(s.teacher) + 2 * signals / FILE_BYTES_S  # written, and read again for their hash
+    seconds += _forward_seconds(s, s.teacher, texts, BATCH_TOKENS, quantization)
+    if s.config.teacher_signal == "topk":
+        seconds += s.teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1)
+    batch_tokens = max(BATCH_TOKENS, _longest(s, texts))
+    return Estimate(seconds, signals, _forward_memory(s, s.teacher, batch_tokens, quantization))
+
+
+def _sft(s: Situation) -> Estimate:
+    return _training(s, s.config.sft_epochs, s.config.sft_batch_size)
+
+
+def _kd(s: Situation) -> Estimate:
+    config, texts, teacher = s.config, s.training_texts, s.teacher
+    student = _training(s, config.kd_epochs, config.kd_batch_size)
+    head = HEAD_OVERHEAD * teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1)
+    if config.teacher_signal == "online":
+        batch_tokens = config.kd_batch_size * _tokens(texts) / _number(texts)
+        forward = _forward_seconds(s, teacher, texts, batch_tokens, config.teacher_quantization)
+        seconds = _loading_seconds(teacher) + config.kd_epochs * (forward + head)
+        memory = _forward_memory(s, teacher, config.kd_batch_size * _longest(s, texts), config.teacher_quantization)
+    else:
+        exact = config.teacher_signal == "hidden"
+        signals = _signal_bytes(s, _answer_tokens(texts), config.teacher_signal)
+        seconds = (1 + config.kd_epochs) * signals / FILE_BYTES_S + config.kd_epochs * (head if exact else 0)
+        memory = Memory(weights=teacher.head * teacher.element_bytes if exact else 4 * teacher.vocabulary)
+    return replace(student, seconds=student.seconds + seconds, memory=student.memory + memory)
+
+
+def _training(s: Situation, epochs: int, batch_size: int) -> Estimate:
+    config, student, texts, trainable = s.config, s.student, s.training_texts, s.trainable
+    full = config.tuning == "full"
+    quantization: Quantization = "nf4" if config.tuning == "qlora" else "none"
+    batches = ceil(_number(texts) / batch_size) * epochs
+    updates = ceil(batches / config.gradient_accumulation_steps)
+    passes = student.seconds(
+        s.hardware,
+        TRAINING[full, config.gradient_checkpointing],
+        tokens=epochs * _tokens(texts),
+        passes=batches,
+        length=_tokens(texts) / _number(texts),
+        quantization=quantization,
+    )
+    products = 3 if full else 2  # logits, gradient of the hidden states, and that of the head where it is trained
+    head = products * student.head_seconds(s.hardware, tokens=epochs * _answer_tokens(texts), passes=batches)
+    moved = trainable * (UPDATE_BYTES * updates + (BATCH_BYTES + CAST_BYTES * full) * batches)
+    final = 2 * student.parameters
+    state = 12 * trainable  # float32: the weight and AdamW's two moments
+    return Estimate(
+        seconds=_loading_seconds(student)
+        + passes
+        + HEAD_OVERHEAD * head
+        + moved / s.hardware.bandwidth
+        + (0 if full else student.checkpoint_bytes / FILE_BYTES_S)
+        + final / FILE_BYTES_S,  # merged and written
+        disk=final + (0 if full else 4 * trainable),
+        scratch=min(3, ceil(updates / config.save_steps)) * state,
+        memory=_training_memory(s, batch_size * _longest(s, texts), quantization),
+    )
+
+
+def _training_memory(s: Situation, batch_tokens: float, quantization: Quantization) -> Memory:
+    student, trainable, full = s.student, s.trainable, s.config.tuning == "full"
+    frozen = student.weight_bytes(quantization) + student.scale_bytes(quantization)
+    copies = 2 * student.parameters + 4 * student.head if full else 0  # bfloat16 weights; the head's gradient
+    return Memory(
+        weights=4 * trainable + (0 if full else frozen),
+        optimizer=12 * trainable,  # gradient and AdamW's two moments, float32
+        activations=student.training_peak(batch_tokens, full=full, checkpointed=s.config.gradient_checkpointing),
+        buffers=copies + HEAD_BUFFERS * CHUNK_BYTES,
+    )
+
+
+def _evaluate(s: Situation, *, model: str) -> Estimate:
+    config, texts = s.config, s.evaluation_texts
+    size = s.teacher if model == "teacher" else s.student
+    quantization: Quantization = config.teacher_quantization if model == "teacher" else "none"
+    share = min(1, config.fidelity_size / _number(texts))
+    compared = share * _answer_tokens(texts)
+    seconds = _loading_seconds(size) + _answer_seconds(s, size, texts, config.eval_batch_size, quantization)
+    seconds += share * _forward_seconds(s, size, texts, _tokens(texts) / _number(texts), quantization)
+    seconds += sum(one.head_seconds(s.hardware, tokens=compared, passes=1) for one in (size, s.teacher))
+    seconds += FIDELITY_BYTES * compared * size.vocabulary / s.hardware.bandwidth
+    memory = _answer_memory(s, size, texts, config.eval_batch_size, quantization)
+    signals = _signal_bytes(s, compared, "hidden") if model == "teacher" else 0
+    return Estimate(
+        seconds,
+        disk=TEXT_BYTES * _tokens(texts) + signals,
+        memory=memory + Memory(weights=s.teacher.head * s.teacher.element_bytes),
+    )
+
+
+ESTIMATES: dict[str, Callable[[Situation], Estimate]] = {
+    "prepare": _prepare,
+    "generate": _generate,
+    "score": _score,
+    "sft": _sft,
+    "kd": _kd,
+    **{f"evaluate_{m}": partial(_evaluate, model=m) for m in ("teacher", "student_base", "student_sft", "student_kd")},
+    "report": lambda s: Estimate(seconds=START_S, disk=REPORT_BYTES),
+}
+
+
+def _number(texts: list[Texts]) -> float:
+    return sum(text.number for text in texts)
+
+
+def _tokens(texts: list[Texts]) -> float:
+    return sum(text.number * (text.prompt + text.answer) for text in texts)
+
+
+def _answer_tokens(texts: list[Texts]) -> float:
+    return sum(text.number * text.answer for text in texts)
+
+
+def _longest(s: Situation, texts: list[Texts]) -> int:
+    config = s.config
+    return min(config.max_length, max(text.longest_prompt for text in texts) + config.max_new_tokens)
+
+
+def _signal_bytes(s: Situation, tokens: float, signal: str) -> float:
+    """Stored signals and what their rows share; a logit of topk takes 4 bytes and a share of its id's high bits."""
+    teacher = s.teacher
+    if signal == "topk":
+        return tokens * (4.5 * s.config.topk + 8) + teacher.vocabulary * (4 + 2 * SAMPLE_ROWS)
+    return (tokens * teacher.hidden + teacher.head) * teacher.element_bytes
+
+
+def _loading_seconds(size: ModelSize) -> float:
+    return START_S + size.checkpoint_bytes / FILE_BYTES_S
+
+
+def _forward_seconds(
+    s: Situation, size: ModelSize, texts: list[Texts], batch_tokens: float, quantization: Quantization
+) -> float:
+    tokens = _tokens(texts)
+    length, passes = tokens / _number(texts), ceil(tokens / batch_tokens)
+    return size.seconds(s.hardware, FORWARD, tokens=tokens, passes=passes, length=length, quantization=quantization)
+
+
+def _forward_memory(s: Situation, size: ModelSize, batch_tokens: float, quantization: Quantization) -> Memory:
+    return Memory(
+        weights=size.weight_bytes(quantization) + size.scale_bytes(quantization),
+        activations=size.forward_peak(batch_tokens),
+        buffers=batch_tokens * size.hidden * size.element_bytes,
+    )
+
+
+def _answer_seconds(
+    s: Situation, size: ModelSize, texts: list[Texts], batch_size: int, quantization: Quantization
+) -> float:
+    """Prompts in one pass a batch, then a pass for every token of the longest answer.
+
+    A step copies the cache to lengthen it and reads it; on CUDA it also spreads it over all heads, because a padding
+    mask keeps transformers from the kernel that reads groups (on the CPU attention.py does).
+    """
+    batch = min(batch_size, _number(texts))
+    spread = 2 * size.queries / size.keys if s.hardware.is_cuda else 0
+    total = 0.0
+    for text in texts:
+        batches, prompt = text.number / batch, text.prompt
+        length = prompt + text.longest_answer / 2
+        run = partial(size.seconds, s.hardware, FORWARD, quantization=quantization)
+        step = run(tokens=batch, passes=1, length=length)
+        step += size.head_seconds(s.hardware, tokens=batch, passes=1)
+        step += batch * length * size.cache_bytes * (3 + spread) / s.hardware.bandwidth
+        total += run(tokens=text.number * prompt, passes=batches, length=prompt) + batches * text.longest_answer * step
+    return total
+
+
+def _answer_memory(
+    s: Situation, size: ModelSize, texts: list[Texts], batch_size: int, quantization: Quantization
+) -> Memory:
+    batch = min(batch_size, _number(texts))
+    prompts = batch * max(text.longest_prompt for text in texts)
+    longest = max(text.longest_prompt for text in texts) + s.config.max_new_tokens
+    cache = batch * longest * size.cache_bytes
+    one_layer = cache / size.layers * (1 + (size.queries / size.keys if s.hardware.is_cuda else 0))
+    return Memory(
+        weights=size.weight_bytes(quantization) + size.scale_bytes(quantization),
+        activations=max(size.forward_peak(prompts), one_layer),
+        cache=cache,
+        buffers=batch * size.vocabulary * (size.element_bytes + 4),
+    )

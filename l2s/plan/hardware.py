@@ -1,0 +1,159 @@
+"""What a device can do: memory, matrix products, moving bytes, and what a layer costs the host that drives it.
+
+A device that is here is measured in well under a second; one that is not comes from its data sheet, scaled to what
+programs reach.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+import torch
+from torch import nn
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.models import pick_device, torch_dtype
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class DataSheet:
+    """Memory in GiB, dense bfloat16 TFLOP/s and memory bandwidth in GB/s, as the maker states them."""
+
+    memory_gib: int
+    bf16_tflops: float
+    bandwidth_gbs: float
+
+
+# NVIDIA's data sheets (A100, H100, H200, HGX B200, A10, L4, L40S: SXM where there is one) and its white papers on GA102
+# and Ada (RTX cards, with float32 accumulation). Sparse figures are halved.
+DATA_SHEETS = {
+    "a100-40gb": DataSheet(40, 312, 1555),
+    "a100-80gb": DataSheet(80, 312, 2039),
+    "h100-80gb": DataSheet(80, 989, 3350),
+    "h200": DataSheet(141, 989, 4800),
+    "b200": DataSheet(180, 2250, 8000),
+    "a10": DataSheet(24, 125, 600),
+    "l4": DataSheet(24, 121, 300),
+    "l40s": DataSheet(48, 362, 864),
+    "rtx-3090": DataSheet(24, 71, 936),
+    "rtx-4090": DataSheet(24, 165, 1008),
+}
+PRODUCT_SHARE = 0.6  # of peak: training reports 40 to 55 % with everything beside the products (PaLM 46, Llama 3 38-43)
+COPY_SHARE = 0.85  # of peak bandwidth, which copies of large tensors reach on these cards
+LAYER_SECONDS = 1.2e-3  # eager Llama-7B, A100, one sequence: 25.5 tokens/s over 32 layers (PyTorch blog on gpt-fast)
+FLOAT32_SHARE = 1 / 16  # of the bfloat16 rate, without TF32: 19.5 of 312 (A100), 67 of 989 (H100)
+CPU_MOVED_BYTES = 16 << 20  # what activations of a batch take; twice as much comes as fresh pages, thrice as slow
+CUDA_MOVED_BYTES = 256 << 20  # much less is over before the next launch
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """One device.
+
+    Attributes:
+        name: as it is shown.
+        is_cuda: whether the host runs ahead of it; on a CPU both are the same cores.
+        memory: bytes.
+        products: FLOP/s of large matrix products in the type of the run.
+        bandwidth: bytes/s read and written by an elementwise operation.
+        layer_seconds: what the host takes to launch a forward pass of one decoder layer.
+        origin: where the figures are from.
+    """
+
+    name: str
+    is_cuda: bool
+    memory: int
+    products: float
+    bandwidth: float
+    layer_seconds: float
+    origin: str
+
+
+def find_hardware(config: ExperimentConfig, gpu: str | None) -> Hardware:
+    """The device that `gpu` names in DATA_SHEETS, or else the one that the run would take on this machine.
+
+    Raises:
+        UserError: an unknown GPU, a GPU for a run on the CPU, or device='cuda' where there is none.
+    """
+    if gpu is None:
+        return measure(pick_device(config), torch_dtype(config))
+    if gpu not in DATA_SHEETS:
+        raise UserError(
+            f"--gpu {gpu}: not in the table; take one of {', '.join(DATA_SHEETS)}, "
+            "or leave it out on the machine itself, which is measured"
+        )
+    if config.device == "cpu":
+        raise UserError(f"--gpu {gpu}: contradicts device='cpu'; leave out one of the two")
+    sheet = DATA_SHEETS[gpu]
+    share = PRODUCT_SHARE * (FLOAT32_SHARE if config.dtype == "float32" else 1)
+    return Hardware(
+        name=gpu,
+        is_cuda=True,
+        memory=sheet.memory_gib * GIB,
+        products=sheet.bf16_tflops * 1e12 * share,
+        bandwidth=sheet.bandwidth_gbs * 1e9 * COPY_SHARE,
+        layer_seconds=LAYER_SECONDS,
+        origin=f"data sheet, at {share:.0%} of its FLOP/s and {COPY_SHARE:.0%} of its bandwidth",
+    )
+
+
+def measure(device: torch.device, dtype: torch.dtype) -> Hardware:
+    """Measure the device: a large product, doubling a tensor, and a decoder layer too small to take time itself.
+
+    The doubled tensor goes into new memory, as results of eager operations do; on a CPU that counts.
+    """
+    left, right = (torch.randn(1024, 1024, dtype=dtype, device=device) for _ in range(2))
+    is_cuda = device.type == "cuda"
+    moved_bytes = CUDA_MOVED_BYTES if is_cuda else CPU_MOVED_BYTES
+    source = torch.ones(moved_bytes // dtype.itemsize, dtype=dtype, device=device)
+    return Hardware(
+        name=torch.cuda.get_device_name(device) if is_cuda else f"CPU, {torch.get_num_threads()} threads",
+        is_cuda=is_cuda,
+        memory=torch.cuda.get_device_properties(device).total_memory if is_cuda else psutil.virtual_memory().total,
+        products=2 * 1024**3 / _mean_seconds(lambda: left @ right, device),
+        bandwidth=2 * source.nbytes / _mean_seconds(lambda: source * 2, device),
+        layer_seconds=_layer_seconds(device, dtype),
+        origin="measured just now",
+    )
+
+
+def _layer_seconds(device: torch.device, dtype: torch.dtype) -> float:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+    )
+    model: nn.Module = Qwen3ForCausalLM(config)
+    model = model.to(device, dtype)
+    token = torch.ones(1, 1, dtype=torch.long, device=device)
+    with torch.inference_mode():
+        return _mean_seconds(lambda: model(token, use_cache=True), device) / config.num_hidden_layers
+
+
+def _mean_seconds(action: Callable[[], object], device: torch.device, *, budget_s: float = 0.15) -> float:
+    """Mean time of `action` over `budget_s`, after one that warms up: other programs on the machine count too."""
+    action()
+    _wait_for(device)
+    number, start = 0, time.perf_counter()
+    while number < 3 or time.perf_counter() - start < budget_s:
+        action()
+        _wait_for(device)
+        number += 1
+    return (time.perf_counter() - start) / number
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,253 @@
+"""What a model weighs and what a pass through it takes, from its configuration alone: it is built without memory.
+
+Counts of bytes come from watching transformers 5.23 run Qwen3 layers (the allocator, and every operation's tensors);
+tests/plan/test_model_size.py counts again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.hub import cached_file
+
+from l2s.config import ExperimentConfig, Quantization
+from l2s.models import count_parameters, load_config, output_head, prepare_for_training, torch_dtype, weight_bytes
+from l2s.plan.hardware import Hardware
+
+SAFETENSORS_INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One way of going through a decoder layer.
+
+    Attributes:
+        products: times that every active weight multiplies every token.
+        hidden, gathered, intermediate, queries, keys: bytes that everything but the products reads and writes for a
+            token, by the layer's sizes (`gathered`: the hidden state of each chosen expert), in bfloat16.
+        launches: operations, in forward passes of a layer.
+    """
+
+    products: int
+    hidden: int
+    gathered: int
+    intermediate: int
+    queries: int
+    keys: int
+    launches: float
+
+
+FORWARD = Pattern(1, 84, 16, 10, 65, 57, 1.0)
+TRAINING = {  # (all weights?, checkpointed?); an update of LoRA needs no product for the frozen weights' gradient
+    (True, False): Pattern(3, 400, 64, 28, 294, 262, 3.2),
+    (True, True): Pattern(4, 496, 80, 38, 397, 341, 4.3),
+    (False, False): Pattern(2, 468, 64, 86, 234, 214, 4.7),
+    (False, True): Pattern(3, 616, 80, 128, 321, 291, 6.6),
+}
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """The sizes of a causal language model.
+
+    Attributes:
+        parameters: weights, a tied one once.
+        expert_parameters: those of them in experts, of which a token uses experts_per_token of num_experts.
+        linear_parameters: those in linear layers other than the output head; only these can be quantised.
+        bytes: of all weights and buffers in the type of the run.
+        element_bytes: of one number of that type.
+        head: weights of the output head.
+        tied: whether the head is the embedding.
+        layers, hidden, vocabulary: as usual.
+        intermediate: width of a token's MLP, over all its experts.
+        queries, keys: heads times their width.
+        checkpoint_bytes: of the files that are read to load it.
+    """
+
+    parameters: int
+    expert_parameters: int
+    linear_parameters: int
+    bytes: int
+    element_bytes: int
+    head: int
+    tied: bool
+    layers: int
+    hidden: int
+    vocabulary: int
+    intermediate: int
+    queries: int
+    keys: int
+    num_experts: int
+    experts_per_token: int
+    checkpoint_bytes: int
+
+    @property
+    def active_parameters(self) -> int:
+        """Weights that take part in one token."""
+        return self.parameters - self.expert_parameters + self._experts_used(1)
+
+    @property
+    def body(self) -> int:
+        """Active weights that multiply: without the embedding, which is looked up, and the head."""
+        return self.active_parameters - self.head * (1 if self.tied else 2)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys and values of one token."""
+        return 2 * self.layers * self.keys * self.element_bytes
+
+    def weight_bytes(self, quantization: Quantization) -> int:
+        """As loaded; as transformers counts them, so without the scales of quantisation."""
+        kept = {"none": self.element_bytes, "int8": 1.0, "nf4": 0.5}[quantization]
+        return self.bytes - int(self.linear_parameters * (self.element_bytes - kept))
+
+    def scale_bytes(self, quantization: Quantization) -> int:
+        """What quantisation keeps beside the weights: for NF4 a byte for a block of 64, for int8 next to nothing."""
+        return self.linear_parameters // 64 if quantization == "nf4" else 0
+
+    def read_bytes(self, quantization: Quantization, tokens: float) -> float:
+        """What one pass over `tokens` tokens reads of the layers' weights.
+
+        NF4 is unpacked to `element_bytes` in memory for each product.
+        """
+        read = self.body - self._experts_used(1) + self._experts_used(tokens)
+        per_weight = {"none": self.element_bytes, "int8": 1.0, "nf4": 0.5 + 2 * self.element_bytes}[quantization]
+        quantised = min(read, self.linear_parameters)
+        return quantised * per_weight + (read - quantised) * self.element_bytes
+
+    def _experts_used(self, tokens: float) -> int:
+        """Weights of the experts that `tokens` tokens reach together, each choosing at random."""
+        if not self.num_experts:
+            return 0
+        missed = (1 - self.experts_per_token / self.num_experts) ** max(1.0, tokens)
+        return int(self.expert_parameters * (1 - missed))
+
+    def forward_peak(self, tokens: float) -> float:
+        """Bytes of activations while a pass without gradients goes through its widest layer."""
+        wide = (4 + self.experts_per_token) * self.hidden + (2 if self.num_experts else 3) * self.intermediate
+        return tokens * wide * self.element_bytes
+
+    def training_peak(self, tokens: float, *, full: bool, checkpointed: bool) -> float:
+        """Bytes of activations at the start of the backward pass.
+
+        Between layers lies the hidden state, in float32 where all weights are trained; a checkpointed model keeps
+        that alone and makes one layer's activations again.
+        """
+        hidden, gathered = (26, 8) if full else (18, 4)
+        layer = (
+            (hidden + gathered * self.experts_per_token) * self.hidden
+            + 8 * self.intermediate
+            + 14 * self.queries
+            + (6 if full else 4) * self.keys
+        )
+        kept = self.layers * (4 if full else 2) * self.hidden + layer if checkpointed else self.layers * layer
+        return tokens * (kept + 18 * self.hidden + 6 * self.intermediate) * self.element_bytes / 2
+
+    def seconds(
+        self,
+        hardware: Hardware,
+        pattern: Pattern,
+        *,
+        tokens: float,
+        passes: float,
+        length: float,
+        quantization: Quantization = "none",
+    ) -> float:
+        """Time of `passes` passes over `tokens` tokens together, each of which attends to `length`."""
+        flops = tokens * (2 * self.body + 4 * length * self.queries * self.layers)
+        reading = passes * self.read_bytes(quantization, tokens / max(passes, 1e-9)) / hardware.bandwidth
+        products = pattern.products * max(flops / hardware.products, reading)
+        moving = tokens * self.layers * self.moved_bytes(pattern) / hardware.bandwidth
+        host = passes * self.layers * pattern.launches * hardware.layer_seconds
+        return max(products + moving, host) if hardware.is_cuda else products + moving + host
+
+    def moved_bytes(self, pattern: Pattern) -> float:
+        """What everything but the products reads and writes for a token in a layer."""
+        hidden = (pattern.hidden + pattern.gathered * self.experts_per_token) * self.hidden
+        others = pattern.intermediate * self.intermediate + pattern.queries * self.queries + pattern.keys * self.keys
+        return (hidden + others) * self.element_bytes / 2
+
+    def head_seconds(self, hardware: Hardware, *, tokens: float, passes: float, products: int = 1) -> float:
+        """Time of the output head on `tokens` positions."""
+        reading = passes * self.head * self.element_bytes / hardware.bandwidth
+        return products * max(2 * tokens * self.head / hardware.products, reading)
+
+
+def size_of(name: str, config: ExperimentConfig) -> ModelSize:
+    """The sizes of a model, read from its configuration and, where there is one, the index of its weights.
+
+    Raises:
+        UserError: the configuration cannot be loaded.
+    """
+    text = load_config(name, config).get_text_config()
+    model = empty_model(name, config)
+    embedding, head = model.get_input_embeddings().weight, output_head(model).weight
+    experts = sum(weight.numel() for path, weight in model.named_parameters() if ".experts." in path)
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module.weight is not head]
+    chosen = int(text.num_experts_per_tok) if experts else 0
+    width = getattr(text, "moe_intermediate_size", text.intermediate_size) if experts else text.intermediate_size
+    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return ModelSize(
+        parameters=count_parameters(model),
+        expert_parameters=experts,
+        linear_parameters=sum(module.weight.numel() for module in linear),
+        bytes=weight_bytes(model),
+        element_bytes=torch_dtype(config).itemsize,
+        head=head.numel(),
+        tied=head is embedding,
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        vocabulary=len(head),
+        intermediate=width * (chosen or 1),
+        queries=text.num_attention_heads * head_dim,
+        keys=(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * head_dim,
+        num_experts=_number_of_experts(text) if experts else 0,
+        experts_per_token=chosen,
+        checkpoint_bytes=_checkpoint_bytes(name) or 2 * count_parameters(model),
+    )
+
+
+def empty_model(name: str, config: ExperimentConfig) -> PreTrainedModel:
+    """The model on the meta device: all shapes, no memory.
+
+    Raises:
+        UserError: its configuration cannot be loaded.
+    """
+    build = cast(Any, AutoModelForCausalLM).from_config
+    with torch.device("meta"):
+        model = build(load_config(name, config), dtype=torch_dtype(config), trust_remote_code=config.trust_remote_code)
+    return cast(PreTrainedModel, model)
+
+
+def lora_parameters(name: str, config: ExperimentConfig) -> int:
+    """Weights of the LoRA that `config` puts on a model, quantised or not.
+
+    Raises:
+        UserError: the configuration cannot be loaded, or LoRA cannot be put on the model.
+    """
+    student = prepare_for_training(empty_model(name, config), config.model_copy(update={"tuning": "lora"}))
+    return sum(weight.numel() for weight in student.parameters() if weight.requires_grad)
+
+
+def _number_of_experts(text: Any) -> int:
+    names = ("num_experts", "num_local_experts", "n_routed_experts")
+    return int(next(number for name in names if (number := getattr(text, name, None))))
+
+
+def _checkpoint_bytes(name: str) -> int:
+    """Size of the weights' files: of the folder's, or as the index says; 0 where neither is known."""
+    if Path(name).is_dir():
+        return sum(file.stat().st_size for file in Path(name).glob("*.safetensors"))
+    index = cached_file(
+        name,
+        SAFETENSORS_INDEX,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return int(json.loads(Path(index).read_text())["metadata"]["total_size"]) if index else 0

@@ -1,0 +1,205 @@
+"""The plan of an experiment: what fits, what to change, what is printed, and a real run beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from transformers import Qwen3Config
+
+from l2s.cli import main
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.pipeline import STAGES
+from l2s.plan.advice import changes_that_fit, fits
+from l2s.plan.command import advise
+from l2s.plan.estimates import ESTIMATES, Situation, estimate
+from l2s.plan.hardware import GIB, Hardware, find_hardware
+from l2s.plan.model_size import ModelSize
+from l2s.run_dir import Manifest, RunDir
+
+MakeConfig = Callable[..., ExperimentConfig]
+GPU = Hardware("gpu", True, 80 * GIB, 600e12, 2.8e12, 1.2e-3, "made up")
+CPU = replace(GPU, name="cpu", is_cuda=False, memory=16 * GIB, products=1e12, bandwidth=1e10)
+
+
+def dense(billions: float, *, layers: int = 36, hidden: int = 4096) -> ModelSize:
+    """A model of about that many parameters."""
+    parameters, head = int(billions * 1e9), 151_936 * hidden
+    return ModelSize(
+        parameters=parameters,
+        expert_parameters=0,
+        linear_parameters=parameters - 2 * head,
+        bytes=2 * parameters,
+        element_bytes=2,
+        head=head,
+        tied=False,
+        layers=layers,
+        hidden=hidden,
+        vocabulary=151_936,
+        intermediate=3 * hidden,
+        queries=hidden,
+        keys=1024,
+        num_experts=0,
+        experts_per_token=0,
+        checkpoint_bytes=2 * parameters,
+    )
+
+
+def situation(hardware: Hardware = GPU, **fields: Any) -> Situation:
+    """A 32B teacher and an 8B student on `hardware`."""
+    teacher, student = dense(32.8, layers=64, hidden=5120), dense(8.2)
+    return Situation(ExperimentConfig(**fields), hardware, teacher, student, lora_parameters=90_000_000)
+
+
+def test_every_stage_has_an_estimate() -> None:
+    assert ESTIMATES.keys() == STAGES.keys()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("hardware", [GPU, CPU], ids=["gpu", "cpu"])
+def test_more_items_take_more_time_and_disk(stage: str, hardware: Hardware) -> None:
+    few = estimate(stage, situation(hardware))
+    many = estimate(stage, situation(hardware, math_train_size=7000, math_eval_size=1300))
+    if stage != "report":
+        assert many.disk > few.disk or stage in ("sft", "kd")
+        assert many.seconds > few.seconds or stage == "prepare"
+    assert few.seconds > 0
+
+
+def test_a_batch_that_does_not_fit_is_made_smaller() -> None:
+    crowded = situation(generation_batch_size=256, max_new_tokens=1024)
+    assert not fits("generate", crowded)
+    changes = changes_that_fit("generate", crowded)
+    assert changes is not None
+    assert changes.keys() == {"generation_batch_size"}
+    assert fits("generate", crowded.changed(changes))
+    assert not fits("generate", crowded.changed({"generation_batch_size": 2 * changes["generation_batch_size"]}))
+
+
+def test_training_keeps_its_global_batch_when_batches_get_smaller() -> None:
+    crowded = situation(sft_batch_size=64, gradient_accumulation_steps=2)
+    changes = changes_that_fit("sft", crowded)
+    assert changes is not None
+    assert changes["sft_batch_size"] * changes["gradient_accumulation_steps"] == 128
+    assert fits("sft", crowded.changed(changes))
+
+
+def test_checkpointing_comes_before_smaller_batches() -> None:
+    crowded = situation(gradient_checkpointing=False, sft_batch_size=8)
+    assert not fits("sft", crowded)
+    assert changes_that_fit("sft", crowded) == {"gradient_checkpointing": True}
+
+
+def test_full_tuning_that_cannot_fit_becomes_qlora() -> None:
+    assert changes_that_fit("sft", situation(tuning="full")) == {"tuning": "qlora"}
+
+
+def test_a_live_teacher_that_does_not_fit_is_replaced_by_its_signals() -> None:
+    crowded = situation(replace(GPU, memory=40 * GIB), teacher_signal="online")
+    assert changes_that_fit("kd", crowded) == {"teacher_signal": "hidden"}
+
+
+def test_a_teacher_too_large_is_quantised_and_one_that_is_still_too_large_is_said() -> None:
+    on_40 = situation(replace(GPU, memory=40 * GIB))
+    line = advise("score", on_40)
+    assert line is not None
+    assert "--teacher_quantization int8" in line
+    on_8 = advise("score", situation(replace(GPU, memory=8 * GIB)))
+    assert on_8 is not None
+    assert "take a smaller model or a larger device" in on_8
+    assert advise("score", situation()) is None
+
+
+def test_an_unknown_gpu_and_one_for_a_run_on_the_cpu_are_refused() -> None:
+    assert find_hardware(ExperimentConfig(), "h100-80gb").memory == 80 * GIB
+    with pytest.raises(UserError, match=r"--gpu h1000: .*h100-80gb"):
+        find_hardware(ExperimentConfig(), "h1000")
+    with pytest.raises(UserError, match="device='cpu'"):
+        find_hardware(ExperimentConfig(device="cpu"), "h200")
+
+
+def test_a_device_that_is_here_is_measured() -> None:
+    here = find_hardware(ExperimentConfig(device="cpu", dtype="float32"), None)
+    assert not here.is_cuda
+    assert here.memory == psutil.virtual_memory().total
+    left = torch.ones(1024, 1024)
+    start = time.perf_counter()
+    for _ in range(5):
+        left @ left
+    product = (time.perf_counter() - start) / 5
+    assert 2 * 1024**3 / here.products == pytest.approx(product, rel=0.9)
+    assert here.bandwidth > 0
+    assert here.layer_seconds > 0
+
+
+def plan(capsys: pytest.CaptureFixture[str], config: ExperimentConfig, *flags: str) -> tuple[int, str]:
+    """Exit status and output of `l2s plan` for the models and folders of `config`."""
+    names = ("teacher_model", "student_model", "output_dir", "processed_dir", "experiment_name")
+    argv = [part for name in names for part in (f"--{name}", str(getattr(config, name)))]
+    status = main(["plan", *argv, *flags])
+    printed = capsys.readouterr()
+    return status, printed.out + printed.err
+
+
+def test_the_command_prints_a_row_for_every_stage_and_writes_nothing(
+    tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config()
+    status, text = plan(capsys, config, "--gpu", "l4", "--gpus", "2")
+    assert status == 0
+    assert [stage for stage in STAGES if stage not in text] == []
+    assert "one of the 2 devices" in text
+    assert "measured" not in text
+    assert "gsm8k 121 + " in text
+    assert not config.output_dir.exists()
+
+
+def test_only_the_stages_asked_for_are_planned(tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    _, text = plan(capsys, tiny_config(), "--gpu", "l4", "--run_sft")
+    assert "sft" in text
+    assert "evaluate_teacher" not in text
+
+
+def test_what_a_finished_stage_took_stands_beside_its_estimate(
+    tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config()
+    manifest = Manifest("sft", {}, {}, {}, {}, None, 42, "cpu", "2026-01-01T00:00:00+00:00", 1234.0)
+    manifest.save(RunDir.of(config).manifest("sft"))
+    _, text = plan(capsys, config, "--gpu", "l4")
+    (row,) = [line for line in text.splitlines() if line.strip().startswith("sft")]
+    assert row.split()[-2:] == ["21", "min"]
+
+
+def test_a_plan_that_does_not_fit_says_so_and_ends_with_1(
+    tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Qwen3Config(hidden_size=5120, intermediate_size=25_600, num_hidden_layers=64, vocab_size=304).save_pretrained(
+        tmp_path / "large"
+    )
+    config = tiny_config(teacher_model=str(tmp_path / "large"))
+    status, text = plan(capsys, config, "--gpu", "rtx-4090", "--run_generate")
+    assert status == 1
+    assert "generate:" in text
+    assert "--teacher_quantization nf4" in text
+
+
+def test_a_model_that_cannot_be_had_is_one_line(tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    status, text = plan(capsys, tiny_config(teacher_model="no/such-model"), "--gpu", "l4")
+    assert status == 2
+    assert text.startswith("l2s plan: teacher_model='no/such-model': neither a folder here nor")
+    assert "give a local path" in text
+
+
+def test_wrong_flags_of_the_plan_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["plan", "--gpus", "none"])
+    assert stop.value.code == 2
+    assert "--gpus" in capsys.readouterr().err

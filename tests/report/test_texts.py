@@ -107,6 +107,14 @@ def test_the_summary_shows_scores_and_mean_kl(reported: RunDir) -> None:
     assert re.search(r"\d+\.\d%", text)
 
 
+def test_the_chinese_summary_cuts_no_name_short_in_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"aiops": 4}, lang="zh")
+    stage.run(config, run_dir)
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(summary_table(load_results(run_dir)))
+    assert "…" not in console.export_text()
+
+
 def test_both_languages_have_the_same_sentences_with_the_same_blanks() -> None:
     assert ENGLISH.keys() == CHINESE.keys()
     for key in ENGLISH:

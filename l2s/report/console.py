@@ -27,7 +27,7 @@ def summary_table(results: Results) -> Table:
     text = Text(lang)
     scores = score_table(results, text)
     table = Table(box=box.SIMPLE_HEAD, title=results["experiment_name"], title_justify="left")
-    table.add_column(scores.header[0])
+    table.add_column(scores.header[0], overflow="fold")
     for name in scores.header[1:]:
         table.add_column(name, justify="right")
     for row in scores.rows:

@@ -144,6 +144,24 @@ ENGLISH = {
     "loss": "loss",
     "ce": "cross-entropy",
     "divergence": "divergence",
+    # Verdicts of the graders, as predictions.jsonl has them
+    "status_correct": "correct",
+    "status_wrong": "wrong",
+    "status_no_answer": "no_answer",
+    "status_truncated": "truncated",
+    "status_partial": "partial",
+    "status_wrong_cause": "wrong_cause",
+    "status_too_long": "too_long",
+    "status_syntax_error": "syntax_error",
+    "status_undefined": "undefined",
+    "status_raised": "raised",
+    "status_crashed": "crashed",
+    "status_timeout": "timeout",
+    "status_resource_limit": "resource_limit",
+    "status_invalid_result": "invalid_result",
+    "strict_match": "strict_match",
+    "flexible_extract": "flexible_extract",
+    "all_required": "all_required",
     # Sentences of the verdict
     "say_contrast": "{model} against {reference}: {parts}.",
     "say_higher": "higher on {domains}",
@@ -179,6 +197,11 @@ ENGLISH = {
     "warn_missing_items": "{model}: {found} of {n} evaluation items have an answer; contrasts use the shared items.",
     "warn_absent": "Not evaluated: {models}.",
     "stage_warning": "{stage}: {warning}",
+    # What stages say themselves, to be found again by these very words
+    "stage_says_cut_answers": "{found} of {n} teacher answers on {domain} were cut at max_new_tokens; students learn "
+    "from them not to finish: raise --max_new_tokens",
+    "stage_says_topk": "topk signals misstate the divergence by {error} at the start of KD ({tail} of the teacher's "
+    "mass lies outside the top k); hidden signals are exact",
     # Item browser
     "browse": "Items",
     "all_domains": "All domains",

@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from l2s.report import plots as figures
+from l2s.report.english import ENGLISH
 from l2s.report.formats import NONE
 from l2s.report.schema import Results
 from l2s.report.sections import build_sections
@@ -36,6 +37,7 @@ BROWSER_STRINGS = (
     "count_items", "no_items", "previous", "next", "prompt", "reference", "extracted", "details", "score", "cut",
     "tokens_unit", "no_unpack", "none", "teacher", "student_base", "student_sft", "student_kd", "student_opd",
 )  # fmt: skip
+STATUSES = [key for key in ENGLISH if key.startswith("status_")]
 FILTERS = ("all_items", "filter_kd_over_sft", "filter_sft_over_kd", "filter_disagree", "filter_all_wrong",
            "filter_truncated")  # fmt: skip
 
@@ -57,7 +59,7 @@ def render_html(results: Results, items: Sequence[Mapping[str, Any]], plots: Map
         has_items=bool(items),
         none=NONE,
         packed_items=pack(items),
-        strings=embed_json({key: _template(text, key) for key in BROWSER_STRINGS}),
+        strings=embed_json({key: _template(text, key) for key in (*BROWSER_STRINGS, *STATUSES)}),
         style=Markup(_asset("page.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -8,10 +8,13 @@ const PAGE_KEYS = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
 const strings = JSON.parse(byId("strings").textContent);
 const state = { items: [], shown: [], selected: -1, entries: [] };
 
+const REORDERING = /[\u202a-\u202e\u2066-\u2069]/g; // characters that show a text in another order than it was written
+const spelledOut = (character) => `⟨U+${character.charCodeAt(0).toString(16).toUpperCase()}⟩`;
+
 function element(tag, className, text) {
   const node = document.createElement(tag);
   if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
+  if (text !== undefined) node.textContent = text.replace(REORDERING, spelledOut);
   return node;
 }
 
@@ -22,6 +25,7 @@ async function unpack(packed) {
 }
 
 const grade = (answer) => (answer.score >= 1 ? "right" : answer.score > 0 ? "part" : "wrong");
+const statusOf = (answer) => strings[`status_${answer.status}`] ?? answer.status;
 const isRight = (item, model) => model in item.answers && item.answers[model].score >= RIGHT;
 const has = (item, ...models) => models.every((model) => model in item.answers);
 const answersOf = (item) => Object.values(item.answers);
@@ -66,7 +70,7 @@ function entry(item, index) {
   const dots = element("span", "dots");
   for (const [model, answer] of Object.entries(item.answers)) {
     const dot = element("span", `dot ${grade(answer)}`);
-    dot.title = `${strings[model]}: ${answer.status}`;
+    dot.title = `${strings[model]}: ${statusOf(answer)}`;
     dots.append(dot);
   }
   row.append(element("span", "", item.id), dots);
@@ -129,7 +133,7 @@ function answerCard(model, answer) {
   const cut = answer.finish_reason === "length" ? ` · ${strings.cut}` : "";
   head.append(
     element("strong", "", strings[model]),
-    element("span", `badge ${grade(answer)}`, `${answer.status} · ${strings.score} ${Number(answer.score.toFixed(3))}`),
+    element("span", `badge ${grade(answer)}`, `${statusOf(answer)} · ${strings.score} ${Number(answer.score.toFixed(3))}`),
     element("small", "", `${answer.num_tokens} ${strings.tokens_unit}${cut}`),
   );
   card.append(head, element("pre", "text", answer.response), verdicts(answer));

@@ -84,7 +84,7 @@ def _overlap(found: DomainOverlap) -> Overlap:
 def _stage_warnings(files: RunFiles) -> list[str]:
     text = Text(files.config.lang)
     return [
-        text("stage_warning", stage=stage, warning=warning)
+        text("stage_warning", stage=stage, warning=text.stage_says(warning))
         for stage, manifest in files.manifests.items()
         for warning in manifest.metrics.get("warnings", [])
     ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from l2s.report.chinese import CHINESE
 from l2s.report.english import ENGLISH
 
 Lang = Literal["en", "zh"]
+
+BORDER = r"(?<=[\u4e00-\u9fff])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9%])(?=[\u4e00-\u9fff])"
 
 TABLES: dict[Lang, dict[str, str]] = {"en": ENGLISH, "zh": CHINESE}
 
@@ -26,3 +29,23 @@ class Text:
     def known(self, key: str) -> str:
         """The translation of a name that may have none, such as a status of a grader."""
         return self._table.get(key, key)
+
+    def status(self, status: str) -> str:
+        """The name of a grader's verdict."""
+        return self._table.get(f"status_{status}", status)
+
+    def stage_says(self, warning: str) -> str:
+        """The warning of a stage, which speaks English, in this language; as it is where it is not known."""
+        for key, sentence in ENGLISH.items():
+            if key.startswith("stage_says_") and (found := re.fullmatch(_pattern(sentence), warning)):
+                return self(key, **{name: self.known(value) for name, value in found.groupdict().items()})
+        return warning
+
+    def spaced(self, sentence: str) -> str:
+        """With the space that Chinese typography wants between its characters and Latin letters or digits."""
+        return re.sub(BORDER, " ", sentence)
+
+
+def _pattern(sentence: str) -> str:
+    """A sentence with blanks as a regular expression with groups."""
+    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(sentence))

@@ -92,8 +92,9 @@ def outcome_table(results: Results, text: Text) -> Table:
             Cell(formats.percent(result["truncated"] / result["n"]), formats.count(result["truncated"])),
             Cell(formats.percent(result["no_answer"] / result["n"]), formats.count(result["no_answer"])),
             formats.count(result["mean_tokens"]),
-            ", ".join(f"{status} {number}" for status, number in result["statuses"].items()),
-            ", ".join(f"{name} {formats.percent(share)}" for name, share in result["also"].items()) or formats.NONE,
+            ", ".join(f"{text.status(status)} {number}" for status, number in result["statuses"].items()),
+            ", ".join(f"{text.known(name)} {formats.percent(share)}" for name, share in result["also"].items())
+            or formats.NONE,
         ]
         for domain in DOMAINS
         for model, evaluation in results["evaluation"].items()

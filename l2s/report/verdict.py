@@ -22,7 +22,7 @@ def write_verdict(results: Results, text: Text) -> str:
     ]
     if not results["comparisons"]:
         sentences.insert(0, text("say_no_student"))
-    return text("space").join(sentences)
+    return text.spaced(text("space").join(sentences))
 
 
 def _contrast_sentences(results: Results, text: Text) -> list[str]:

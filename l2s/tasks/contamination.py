@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class DomainOverlap:
     """What one domain's evaluation items have in common with its training items.
 
     Attributes:
-        duplicates: (evaluation id, training id) of problems that are the same but for case, punctuation and spaces.
+        duplicates: (evaluation id, training id) of problems that are alike but for case, punctuation, spaces and width.
         ngram: one match for every evaluation item that shares a 13-gram; duplicates of 13 words or more among them.
     """
 
@@ -81,7 +82,7 @@ def _match(eval_id: str, words: tuple[str, ...], grams: dict[tuple[str, ...], st
 
 def _words(item: Item) -> tuple[str, ...]:
     problem = item["meta"].get("problem") or item["messages"][-1]["content"]
-    return tuple(WORD.findall(str(problem).casefold()))
+    return tuple(WORD.findall(unicodedata.normalize("NFKC", str(problem)).casefold()))
 
 
 def _ngrams(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -9,7 +9,10 @@ from decimal import Decimal
 THIN_SPACES = "\u00a0\u2009\u202f"
 DIGITS = rf"(?:\d{{1,3}}(?:[,{THIN_SPACES}]\d{{2,3}})*[,{THIN_SPACES}]\d{{3}}(?!\d)|\d+)(?:\.\d+)?|\.\d+"
 SIGN = r"(?:(?<![\w.)\]}])-)?"  # a minus after a word or a bracket is a subtraction or a range
-NUMBER = re.compile(rf"(?P<sign>{SIGN})(?:(?P<whole>\d+) (?=\d+/))?(?P<top>{DIGITS})(?:\s?/\s?(?P<bottom>{DIGITS}))?")
+NUMBER = re.compile(
+    rf"(?P<sign>{SIGN})(?:(?P<whole>\d+) (?=\d+/))?(?P<top>{DIGITS})(?:\s?/\s?(?P<bottom>{DIGITS}))?"
+    r"(?:\s?(?P<scale>[万亿]))?"
+)
 
 PLAIN_CHARACTERS = str.maketrans("０１２３４５６７８９．，：＝－−％／⁄", "0123456789.,:=--%//")
 TEXT_MACRO = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
@@ -17,7 +20,10 @@ FRACTION_MACRO = re.compile(r"\\[dt]?frac\s*\{\s*([^{}]*?)\s*\}\s*\{\s*([^{}]*?)
 # LaTeX spacing and delimiters, currency, bold; `**` between digits is a power.
 DECORATION = re.compile(r"\\[,;:! ()\[\]]|\\?\$|[€£¥￥`]|(?<!\d)\*\*|\*\*(?!\d)")
 
-LABEL = re.compile(r"####|answer\s*[:=]|答案\s*[:=]", re.IGNORECASE)
+SCALES = {"万": 10**4, "亿": 10**8, None: 1}
+UNIT_POWER = re.compile(r"(?<=[A-Za-z])\s*\^\s*\{?\d+\}?")  # m^2 holds no number
+
+LABEL = re.compile(r"####|answer\s*[:=]|答案?\s*[:=]", re.IGNORECASE)
 STATEMENT = re.compile(r"answer\s+is(?!\s+not\b)|答案[是为]", re.IGNORECASE)
 BOX = re.compile(r"\\boxed\s*\{")
 # Between a label and its number: symbols, a currency code, an unknown. With other words `####` is a heading.
@@ -36,7 +42,7 @@ NUMBER_WITH_MEASURE = re.compile(
 def extract_number(text: str) -> Decimal | None:
     r"""The number behind the last explicit marker, else the last number of `text`; None where there is no number.
 
-    Markers: `#### 5`, `\boxed{5}`, "answer is ... 5", "Answer: 5", "答案是 5". One that no number follows is none.
+    Markers: `#### 5`, `\boxed{5}`, "answer is ... 5", "Answer: 5", "答案是 5", "答：5". Without a number: none.
     """
     text = _plain(text)
     claims = list(_claims(text))
@@ -57,7 +63,7 @@ def _plain(text: str) -> str:
     """The same numbers without currency, bold and LaTeX around or inside them; boxes stay."""
     text = text.translate(PLAIN_CHARACTERS).replace("{,}", ",").replace("\\%", "%")
     text = FRACTION_MACRO.sub(r" \1/\2 ", TEXT_MACRO.sub(r" \1 ", text))
-    return DECORATION.sub("", text)
+    return UNIT_POWER.sub("", DECORATION.sub("", text))
 
 
 def _claims(text: str) -> Iterator[tuple[int, Decimal]]:
@@ -93,13 +99,13 @@ def _boxes(text: str) -> Iterator[tuple[int, str]]:
 
 def _numbers(text: str) -> Iterator[Decimal]:
     for match in NUMBER.finditer(text):
-        sign, whole, top, bottom = match.group("sign", "whole", "top", "bottom")
+        sign, whole, top, bottom, scale = match.group("sign", "whole", "top", "bottom", "scale")
         value = _decimal(top)
         if bottom is not None:
             if not _decimal(bottom):
                 continue  # a division by zero is no number
             value /= _decimal(bottom)
-        value += _decimal(whole or "0")
+        value = (value + _decimal(whole or "0")) * SCALES[scale]
         yield -value if sign else value
 
 

@@ -100,6 +100,8 @@ def test_what_models_wrote_is_shown_as_text_and_never_runs(fresh: Page) -> None:
     )
     assert "</script><script>document.title='owned'</script>" in shown
     assert "<img src=x onerror=" in shown
+    assert "⟨U+202E⟩ reversed" in shown
+    assert "\u202e" not in shown
     assert fresh.evaluate("document.querySelectorAll('#item script, #item img, #item b').length") == 0
     assert "owned" not in fresh.evaluate("document.title")
     assert fresh.messages == []
@@ -177,6 +179,8 @@ def test_the_page_speaks_chinese(page: Page, tmp_path: Path) -> None:
     assert page.evaluate("document.documentElement.lang") == "zh"
     assert page.evaluate("byId('count').textContent") == "8 题中的 8 题"
     assert "教师" in page.evaluate("byId('item').textContent")
+    badges = page.evaluate("[...document.querySelectorAll('.badge')].map((badge) => badge.textContent)")
+    assert all(badge.split(" · ")[0] in ("正确", "错误", "无答案", "被截断") for badge in badges), badges
 
 
 def unpack(html: str) -> Any:

@@ -18,8 +18,11 @@ from l2s.report.compare import compare_runs
 from l2s.report.console import summary_table
 from l2s.report.english import ENGLISH
 from l2s.report.markdown import escape
+from l2s.report.strings import Text
 from l2s.run_dir import RunDir
 from l2s.tasks.table import TASKS
+from l2s.teacher.generate import _metrics
+from l2s.teacher.topk import TopkCheck
 from tests.report.synthetic_run import load_results, make_run
 
 
@@ -104,6 +107,14 @@ def test_the_summary_shows_scores_and_mean_kl(reported: RunDir) -> None:
     assert re.search(r"\d+\.\d%", text)
 
 
+def test_the_chinese_summary_cuts_no_name_short_in_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"aiops": 4}, lang="zh")
+    stage.run(config, run_dir)
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(summary_table(load_results(run_dir)))
+    assert "…" not in console.export_text()
+
+
 def test_both_languages_have_the_same_sentences_with_the_same_blanks() -> None:
     assert ENGLISH.keys() == CHINESE.keys()
     for key in ENGLISH:
@@ -118,9 +129,26 @@ def test_every_sentence_is_used() -> None:
         if path.suffix in (".py", ".jinja", ".js") and path.stem not in ("english", "chinese")
     )
     built = {f"say_{verdict}" for verdict in ("higher", "lower", "no detectable difference")}
-    built |= {key for key in ENGLISH if key.startswith("control_")} | {task.METRIC for task in TASKS.values()}
+    built |= {key for key in ENGLISH if key.startswith(("control_", "status_", "stage_says_"))}
+    built |= {task.METRIC for task in TASKS.values()} | {"strict_match", "flexible_extract", "all_required"}
     unused = [key for key in ENGLISH if f'"{key}"' not in sources and f"'{key}'" not in sources]
     assert [key for key in unused if key not in built and f"strings.{key}" not in sources] == []
+
+
+def test_every_verdict_of_a_grader_has_a_name_in_both_languages() -> None:
+    statuses = {status for task in TASKS.values() for status in task.STATUSES}
+    assert {key.removeprefix("status_") for key in ENGLISH if key.startswith("status_")} == statuses
+
+
+def test_what_stages_warn_of_is_said_in_the_language_of_the_report() -> None:
+    rows = [{"domain": "math", "finish_reason": "length", "num_tokens": 8, "graded": {"score": 0}}] * 5
+    said = [*_metrics(rows, [], [])["warnings"], *TopkCheck(0.31, 0.5, 0.9).warnings()]
+    assert len(said) == 2
+    assert [Text("en").stage_says(warning) for warning in said] == said
+    cut, topk = (Text("zh").stage_says(warning) for warning in said)
+    assert cut.startswith("5 条教师在数学上的回答中有 5 条")
+    assert "偏差达 50%" in topk
+    assert Text("zh").stage_says("something new: 5 of 5") == "something new: 5 of 5"
 
 
 def test_every_metric_has_a_name_in_both_languages() -> None:
@@ -134,6 +162,10 @@ def test_a_chinese_report_is_chinese(tmp_path: Path) -> None:
     assert "## 结论" in markdown
     assert "未检出差异" in markdown
     assert "no detectable difference" not in markdown
+    assert "no_answer" not in markdown
+    assert "KD 学生对比 SFT 学生：" in markdown
+    prose = re.sub(r"\[[^\]]*\]|\([^)]*\)", "", markdown.split("## 警告")[0])
+    assert not re.search(r"[\u4e00-\u9fff][,;:]", prose)
 
 
 def test_two_runs_are_compared_on_the_items_they_share(tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ def test_a_duplicate_is_found_through_case_punctuation_and_spaces() -> None:
     found = overlap([item("t", "How many eggs, in all?")], [item("e", "how  many EGGS in all")])["math"]
     assert found.duplicates == [("e", "t")]
     assert found.ngram == []  # too short to hold a 13-gram
+    assert overlap([item("t", "小明有 12 个苹果。")], [item("e", "小明有１２个苹果")])["math"].duplicates == [
+        ("e", "t")
+    ]
 
 
 def test_thirteen_shared_words_count_and_twelve_do_not() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import os
 import re
@@ -51,6 +50,9 @@ from l2s.tasks import math, word_problems
         ("**Final Answer:** $x = 18$", "18"),
         ("答案是18元。她有3只鸡。", "18"),
         ("**答案：** １８", "18"),
+        ("答：18元，其中5元是运费。", "18"),
+        ("答案是 1.2万元", "12000"),
+        ("一共 3 亿", "300000000"),
         # the last marker wins, headings and empty markers are none
         ("#### 17\nWait.\n#### 18", "18"),
         (r"The answer is 17. Recheck: \boxed{18}", "18"),
@@ -63,6 +65,8 @@ from l2s.tasks import math, word_problems
         ("She needs 3 1/2 hours", "3.5"),
         ("about 3/4 of it", "0.75"),
         ("pages 17-18", "18"),
+        ("The area is 18 m^2", "18"),
+        (r"So the area is $18 \text{ cm}^{2}$.", "18"),
         ("<think>17? #### 17</think>It is 18.", "18"),
         ("it must be 17 </think>\n#### 18", "18"),
     ],
@@ -184,21 +188,11 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, lines: list[str],
     assert str(tmp_path / "gsm8k" / "train.jsonl") in str(caught.value)
 
 
-def test_a_missing_file_and_an_unreachable_hub_name_the_ways_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_file_and_an_unreachable_hub_name_the_ways_out(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data_dir=.*train\.jsonl: there is no such file.*openai/gsm8k"):
         math.train_items(config(tmp_path))
 
-    real_import = builtins.__import__
-
-    def no_datasets(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "datasets":
-            raise ConnectionError("hub unreachable")
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", no_datasets)
-    with pytest.raises(UserError, match=r"openai/gsm8k .*hub unreachable.*--data_dir .*L2S_DATA"):
+    with pytest.raises(UserError, match=r"openai/gsm8k .*HF_HUB_OFFLINE.*--data_dir .*L2S_DATA"):
         math.train_items(ExperimentConfig())
 
 

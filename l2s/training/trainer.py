@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -228,8 +227,7 @@ def train_and_save(
     collator = Collator(renderer.pad_token_id)
     result = train(model, dataset, collator, config, schedule, folder, teacher=teacher)
     peak = peak_memory_bytes(next(model.parameters()).device)
-    if int(os.environ.get("RANK", 0)) == 0:
-        save_trained_student(model.student, renderer.tokenizer, folder, config)
+    save_trained_student(model.student, renderer.tokenizer, folder, config)
     return asdict(counts) | {
         "steps": result.steps,
         "seconds": result.seconds,
@@ -267,6 +265,7 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
         write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
     output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.accelerator.wait_for_everyone()  # the first process may still be writing the last line
     rows = recover_jsonl(metrics_file)
     return TrainingResult(
         steps=output.global_step,

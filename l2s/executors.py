@@ -1,6 +1,7 @@
 """Where stages run: each in a process of its own, so that a device is empty when the next one starts.
 
-`python -m l2s.executors RUN_DIR STAGE STATE` is that process.
+`python -m l2s.executors RUN_DIR STAGE STATE` is that process; `torchrun --nproc_per_node N -m l2s.executors ...` starts
+N of them that share the work, where a stage allows that.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.freshness import State, begin, remove, settings_of
 from l2s.pipeline import STAGES, Stage
+from l2s.processes import leave_others, process_count, process_rank, wait_for_others
 from l2s.run_dir import Manifest, RunDir, fingerprint
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -68,11 +70,23 @@ class LocalExecutor:
 
 
 def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> None:
-    """Run `stage` in this process, afresh or from where it was, then write its manifest and clear its scratch."""
-    inputs = begin(stage, config, run_dir, state)
+    """Run `stage` in this process, afresh or from where it was, then write its manifest and clear its scratch.
+
+    Under torchrun the processes share the work of a stage; the first one does all that is done once.
+
+    Raises:
+        UserError: what the stage itself says, or its work cannot be shared.
+    """
+    if process_count() > 1 and not stage.shared:
+        raise UserError(f"stage {stage.name}: its work cannot be shared by {process_count()} processes; run one alone")
+    inputs = begin(stage, config, run_dir, state) if process_rank() == 0 else {}
     started_at, start = datetime.now(UTC), time.monotonic()
     module, function = stage.function.split(":")
+    wait_for_others(config)
     metrics = getattr(importlib.import_module(module), function)(config, run_dir, **stage.arguments)
+    wait_for_others(config)
+    if process_rank() != 0:
+        return
     outputs = {
         str(path.relative_to(run_dir.root)): fingerprint(path) for path in stage.gives(run_dir, config) if path.exists()
     }
@@ -150,6 +164,7 @@ def main(root: str, name: str, state: State) -> int:
     except Exception:
         traceback.print_exc()
         return 1
+    leave_others()
     return 0
 
 

@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.tensor import DTensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -24,6 +26,7 @@ from l2s import hub
 from l2s.attention import use_grouped_attention
 from l2s.config import ExperimentConfig, Quantization
 from l2s.errors import UserError
+from l2s.processes import process_rank
 from l2s.training.logit_transform import LogitTransform
 
 
@@ -176,12 +179,21 @@ def save_trained_student(
 
     final_model holds plain weights of `config.dtype` without quantisation, the generation config and the tokenizer.
     An adapter is merged into freshly loaded base weights, because NF4 weights have lost what merging needs.
+    Every process of a training calls this; the first one writes.
     """
-    if config.tuning == "full":
+    weights = _gather_trained(model)
+    if process_rank() != 0:
+        return
+    if config.tuning != "full":
+        _replace_folder(
+            folder / "adapter", lambda partial: cast(Any, model).save_pretrained(partial, state_dict=weights)
+        )
+        merged = _merge_adapter(folder / "adapter", config)
+    elif weights is None:
         merged = cast(PreTrainedModel, model.to(torch_dtype(config)))
     else:
-        _replace_folder(folder / "adapter", lambda partial: cast(Any, model).save_pretrained(partial))
-        merged = _merge_adapter(folder / "adapter", config)
+        merged = _load_base(model.config.name_or_path, config)
+        merged.load_state_dict(weights)
     merged.config.use_cache = True
 
     def write(partial: Path) -> None:
@@ -191,14 +203,24 @@ def save_trained_student(
     _replace_folder(folder / "final_model", write)
 
 
+def _gather_trained(model: nn.Module) -> dict[str, torch.Tensor] | None:
+    """The trained weights of a model that FSDP2 shards, whole, on the CPU of the first process; else None."""
+    if not any(isinstance(weight, DTensor) for weight in model.parameters()):
+        return None
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    return get_model_state_dict(model, options=options)
+
+
 def _merge_adapter(adapter: Path, config: ExperimentConfig) -> PreTrainedModel:
     from peft import PeftConfig, PeftModel
 
-    base_name = str(PeftConfig.from_pretrained(adapter).base_model_name_or_path)
-    base = _from_pretrained(
-        base_name, config, dtype=torch_dtype(config), device=torch.device("cpu"), quantization="none"
-    )
+    base = _load_base(str(PeftConfig.from_pretrained(adapter).base_model_name_or_path), config)
     return cast(PreTrainedModel, PeftModel.from_pretrained(base, adapter).merge_and_unload())
+
+
+def _load_base(name: str, config: ExperimentConfig) -> PreTrainedModel:
+    """What training started from, on the CPU and in `config.dtype`."""
+    return _from_pretrained(name, config, dtype=torch_dtype(config), device=torch.device("cpu"), quantization="none")
 
 
 def _replace_folder(folder: Path, write: Callable[[Path], object]) -> None:

@@ -57,6 +57,7 @@ class Stage:
         memory: which models it holds at a time, for whoever places stages on devices.
         arguments: keyword arguments of the function.
         cheap: done in every run rather than checked for changes.
+        shared: whether the processes of one torchrun can share its work.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Stage:
     memory: frozenset[Literal["teacher", "student"]] = frozenset()
     arguments: dict[str, str] = field(default_factory=dict)
     cheap: bool = False
+    shared: bool = False
 
 
 def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models: tuple[ModelField, ...]) -> Stage:
@@ -153,6 +155,7 @@ _TABLE = (
         scratch=lambda run_dir, config: [run_dir.teacher_signals],
         models=("teacher_model", "student_model"),
         memory=frozenset({"teacher"}),
+        shared=True,
     ),
     Stage(
         name="sft",
@@ -164,6 +167,7 @@ _TABLE = (
         scratch=lambda run_dir, config: [run_dir.sft / "checkpoints"],
         models=("student_model",),
         memory=frozenset({"student"}),
+        shared=True,
     ),
     Stage(
         name="kd",
@@ -175,6 +179,7 @@ _TABLE = (
         scratch=lambda run_dir, config: [run_dir.kd / "checkpoints"],
         models=("teacher_model", "student_model"),
         memory=frozenset({"teacher", "student"}),
+        shared=True,
     ),
     Stage(
         name="opd",

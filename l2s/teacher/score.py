@@ -7,7 +7,6 @@ take shards in turn without talking to each other; whoever finds all of them don
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from l2s.chat import check_same_vocabulary, load_renderer
 from l2s.config import ExperimentConfig
 from l2s.jsonl import write_text_atomic
 from l2s.models import load_model, logit_transform, output_head, peak_memory_bytes, vocabulary_size
+from l2s.processes import process_count, process_rank
 from l2s.run_dir import RunDir
 from l2s.teacher.recorders import HiddenRecorder, Recorder, TopkRecorder
 from l2s.teacher.signals import (
@@ -99,12 +99,11 @@ def score_sequences(
         f"({size // num_tokens:,} bytes a token) in {len(shards)} shards",
         flush=True,
     )
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     start, scored = time.monotonic(), 0
-    if rank == 0:
+    if process_rank() == 0:
         sample = pick_sample(sequences)
         _save(recorder.shared(_hidden_of(batch, model) for batch in _batches(sample)), folder / SHARED)
-    for number in range(rank, len(shards), world):
+    for number in range(process_rank(), len(shards), process_count()):
         if _finished_shard(folder, number, source) is None:
             scored += _write_shard(model, recorder, shards[number], folder, number, source)
             print(f"shard {number + 1}/{len(shards)}: {scored / (time.monotonic() - start):,.0f} tokens/s", flush=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -238,8 +237,7 @@ def save_student(
 ) -> dict[str, Any]:
     """Save a trained student to `folder` and return what its training took."""
     peak = peak_memory_bytes(next(student.parameters()).device)
-    if int(os.environ.get("RANK", 0)) == 0:
-        save_trained_student(student, renderer.tokenizer, folder, config)
+    save_trained_student(student, renderer.tokenizer, folder, config)
     return {
         "steps": result.steps,
         "seconds": result.seconds,
@@ -286,6 +284,7 @@ def run_trainer(trainer: Trainer, folder: Path) -> TrainingResult:
         folder.mkdir(parents=True, exist_ok=True)
         write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
     output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.accelerator.wait_for_everyone()  # the first process may still be writing the last line
     rows = recover_jsonl(metrics_file)
     return TrainingResult(
         steps=output.global_step,

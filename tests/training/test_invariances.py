@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
@@ -184,7 +185,7 @@ def on_two_ranks(*command: str) -> None:
 
 
 def test_two_ranks_train_as_one(tiny_config: MakeConfig, tmp_path: Path) -> None:
-    """DDP through the trainer, DDP and FSDP2 on one batch, against one process; 22 answers do not divide evenly."""
+    """DDP through the trainer, DDP and FSDP2 on one batch; 22 answers leave one rank without any at the end."""
     fields: dict[str, Any] = {"tuning": "full", "kd_lr": 1e-3, "gradient_accumulation_steps": 2}
     two = tiny_config(experiment_name="two", kd_batch_size=2, **fields)
     write_responses(RunDir.of(two), count=22)
@@ -201,6 +202,14 @@ def test_two_ranks_train_as_one(tiny_config: MakeConfig, tmp_path: Path) -> None
         assert left == pytest.approx(right, rel=1e-5)
     for wrapping in ("ddp", "fsdp2"):
         assert_same(torch.load(tmp_path / f"{wrapping}.pt"), expected)
+    for tuning in ("full", "lora"):
+        config = one.config.model_copy(update={"tuning": tuning})
+        ranks.step_and_save(config, one.sequences, one.renderer, tmp_path / tuning, "none")
+        assert_same(saved_weights(tmp_path / f"fsdp2-{tuning}"), saved_weights(tmp_path / tuning))
+
+
+def saved_weights(folder: Path) -> dict[str, Tensor]:
+    return dict(AutoModelForCausalLM.from_pretrained(folder / "final_model").state_dict())
 
 
 def metrics(config: ExperimentConfig) -> list[dict[str, Any]]:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
+from l2s.executors import run_stage
 from l2s.jsonl import load_jsonl, write_jsonl
-from l2s.run_dir import RunDir
+from l2s.models import load_model
+from l2s.pipeline import STAGES
+from l2s.run_dir import Manifest, RunDir
 from l2s.teacher import score
 from l2s.training import kd, sft
+from l2s.training.dataset import load_sequences
+from l2s.training.losses import distillation_loss
 
 MakeConfig = Callable[..., ExperimentConfig]
 
@@ -62,6 +73,30 @@ def test_kd_from_stored_hidden_states_equals_kd_from_the_teacher_in_memory(tiny_
     torch.testing.assert_close(losses["hidden"], losses["online"], rtol=1e-5, atol=0)
 
 
+def test_the_stage_trains_on_the_objective_that_is_configured(tiny_config: MakeConfig) -> None:
+    """The first step, which every update comes after, against the logits of both models and the reference loss."""
+    settings: dict[str, Any] = {"alpha": 0.3, "temperature": 3.0, "divergence": "skew_kl"}
+    config = tiny_config(kd_batch_size=12, kd_init="base", divergence_beta=0.2, **settings)
+    run_dir = RunDir.of(config)
+    write_responses(run_dir)
+    score.run(config, run_dir)
+    kd.run(config, run_dir)
+    (row,) = load_jsonl(run_dir.kd / "metrics.jsonl")
+
+    sequences, _ = load_sequences(run_dir.responses, load_renderer(config, "student_model"), config)
+    student, teacher = (load_model(name, config).double() for name in (config.student_model, config.teacher_model))
+    losses = []
+    for sequence in sequences:
+        tokens, labels = torch.tensor([sequence.input_ids]), torch.tensor([sequence.labels])[:, 1:]
+        logits = [model(input_ids=tokens).logits[:, :-1] for model in (student, teacher)]
+        losses.append(distillation_loss(*logits, labels, beta=0.2, **settings))
+    count = sum(loss.num_tokens for loss in losses)
+    assert row["num_tokens"] == count
+    for name in ("loss", "ce", "divergence"):
+        expected = sum(float(getattr(loss, f"{name}_sum")) for loss in losses) / count
+        assert row[name] == pytest.approx(expected, rel=1e-5)
+
+
 def test_kd_from_topk_states_how_good_its_signals_are(tiny_config: MakeConfig) -> None:
     config = tiny_config(teacher_signal="topk", topk=64, kd_batch_size=4, kd_init="base")
     run_dir = RunDir.of(config)
@@ -84,3 +119,37 @@ def test_topk_that_would_mislead_the_student_is_refused(tiny_config: MakeConfig)
 
     with pytest.raises(UserError, match="teacher_signal hidden"):
         kd.run(config, run_dir)
+
+
+def test_two_processes_leave_one_student_one_curve_and_one_manifest(tiny_config: MakeConfig) -> None:
+    two = tiny_config(experiment_name="two", sft_batch_size=2, sft_lr=1e-2)
+    one = tiny_config(experiment_name="one", sft_batch_size=4, sft_lr=1e-2)
+    for config in (two, one):
+        run_dir = RunDir.of(config)
+        write_responses(run_dir, count=11)
+        run_dir.save_config(config)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    stage = ["-m", "l2s.executors", str(RunDir.of(two).root), "sft", "run"]
+    subprocess.run([*torchrun, *stage], env=environment, check=True)
+    run_stage(STAGES["sft"], one, RunDir.of(one), "run")
+
+    curves = [load_jsonl(RunDir.of(config).sft / "metrics.jsonl") for config in (two, one)]
+    for left, right in zip(*curves, strict=True):
+        assert left == pytest.approx(right, rel=1e-5)
+    weights = [AutoModelForCausalLM.from_pretrained(RunDir.of(config).sft_model).state_dict() for config in (two, one)]
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-4, atol=1e-6)
+    manifests = [Manifest.load(RunDir.of(config).manifest("sft")) for config in (two, one)]
+    for manifest in manifests:
+        assert manifest is not None
+        assert manifest.metrics["num_tokens"] == sum(row["num_tokens"] for row in curves[1])
+    assert not (RunDir.of(two).sft / "checkpoints").exists()
+
+
+def test_a_stage_whose_work_cannot_be_shared_says_so(tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    config = tiny_config()
+
+    with pytest.raises(UserError, match=r"stage generate: .* shared by 2 processes"):
+        run_stage(STAGES["generate"], config, RunDir.of(config), "run")
+    assert not RunDir.of(config).root.exists()

@@ -1,6 +1,7 @@
 """Run by torchrun from test_invariances.py, on two ranks: the same objective, split over processes.
 
-Leaves metrics.jsonl of a training with the trainer (DDP), and the gradients of one batch under DDP and FSDP2.
+Leaves metrics.jsonl of a training with the trainer (DDP), the gradients of one batch under DDP and FSDP2, and students
+that FSDP2 sharded while they learned and while they were saved.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from l2s.chat import load_renderer
+from l2s.chat import ChatRenderer, load_renderer
 from l2s.config import ExperimentConfig
-from l2s.models import load_model, load_student_for_training
+from l2s.models import load_model, load_student_for_training, save_trained_student
 from l2s.run_dir import RunDir
 from l2s.teacher.signals import OnlineTeacher
 from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, load_sequences
@@ -40,23 +41,47 @@ def gradients(
     config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator, wrapping: str
 ) -> dict[str, Tensor]:
     """Gradients of one batch of all sequences, of which each rank sees its share."""
+    student = build_student(config)
+    backward(wrap(student, wrapping), config, sequences, collator)
+    return {name: whole(weight.grad) for name, weight in student.named_parameters()}
+
+
+def step_and_save(
+    config: ExperimentConfig, sequences: list[TrainingSequence], renderer: ChatRenderer, folder: Path, wrapping: str
+) -> None:
+    """Train on one batch and save the student."""
+    student = build_student(config)
+    wrapped = wrap(student, wrapping)
+    optimizer = torch.optim.SGD([weight for weight in student.parameters() if weight.requires_grad], lr=0.1)
+    for _ in range(2):  # the first gradient of a LoRA adapter is zero for its A
+        backward(wrapped, config, sequences, Collator(renderer.pad_token_id))
+        optimizer.step()
+        optimizer.zero_grad()
+    save_trained_student(student.student, renderer.tokenizer, folder, config)
+
+
+def wrap(student: StudentWithLoss, wrapping: str) -> nn.Module:
+    if wrapping == "ddp":
+        return DistributedDataParallel(student)
+    if wrapping == "fsdp2":
+        mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+        for layer in student.causal_lm.model.layers:
+            fully_shard(layer, mesh=mesh)
+        fully_shard(student, mesh=mesh)
+    return student
+
+
+def backward(
+    wrapped: nn.Module, config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator
+) -> None:
+    """Leave the gradient of all sequences, of which each rank sees its share, in the weights."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     items = [{"input_ids": item.input_ids, "labels": item.labels} for item in sequences]
     num_items = sum(item.num_response_tokens for item in sequences)
     batch = collator(items[rank::world])
-    student = build_student(config)
-    wrapped: nn.Module = student
-    if wrapping == "ddp":
-        wrapped = DistributedDataParallel(student)
-    if wrapping == "fsdp2":
-        mesh = init_device_mesh("cpu", (world,))
-        for layer in student.student.model.layers:  # type: ignore[union-attr]
-            fully_shard(layer, mesh=mesh)
-        fully_shard(student, mesh=mesh)
     teacher = OnlineTeacher(load_model(config.teacher_model, config))
     outputs = wrapped(**batch, teacher=teacher(batch), num_items_in_batch=num_items)
     (outputs["loss"] * world).backward()  # ranks are averaged
-    return {name: whole(weight.grad) for name, weight in student.named_parameters()}
 
 
 def whole(gradient: Tensor | None) -> Tensor:
@@ -73,6 +98,9 @@ def main(config: ExperimentConfig, folder: Path) -> None:
         result = gradients(config, sequences, collator, wrapping)
         if dist.get_rank() == 0:
             torch.save(result, folder / f"{wrapping}.pt")
+    for tuning in ("full", "lora"):
+        tuned = config.model_copy(update={"tuning": tuning})
+        step_and_save(tuned, sequences, renderer, folder / f"fsdp2-{tuning}", "fsdp2")
     dist.destroy_process_group()
 
 

@@ -192,7 +192,7 @@ def save_trained_student(
     elif weights is None:
         merged = cast(PreTrainedModel, model.to(torch_dtype(config)))
     else:
-        merged = _load_base(model.config.name_or_path, config)
+        merged = _load_base(cast(PreTrainedModel, model).name_or_path, config)
         merged.load_state_dict(weights)
     merged.config.use_cache = True
 
@@ -208,7 +208,7 @@ def _gather_trained(model: nn.Module) -> dict[str, torch.Tensor] | None:
     if not any(isinstance(weight, DTensor) for weight in model.parameters()):
         return None
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-    return get_model_state_dict(model, options=options)
+    return cast(dict[str, torch.Tensor], get_model_state_dict(model, options=options))
 
 
 def _merge_adapter(adapter: Path, config: ExperimentConfig) -> PreTrainedModel:

@@ -88,8 +88,8 @@ def test_the_stage_trains_on_the_objective_that_is_configured(tiny_config: MakeC
     losses = []
     for sequence in sequences:
         tokens, labels = torch.tensor([sequence.input_ids]), torch.tensor([sequence.labels])[:, 1:]
-        logits = [model(input_ids=tokens).logits[:, :-1] for model in (student, teacher)]
-        losses.append(distillation_loss(*logits, labels, beta=0.2, **settings))
+        ours, theirs = (model(input_ids=tokens).logits[:, :-1] for model in (student, teacher))
+        losses.append(distillation_loss(ours, theirs, labels, beta=0.2, **settings))
     count = sum(loss.num_tokens for loss in losses)
     assert row["num_tokens"] == count
     for name in ("loss", "ce", "divergence"):

@@ -192,7 +192,7 @@ def save_trained_student(
     elif weights is None:
         merged = cast(PreTrainedModel, model.to(torch_dtype(config)))
     else:
-        merged = _load_base(cast(PreTrainedModel, model).name_or_path, config)
+        merged = _load_base(str(cast(PreTrainedModel, model).name_or_path), config)
         merged.load_state_dict(weights)
     merged.config.use_cache = True
 

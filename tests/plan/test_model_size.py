@@ -115,7 +115,7 @@ def test_a_pass_reads_the_experts_that_its_tokens_choose(tmp_path: Path) -> None
 
 
 def test_a_name_that_cannot_be_had_says_to_give_a_folder() -> None:
-    with pytest.raises(UserError, match=r"student_model='no/such-model'.*give a local path"):
+    with pytest.raises(UserError, match=r"student_model='no/such-model'.*give a local folder"):
         size_of("no/such-model", ExperimentConfig(student_model="no/such-model"))
 
 

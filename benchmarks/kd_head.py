@@ -30,12 +30,16 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from l2s.teacher.tail import RANK, TailFit
+from l2s.teacher.topk import TopkEncoder, decode
 from l2s.training import head_chunk
 from l2s.training.fused_head import TopkTeacher, fused_distillation_loss
 from l2s.training.head_buffers import release_buffers
+from l2s.training.logit_transform import IDENTITY
 from l2s.training.losses import distillation_loss
 
 ALPHA, TEMPERATURE, TOPK = 0.5, 2.0, 64
+SCORED_ROWS = 256  # whose logits are made at a time
 CHECKED_ROWS = 4  # rows whose gradient is compared with fp64
 
 
@@ -109,17 +113,16 @@ def draw_problem(shape: Shape, device: str, dtype: torch.dtype) -> Problem:
 
 
 def keep_topk(hidden_NH: Tensor, weight_VH: Tensor) -> TopkTeacher:
-    values, ids, normalizers = [], [], []
-    tail_V = torch.zeros(len(weight_VH), device=hidden_NH.device)
-    for start in range(0, len(hidden_NH), 32):
-        chunk_CH = hidden_NH[start : start + 32]
-        logits_CV = (chunk_CH @ weight_VH.T).float()
-        top = logits_CV.topk(TOPK)
-        values.append(top.values.to(hidden_NH.dtype))
-        ids.append(top.indices)
-        normalizers.append((logits_CV / TEMPERATURE).logsumexp(-1))
-        tail_V += (logits_CV / TEMPERATURE).softmax(-1).scatter(1, top.indices, 0).sum(0)
-    return TopkTeacher(torch.cat(ids), torch.cat(values), torch.cat(normalizers), (tail_V / tail_V.sum()).log())
+    """What KD reads of the rows that scoring would keep."""
+    chunks = [(chunk_CH, chunk_CH @ weight_VH.T) for chunk_CH in torch.split(hidden_NH, SCORED_ROWS)]
+    fit = TailFit(weight_VH, TOPK, TEMPERATURE)
+    for chunk_CH, logits_CV in chunks:
+        fit.add(chunk_CH, logits_CV)
+    tail = fit.model(RANK, IDENTITY)
+    encoder = TopkEncoder(TOPK, TEMPERATURE, tail)
+    parts = [encoder.encode(logits_CV, chunk_CH) for chunk_CH, logits_CV in chunks]
+    rows = {name: torch.cat([part[name] for part in parts]).to(hidden_NH.device) for name in parts[0]}
+    return decode(rows, TOPK, tail.factors())
 
 
 def products(problem: Problem, buffers: tuple[Tensor, Tensor, Tensor] | None = None) -> None:

@@ -5,7 +5,7 @@ Shapes: N rows, H hidden size, V vocabulary, S sample rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import torch
@@ -13,20 +13,28 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from l2s.models import logit_transform, output_head
-from l2s.teacher.topk import TailShape, TopkEncoder
+from l2s.teacher.tail import RANK, TailFit, TailModel
+from l2s.teacher.topk import TopkEncoder, bytes_per_row
 
 CHUNK_ROWS = 256  # fp32 logits of a chunk take 156 MB at V = 152k
 SAMPLE_ROWS = 256  # rows of exact logits kept to check topk against: 78 MB at V = 152k
 
 
+Encode = Callable[[Tensor], dict[str, Tensor]]  # hidden states [N, H] to tensors on the CPU with N rows each
+
+
 class Recorder(Protocol):
     """Turns hidden states of response tokens into the rows that are kept."""
 
-    def rows(self, hidden_NH: Tensor) -> dict[str, Tensor]:
-        """Tensors on the CPU with N rows each."""
+    @property
+    def bytes_per_row(self) -> int:
+        """Bytes of a response token."""
 
-    def shared(self, sample: Iterable[Tensor]) -> dict[str, Tensor]:
-        """What all rows share, from hidden states [n, H] of some sequences."""
+    def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
+        """What all rows share, from the hidden states [n, H] of a sample, and what a check needs of other tokens."""
+
+    def encoder(self, shared: Mapping[str, Tensor]) -> Encode:
+        """What makes the rows, given what `shared` made."""
 
 
 class HiddenRecorder:
@@ -35,40 +43,61 @@ class HiddenRecorder:
     def __init__(self, model: PreTrainedModel) -> None:
         self.head_VH = output_head(model).weight
 
-    def rows(self, hidden_NH: Tensor) -> dict[str, Tensor]:
-        """`hidden` [N, H] in the type of the teacher, so nothing is lost."""
-        return {"hidden": hidden_NH.cpu()}
+    @property
+    def bytes_per_row(self) -> int:
+        """Two bytes a number in bfloat16."""
+        return self.head_VH.shape[1] * self.head_VH.element_size()
 
-    def shared(self, sample: Iterable[Tensor]) -> dict[str, Tensor]:
+    def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
         """`head` [V, H], which makes logits of the rows."""
         return {"head": self.head_VH.detach().cpu().contiguous()}
 
+    def encoder(self, shared: Mapping[str, Tensor]) -> Encode:
+        """Makes `hidden` [N, H] in the type of the teacher, so nothing is lost."""
+        return lambda hidden_NH: {"hidden": hidden_NH.cpu()}
+
 
 class TopkRecorder:
-    """Keeps the K largest logits and the log-normalisers over the first `vocabulary` ids."""
+    """Keeps the K largest logits, the log-normalisers and the tail's codes over the first `vocabulary` ids."""
 
-    def __init__(self, model: PreTrainedModel, encoder: TopkEncoder, vocabulary: int) -> None:
-        self.head_VH = output_head(model).weight[:vocabulary]
+    def __init__(self, model: PreTrainedModel, topk: int, temperature: float, vocabulary: int) -> None:
+        self.head_VH = output_head(model).weight[:vocabulary].detach()
         self.transform = logit_transform(model)
-        self.encoder = encoder
+        self.topk = min(topk, vocabulary)
+        self.temperature = temperature
+        self.rank = min(RANK, self.head_VH.shape[1])
 
-    def rows(self, hidden_NH: Tensor) -> dict[str, Tensor]:
-        """See `TopkEncoder.encode`."""
-        parts = [self.encoder.encode(logits_NV) for logits_NV in self._logits(hidden_NH)]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    @property
+    def bytes_per_row(self) -> int:
+        """See `TopkEncoder`."""
+        return bytes_per_row(self.topk, len(self.head_VH), self.rank)
 
-    def shared(self, sample: Iterable[Tensor]) -> dict[str, Tensor]:
-        """`tail_shape` [V], and of the first rows `sample_logits` [S, V] relative to the largest of a row."""
-        shape, kept, number = TailShape(self.encoder), [], 0
+    def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
+        """The tensors of a `TailModel`, fitted on the sample, and `sample_logits` [S, V], relative to a row's largest.
+
+        Those are of held-out tokens, spread evenly; `sample_rows` [S] are their places among all held-out tokens.
+        """
+        fit = TailFit(self.head_VH, self.topk, self.temperature)
         for hidden_NH in sample:
-            for logits_NV in self._logits(hidden_NH):
-                shape.add(logits_NV)
-                if number < SAMPLE_ROWS:
-                    shifted_NV = logits_NV - logits_NV.amax(-1, keepdim=True)
-                    kept.append(shifted_NV[: SAMPLE_ROWS - number].to(torch.float16).cpu())
-                    number += len(kept[-1])
-        return {"tail_shape": shape.log(), "sample_logits": torch.cat(kept)}
+            for chunk_NH, logits_NV in self._logits(hidden_NH):
+                fit.add(chunk_NH, logits_NV)
+        hidden_NH = torch.cat(list(held_out))
+        rows_S = torch.linspace(0, len(hidden_NH) - 1, min(SAMPLE_ROWS, len(hidden_NH))).long()
+        (_, logits_SV) = next(self._logits(hidden_NH[rows_S.to(hidden_NH.device)]))
+        logits_SV = (logits_SV - logits_SV.amax(-1, keepdim=True)).to(torch.float16).cpu()
+        tail = fit.model(self.rank, self.transform)
+        return tail.tensors() | {"sample_logits": logits_SV, "sample_rows": rows_S}
 
-    def _logits(self, hidden_NH: Tensor) -> Iterator[Tensor]:
+    def encoder(self, shared: Mapping[str, Tensor]) -> Encode:
+        """See `TopkEncoder.encode`."""
+        encoder = TopkEncoder(self.topk, self.temperature, TailModel.of(shared).to(self.head_VH.device))
+
+        def encode(hidden_NH: Tensor) -> dict[str, Tensor]:
+            parts = [encoder.encode(logits_NV, chunk_NH) for chunk_NH, logits_NV in self._logits(hidden_NH)]
+            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+        return encode
+
+    def _logits(self, hidden_NH: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         for chunk_NH in torch.split(hidden_NH, CHUNK_ROWS):
-            yield self.transform.apply(chunk_NH @ self.head_VH.T)
+            yield chunk_NH, self.transform.apply(chunk_NH @ self.head_VH.T)

@@ -1,7 +1,7 @@
 """Scoring: one forward pass of the teacher over its own answers, kept for every epoch and temperature of KD.
 
 Shards are the unit of work: a killed run goes on at the first shard that is not whole, and processes of one torchrun
-take shards in turn without talking to each other; whoever finds all of them done writes the index.
+take shards in turn, once the first of them has left what all shards share; whoever finds all done writes the index.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -25,7 +25,7 @@ from l2s.jsonl import write_text_atomic
 from l2s.models import load_model, logit_transform, output_head, peak_memory_bytes, vocabulary_size
 from l2s.processes import process_count, process_rank
 from l2s.run_dir import RunDir
-from l2s.teacher.recorders import HiddenRecorder, Recorder, TopkRecorder
+from l2s.teacher.recorders import Encode, HiddenRecorder, Recorder, TopkRecorder
 from l2s.teacher.signals import (
     SHARED,
     Shard,
@@ -35,12 +35,13 @@ from l2s.teacher.signals import (
     response_hidden,
     signal_source,
 )
-from l2s.teacher.topk import TopkEncoder
 from l2s.training.dataset import Collator, TrainingSequence, load_sequences
 
 SHARD_ROWS = 65_536  # 256 MB of hidden states at H = 2048: a minute of work to lose, a hundred files at most
 BATCH_TOKENS = 8_192  # padded tokens of a forward pass; no logits of a whole batch are made, so activations stay small
-SAMPLE_TOKENS = 8_192  # response tokens over which topk takes its mean tail shape
+SAMPLE_TOKENS = 8_192  # response tokens over which topk fits its tail, and a quarter more to check it
+POLL_SECONDS = 1.0
+HELD_OUT = 5  # every fifth sequence of the sample is not fitted but checks the fit
 
 
 @dataclass(frozen=True)
@@ -93,26 +94,29 @@ def score_sequences(
     recorder = _recorder(model, source, vocabulary)
     shards = plan_shards(sequences, shard_rows)
     num_tokens = sum(sequence.num_response_tokens for sequence in sequences)
-    size = num_tokens * bytes_per_row(recorder, output_head(model).weight)
+    size = num_tokens * recorder.bytes_per_row
     print(
         f"teacher signals: {len(sequences):,} sequences, {num_tokens:,} response tokens, {size / 2**20:,.1f} MiB "
-        f"({size // num_tokens:,} bytes a token) in {len(shards)} shards",
+        f"({recorder.bytes_per_row:,} bytes a token) in {len(shards)} shards",
         flush=True,
     )
     start, scored = time.monotonic(), 0
-    if process_rank() == 0:
-        sample = pick_sample(sequences)
-        _save(recorder.shared(_hidden_of(batch, model) for batch in _batches(sample)), folder / SHARED)
+    sample, held_out = split_sample(pick_sample(sequences))
+    if process_rank() == 0 and _shared_hash(folder, source) is None:
+        _write_shared(model, recorder, sample, held_out, folder, source)
+    shared_hash = _wait_for_shared(folder, source)
+    origin = f"{source.digest()}/{shared_hash}"
+    encode = recorder.encoder(load_file(folder / SHARED))
     for number in range(process_rank(), len(shards), process_count()):
-        if _finished_shard(folder, number, source) is None:
-            scored += _write_shard(model, recorder, shards[number], folder, number, source)
+        if _finished_shard(folder, number, origin) is None:
+            scored += _write_shard(model, encode, shards[number], folder, number, origin)
             print(f"shard {number + 1}/{len(shards)}: {scored / (time.monotonic() - start):,.0f} tokens/s", flush=True)
     seconds = time.monotonic() - start
-    finished = [_finished_shard(folder, number, source) for number in range(len(shards))]
+    finished = [_finished_shard(folder, number, origin) for number in range(len(shards))]
     if all(finished):
-        sample_ids = [sequence.id for sequence in pick_sample(sequences)]
         whole = [shard for shard in finished if shard]
-        SignalIndex(source, whole, hash_file(folder / SHARED), transform, sample_ids, vocabulary).save(folder)
+        held_out_ids = [sequence.id for sequence in held_out]
+        SignalIndex(source, whole, shared_hash, transform, held_out_ids, vocabulary).save(folder)
     return ScoreResult(len(sequences), num_tokens, size, seconds, scored)
 
 
@@ -120,20 +124,23 @@ def _recorder(model: PreTrainedModel, source: SignalSource, vocabulary: int | No
     if source.topk is None or source.temperature is None:
         return HiddenRecorder(model)
     vocabulary = vocabulary or len(output_head(model).weight)
-    return TopkRecorder(model, TopkEncoder(min(source.topk, vocabulary), source.temperature), vocabulary)
-
-
-def bytes_per_row(recorder: Recorder, head_VH: Tensor) -> int:
-    """Bytes that one response token takes on disk."""
-    row = recorder.rows(torch.zeros(1, head_VH.shape[1], dtype=head_VH.dtype, device=head_VH.device))
-    return sum(tensor.numel() * tensor.element_size() for tensor in row.values())
+    return TopkRecorder(model, source.topk, source.temperature, vocabulary)
 
 
 def pick_sample(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:
-    """Sequences spread evenly, with about SAMPLE_TOKENS response tokens together, longest first."""
+    """Sequences spread evenly, with about SAMPLE_TOKENS response tokens for the fit, longest first."""
     total = sum(sequence.num_response_tokens for sequence in sequences)
-    spread = sorted(sequences, key=lambda item: item.id)[:: max(1, total // SAMPLE_TOKENS)]
+    spread = sorted(sequences, key=lambda item: item.id)[:: max(1, total * (HELD_OUT - 1) // HELD_OUT // SAMPLE_TOKENS)]
     return sorted(spread, key=lambda item: (-len(item.input_ids), item.id))
+
+
+def split_sample(
+    sample: Sequence[TrainingSequence],
+) -> tuple[Sequence[TrainingSequence], Sequence[TrainingSequence]]:
+    """Those to fit and those to check; a single sequence has to serve for both."""
+    held_out = sample[::HELD_OUT]
+    fitted = [sequence for number, sequence in enumerate(sample) if number % HELD_OUT]
+    return fitted or held_out, held_out
 
 
 def plan_shards(sequences: Sequence[TrainingSequence], shard_rows: int) -> list[list[TrainingSequence]]:
@@ -152,21 +159,34 @@ def plan_shards(sequences: Sequence[TrainingSequence], shard_rows: int) -> list[
     return shards
 
 
-def _write_shard(
+def _write_shared(
     model: PreTrainedModel,
     recorder: Recorder,
+    sample: Sequence[TrainingSequence],
+    held_out: Sequence[TrainingSequence],
+    folder: Path,
+    source: SignalSource,
+) -> None:
+    """Compute and write what all shards share, then its entry."""
+    parts = ((_hidden_of(batch, model) for batch in _batches(part)) for part in (sample, held_out))
+    _save(recorder.shared(*parts), folder / SHARED)
+    _write_entry({"sha256": hash_file(folder / SHARED), "source": source.digest()}, folder / SHARED)
+
+
+def _write_shard(
+    model: PreTrainedModel,
+    encode: Encode,
     sequences: Sequence[TrainingSequence],
     folder: Path,
     number: int,
-    source: SignalSource,
+    origin: str,
 ) -> int:
     """Compute and write one shard, then its entry; returns its rows."""
-    parts = [recorder.rows(_hidden_of(batch, model)) for batch in _batches(sequences)]
+    parts = [encode(_hidden_of(batch, model)) for batch in _batches(sequences)]
     file = _shard_file(folder, number)
     _save({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, file)
     starts = [0, *accumulate(sequence.num_response_tokens for sequence in sequences)]
-    entry = Shard(file.name, hash_file(file), [item.id for item in sequences], starts, source.digest())
-    write_text_atomic(file.with_suffix(".json"), json.dumps(asdict(entry)))
+    _write_entry(asdict(Shard(file.name, hash_file(file), [item.id for item in sequences], starts, origin)), file)
     return starts[-1]
 
 
@@ -187,15 +207,39 @@ def _batches(sequences: Sequence[TrainingSequence]) -> Iterator[list[TrainingSeq
     yield batch
 
 
-def _finished_shard(folder: Path, number: int, source: SignalSource) -> Shard | None:
-    """The entry of a shard that was made from `source` and is whole on disk."""
+def _finished_shard(folder: Path, number: int, origin: str) -> Shard | None:
+    """The entry of a shard that was made from `origin` and is whole on disk."""
     file = _shard_file(folder, number)
+    entry = _read_entry(file)
+    whole = entry.get("origin") == origin and file.exists() and hash_file(file) == entry["sha256"]
+    return Shard(**entry) if whole else None
+
+
+def _shared_hash(folder: Path, source: SignalSource) -> str | None:
+    """sha256 of what all shards share, where that was made from `source` and is whole on disk."""
+    file = folder / SHARED
+    entry = _read_entry(file)
+    whole = entry.get("source") == source.digest() and file.exists() and hash_file(file) == entry["sha256"]
+    return str(entry["sha256"]) if whole else None
+
+
+def _wait_for_shared(folder: Path, source: SignalSource) -> str:
+    """`_shared_hash`, once the first process has left it; where that one fails, torchrun ends all."""
+    while (sha256 := _shared_hash(folder, source)) is None:
+        time.sleep(POLL_SECONDS)
+    return sha256
+
+
+def _read_entry(file: Path) -> dict[str, Any]:
+    """What stands beside `file` about it; nothing where scoring was killed before, or damage was done."""
     try:
-        shard = Shard(**json.loads(file.with_suffix(".json").read_text()))
-    except (FileNotFoundError, ValueError, TypeError):  # not begun, or damaged
-        return None
-    whole = shard.source == source.digest() and file.exists() and hash_file(file) == shard.sha256
-    return shard if whole else None
+        return dict(json.loads(file.with_suffix(".json").read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+
+
+def _write_entry(entry: dict[str, Any], file: Path) -> None:
+    write_text_atomic(file.with_suffix(".json"), json.dumps(entry))
 
 
 def _shard_file(folder: Path, number: int) -> Path:

@@ -1,7 +1,8 @@
 """What a student can learn from: signals that the teacher left in a folder, or the teacher itself.
 
 A folder of signals holds shards of rows (one row a response token), an index that says which rows are whose, and what
-all rows share: for hidden states the teacher's output head. Every file's sha256 stands in the index.
+all rows share: for hidden states the teacher's output head, for topk the model of the tail. Every file's sha256 stands
+in the index.
 
 Shapes: N rows, H hidden size of the teacher, V vocabulary.
 """
@@ -28,12 +29,16 @@ from l2s.errors import UserError
 from l2s.jsonl import write_text_atomic
 from l2s.models import logit_transform, output_head
 from l2s.run_dir import SIGNAL_INDEX, RunDir
+from l2s.teacher.tail import TailModel
 from l2s.teacher.topk import decode
 from l2s.training.dataset import TEACHER_PREFIX, Signals, TrainingSequence
 from l2s.training.head_teacher import HiddenTeacher, Teacher
 from l2s.training.logit_transform import LogitTransform
 
 SHARED = "shared.safetensors"  # tensors that all rows share
+FORMAT = 2  # of the files; raised whenever older ones cannot be read any more
+
+UNREADABLE = "damaged: it cannot be read"
 
 SignalKind = Literal["hidden", "topk"]
 
@@ -52,8 +57,8 @@ class SignalSource:
     temperature: float | None = None  # hidden states serve every temperature
 
     def digest(self) -> str:
-        """sha256 of all of it."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """sha256 of all of it, and of the format in which its signals are written."""
+        return hashlib.sha256(json.dumps(asdict(self) | {"format": FORMAT}, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Shard:
     sha256: str
     ids: list[str]
     starts: list[int]  # one more than ids; the last is the number of rows
-    source: str  # digest of the SignalSource
+    origin: str  # digest of the SignalSource, and sha256 of what all rows shared when they were encoded
 
 
 @dataclass(frozen=True)
@@ -75,30 +80,38 @@ class SignalIndex:
     shards: list[Shard]
     shared_sha256: str
     transform: LogitTransform  # of the teacher's head
-    sample_ids: list[str]  # sequences whose first rows are `sample_logits`, in their order
+    sample_ids: list[str]  # sequences, in order, of whose rows topk keeps exact logits, to be checked against them
     vocabulary: int | None  # ids that topk counts
 
     def save(self, folder: Path) -> None:
         """Write the index atomically."""
-        write_text_atomic(folder / SIGNAL_INDEX, json.dumps(asdict(self)))
+        write_text_atomic(folder / SIGNAL_INDEX, json.dumps(asdict(self) | {"format": FORMAT}))
 
     @classmethod
     def load(cls, folder: Path) -> SignalIndex:
         """Read the index of `folder`.
 
         Raises:
-            UserError: scoring never finished there, or the index is damaged.
+            UserError: scoring never finished there, another version did it, or the index is damaged.
         """
         try:
-            raw = json.loads((folder / SIGNAL_INDEX).read_text())
+            raw = dict(json.loads((folder / SIGNAL_INDEX).read_text()))
+        except FileNotFoundError:
+            raise UserError(f"{folder}: holds no finished teacher signals; run the score stage (--run_score)") from None
+        except (ValueError, TypeError):
+            raise _damaged(folder, SIGNAL_INDEX, UNREADABLE) from None
+        if raw.get("format") != FORMAT:
+            raise UserError(
+                f"{folder}: these teacher signals are of format {raw.get('format', 1)}, this version of l2s reads "
+                f"{FORMAT}; run the score stage again (--run_score --force)"
+            )
+        try:
             shards = [Shard(**shard) for shard in raw["shards"]]
             transform = LogitTransform(**raw["transform"])
             fields = (raw["shared_sha256"], transform, raw["sample_ids"], raw["vocabulary"])
             return cls(SignalSource(**raw["source"]), shards, *fields)
-        except FileNotFoundError:
-            raise UserError(f"{folder}: holds no finished teacher signals; run the score stage (--run_score)") from None
-        except (ValueError, KeyError, TypeError):
-            raise _damaged(folder, SIGNAL_INDEX, "damaged: it cannot be read") from None
+        except (KeyError, TypeError):
+            raise _damaged(folder, SIGNAL_INDEX, UNREADABLE) from None
 
 
 def signal_source(
@@ -163,7 +176,7 @@ class SignalStore(Mapping[str, Signals]):
         return self._files[name]
 
     def shared(self) -> dict[str, Tensor]:
-        """The tensors that all rows share: `head` [V, H] of hidden states; `tail_shape`, `sample_logits` of topk."""
+        """The tensors that all rows share, as the recorders of `l2s.teacher.recorders` made them."""
         return load_file(self.folder / SHARED)
 
 
@@ -224,16 +237,18 @@ class StoredTeacher:
 
     def __init__(self, store: SignalStore, device: torch.device) -> None:
         self.index = store.index
-        name = "head" if self.index.source.kind == "hidden" else "tail_shape"
-        self.shared = store.shared()[name].to(device)
+        shared = store.shared()
+        hidden = self.index.source.kind == "hidden"
+        self.matrix = (shared["head"] if hidden else TailModel.of(shared).factors()).to(device)
 
     def __call__(self, batch: dict[str, Tensor]) -> Teacher:
         """The teacher at the response tokens of `batch`, which carries its signals."""
         prefix = TEACHER_PREFIX
         rows = {name.removeprefix(prefix): value for name, value in batch.items() if name.startswith(prefix)}
         if self.index.source.kind == "hidden":
-            return HiddenTeacher(rows["hidden"], self.shared, self.index.transform)
-        return decode(rows, len(self.shared), self.shared)
+            return HiddenTeacher(rows["hidden"], self.matrix, self.index.transform)
+        assert self.index.source.topk is not None
+        return decode(rows, min(self.index.source.topk, len(self.matrix)), self.matrix)
 
 
 class OnlineTeacher:

@@ -1,9 +1,9 @@
 """The topk signal: the K largest logits of a token, the exact mass outside them, and how well that stands in.
 
 At T = 2 most of the teacher's softened mass lies outside any top K, so its amount is stored exactly (by the
-log-normaliser) and its course is modelled by one mean shape for the whole run.
+log-normaliser) and its course in the few numbers of `l2s.teacher.tail`.
 
-Shapes: N rows, K kept logits, V common vocabulary, H hidden size.
+Shapes: N rows, K kept logits, V common vocabulary, H hidden size, R components of the tail.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
+from l2s.teacher.tail import LEVELS, OFFSET_FACTORS, TailModel, weights
 from l2s.training.head_chunk import Objective
-from l2s.training.head_teacher import TopkTeacher, write_teacher_logits
+from l2s.training.head_teacher import LowRankTail, TopkTeacher, write_teacher_logits
 from l2s.training.logit_transform import IDENTITY
 from l2s.training.losses import distillation_loss
 
@@ -25,91 +26,87 @@ MIN_GRADIENT_COSINE = 0.9  # below it a tenth of each step goes astray, and `hid
 
 MAX_DIVERGENCE_ERROR = 0.25  # above it the reported KD loss says more about the tail's model than about the student
 
+LOGIT_BITS = 12  # of a kept logit between the row's largest and smallest; bfloat16 has 8
+CODE_BITS = (LEVELS - 1).bit_length()
+MIN_OFFSET = -1e4  # log of the mass of a tail that has none; finite, so that it can be split and multiplied
+
 
 @dataclass(frozen=True)
 class TopkEncoder:
-    """Packs logits into the rows that are stored: 264 to 296 bytes a token at K = 64.
+    """Packs logits into the rows that are stored: 288 bytes a token at K = 64 and V from 131,073 to 262,144.
 
-    Ids are 16 low bits and, for more than 65,536 tokens, 2 or 4 high bits packed into bytes. Logits are float16
-    below the largest one, which makes them exact where they matter; log-normalisers are relative to it as well.
+    All numbers but a row's four scalars take as many bits as they need. Logits, log-normalisers and the tail are
+    relative to the row's largest logit.
     """
 
     topk: int
     temperature: float
+    tail: TailModel
 
-    def encode(self, logits_NV: Tensor) -> dict[str, Tensor]:
-        """Rows for the CPU: `ids_low`, `ids_high`, `logits`, `log_normalizers` (at T = 1 and at the training T)."""
-        wide_NV = logits_NV.float()
-        top = wide_NV.topk(self.topk, dim=-1)
-        largest_N1 = top.values[:, :1]
-        shifted_NV = wide_NV - largest_N1
+    def encode(self, logits_NV: Tensor, hidden_NH: Tensor) -> dict[str, Tensor]:
+        """Rows for the CPU.
+
+        `ids`, `logits` and `tail_codes` are packed; float32 are `logit_steps` [N], `log_normalizers` [N, 2] (at T = 1
+        and at T) and `tail_offsets` [N].
+        """
+        shifted_NV = logits_NV.float() - logits_NV.amax(-1, keepdim=True)
+        top = shifted_NV.topk(self.topk, dim=-1)
+        step_N1 = -top.values[:, -1:] / (2**LOGIT_BITS - 1)
         normalizers = [(shifted_NV / temperature).logsumexp(-1) for temperature in (1.0, self.temperature)]
+        codes_NR = self.tail.codes(hidden_NH)
+        log_mass_N = self._log_tail(shifted_NV, top.indices) - normalizers[1]
+        offset_N = self.temperature * (log_mass_N - self._log_tail(self.tail.logits(codes_NR), top.indices))
         rows = {
-            "ids_low": (top.indices & 0xFFFF).to(torch.int32).to(torch.int16),  # wraps; decode masks it again
-            "ids_high": pack_bits(top.indices >> 16, high_bits(logits_NV.shape[1])),
-            "logits": (top.values - largest_N1).to(torch.float16),
+            "ids": pack_bits(top.indices, id_bits(logits_NV.shape[1])),
+            "logits": pack_bits((-top.values / step_N1.clamp_min(1e-30)).round().long(), LOGIT_BITS),
+            "logit_steps": step_N1[:, 0],
             "log_normalizers": torch.stack(normalizers, dim=1),
+            "tail_codes": pack_bits(codes_NR, CODE_BITS),
+            "tail_offsets": offset_N.nan_to_num(nan=MIN_OFFSET, neginf=MIN_OFFSET),
         }
         return {name: tensor.cpu() for name, tensor in rows.items()}
 
+    def _log_tail(self, logits_NV: Tensor, ids_NK: Tensor) -> Tensor:
+        """log of the sum of exp(logits / T) outside the ids, [N]; spoils the logits."""
+        return logits_NV.scatter_(1, ids_NK, -torch.inf).div_(self.temperature).logsumexp(-1)
 
-def decode(rows: Mapping[str, Tensor], vocabulary: int, tail_shape_V: Tensor | None) -> TopkTeacher:
-    """What `TopkEncoder.encode` packed, as the loss takes it."""
-    low_NK = rows["ids_low"].long() & 0xFFFF
-    high_NK = unpack_bits(rows["ids_high"], high_bits(vocabulary), low_NK.shape[1])
+
+def bytes_per_row(topk: int, vocabulary: int, rank: int) -> int:
+    """Bytes that `TopkEncoder.encode` makes of a token."""
+    packed = [topk * id_bits(vocabulary), topk * LOGIT_BITS, rank * CODE_BITS]
+    return sum(-(-bits // 8) for bits in packed) + 4 * 4
+
+
+def decode(rows: Mapping[str, Tensor], topk: int, tail_factors_VF: Tensor) -> TopkTeacher:
+    """What `TopkEncoder.encode` packed, as the loss takes it; `tail_factors_VF` are `TailModel.factors`."""
+    vocabulary, rank = len(tail_factors_VF), tail_factors_VF.shape[1] - OFFSET_FACTORS
+    codes_NR = unpack_bits(rows["tail_codes"], CODE_BITS, rank)
     return TopkTeacher(
-        ids=low_NK | (high_NK << 16),
-        logits=rows["logits"].float(),
+        ids=unpack_bits(rows["ids"], id_bits(vocabulary), topk),
+        logits=-rows["logit_steps"][:, None] * unpack_bits(rows["logits"], LOGIT_BITS, topk),
         log_normalizer=rows["log_normalizers"][:, 1],
-        tail_shape=tail_shape_V,
+        tail=LowRankTail(weights(codes_NR, rows["tail_offsets"][:, None]), tail_factors_VF),
     )
 
 
-def high_bits(vocabulary: int) -> int:
-    """Bits of an id above the lowest 16: 0, 2 or 4."""
-    for bits in (0, 2, 4):
-        if vocabulary <= 1 << (16 + bits):
-            return bits
-    raise UserError(f"teacher_signal='topk': a vocabulary of {vocabulary:,} is too large for it; use hidden")
+def id_bits(vocabulary: int) -> int:
+    """Bits of an id."""
+    return max(1, (vocabulary - 1).bit_length())
 
 
 def pack_bits(values_NK: Tensor, bits: int) -> Tensor:
-    """Join 8 / bits values below 2**bits into a byte: [N, ceil(K * bits / 8)], uint8."""
-    if bits == 0:
-        return torch.zeros(len(values_NK), 0, dtype=torch.uint8)
-    per_byte = 8 // bits
-    padded = torch.nn.functional.pad(values_NK, (0, -values_NK.shape[1] % per_byte))
-    shifts = torch.arange(0, 8, bits, device=padded.device)
-    bytes_NB8 = padded.reshape(len(padded), -1, per_byte) << shifts
+    """Values below 2**bits, one after another, lowest bits first: [N, ceil(K * bits / 8)], uint8."""
+    bits_NKb = values_NK[:, :, None] >> torch.arange(bits, device=values_NK.device) & 1
+    padded = torch.nn.functional.pad(bits_NKb.flatten(1), (0, -values_NK.shape[1] * bits % 8))
+    bytes_NB8 = padded.reshape(len(padded), padded.shape[1] // 8, 8) << torch.arange(8, device=values_NK.device)
     return bytes_NB8.sum(-1).to(torch.uint8)
 
 
-def unpack_bits(packed: Tensor, bits: int, number: int) -> Tensor:
+def unpack_bits(packed_NB: Tensor, bits: int, number: int) -> Tensor:
     """The first `number` values a row that `pack_bits` joined, [N, number]."""
-    if bits == 0:
-        return torch.zeros(len(packed), number, dtype=torch.long, device=packed.device)
-    shifts = torch.arange(0, 8, bits, device=packed.device)
-    return (packed.long()[:, :, None] >> shifts & ((1 << bits) - 1)).flatten(1)[:, :number]
-
-
-class TailShape:
-    """Accumulates the mean distribution at T outside the top K."""
-
-    def __init__(self, encoder: TopkEncoder) -> None:
-        self.encoder = encoder
-        self._sum_V: Tensor | None = None
-
-    def add(self, logits_NV: Tensor) -> None:
-        """Take N more rows into the mean."""
-        probs_NV = (logits_NV.float() / self.encoder.temperature).softmax(-1)
-        probs_NV.scatter_(1, logits_NV.topk(self.encoder.topk, dim=-1).indices, 0.0)
-        rows_V = probs_NV.sum(0)
-        self._sum_V = rows_V if self._sum_V is None else self._sum_V + rows_V
-
-    def log(self) -> Tensor:
-        """Log of the shape [V], float32; no token is impossible."""
-        assert self._sum_V is not None
-        return (self._sum_V / self._sum_V.sum().clamp_min(1e-30)).clamp_min(1e-12).log().cpu()
+    bits_NB8 = packed_NB.long()[:, :, None] >> torch.arange(8, device=packed_NB.device) & 1
+    bits_NKb = bits_NB8.flatten(1)[:, : number * bits].reshape(len(packed_NB), number, bits)
+    return (bits_NKb << torch.arange(bits, device=packed_NB.device)).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -120,11 +117,13 @@ class TopkCheck:
         tail_mass: mean probability at T outside the top K.
         divergence_error: difference of the summed divergences, relative to the exact one.
         gradient_cosine: mean over tokens of the cosine of the divergence's logit gradients.
+        gradient_cosine_p5: its 5th percentile.
     """
 
     tail_mass: float
     divergence_error: float
     gradient_cosine: float
+    gradient_cosine_p5: float
 
     def warnings(self) -> list[str]:
         """What the report must say of these signals; a student close to the teacher mostly sees the tail's error."""
@@ -152,24 +151,28 @@ class TopkCheck:
 def check_topk(
     student_logits_NV: Tensor, exact_logits_NV: Tensor, teacher: TopkTeacher, config: ExperimentConfig
 ) -> TopkCheck:
-    """Compare the divergence that `config` sets, from `teacher` and from the exact logits of the same rows."""
-    student_NV = student_logits_NV.float()
+    """Compare the divergence that `config` sets, from `teacher` and from the exact logits of the same rows.
+
+    As in training, the teacher's rows are written in the type of the student's logits.
+    """
     objective = Objective(0.0, config.temperature, config.divergence, config.divergence_beta, IDENTITY, IDENTITY)
-    approximate_NV = torch.empty_like(student_NV)
-    write_teacher_logits(approximate_NV, teacher, slice(None), student_NV, objective)
-    exact, exact_gradient = _divergence(student_NV, exact_logits_NV, config)
-    ours, gradient = _divergence(student_NV, approximate_NV, config)
+    approximate_NV = torch.empty_like(student_logits_NV)
+    write_teacher_logits(approximate_NV, teacher, slice(None), student_logits_NV, objective)
+    exact, exact_gradient = _divergence(student_logits_NV, exact_logits_NV, config)
+    ours, gradient = _divergence(student_logits_NV, approximate_NV, config)
+    cosines_N = torch.cosine_similarity(gradient, exact_gradient, dim=-1)
     kept_NK = (teacher.logits / config.temperature - teacher.log_normalizer[:, None]).exp()
     return TopkCheck(
         tail_mass=float(1 - kept_NK.sum(1).mean()),
         divergence_error=abs(ours - exact) / exact,
-        gradient_cosine=float(torch.cosine_similarity(gradient, exact_gradient, dim=-1).mean()),
+        gradient_cosine=float(cosines_N.mean()),
+        gradient_cosine_p5=float(cosines_N.quantile(0.05)),
     )
 
 
 def _divergence(student_NV: Tensor, teacher_NV: Tensor, config: ExperimentConfig) -> tuple[float, Tensor]:
     """The divergence summed over the rows, and its gradient with respect to the student's logits [N, V]."""
-    student = student_NV.detach().requires_grad_()
+    student = student_NV.detach().float().requires_grad_()
     labels = torch.zeros(len(student), dtype=torch.long, device=student.device)  # alpha = 0 gives them no weight
     loss = distillation_loss(
         student,

@@ -50,8 +50,6 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, count, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
     library.distillation_rows.argtypes = [pointer] * 3 + [count] * 2 + [real] * 2 + [pointer] * 3
     library.distillation_rows.restype = None
-    library.join_tail_rows.argtypes = [pointer] * 5 + [count] * 3
-    library.join_tail_rows.restype = None
     return library
 
 
@@ -93,27 +91,6 @@ def kernel_chunk_loss(
 
     _over_threads(run, len(student_CV))
     return ce_C.sum().float(), divergence_C.sum().float()
-
-
-def kernel_join_tail(
-    kernel: ctypes.CDLL, out_CV: Tensor, tail_V: Tensor, offset_C1: Tensor, ids_CK: Tensor, values_CK: Tensor
-) -> None:
-    """Fill contiguous bf16 `out_CV` with tail + offset, and with the values at the ids; all others fp32, ids int64."""
-    tail_V, offset_C1, ids_CK, values_CK = (x.contiguous() for x in (tail_V, offset_C1, ids_CK, values_CK))
-
-    def run(rows: slice, thread: int) -> None:
-        kernel.join_tail_rows(
-            out_CV[rows].data_ptr(),
-            tail_V.data_ptr(),
-            offset_C1[rows].data_ptr(),
-            ids_CK[rows].data_ptr(),
-            values_CK[rows].data_ptr(),
-            rows.stop - rows.start,
-            out_CV.shape[1],
-            ids_CK.shape[1],
-        )
-
-    _over_threads(run, len(out_CV))
 
 
 def _over_threads(run: Callable[[slice, int], None], rows: int) -> None:

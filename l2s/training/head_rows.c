@@ -153,17 +153,3 @@ void distillation_rows(
             one_row(s, NULL, labels[i], vocabulary, alpha, 1.0f, 0, scratch, ce + i, divergence + i);
     }
 }
-
-/* Rows of a top-k teacher: tail[j] + offsets[i] everywhere, but values[i][n] at ids[i][n]. */
-void join_tail_rows(
-    uint16_t *restrict out, const float *restrict tail, const float *restrict offsets, const int64_t *restrict ids,
-    const float *restrict values, int64_t rows, int64_t vocabulary, int64_t k) {
-    for (int64_t i = 0; i < rows; i++) {
-        uint16_t *restrict row = out + i * vocabulary;
-#pragma omp simd
-        for (int64_t j = 0; j < vocabulary; j++)
-            row[j] = round_to_bf16(tail[j] + offsets[i]);
-        for (int64_t n = i * k; n < (i + 1) * k; n++)
-            row[ids[n]] = round_to_bf16(values[n]);
-    }
-}

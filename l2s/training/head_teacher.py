@@ -1,7 +1,7 @@
 """What the fused head can learn from, and the logits that each kind of teacher gives for a chunk of rows.
 
 Shapes: N response rows, H hidden size (student Hs, teacher Ht), V vocabulary, K kept teacher logits a row,
-C rows of a chunk.
+F factors of their tail, C rows of a chunk.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from l2s.training.head_chunk import Objective, row_blocks
-from l2s.training.head_kernel import kernel_join_tail, load_kernel
 from l2s.training.logit_transform import IDENTITY, LogitTransform
 
 
@@ -32,6 +31,20 @@ class HiddenTeacher:
 
 
 @dataclass(frozen=True)
+class LowRankTail:
+    """T log q outside the K ids as a product of small matrices, of which nobody stores the result.
+
+    Attributes:
+        weights: [N, F].
+        factors: [V, F]; weights @ factors.T holds for the ids that a row did not keep, and there it sums to the mass
+            that the K leave.
+    """
+
+    weights: Tensor
+    factors: Tensor
+
+
+@dataclass(frozen=True)
 class TopkTeacher:
     """The teacher's K largest logits and the exact mass outside them.
 
@@ -39,14 +52,13 @@ class TopkTeacher:
         ids: [N, K] vocabulary ids, no two alike in a row.
         logits: [N, K], the teacher's logits there, after any softcap or scaling, at T = 1.
         log_normalizer: [N], log sum_v exp(logits_v / T) over the whole vocabulary at the training temperature T.
-        tail_shape: [V], log of the mean distribution at T outside the top K; spreads a row's tail mass over the
-            ids that the row did not keep. None: the tail is one class, of which only the total is compared.
+        tail: how the mass outside the K ids spreads. None: the tail is one class, of which only the total is compared.
     """
 
     ids: Tensor
     logits: Tensor
     log_normalizer: Tensor
-    tail_shape: Tensor | None = None
+    tail: LowRankTail | None = None
 
 
 Teacher = HiddenTeacher | TopkTeacher
@@ -79,6 +91,8 @@ def check_teacher(teacher: Teacher, rows: int) -> None:
         if teacher.ids.shape != teacher.logits.shape:
             raise ValueError(f"teacher ids {tuple(teacher.ids.shape)}, but logits {tuple(teacher.logits.shape)}")
         row_counts = {len(teacher.ids), len(teacher.log_normalizer)}
+        if teacher.tail is not None:
+            row_counts.add(len(teacher.tail.weights))
     if row_counts != {rows}:
         raise ValueError(f"the teacher has {max(row_counts - {rows})} rows, labels {rows}")
 
@@ -87,13 +101,15 @@ def common_vocabulary(student_rows: int, teacher: Teacher | None) -> int:
     """Rows that both output heads have: those above are padding and carry no probability.
 
     Raises:
-        ValueError: a top-K id above them.
+        ValueError: a top-K id above them, or a top-K tail with mass above them.
     """
     match teacher:
         case HiddenTeacher():
             return min(student_rows, len(teacher.weight))
         case TopkTeacher():
-            shared = student_rows if teacher.tail_shape is None else min(student_rows, len(teacher.tail_shape))
+            shared = student_rows if teacher.tail is None else len(teacher.tail.factors)
+            if student_rows < shared:
+                raise ValueError(f"the teacher's tail counts {shared} ids, the student's head only {student_rows}")
             if teacher.ids.numel() and int(teacher.ids.max()) >= shared:
                 raise ValueError(f"teacher id {int(teacher.ids.max())}: outside the vocabulary of {shared}")
             return shared
@@ -110,6 +126,7 @@ def select_rows(teacher: Teacher, kept: Tensor) -> Teacher:
         ids=teacher.ids[kept],
         logits=teacher.logits[kept],
         log_normalizer=teacher.log_normalizer[kept],
+        tail=teacher.tail and replace(teacher.tail, weights=teacher.tail.weights[kept]),
     )
 
 
@@ -137,35 +154,24 @@ def write_topk_logits(
 ) -> None:
     """`write_teacher_logits` of a top-K teacher: T log q, exact at its K ids.
 
-    Elsewhere a row follows the teacher's tail shape, scaled to the mass that the K leave. Without a shape it
-    follows the student's own tail: then every term of the tail has one and the same ratio q / p, and D and its
-    gradient equal those of one tail class (D is a sum of p f(q / p) for every divergence here).
+    Elsewhere a row follows the teacher's tail. Without one it follows the student's own, scaled to the mass that the K
+    leave: then every term of the tail has one and the same ratio q / p, and D and its gradient equal those of one
+    tail class (D is a sum of p f(q / p) for every divergence here).
     """
     temperature = objective.temperature
     wide = torch.promote_types(out_CV.dtype, torch.float32)
     ids_CK = teacher.ids[rows].long()
     log_q_CK = teacher.logits[rows].to(wide) / temperature - teacher.log_normalizer[rows, None].to(wide)
-    if teacher.tail_shape is not None:
-        tail_V = teacher.tail_shape[: out_CV.shape[1]].to(wide).log_softmax(-1)
-        offset_C1 = _tail_offset(log_q_CK, tail_V[ids_CK])
-        _join(out_CV, tail_V * temperature, offset_C1 * temperature, ids_CK, log_q_CK * temperature)
+    if teacher.tail is not None:
+        weights_CF, factors_VF = teacher.tail.weights[rows], teacher.tail.factors
+        torch.mm(weights_CF.to(out_CV.dtype), factors_VF.to(out_CV.dtype).t(), out=out_CV)
+        out_CV.scatter_(1, ids_CK, (log_q_CK * temperature).to(out_CV.dtype))
         return
     for block in row_blocks(out_CV):
         ids, log_q = ids_CK[block], log_q_CK[block]
         tail = (objective.student_transform.apply(student_CV[block]) / temperature).log_softmax(-1)
         joined = (tail + _tail_offset(log_q, tail.gather(1, ids))).scatter_(1, ids, log_q)
         out_CV[block] = joined.mul_(temperature)
-
-
-def _join(out_CV: Tensor, tail_V: Tensor, offset_C1: Tensor, ids_CK: Tensor, values_CK: Tensor) -> None:
-    """Fill `out_CV` with tail + offset, and with the values at the ids."""
-    on_cpu_in_bf16 = out_CV.device.type == "cpu" and out_CV.dtype == torch.bfloat16
-    kernel = load_kernel() if on_cpu_in_bf16 else None
-    if kernel is not None:
-        kernel_join_tail(kernel, out_CV, tail_V, offset_C1, ids_CK, values_CK)
-        return
-    for block in row_blocks(out_CV):
-        out_CV[block] = (tail_V + offset_C1[block]).scatter_(1, ids_CK[block], values_CK[block])
 
 
 def _tail_offset(log_q_CK: Tensor, log_tail_CK: Tensor) -> Tensor:

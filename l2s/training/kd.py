@@ -12,6 +12,7 @@ from l2s.config import ExperimentConfig
 from l2s.models import load_model, load_student_for_training, output_head, pick_device
 from l2s.run_dir import RunDir
 from l2s.teacher.signals import OnlineTeacher, SignalStore, StoredTeacher, open_training_signals, response_hidden
+from l2s.teacher.tail import TailModel
 from l2s.teacher.topk import check_topk, decode
 from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, load_sequences
 from l2s.training.trainer import Objective, Schedule, StudentWithLoss, TeacherSource, initial_student, train_and_save
@@ -44,27 +45,22 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
 def _check_topk(
     student: StudentWithLoss, sequences: list[TrainingSequence], store: SignalStore, config: ExperimentConfig
 ) -> dict[str, Any]:
-    """Hold a sample of the signals against exact logits, before any training.
+    """Hold a sample of the signals, to which the tail was not fitted, against exact logits before any training.
 
     Raises:
         UserError: they would lead the student elsewhere.
     """
     device = next(student.parameters()).device
     shared = {name: tensor.to(device) for name, tensor in store.shared().items()}
-    exact_NV = shared["sample_logits"]
-    number, vocabulary = exact_NV.shape
-    sample_ids = set(store.index.sample_ids)
-    sample = {sequence.id: sequence for sequence in sequences if sequence.id in sample_ids}
-    hidden, rows = [], []
-    for id_ in store.index.sample_ids:
-        hidden.append(_student_hidden(student, sample[id_], device))
-        rows.append(store[id_])
-        if sum(map(len, hidden)) >= number:
-            break
-    weight_VH = output_head(student.causal_lm).weight
-    student_NV = student.transform.apply(torch.cat(hidden)[:number].to(weight_VH.dtype) @ weight_VH[:vocabulary].T)
-    signals = {name: torch.cat([row[name] for row in rows])[:number].to(device) for name in rows[0]}
-    check = check_topk(student_NV, exact_NV, decode(signals, vocabulary, shared["tail_shape"]), config)
+    exact_SV, rows_S = shared["sample_logits"], shared["sample_rows"]
+    sample = {sequence.id: sequence for sequence in sequences}
+    hidden_SH = torch.cat([_student_hidden(student, sample[id_], device) for id_ in store.index.sample_ids])[rows_S]
+    weight_VH = output_head(student.causal_lm).weight[: exact_SV.shape[1]]
+    student_SV = student.transform.apply(hidden_SH.to(weight_VH.dtype) @ weight_VH.T).to(weight_VH.dtype)
+    parts = [store[id_] for id_ in store.index.sample_ids]
+    signals = {name: torch.cat([part[name] for part in parts]).to(device)[rows_S] for name in parts[0]}
+    teacher = decode(signals, min(config.topk, exact_SV.shape[1]), TailModel.of(shared).factors())
+    check = check_topk(student_SV, exact_SV, teacher, config)
     print(
         f"topk: {check.tail_mass:.1%} of the mass outside the top {config.topk} at T={config.temperature:g}, "
         f"divergence error {check.divergence_error:.1%}, gradient cosine {check.gradient_cosine:.4f}",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
@@ -16,7 +18,7 @@ from l2s.errors import UserError
 from l2s.jsonl import write_jsonl
 from l2s.models import load_model
 from l2s.run_dir import RunDir
-from l2s.teacher.score import plan_shards, score_sequences
+from l2s.teacher.score import pick_sample, plan_shards, score_sequences, split_sample
 from l2s.teacher.signals import (
     SHARED,
     SignalIndex,
@@ -26,8 +28,12 @@ from l2s.teacher.signals import (
     read_signals,
     signal_source,
 )
-from l2s.teacher.topk import TopkEncoder, decode, pack_bits, unpack_bits
+from l2s.teacher.tail import TailModel
+from l2s.teacher.topk import decode
 from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, load_sequences
+from l2s.training.head_chunk import Objective
+from l2s.training.head_teacher import write_teacher_logits
+from l2s.training.logit_transform import IDENTITY
 
 MakeConfig = Callable[..., ExperimentConfig]
 SHARD_ROWS = 40  # several shards from a few sequences
@@ -187,9 +193,9 @@ def test_topk_keeps_logits_and_normalizers(tiny_config: MakeConfig) -> None:
     recording.score()
 
     store = read_signals(recording.folder)
-    shape = store.shared()["tail_shape"]
+    factors = TailModel.of(store.shared()).factors()
     for sequence in recording.sequences:
-        teacher = decode(store[sequence.id], len(shape), shape)
+        teacher = decode(store[sequence.id], 16, factors)
         expected = recording.response_logits(sequence)
         top = expected.topk(16, dim=-1)
         assert torch.equal(teacher.ids, top.indices)
@@ -197,36 +203,63 @@ def test_topk_keeps_logits_and_normalizers(tiny_config: MakeConfig) -> None:
         torch.testing.assert_close(kept, (expected / 2).softmax(-1).gather(1, top.indices), rtol=5e-3, atol=1e-5)
 
 
-def test_tail_shape_is_the_mean_distribution_outside_the_top_k(tiny_config: MakeConfig) -> None:
+def test_topk_read_back_follows_the_teacher_outside_the_top_k_too(tiny_config: MakeConfig) -> None:
     recording = Recording(tiny_config(teacher_signal="topk", topk=16, temperature=2.0))
     recording.score()
 
-    mean = torch.zeros(320)
+    store = read_signals(recording.folder)
+    factors = TailModel.of(store.shared()).factors()
+    objective = Objective(0.0, 2.0, "forward_kl", 0.5, IDENTITY, IDENTITY)
+    divergences = []
     for sequence in recording.sequences:
-        probs = (recording.response_logits(sequence) / 2).softmax(-1)
-        mean += probs.scatter(1, probs.topk(16, dim=-1).indices, 0.0).sum(0)
-    shape = read_signals(recording.folder).shared()["tail_shape"].exp()
-    torch.testing.assert_close(shape, mean / mean.sum(), rtol=1e-4, atol=1e-8)
+        log_q = (recording.response_logits(sequence) / 2).log_softmax(-1)
+        read = torch.empty_like(log_q)
+        write_teacher_logits(read, decode(store[sequence.id], 16, factors), slice(None), read, objective)
+        divergences.append((log_q.exp() * (log_q - (read / 2).log_softmax(-1))).sum(-1))
+        assert float(log_q.exp().scatter(1, log_q.topk(16, dim=-1).indices, 0.0).sum(-1).mean()) > 0.3
+    assert torch.cat(divergences).mean() < 0.02
 
 
-@pytest.mark.parametrize("vocabulary", [49_152, 151_936, 262_208])
-def test_a_token_of_topk_64_takes_at_most_300_bytes(vocabulary: int) -> None:
-    logits = torch.randn(3, vocabulary, generator=torch.Generator().manual_seed(0))
+def test_exact_logits_are_kept_of_sequences_that_were_not_fitted(tiny_config: MakeConfig) -> None:
+    recording = Recording(tiny_config(teacher_signal="topk", topk=16, temperature=2.0))
+    recording.score()
 
-    rows = TopkEncoder(topk=64, temperature=2.0).encode(logits)
+    store = read_signals(recording.folder)
+    fitted, held_out = split_sample(pick_sample(recording.sequences))
+    assert store.index.sample_ids == [sequence.id for sequence in held_out]
+    assert not {sequence.id for sequence in fitted} & set(store.index.sample_ids)
+    logits = torch.cat([recording.response_logits(sequence) for sequence in held_out])
+    expected = (logits - logits.amax(-1, keepdim=True))[store.shared()["sample_rows"]]
+    torch.testing.assert_close(store.shared()["sample_logits"].float(), expected, rtol=2e-3, atol=2e-3)
 
-    assert sum(tensor[0].numel() * tensor.element_size() for tensor in rows.values()) <= 300
-    assert torch.equal(decode(rows, vocabulary, None).ids, logits.topk(64).indices)
+
+def test_rows_encoded_with_another_tail_are_made_anew(tiny_config: MakeConfig) -> None:
+    recording = Recording(tiny_config(teacher_signal="topk", topk=16, temperature=2.0))
+    total = recording.score()
+    assert recording.score() == 0
+    shared = load_file(recording.folder / SHARED)
+    save_file(shared | {"tail_mean": shared["tail_mean"] + 1}, recording.folder / SHARED)
+
+    assert recording.score() in (0, total)  # 0: the tail came out the same to the bit, and so do the rows
+    read_signals(recording.folder)
+    (recording.folder / "shared.json").unlink()
+    recording.sequences = recording.sequences[1:]
+    assert recording.score() == sum(item.num_response_tokens for item in recording.sequences)
 
 
-@pytest.mark.parametrize("bits", [2, 4])
-def test_packed_bits_come_back(bits: int) -> None:
-    values = torch.arange(5 * 7).reshape(5, 7) % (1 << bits)
+def test_signals_of_an_older_format_are_scored_again_and_refused_until_then(recording: Recording) -> None:
+    total = recording.score()
+    for file in [*recording.folder.glob("shard-*.json"), recording.folder / "shared.json"]:
+        entry = json.loads(file.read_text())
+        entry["source"] = entry.pop("origin", "")[:64]  # what the first format had
+        file.write_text(json.dumps(entry))
+    index = json.loads((recording.folder / "index.json").read_text())
+    (recording.folder / "index.json").write_text(json.dumps({k: v for k, v in index.items() if k != "format"}))
 
-    packed = pack_bits(values, bits)
-
-    assert packed.shape == (5, -(-7 * bits // 8))
-    assert torch.equal(unpack_bits(packed, bits, 7), values)
+    with pytest.raises(UserError, match="format 1, this version of l2s reads 2; run the score stage again"):
+        read_signals(recording.folder)
+    assert recording.score() == total
+    read_signals(recording.folder)
 
 
 def test_the_index_survives_a_round_trip(recording: Recording) -> None:

@@ -17,8 +17,9 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import distribute_tensor
 
-from l2s.training import head_chunk, head_kernel, head_teacher
+from l2s.training import head_chunk, head_kernel
 from l2s.training.fused_head import HiddenTeacher, LogitTransform, TopkTeacher, fused_distillation_loss
+from l2s.training.head_teacher import LowRankTail
 from l2s.training.losses import DIVERGENCES, IGNORE_INDEX, DistillationLoss, distillation_loss
 
 ROWS, STUDENT_SIZE, TEACHER_SIZE, VOCABULARY = 9, 5, 7, 37
@@ -46,11 +47,20 @@ class Pair:
     def teacher_logits(self) -> Tensor:
         return self.teacher_hidden @ self.teacher_weight.T
 
-    def topk(self, k: int, temperature: float, *, with_shape: bool) -> TopkTeacher:
+    def topk(self, k: int, temperature: float, *, with_tail: bool) -> TopkTeacher:
         values, ids = self.teacher_logits.topk(k)
         log_normalizer = (self.teacher_logits / temperature).logsumexp(-1)
-        tails = (self.teacher_logits / temperature).softmax(-1).scatter(1, ids, 0).mean(0)
-        return TopkTeacher(ids, values, log_normalizer, tails.log() if with_shape else None)
+        tail = self.tail(ids, temperature) if with_tail else None
+        return TopkTeacher(ids, values, log_normalizer, tail)
+
+    def tail(self, ids: Tensor, temperature: float) -> LowRankTail:
+        """Two components of the teacher's hidden states, and an offset that gives each tail its true mass."""
+        codes_NR, basis_VR = self.teacher_hidden[:, :2], self.teacher_weight[:, :2]
+        true, model = self.teacher_logits / temperature, codes_NR @ basis_VR.T / temperature
+        log_masses = [x.scatter(1, ids, -1e9).logsumexp(-1, keepdim=True) for x in (true, model)]
+        offset_N1 = log_masses[0] - log_masses[1] - true.logsumexp(-1, keepdim=True)
+        ones_V1 = torch.ones(VOCABULARY, 1, dtype=torch.float64)
+        return LowRankTail(torch.cat([codes_NR, temperature * offset_N1], 1), torch.cat([basis_VR, ones_V1], 1))
 
     def fused(self, **settings: Any) -> DistillationLoss:
         if "teacher" not in settings:
@@ -128,8 +138,8 @@ def test_gradient_agrees_with_finite_differences_of_the_returned_loss_at_t_2(div
     settings: dict[str, Any] = {"alpha": 0.5, "temperature": 2.0, "divergence": divergence, "beta": BETA}
     settings["teacher"] = {
         "hidden": HiddenTeacher(pair.teacher_hidden, pair.teacher_weight),
-        "topk": pair.topk(6, 2.0, with_shape=True),
-        "tail class": pair.topk(6, 2.0, with_shape=False),
+        "topk": pair.topk(6, 2.0, with_tail=True),
+        "tail class": pair.topk(6, 2.0, with_tail=False),
     }[teacher]
 
     def loss_sum(hidden: Tensor, weight: Tensor) -> Tensor:
@@ -139,32 +149,39 @@ def test_gradient_agrees_with_finite_differences_of_the_returned_loss_at_t_2(div
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
-@pytest.mark.parametrize("with_shape", [False, True])
-def test_topk_of_the_whole_vocabulary_is_exact(divergence: str, with_shape: bool) -> None:
+@pytest.mark.parametrize("with_tail", [False, True])
+def test_topk_of_the_whole_vocabulary_is_exact(divergence: str, with_tail: bool) -> None:
     pair = Pair()
-    teacher = pair.topk(VOCABULARY, 2.0, with_shape=with_shape)
+    teacher = pair.topk(VOCABULARY, 2.0, with_tail=with_tail)
     assert_agree(pair, pair.fused(divergence=divergence, teacher=teacher), pair.fused(divergence=divergence))
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
-def test_topk_with_a_tail_shape_is_exact_for_a_teacher_whose_tails_have_that_shape(divergence: str) -> None:
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 3.0])
+def test_topk_with_a_tail_equals_the_reference_on_probabilities_written_out_id_by_id(
+    temperature: float, divergence: str
+) -> None:
     pair = Pair()
-    teacher = replace(pair.topk(6, 2.0, with_shape=True))
-    shape = torch.randn(VOCABULARY, dtype=torch.float64).log_softmax(-1)
-    top = (teacher.logits / 2 - teacher.log_normalizer[:, None]).exp()
-    outside = shape.exp().expand(ROWS, -1).scatter(1, teacher.ids, 0)
-    q = (outside / outside.sum(-1, keepdim=True) * (1 - top.sum(-1, keepdim=True))).scatter(1, teacher.ids, top)
+    teacher = pair.topk(6, temperature, with_tail=True)
+    q = np.empty((ROWS, VOCABULARY))
+    for row, exact in enumerate(pair.teacher_logits.numpy()):
+        kept = teacher.ids[row].tolist()
+        tail = pair.teacher_weight[:, :2].numpy() @ pair.teacher_hidden[row, :2].numpy()
+        q[row] = np.exp(tail / temperature)
+        outside = [v for v in range(VOCABULARY) if v not in kept]
+        q[row] *= softmax(exact / temperature)[outside].sum() / q[row][outside].sum()
+        q[row][kept] = softmax(exact / temperature)[kept]
+    np.testing.assert_allclose(q.sum(1), 1, rtol=1e-12)
+    settings: dict[str, Any] = {"alpha": 0.5, "temperature": temperature, "divergence": divergence, "beta": BETA}
     student = pair.hidden @ pair.weight.T
-    expected = distillation_loss(
-        student, 2 * q.log(), pair.labels, alpha=0.5, temperature=2.0, divergence=divergence, beta=BETA
-    )
-    assert_agree(pair, pair.fused(divergence=divergence, teacher=replace(teacher, tail_shape=shape)), expected)
+    expected = distillation_loss(student, temperature * torch.from_numpy(q).log(), pair.labels, **settings)
+    assert_agree(pair, pair.fused(teacher=teacher, **settings), expected)
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
-def test_topk_without_a_shape_compares_the_tail_as_one_class(divergence: str) -> None:
+def test_topk_without_a_tail_compares_the_tail_as_one_class(divergence: str) -> None:
     pair = Pair()
-    teacher = pair.topk(6, 2.0, with_shape=False)
+    teacher = pair.topk(6, 2.0, with_tail=False)
     q = (teacher.logits / 2 - teacher.log_normalizer[:, None]).exp()
     p = (pair.hidden @ pair.weight.T / 2).softmax(-1).gather(1, teacher.ids)
     with_tail = [torch.cat([mass, 1 - mass.sum(-1, keepdim=True)], dim=1) for mass in (p, q)]
@@ -285,14 +302,13 @@ def test_bf16_stays_within_a_hundredth_of_fp64(
     with_kernel: bool, teacher: str, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not with_kernel:
-        for module in (head_chunk, head_teacher):
-            monkeypatch.setattr(module, "load_kernel", lambda: None)
+        monkeypatch.setattr(head_chunk, "load_kernel", lambda: None)
     half, exact = Pair(torch.bfloat16), Pair()
     settings: dict[str, Any] = {"alpha": 1.0 if teacher == "none" else 0.5, "temperature": temperature}
     losses = []
     for pair in (half, exact):
         if teacher in ("topk", "tail class"):
-            settings["teacher"] = exact.topk(6, temperature, with_shape=teacher == "topk")
+            settings["teacher"] = exact.topk(6, temperature, with_tail=teacher == "topk")
         losses.append(pair.fused(**settings))
     assert losses[0].loss_sum.dtype == torch.float32
     assert losses[0].loss_sum.item() == pytest.approx(losses[1].loss_sum.item(), rel=1e-2)
@@ -377,7 +393,9 @@ def test_inputs_that_do_not_fit_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="outside the vocabulary of 3"):
         pair.fused(teacher=HiddenTeacher(pair.teacher_hidden, pair.teacher_weight[:3]))
     with pytest.raises(ValueError, match="teacher id 37: outside the vocabulary of 37"):
-        pair.fused(teacher=replace(pair.topk(4, 2.0, with_shape=True), ids=torch.full((ROWS, 4), VOCABULARY)))
+        pair.fused(teacher=replace(pair.topk(4, 2.0, with_tail=True), ids=torch.full((ROWS, 4), VOCABULARY)))
+    with pytest.raises(ValueError, match="the teacher's tail counts 37 ids, the student's head only 36"):
+        fused_distillation_loss(hidden, weight[1:], labels, teacher=pair.topk(4, 2.0, with_tail=True), **settings)
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)

@@ -131,6 +131,12 @@ class ExperimentConfig(BaseModel):
     eval_batch_size: int = Field(16, ge=1, description="prompts answered at a time in evaluation")
     fidelity_size: int = Field(350, ge=0, description="held-out teacher answers on which KL to the teacher is measured")
     code_timeout_s: float = Field(10.0, gt=0, le=600, description="seconds a program may run in the sandbox")
+    lm_eval_tasks: str = Field(
+        "", description="comma-separated tasks of lm-evaluation-harness that the evaluated models also do; empty: none"
+    )
+    lm_eval_limit: int = Field(0, ge=0, description="items of each of those tasks; 0 takes all")
+    lm_eval_batch_size: int = Field(8, ge=1, description="sequences at a time in those tasks")
+    lm_eval_include_path: Path | None = Field(None, description="folder with YAML definitions of further tasks")
     lang: Literal["en", "zh"] = Field("en", description="language of the report")
 
     @field_validator("experiment_name")

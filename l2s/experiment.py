@@ -11,7 +11,7 @@ from l2s.errors import UserError
 from l2s.executors import USER_ERROR, LocalExecutor, StageError
 from l2s.freshness import State, state_of
 from l2s.pipeline import STAGES, Stage, needs_of, requested_stages, select_stages, settle
-from l2s.preflight import check_machine, check_models, check_settings
+from l2s.preflight import check_benchmarks, check_machine, check_models, check_settings
 from l2s.run_dir import Manifest, RunDir
 
 console = Console(highlight=False, soft_wrap=True)
@@ -28,6 +28,7 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
     check_settings(config, stages)
     check_models(config, stages)
     check_machine(config, stages)
+    check_benchmarks(config, stages)
     run_dir = RunDir.of(config)
     run_dir.create()
     with run_dir.lock() as lock_fd:

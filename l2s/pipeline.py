@@ -33,6 +33,9 @@ TRAINING = (
     "gradient_checkpointing", "gradient_accumulation_steps", "warmup_ratio", "lr_scheduler", "weight_decay",
     "max_grad_norm",
 )  # fmt: skip
+LM_EVAL = (
+    *MODEL, "teacher_quantization", "lm_eval_tasks", "lm_eval_limit", "lm_eval_batch_size", "lm_eval_include_path",
+)  # fmt: skip
 SIGNALS = (*SEQUENCES, "teacher_signal", "teacher_quantization", "topk", "temperature")
 KD_LOSS = ("alpha", "temperature", "divergence", "divergence_beta", "teacher_signal", "teacher_quantization", "topk")
 OPD = (
@@ -104,6 +107,28 @@ def _signals(folder: Path) -> list[Path]:
     return [folder, folder / SIGNAL_INDEX]
 
 
+def _lm_eval_after(evaluation: Stage) -> Stage:
+    """The stage that runs lm-evaluation-harness on the model of an evaluation; selected with it."""
+    model = evaluation.arguments["model"]
+
+    def inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+        own = [config.lm_eval_include_path] if config.lm_eval_include_path else []
+        return own if evaluation.models else [*own, Path(run_dir.weights(model, config))]
+
+    return Stage(
+        name=f"lm_eval_{model}",
+        function="l2s.evaluation.lm_eval:run",
+        reads=LM_EVAL,
+        needs=(evaluation.name,),
+        inputs=inputs,
+        gives=lambda run_dir, config: [run_dir.lm_eval(model)],
+        scratch=lambda run_dir, config: [run_dir.lm_eval_answers(model)],
+        models=evaluation.models,
+        memory=evaluation.memory,
+        arguments=evaluation.arguments,
+    )
+
+
 def _trained(folder: Callable[[RunDir], Path]) -> Paths:
     """What training leaves in sft/, kd/ or opd/; there is an adapter where LoRA made one."""
 
@@ -123,6 +148,13 @@ def _sft_init(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
     return [run_dir.sft_model] if config.kd_init == "sft" else []
 
 
+_EVALUATIONS = (
+    _evaluation_of("teacher", needs=(), weights=lambda r, c: [], models=("teacher_model", "student_model")),
+    _evaluation_of("student_base", needs=("evaluate_teacher",), weights=lambda r, c: [], models=("student_model",)),
+    _evaluation_of("student_sft", needs=("evaluate_teacher", "sft"), weights=lambda r, c: [r.sft_model], models=()),
+    _evaluation_of("student_kd", needs=("evaluate_teacher", "kd"), weights=lambda r, c: [r.kd_model], models=()),
+    _evaluation_of("student_opd", needs=("evaluate_teacher", "opd"), weights=lambda r, c: [r.opd_model], models=()),
+)
 _TABLE = (
     Stage(
         name="prepare",
@@ -192,11 +224,8 @@ _TABLE = (
         models=("teacher_model", "student_model"),
         memory=frozenset({"teacher", "student"}),
     ),
-    _evaluation_of("teacher", needs=(), weights=lambda r, c: [], models=("teacher_model", "student_model")),
-    _evaluation_of("student_base", needs=("evaluate_teacher",), weights=lambda r, c: [], models=("student_model",)),
-    _evaluation_of("student_sft", needs=("evaluate_teacher", "sft"), weights=lambda r, c: [r.sft_model], models=()),
-    _evaluation_of("student_kd", needs=("evaluate_teacher", "kd"), weights=lambda r, c: [r.kd_model], models=()),
-    _evaluation_of("student_opd", needs=("evaluate_teacher", "opd"), weights=lambda r, c: [r.opd_model], models=()),
+    *_EVALUATIONS,
+    *map(_lm_eval_after, _EVALUATIONS),
     Stage(
         name="report",
         function="l2s.report.stage:run",
@@ -244,6 +273,9 @@ def requested_stages(config: ExperimentConfig) -> set[str]:
         for arm in ARMS:
             if arm in requested or (not config.run_all and RunDir.of(config).manifest(arm).exists()):
                 requested.add(f"evaluate_student_{arm}")
+    if config.lm_eval_tasks:
+        evaluated = {name.removeprefix("evaluate_") for name in requested if name.startswith("evaluate_")}
+        requested |= {f"lm_eval_{model}" for model in evaluated}
     if config.run_all:  # every stage that the configuration uses, so that all are checked against it
         requested |= {stage.name for stage in _closure(requested, config)}
     return requested

@@ -28,6 +28,8 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         )
     if "opd" in names:
         _check_opd(config)
+    if any(name.startswith("lm_eval_") for name in names):
+        _check_harness(config)
     if "generate" in names and not config.math_train_size + config.code_train_size + config.aiops_train_size:
         raise UserError(
             "math_train_size=0, code_train_size=0, aiops_train_size=0: nothing to train on; set at least one above 0"
@@ -66,6 +68,18 @@ def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         check_teacher_covers_student(config)
 
 
+def check_benchmarks(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Check that lm-evaluation-harness, where this run uses it, has the tasks and their data.
+
+    Raises:
+        UserError: it has not.
+    """
+    if any(stage.name.startswith("lm_eval_") for stage in stages):
+        from l2s.evaluation.lm_eval import load_tasks
+
+        load_tasks(config)
+
+
 def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     """Check that model-written code, where this run grades any, has a sandbox to run in.
 
@@ -80,6 +94,15 @@ def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         from l2s import sandbox
 
         sandbox.check()
+
+
+def _check_harness(config: ExperimentConfig) -> None:
+    require_extra("lm_eval", "lm-eval", f"lm_eval_tasks={config.lm_eval_tasks!r}")
+    if config.lm_eval_include_path is not None and not config.lm_eval_include_path.is_dir():
+        raise UserError(
+            f"lm_eval_include_path={str(config.lm_eval_include_path)!r}: no such folder; give the folder that holds "
+            "the YAML files of your tasks"
+        )
 
 
 def _model_fields(stages: Sequence[Stage]) -> set[ModelField]:

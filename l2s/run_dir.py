@@ -100,6 +100,14 @@ class RunDir:
     def fidelity(self, model: str) -> Path:
         return self.evaluation / "fidelity" / f"{model}.jsonl"
 
+    def lm_eval(self, model: str) -> Path:
+        """What lm-evaluation-harness found for a model."""
+        return self.evaluation / "lm_eval" / f"{model}.json"
+
+    def lm_eval_answers(self, model: str) -> Path:
+        """Folder of a model's answers to the harness as they come."""
+        return self.evaluation / "lm_eval" / f"{model}.partial"
+
     @property
     def heldout_signals(self) -> Path:
         """Hidden states of the teacher on its own evaluation answers, for fidelity."""
@@ -112,6 +120,11 @@ class RunDir:
     @property
     def results(self) -> Path:
         return self.root / "results.json"
+
+    def weights(self, model: str, config: ExperimentConfig) -> str:
+        """Folder or hub name of an evaluated model: teacher, student_base, or student_<what trained it>."""
+        named = {"teacher": config.teacher_model, "student_base": config.student_model}
+        return named.get(model) or str(self.root / model.removeprefix("student_") / "final_model")
 
     # The run itself
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from l2s.chat import load_renderer
@@ -26,7 +25,7 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
     items: list[Item] = load_jsonl(run_dir.eval_data)  # type: ignore[assignment]
     renderer = load_renderer(config, "student_model")
     quantization = config.teacher_quantization if model == "teacher" else "none"
-    network = load_model(str(weights_of(model, config, run_dir)), config, quantization=quantization)
+    network = load_model(run_dir.weights(model, config), config, quantization=quantization)
     engine = TransformersEngine(network, renderer, batch_size=config.eval_batch_size)
     log = run_dir.prediction_log(model)
     answers = answer_items(items, engine, renderer, Sampling(config.max_new_tokens), log, label=f"evaluate {model}")
@@ -47,18 +46,6 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
         "tokens_per_second": tokens / seconds,
         "sandbox": _sandbox_name(items),
     }
-
-
-def weights_of(model: str, config: ExperimentConfig, run_dir: RunDir) -> str | Path:
-    """Where the weights of an evaluated model are."""
-    places: dict[str, str | Path] = {
-        "teacher": config.teacher_model,
-        "student_base": config.student_model,
-        "student_sft": run_dir.sft_model,
-        "student_kd": run_dir.kd_model,
-        "student_opd": run_dir.opd_model,
-    }
-    return places[model]
 
 
 def _prediction(item: Item, answer: Completion, grade: Grade) -> Row:

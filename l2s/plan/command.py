@@ -13,7 +13,7 @@ from l2s.config import ExperimentConfig
 from l2s.executors import quiet_libraries
 from l2s.pipeline import select_stages, settle
 from l2s.plan.advice import USABLE, changes_that_fit, fits, least_memory
-from l2s.plan.estimates import ASKED_AGAIN, FILE_BYTES_S, START_S, Estimate, Situation, estimate
+from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, START_S, Estimate, Situation, estimate
 from l2s.plan.hardware import GIB, Hardware, find_hardware
 from l2s.plan.model_size import ModelSize, lora_parameters, size_of
 from l2s.preflight import check_settings
@@ -49,13 +49,15 @@ def run_plan(config: ExperimentConfig, *, gpu: str | None = None, gpus: int = 1)
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = FILE_WIDTH
-    names = [stage.name for stage in stages]
+    names = [stage.name for stage in stages if stage.name in ESTIMATES]
     estimates = {name: estimate(name, situation) for name in names}
     _print_models(console, situation, gpus)
     console.print(stage_table(estimates, hardware, _manifests(RunDir.of(config), names)))
     advice = [line for name in names if (line := advise(name, situation))]
     for line in advice:
         console.print(f"[red]{line}[/red]")
+    if len(names) < len(stages):
+        console.print("[dim]lm-evaluation-harness is not estimated: its length is that of its tasks.[/dim]")
     for line in assumptions(situation):
         console.print(f"[dim]{line}[/dim]")
     return not advice

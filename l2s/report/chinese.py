@@ -34,6 +34,7 @@ CHINESE = {
     "contrasts": "对比",
     "gap": "差距弥补比例",
     "fidelity": "与教师的接近程度",
+    "lm_eval": "lm-evaluation-harness",
     "curves": "训练过程",
     "cost": "开销",
     "models": "模型",
@@ -54,6 +55,9 @@ CHINESE = {
     "fidelity_note": "在教师对评估题的回答上测量（学生从未用其训练）：T=1 下每个词元的平均 KL(教师 || 模型)，单位 nat；"
     "两者首选词元一致的比例；困惑度。区间以整条回答为单位重抽样。",
     "fidelity_contrast_note": "平均 KL 之差（每词元 nat）：小于 0 表示前者更接近教师。",
+    "lm_eval_note": "EleutherAI 的 lm-evaluation-harness {version} 原样输出的表格，使用学生的聊天模板。"
+    "提示、示例和评分规则均由其任务自定，因此不能与上面的得分相比。Stderr 是标准误，不是区间。",
+    "lm_eval_limited": "每个任务只运行了前 {limit} 题（lm_eval_limit）。",
     "contamination_note": "归一化后与训练题相同的评估题，以及与训练题共有连续 13 个词的评估题。",
     "by_domain": "分领域",
     "models_note": "在评估时测量。学生数值下方：比教师小多少倍；词元/秒一栏则为快多少倍。",

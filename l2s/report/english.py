@@ -36,6 +36,7 @@ ENGLISH = {
     "contrasts": "Contrasts",
     "gap": "Gap recovered",
     "fidelity": "Fidelity to the teacher",
+    "lm_eval": "lm-evaluation-harness",
     "curves": "Training",
     "cost": "Cost",
     "models": "Models",
@@ -62,6 +63,10 @@ ENGLISH = {
     "KL(teacher || model) in nats a token at T=1, share of tokens on which both rank the same token first, perplexity. "
     "Intervals resample whole answers.",
     "fidelity_contrast_note": "Difference in mean KL (nats a token): below 0, the first model is the closer one.",
+    "lm_eval_note": "The table of EleutherAI's lm-evaluation-harness {version} as it prints it; prompts are rendered "
+    "with the student's chat template. Prompts, examples and graders are the tasks' own, so its values are not "
+    "comparable with the scores above. Stderr is a standard error, not an interval.",
+    "lm_eval_limited": "Only the first {limit} items of each task were run (lm_eval_limit).",
     "contamination_note": "Evaluation items that are training items after normalisation, and other items that share a "
     "run of 13 words with one.",
     "by_domain": "By domain",

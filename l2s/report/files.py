@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from l2s.config import ARMS, ExperimentConfig
 from l2s.jsonl import Row, load_jsonl
@@ -12,7 +13,10 @@ from l2s.report.schema import MODELS
 from l2s.run_dir import Manifest, RunDir
 from l2s.tasks.types import Item
 
-STAGES = ("prepare", "generate", "score", *ARMS, *(f"evaluate_{model}" for model in MODELS))
+STAGES = (
+    "prepare", "generate", "score", *ARMS, *(f"evaluate_{model}" for model in MODELS),
+    *(f"lm_eval_{model}" for model in MODELS),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class RunFiles:
         fidelity: model -> one row a held-out answer of the teacher.
         manifests: finished stage -> manifest, in the order in which stages run.
         curves: sft, kd, opd -> logged steps.
+        lm_eval: model -> what lm-evaluation-harness wrote of it.
     """
 
     config: ExperimentConfig
@@ -34,6 +39,7 @@ class RunFiles:
     fidelity: dict[str, list[Row]]
     manifests: dict[str, Manifest]
     curves: dict[str, list[Row]]
+    lm_eval: dict[str, dict[str, Any]]
 
 
 def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
@@ -52,6 +58,11 @@ def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
         fidelity=_present({model: _rows(run_dir.fidelity(model)) for model in MODELS}),
         manifests={stage: manifest for stage, manifest in manifests.items() if manifest is not None},
         curves=_present({arm: _rows(run_dir.root / arm / "metrics.jsonl") for arm in ARMS}),
+        lm_eval={
+            model: json.loads(path.read_text(encoding="utf-8"))
+            for model in MODELS
+            if (path := run_dir.lm_eval(model)).exists()
+        },
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from l2s.jsonl import Row
 from l2s.report import costs, scores
 from l2s.report.files import RunFiles
+from l2s.report.harness import harness
 from l2s.report.schema import DOMAINS, Overlap, Results
 from l2s.report.strings import Text
 from l2s.tasks.contamination import DomainOverlap, overlap
@@ -32,6 +33,7 @@ def build_results(files: RunFiles) -> Results:
         "gap_recovered": scores.recover_gaps(files.predictions),
         "fidelity": {model: scores.measure_fidelity(rows) for model, rows in files.fidelity.items()},
         "fidelity_comparisons": scores.compare_fidelity(files.fidelity),
+        "lm_eval": {model: harness(found) for model, found in files.lm_eval.items()},
         "models": models,
         "ratios": costs.ratios_to_teacher(models),
         "stages": costs.stage_costs(files.manifests),

@@ -88,6 +88,29 @@ class Fidelity(TypedDict):
     domains: NotRequired[dict[str, Fidelity]]
 
 
+class HarnessRow(TypedDict):
+    """One value that lm-evaluation-harness measured, with what its table says of it."""
+
+    task: str  # or group of tasks
+    alias: str  # how the harness shows it
+    version: str | float | None
+    filter: str
+    num_fewshot: int | None
+    items: int | None  # None for a group
+    metric: str
+    higher_is_better: bool | None
+    value: float | str
+    stderr: float | None
+
+
+class Harness(TypedDict):
+    """What lm-evaluation-harness found for one model."""
+
+    version: str  # of the package
+    limit: int | None  # items of each task; None: all
+    rows: list[HarnessRow]
+
+
 class ModelCost(TypedDict):
     """Size and speed as measured during the evaluation."""
 
@@ -159,6 +182,7 @@ class Results(TypedDict):
     gap_recovered: list[Gap]
     fidelity: dict[str, Fidelity]
     fidelity_comparisons: list[Contrast]  # of mean KL: lower is closer to the teacher
+    lm_eval: dict[str, Harness]  # empty where lm_eval_tasks was
     models: dict[str, ModelCost]
     ratios: dict[str, Ratios]
     stages: dict[str, StageCost]

@@ -42,6 +42,7 @@ def build_sections(results: Results, text: Text, plots: list[str]) -> list[Secti
         Section("scores", text("scores"), _score_blocks(results, text), of("scores_")),
         Section("contrasts", text("contrasts"), _contrast_blocks(results, text), of("contrasts_")),
         Section("fidelity", text("fidelity"), _fidelity_blocks(results, text), of("fidelity_")),
+        *([Section("lm_eval", text("lm_eval"), _harness_blocks(results, text))] if results["lm_eval"] else []),
         Section("curves", text("curves"), _curve_blocks(results, text), of("curve_")),
         Section("cost", text("cost"), _cost_blocks(results, text)),
         Section(
@@ -75,6 +76,13 @@ def _fidelity_blocks(results: Results, text: Text) -> list[Block]:
         Block(tables.fidelity_contrast_table(results, text), note=text("fidelity_contrast_note")),
         Block(tables.domain_fidelity_table(results, text), title=text("by_domain"), folded=True),
     ]
+
+
+def _harness_blocks(results: Results, text: Text) -> list[Block]:
+    found = results["lm_eval"].values()
+    notes = [text("lm_eval_note", version=", ".join(sorted({run["version"] for run in found})))]
+    notes += [text("lm_eval_limited", limit=run["limit"]) for run in found if run["limit"] is not None][:1]
+    return [Block(tables.harness_table(results, text), note=text("space").join(notes))]
 
 
 def _curve_blocks(results: Results, text: Text) -> list[Block]:

@@ -241,6 +241,29 @@ def _closeness(contrast: Contrast, text: Text) -> str:
     return text({"lower": "closer", "higher": "farther"}.get(contrast["verdict"], contrast["verdict"]))
 
 
+HARNESS_HEADER = ("Tasks", "Version", "Filter", "n-shot", "Metric", "Value", "Stderr")
+DIRECTIONS = {True: " ↑", False: " ↓", None: ""}
+
+
+def harness_table(results: Results, text: Text) -> Table:
+    """The table of lm-evaluation-harness, column by column and digit by digit, for one model after the other."""
+    rows: list[Cells] = [
+        [
+            text(model),
+            row["alias"],
+            str(row["version"]),
+            row["filter"],
+            formats.NONE if row["num_fewshot"] is None else str(row["num_fewshot"]),
+            row["metric"] + DIRECTIONS[row["higher_is_better"]],
+            f"{row['value']:.4f}" if isinstance(row["value"], float) else str(row["value"]),
+            formats.NONE if row["stderr"] is None else f"±{row['stderr']:.4f}",
+        ]
+        for model, found in results["lm_eval"].items()
+        for row in found["rows"]
+    ]
+    return make_table([text("model"), *HARNESS_HEADER], rows, is_grouped=True)
+
+
 def answer_table(results: Results, text: Text) -> Table:
     """What the teacher's answers to the training items were worth, and what further tries added."""
     metrics = results["stages"]["generate"]["metrics"] if "generate" in results["stages"] else {}

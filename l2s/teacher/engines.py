@@ -65,7 +65,7 @@ class TransformersEngine:
         self.model = model
         self.renderer = renderer
         self.batch_size = batch_size
-        self.stop_ids = _stop_ids(model, renderer)
+        self.stop_ids = stop_ids(model, renderer)
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # what it does not set, a model's own file would
 
     def generate(
@@ -117,7 +117,7 @@ class TransformersEngine:
         )
 
 
-def _stop_ids(model: PreTrainedModel, renderer: ChatRenderer) -> frozenset[int]:
+def stop_ids(model: PreTrainedModel, renderer: ChatRenderer) -> frozenset[int]:
     """The template's end of turn and every EOS that the model declares (Qwen has two)."""
     declared = model.generation_config.eos_token_id if model.generation_config is not None else None
     own = declared if isinstance(declared, list) else [declared] if declared is not None else []

@@ -57,6 +57,8 @@ ENGLISH = {
     "adjusted after Holm within a domain. A difference stands in bold only where its interval and its test exclude 0. "
     "The last column is the smallest true difference that these items would have shown with 80% power: a smaller one "
     "may exist unseen.",
+    "kd_after_sft_note": "KD started from the SFT student: its difference from SFT contains {epochs} further passes "
+    "over the same answers.",
     "gap_note": "(model − base) / (teacher − base). Withheld where the teacher's lead over the base is not "
     "distinguishable from 0.",
     "fidelity_note": "On answers of the teacher to the evaluation prompts, which no student was trained on: mean "

@@ -64,8 +64,11 @@ def _score_blocks(results: Results, text: Text) -> list[Block]:
 
 
 def _contrast_blocks(results: Results, text: Text) -> list[Block]:
+    notes = [text("contrasts_note")]
+    if {"student_sft", "student_kd"} <= results["evaluation"].keys() and results["config"]["kd_init"] != "base":
+        notes.append(text("kd_after_sft_note", epochs=results["config"]["kd_epochs"]))
     return [
-        Block(tables.contrast_table(results, text), note=text("contrasts_note"), empty=text("no_contrasts")),
+        Block(tables.contrast_table(results, text), note=text("space").join(notes), empty=text("no_contrasts")),
         Block(tables.gap_table(results, text), title=text("gap"), note=text("gap_note")),
     ]
 

@@ -218,3 +218,11 @@ def _contrast(results: Any, domain: str, model: str, reference: str) -> Any:
         if (contrast["domain"], contrast["model"], contrast["reference"]) == (domain, model, reference)
     ]
     return found
+
+
+@pytest.mark.parametrize(("kd_init", "said"), [("sft", True), ("base", False)])
+def test_what_else_is_in_the_difference_of_kd_and_sft_is_said(tmp_path: Path, kd_init: str, said: bool) -> None:
+    config, run_dir = make_run(tmp_path, kd_init=kd_init, kd_epochs=3)
+    stage.run(config, run_dir)
+    markdown = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
+    assert ("contains 3 further passes over the same answers" in markdown) == said

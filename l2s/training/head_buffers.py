@@ -1,10 +1,13 @@
 """Memory for the logits of a chunk. On CPU it is kept from call to call: touching fresh pages of it for every batch
-costs about a fifth of the matrix products that fill it. CUDA's allocator keeps it anyway.
+costs about a fifth of the matrix products that fill it. It lies in huge pages where the system has them, which saves
+the look-up of an address for every 2,048 logits of a sweep. CUDA's allocator keeps its memory anyway.
 """
 
 from __future__ import annotations
 
+import mmap
 import threading
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -28,8 +31,15 @@ def logits_buffer(purpose: str, rows: int, vocabulary: int, dtype: torch.dtype, 
     buffer = _kept.buffers.get(purpose)
     if buffer is None or buffer.dtype != dtype or buffer.numel() < size:
         _kept.buffers.pop(purpose, None)  # before the new one is made, so that both never exist
-        buffer = _kept.buffers[purpose] = torch.empty(size, dtype=dtype)
+        buffer = _kept.buffers[purpose] = _allocate(size, dtype)
     return buffer[:size].view(rows, vocabulary)
+
+
+def _allocate(size: int, dtype: torch.dtype) -> Tensor:
+    memory = mmap.mmap(-1, size * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(AttributeError, OSError):  # neither every system nor every kernel has huge pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype)
 
 
 def release_buffers() -> None:

@@ -17,6 +17,8 @@
 #include <string.h>
 
 #define TILE 4096
+#define PAGE 2048 /* logits of a page of memory, at whose end the processor's own prefetcher stops */
+#define LINE 32   /* logits of a cache line */
 #define LOG2_E 1.44269504088896341f
 #define INLINE static inline __attribute__((always_inline)) /* so that constant arguments prune the loops */
 
@@ -44,16 +46,17 @@ INLINE uint16_t round_to_bf16(float value) { /* to nearest, ties to even */
 /* 2^x for x <= 0, relative error 1e-7 (minimax polynomial of 2^f, |f| <= 1/2); written out so that compilers vectorise it */
 INLINE float exp2_nonpositive(float x) {
     x = x < -126.0f ? -126.0f : x;
-    float whole = rintf(x), f = x - whole;
+    float shifted = x + 0x1.8p23f, whole = shifted - 0x1.8p23f, f = x - whole; /* the sum's low bits are the whole part */
     float power = 1.32764668e-3f;
     power = power * f + 9.67554129e-3f;
     power = power * f + 5.55071329e-2f;
     power = power * f + 2.40221197e-1f;
     power = power * f + 6.93146967e-1f;
     power = power * f + 1.00000007f;
-    uint32_t bits;
+    uint32_t bits, exponent;
     memcpy(&bits, &power, sizeof bits);
-    bits += (uint32_t)(int32_t)whole << 23;
+    memcpy(&exponent, &shifted, sizeof exponent);
+    bits += exponent << 23;
     memcpy(&power, &bits, sizeof power);
     return power;
 }
@@ -63,12 +66,22 @@ INLINE float at_temperature_1(float e, float shifted, int squared) {
     return squared ? e * e : exp2_nonpositive(shifted * LOG2_E);
 }
 
-static float row_max(const uint16_t *row, ptrdiff_t length) {
-    float largest = -FLT_MAX;
+INLINE float page_max(const uint16_t *row, ptrdiff_t length, float largest) {
 #pragma omp simd reduction(max : largest)
     for (ptrdiff_t i = 0; i < length; i++) {
         float value = widen(row[i]);
         largest = value > largest ? value : largest;
+    }
+    return largest;
+}
+
+/* The first sweep of a row, which brings it into the cache. */
+static float row_max(const uint16_t *row, ptrdiff_t length) {
+    float largest = -FLT_MAX;
+    for (ptrdiff_t i = 0; i < length; i += PAGE) {
+        for (int k = 2 * PAGE; k < 3 * PAGE; k += LINE)
+            __builtin_prefetch(row + i + k);
+        largest = page_max(row + i, length - i < PAGE ? length - i : PAGE, largest);
     }
     return largest;
 }

@@ -165,7 +165,8 @@ def write_topk_logits(
     if teacher.tail is not None:
         weights_CF, factors_VF = teacher.tail.weights[rows], teacher.tail.factors
         torch.mm(weights_CF.to(out_CV.dtype), factors_VF.to(out_CV.dtype).t(), out=out_CV)
-        out_CV.scatter_(1, ids_CK, (log_q_CK * temperature).to(out_CV.dtype))
+        rows_C1 = torch.arange(len(ids_CK), device=ids_CK.device)[:, None]
+        out_CV[rows_C1, ids_CK] = (log_q_CK * temperature).to(out_CV.dtype)  # scatter_ would copy all of it on the CPU
         return
     for block in row_blocks(out_CV):
         ids, log_q = ids_CK[block], log_q_CK[block]

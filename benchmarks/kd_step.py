@@ -1,10 +1,12 @@
 """Time of a KD step from each kind of teacher signal, against an SFT step of the same batch.
 
     python benchmarks/kd_step.py --pair qwen2.5-coder --rounds 5 --json kd_step.json
+    python benchmarks/kd_step.py --teacher DIR --student DIR --rounds 7
 
 A step reads the batch, asks the teacher, runs the student forward and backward, and updates its LoRA weights. Every
-round runs each arm once on the same batch, in an order that turns; ratios are medians over rounds. The models have the
-sizes of the named pair and random weights, on which time does not depend, so nothing is downloaded.
+round runs each arm once on the same batch, in an order that turns; ratios are medians over rounds. A second table says
+where the time of a step goes. Models are those of two folders, or have the sizes of the named pair and random weights,
+on which time does not depend, so that nothing is downloaded. The tokens are random.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import defaultdict
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -31,13 +33,14 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from l2s.config import ExperimentConfig, resolve_config
-from l2s.models import pick_device, prepare_for_training, torch_dtype
+from l2s.models import load_model, pick_device, prepare_for_training, torch_dtype
 from l2s.teacher.score import score_sequences
 from l2s.teacher.signals import OnlineTeacher, SignalKind, SignalSource, StoredTeacher, hash_sequences, read_signals
 from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceDataset, TrainingSequence
+from l2s.training.fused_head import fused_distillation_loss
 from l2s.training.trainer import SFT_OBJECTIVE, Objective, StudentWithLoss, TeacherSource
 
-ARMS = ("sft", "hidden", "topk", "online")
+PHASES = ("read", "teacher", "forward", "head", "backward", "update")  # head: loss and its gradient, teacher's logits
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,27 @@ class Result:
     speedup_to_online: float  # of answer tokens per second
     tokens_per_second: float  # answer tokens
     bytes_per_token: int  # that the signal takes on disk
+    phases: dict[str, float]  # seconds
+
+
+class Stopwatch:
+    """Seconds of the phases of one step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._last = self._now()
+
+    def lap(self, phase: str) -> None:
+        """What has passed since the last lap belongs to `phase`."""
+        now = self._now()
+        self.seconds[phase] += now - self._last
+        self._last = now
+
+    @staticmethod
+    def _now() -> float:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
 
 def build_model(size: Size, config: ExperimentConfig) -> PreTrainedModel:
@@ -123,46 +147,51 @@ def build_arms(
     return [*arms, Arm("online", SequenceDataset(sequences), OnlineTeacher(teacher), kd)]
 
 
-def step(arm: Arm, student: StudentWithLoss, optimizer: torch.optim.Optimizer, indices: list[int]) -> None:
-    """One update on the sequences at `indices`."""
+def step(arm: Arm, student: StudentWithLoss, optimizer: torch.optim.Optimizer, indices: list[int]) -> dict[str, float]:
+    """One update on the sequences at `indices`; returns the seconds of its phases."""
+    watch = Stopwatch()
+
+    def timed_head(*args: Any, **kwargs: Any) -> Any:
+        watch.lap("forward")
+        sums = fused_distillation_loss(*args, **kwargs)
+        watch.lap("head")
+        return sums
+
     device = next(student.parameters()).device
     batch = {name: tensor.to(device) for name, tensor in Collator(0)([arm.dataset[i] for i in indices]).items()}
     inputs: dict[str, Tensor] = {name: value for name, value in batch.items() if not name.startswith(TEACHER_PREFIX)}
+    watch.lap("read")
     word = None if arm.teacher is None else arm.teacher(batch)
+    watch.lap("teacher")
     student.objective = arm.objective
     mixed = student.config.dtype == torch.bfloat16
-    with torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext():
+    autocast = torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext()
+    with autocast, mock.patch("l2s.training.trainer.fused_distillation_loss", timed_head):
         loss = student(**inputs, teacher=word, num_items_in_batch=int((batch["labels"] != -100).sum()))["loss"]
+    watch.lap("forward")
     loss.backward()
+    watch.lap("backward")
     optimizer.step()
     optimizer.zero_grad()
+    watch.lap("update")
+    return watch.seconds
 
 
-def timed(action: Callable[[], None]) -> float:
-    """Seconds until the device has finished `action`."""
-    start = time.perf_counter()
-    action()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def measure(arms: list[Arm], student: StudentWithLoss, batches: list[list[int]]) -> dict[str, list[float]]:
-    """Seconds of every arm in every round; a round is one batch, and one round more warms up."""
+def measure(arms: list[Arm], student: StudentWithLoss, batches: list[list[int]]) -> dict[str, list[dict[str, float]]]:
+    """Seconds of every arm's phases in every round; a round is one batch, and one round more warms up."""
     optimizer = torch.optim.AdamW([weight for weight in student.parameters() if weight.requires_grad])
-    seconds: dict[str, list[float]] = {arm.name: [] for arm in arms}
+    rounds: dict[str, list[dict[str, float]]] = {arm.name: [] for arm in arms}
     for number, indices in enumerate([batches[0], *batches]):
         turn = number % len(arms)
         for arm in arms[turn:] + arms[:turn]:
-            took = timed(partial(step, arm, student, optimizer, indices))
-            if number:
-                seconds[arm.name].append(took)
-        print(f"round {number}: " + ", ".join(f"{name} {times[-1]:.2f} s" for name, times in seconds.items() if times))
-    return seconds
+            rounds[arm.name].append(step(arm, student, optimizer, indices))
+        print(f"round {number}: " + ", ".join(f"{name} {sum(r[-1].values()):.2f} s" for name, r in rounds.items()))
+    return {name: laps[1:] for name, laps in rounds.items()}
 
 
-def summarise(seconds: dict[str, list[float]], tokens: list[int], arms: list[Arm]) -> list[Result]:
+def summarise(rounds: dict[str, list[dict[str, float]]], tokens: list[int], arms: list[Arm]) -> list[Result]:
     """Medians over rounds of times and of ratios within a round."""
+    seconds = {name: [sum(phases.values()) for phases in laps] for name, laps in rounds.items()}
     results = []
     for arm in arms:
         times = seconds[arm.name]
@@ -175,23 +204,33 @@ def summarise(seconds: dict[str, list[float]], tokens: list[int], arms: list[Arm
                 speedup_to_online=statistics.median(b / a for a, b in zip(times, seconds["online"], strict=True)),
                 tokens_per_second=statistics.median(n / t for n, t in zip(tokens, times, strict=True)),
                 bytes_per_token=sum(tensor[0].numel() * tensor.element_size() for tensor in row.values()),
+                phases={
+                    phase: statistics.median(laps.get(phase, 0.0) for laps in rounds[arm.name]) for phase in PHASES
+                },
             )
         )
     return results
 
 
-def print_table(results: list[Result]) -> None:
-    print(f"{'arm':<8}{'s/step':>9}{'x SFT':>8}{'x online':>10}{'tokens/s':>10}{'bytes/token':>13}")
+def print_tables(results: list[Result]) -> None:
+    print("\n| arm | s a step | to SFT | speed to online | answer tokens/s | bytes a token |")
+    print("|---|---:|---:|---:|---:|---:|")
     for r in results:
         print(
-            f"{r.arm:<8}{r.seconds:>9.3f}{r.ratio_to_sft:>8.2f}{r.speedup_to_online:>10.2f}"
-            f"{r.tokens_per_second:>10.1f}{r.bytes_per_token:>13,}"
+            f"| {r.arm} | {r.seconds:.3g} | {r.ratio_to_sft:.2f} | {r.speedup_to_online:.2f} "
+            f"| {r.tokens_per_second:.1f} | {r.bytes_per_token:,} |"
         )
+    print(f"\n| seconds in | {' | '.join(PHASES)} |")
+    print("|---" + "|---:" * len(PHASES) + "|")
+    for r in results:
+        print(f"| {r.arm} | " + " | ".join(f"{r.phases[phase]:.3f}" for phase in PHASES) + " |")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pair", choices=PAIRS, default="smollm2")
+    parser.add_argument("--pair", choices=PAIRS, default="smollm2", help="sizes of models with random weights")
+    parser.add_argument("--teacher", help="folder of a teacher to take instead")
+    parser.add_argument("--student", help="folder of a student to take instead")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch_size", type=int, default=2)
     parser.add_argument("--prompt", type=int, default=96, help="tokens of a prompt")
@@ -203,19 +242,23 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
-    config = resolve_config({"dtype": arguments.dtype, "tuning": "lora"})
-    teacher_size, student_size = PAIRS[arguments.pair]
-    teacher = build_model(teacher_size, config)
+    config = resolve_config({"dtype": arguments.dtype, "tuning": "lora", "gradient_checkpointing": False})
+    sizes = PAIRS[arguments.pair]
+    teacher, base = (
+        load_model(folder, config) if folder else build_model(size, config)
+        for folder, size in zip((arguments.teacher, arguments.student), sizes, strict=True)
+    )
+    vocabulary = base.config.vocab_size
     teacher.requires_grad_(False).train(False)
-    student = StudentWithLoss(prepare_for_training(build_model(student_size, config), config), SFT_OBJECTIVE)
+    student = StudentWithLoss(prepare_for_training(base, config), SFT_OBJECTIVE)
     count = arguments.rounds * arguments.batch_size
-    sequences = build_sequences(count, arguments.prompt, arguments.answer, student_size.vocabulary)
+    sequences = build_sequences(count, arguments.prompt, arguments.answer, vocabulary)
     batches = [list(range(i, i + arguments.batch_size)) for i in range(0, count, arguments.batch_size)]
     tokens = [sum(sequences[i].num_response_tokens for i in batch) for batch in batches]
     with tempfile.TemporaryDirectory() as folder:
         arms = build_arms(teacher, sequences, config, Path(folder))
         results = summarise(measure(arms, student, batches), tokens, arms)
-    print_table(results)
+    print_tables(results)
     if arguments.json:
         machine = {
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor(),

@@ -213,6 +213,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kd_epochs": 2,
         "kd_batch_size": 8,
         "kd_lr": 3e-4,
+        "opd_steps": 40,
+        "opd_batch_size": 4,
+        "opd_lr": 1e-4,
+        "opd_max_new_tokens": 48,
     },
 }
 

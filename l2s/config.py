@@ -18,12 +18,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from l2s import demo_models
 from l2s.errors import UserError
 
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Tuning = Literal["qlora", "lora", "full"]
 Quantization = Literal["none", "int8", "nf4"]
 Divergence = Literal["forward_kl", "reverse_kl", "jsd", "skew_kl", "total_variation"]
 ARMS = ("sft", "kd", "opd")
+TRACKERS = {  # what transformers reports to, and the package that each needs
+    "azure_ml": "azureml", "clearml": "clearml", "codecarbon": "codecarbon", "comet_ml": "comet_ml",
+    "dagshub": "dagshub", "dvclive": "dvclive", "flyte": "flytekit", "kubeflow": "kubeflow", "mlflow": "mlflow",
+    "neptune": "neptune", "swanlab": "swanlab", "tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb",
+}  # fmt: skip
 TeacherSignal = Literal["hidden", "topk", "online"]
 
 
@@ -45,8 +50,10 @@ class ExperimentConfig(BaseModel):
     run_eval: bool = Field(False, description="evaluate the models of this experiment and write the report")
 
     # Models
-    teacher_model: str = Field("Qwen/Qwen3-30B-A3B-Instruct-2507", description="hub name or folder of the teacher")
-    student_model: str = Field("Qwen/Qwen3-8B", description="hub name or folder of the student")
+    teacher_model: str = Field(
+        "Qwen/Qwen3-30B-A3B-Instruct-2507", min_length=1, description="hub name or folder of the teacher"
+    )
+    student_model: str = Field("Qwen/Qwen3-8B", min_length=1, description="hub name or folder of the student")
     teacher_quantization: Quantization = Field("none", description="how the teacher is held in memory")
     dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="type of the weights and activations")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto takes CUDA if present")
@@ -89,7 +96,9 @@ class ExperimentConfig(BaseModel):
     lora_r: int = Field(32, ge=1, le=1024, description="rank of LoRA")
     lora_alpha: int = Field(64, ge=1, description="LoRA scale; the update is multiplied by lora_alpha / lora_r")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on LoRA's input")
-    lora_target_modules: str = Field("all-linear", description="comma-separated module names, or all-linear")
+    lora_target_modules: str = Field(
+        "all-linear", min_length=1, description="comma-separated module names, or all-linear"
+    )
     gradient_checkpointing: bool = Field(True, description="recompute activations to save memory")
     gradient_accumulation_steps: int = Field(4, ge=1, description="batches a device adds up for one update")
     warmup_ratio: float = Field(0.03, ge=0, lt=1, description="share of updates over which the rate rises")
@@ -97,7 +106,7 @@ class ExperimentConfig(BaseModel):
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="norm at which the gradient is clipped")
     save_steps: int = Field(50, ge=1, description="updates between checkpoints that a killed run goes on from")
-    report_to: str = Field("none", description="comma-separated trackers of transformers (tensorboard, wandb), or none")
+    report_to: str = Field("none", description=f"none, or comma-separated: {', '.join(TRACKERS)}")
 
     # SFT
     sft_epochs: int = Field(1, ge=1, description="passes over the answers in SFT")
@@ -143,8 +152,23 @@ class ExperimentConfig(BaseModel):
     @classmethod
     def _name_is_one_folder(cls, value: str) -> str:
         if not NAME_PATTERN.fullmatch(value):
-            raise ValueError("use letters, digits, '.', '_' and '-' only, starting with a letter or digit")
+            raise ValueError("use at most 100 letters, digits, '.', '_' and '-', starting with a letter or digit")
         return value
+
+    @field_validator("output_dir", "processed_dir", "data_dir", "lm_eval_include_path", mode="before")
+    @classmethod
+    def _a_folder_is_named(cls, value: Any) -> Any:
+        if value == "":  # would be the current folder
+            raise ValueError("name a folder, or leave the setting out")
+        return value
+
+    @field_validator("report_to")
+    @classmethod
+    def _trackers_are_known(cls, value: str) -> str:
+        named = [name.strip() for name in value.split(",")]
+        if named != ["none"] and not set(named) <= TRACKERS.keys():
+            raise ValueError(f"must be none, or some of {', '.join(TRACKERS)}, separated by commas")
+        return ",".join(named)
 
     @field_validator("arms")
     @classmethod
@@ -248,10 +272,12 @@ def resolve_config(
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"--config {file}: cannot be read as YAML ({error})".replace("\n", " ")) from None
     if not isinstance(content, dict):
         raise UserError(f"--config {file}: expected `field: value` lines, found {type(content).__name__}")
+    if unnamed := [key for key in content if not isinstance(key, str)]:
+        raise UserError(f"--config {file}: {unnamed[0]!r} is not the name of a setting; `l2s run --help` lists all")
     return content
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from l2s import demo_models
-from l2s.config import ExperimentConfig
+from l2s.config import ARMS, TRACKERS, ExperimentConfig
 from l2s.errors import UserError, require_extra
 from l2s.pipeline import ModelField, Stage
 from l2s.run_dir import RunDir
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")  # of a model
 
 
 def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
@@ -26,6 +31,9 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
             f"data_dir={str(config.data_dir)!r}: no such folder; give the folder that holds gsm8k/ and "
             "mbpp/, or leave it out to use the hub"
         )
+    _check_output_dir(config.output_dir)
+    if names & set(ARMS):
+        _check_trackers(config)
     if "opd" in names:
         _check_opd(config)
     if any(name.startswith("lm_eval_") for name in names):
@@ -105,6 +113,24 @@ def _check_harness(config: ExperimentConfig) -> None:
         )
 
 
+def _check_output_dir(folder: Path) -> None:
+    nearest = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(
+            f"output_dir={str(folder)!r}: {nearest} {'cannot be written to' if nearest.is_dir() else 'is a file'}; "
+            "choose another folder with --output_dir"
+        )
+
+
+def _check_trackers(config: ExperimentConfig) -> None:
+    for name in config.report_to.split(","):
+        if name in TRACKERS and find_spec(TRACKERS[name]) is None:
+            raise UserError(
+                f"report_to={config.report_to!r}: {TRACKERS[name]} is not installed; install it with pip, or use "
+                "--report_to none"
+            )
+
+
 def _model_fields(stages: Sequence[Stage]) -> set[ModelField]:
     return {field for stage in stages for field in stage.models}
 
@@ -122,13 +148,20 @@ def _check_opd(config: ExperimentConfig) -> None:
 def _check_model_path(field: str, value: str) -> None:
     """A value that can only be a path must be a model folder; `org/name` may be on the hub and is tried there."""
     folder = Path(value).expanduser()
-    if folder.is_dir():
+    if _is_folder(folder):
         if not (folder / "config.json").exists():
             raise UserError(
                 f"{field}={value!r}: the folder holds no config.json; give a folder saved by "
                 "save_pretrained, such as outputs/NAME/final_model"
             )
-    elif not demo_models.is_demo(folder) and (value.startswith((".", "/", "~")) or value.count("/") > 1):
+    elif not demo_models.is_demo(folder) and not HUB_NAME.fullmatch(value):
         raise UserError(
             f"{field}={value!r}: no such folder; give an existing folder or a hub name such as Qwen/Qwen3-8B"
         )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name longer than file systems take
+        return False

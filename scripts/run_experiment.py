@@ -5,7 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # works from a checkout that was not installed
 
-from l2s.cli import main
+try:
+    from l2s.cli import main
+except ModuleNotFoundError as error:
+    sys.exit(f"{error.name} is not installed; run `pip install -c constraints.txt .` in the checkout")
 
 if __name__ == "__main__":
     sys.exit(main(["run", *sys.argv[1:]]))

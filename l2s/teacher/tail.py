@@ -15,7 +15,8 @@ Shapes: N rows, H hidden size, V common vocabulary, R components.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -53,11 +54,14 @@ class TailModel:
 
     def tensors(self) -> dict[str, Tensor]:
         """Contiguous, on the CPU, to be stored."""
-        return {PREFIX + name: tensor.cpu().contiguous() for name, tensor in vars(self).items()}
+        return {PREFIX + name: tensor.cpu().contiguous() for name, tensor in self._parts().items()}
 
     def to(self, device: torch.device) -> TailModel:
         """The same on another device."""
-        return TailModel(*(tensor.to(device) for tensor in vars(self).values()))
+        return TailModel(*(tensor.to(device) for tensor in self._parts().values()))
+
+    def _parts(self) -> dict[str, Tensor]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def codes(self, hidden_NH: Tensor) -> Tensor:
         """Whole numbers from 0 to LEVELS - 1, [N, R]."""
@@ -66,7 +70,11 @@ class TailModel:
 
     def logits(self, codes_NR: Tensor) -> Tensor:
         """Tail logits [N, V] in fp32, up to a constant a row."""
-        return torch.addmm(self.shape, steps(codes_NR), self.basis.float().t())
+        return torch.addmm(self.shape, steps(codes_NR), self._wide_basis)
+
+    @cached_property
+    def _wide_basis(self) -> Tensor:  # [R, V], made once: it is larger than what a few rows need beside it
+        return self.basis.float().t().contiguous()
 
     def factors(self) -> Tensor:
         """[V, R + 4] in bfloat16, which `weights` multiplies: the basis, the shape in two parts, and two ones."""

@@ -115,6 +115,11 @@ def test_a_teacher_too_large_is_quantised_and_one_that_is_still_too_large_is_sai
     assert advise("score", situation()) is None
 
 
+def test_no_gpu_at_all_is_refused(capsys: pytest.CaptureFixture[str], tiny_config: MakeConfig) -> None:
+    status, _ = plan(capsys, tiny_config(), "--gpu", "l4", "--gpus", "0")
+    assert status == 2
+
+
 def test_an_unknown_gpu_and_one_for_a_run_on_the_cpu_are_refused() -> None:
     assert find_hardware(ExperimentConfig(), "h100-80gb").memory == 80 * GIB
     with pytest.raises(UserError, match=r"--gpu h1000: .*h100-80gb"):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from l2s.training.losses import DistillationLoss
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -38,6 +40,36 @@ def test_a_stable_name_takes_its_parameters(path: str, parameters: list[str]) ->
     module, name = path.rsplit(".", 1)
     signature = inspect.signature(getattr(importlib.import_module(module), name))
     assert [parameter for parameter in parameters if parameter not in signature.parameters] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "positional", "keyword_only"),
+    [
+        (
+            "l2s.training.losses.distillation_loss",
+            ["student_logits", "teacher_logits", "labels"],
+            {"alpha", "temperature", "divergence"},
+        ),
+        (
+            "l2s.training.fused_head.fused_distillation_loss",
+            ["student_hidden", "student_weight", "labels"],
+            {"teacher_hidden", "teacher_weight", "alpha", "temperature", "divergence"},
+        ),
+        ("l2s.tasks.code.grade", ["problem", "response"], {"timeout_s"}),
+        ("l2s.evaluation.stats.paired_comparison", ["a", "b"], {"clusters"}),
+    ],
+)
+def test_a_stable_name_takes_them_in_its_way(path: str, positional: list[str], keyword_only: set[str]) -> None:
+    module, name = path.rsplit(".", 1)
+    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters.values()
+    assert [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] == positional
+    assert keyword_only <= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert all(p.default == "forward_kl" for p in parameters if p.name == "divergence")
+    assert all(p.default is None for p in parameters if p.name == "clusters")
+
+
+def test_a_loss_names_its_sums() -> None:
+    assert DistillationLoss._fields == ("loss_sum", "ce_sum", "divergence_sum", "num_tokens")
 
 
 def test_the_console_script_and_the_make_targets_exist() -> None:

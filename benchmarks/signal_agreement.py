@@ -127,6 +127,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=64, help="answers to train on, spread over those of the run")
     parser.add_argument("--batch_size", type=int, default=4, help="sequences of a batch")
     parser.add_argument("--accumulation", type=int, default=1, help="batches of an update")
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], help="of both models, if not that of the run")
     parser.add_argument("--json", type=Path, help="where to write the results")
     return parser.parse_args()
 
@@ -140,6 +141,8 @@ def main() -> None:
         "kd_batch_size": arguments.batch_size,
         "gradient_accumulation_steps": arguments.accumulation,
     }
+    if arguments.dtype:  # with LoRA on plain weights: NF4 would round them
+        changed |= {"dtype": arguments.dtype, "tuning": "lora"}
     config = ExperimentConfig(**settings | changed)
     rows = list(load_jsonl(source.responses))
     rows = [rows[number * len(rows) // arguments.items] for number in range(arguments.items)]

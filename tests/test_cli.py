@@ -164,7 +164,7 @@ def test_a_student_with_another_tokenizer_is_refused_before_any_weights_are_load
 
 
 def test_a_script_without_the_packages_says_how_to_install_them(tmp_path: Path) -> None:
-    bare = [sys.executable, "-I", "-S", ROOT / "scripts" / "quick_test.py"]  # no site-packages
+    bare = [sys.executable, "-I", "-S", str(ROOT / "scripts" / "quick_test.py")]  # no site-packages
     done = subprocess.run(bare, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.strip().endswith("is not installed; run `pip install -c constraints.txt .` in the checkout")

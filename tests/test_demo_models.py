@@ -19,7 +19,8 @@ def test_a_pruned_model_keeps_layers_0_2_4_and_survives_saving(tmp_path: Path) -
         vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=5, num_attention_heads=2,
         num_key_value_heads=1, head_dim=8, initializer_range=0.2,
     )  # fmt: skip
-    model: Any = Qwen3ForCausalLM(config).eval()
+    model: Any = Qwen3ForCausalLM(config)
+    model.eval()
     kept = [model.model.layers[index].mlp.up_proj.weight for index in (0, 2, 4)]
     pruned: Any = drop_every_other_layer(model)
     assert [layer.mlp.up_proj.weight for layer in pruned.model.layers] == kept

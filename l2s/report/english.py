@@ -47,7 +47,8 @@ ENGLISH = {
     "configuration": "Configuration",
     # Notes
     "scores_note": "Mean score with its 95% interval: Wilson for right-or-wrong items, bootstrap otherwise; AIOps "
-    "items are resampled by fault family.",
+    "items are resampled by fault family. All required: the share of AIOps answers that name every concept and no "
+    "wrong cause.",
     "controls": "Controls of the grader",
     "controls_note": "Answers that need no understanding of the item must stay below 15%; the reference answer must "
     "reach 100%.",
@@ -135,12 +136,19 @@ ENGLISH = {
     "value": "Value",
     "sandbox": "Sandbox for model-written code",
     "no_code_run": "no model-written code was run",
-    "devices": "Devices",
+    "devices": "Models ran on",
+    "processor": "Processor",
+    "processor_count": "{cores} cores, {threads} threads, {usable_threads} of them usable",
+    "memory": "Memory",
+    "gpus": "GPUs",
+    "no_gpu": "none",
+    "operating_system": "Operating system",
     "commit": "Commit",
     "started_at": "Started",
     "total": "total",
     "arm": "Arm",
     "sequences": "Sequences",
+    "held_out": "Held out",
     "dropped_overlong": "Dropped, too long",
     "cut_overlong": "Cut, too long",
     "steps": "Steps",
@@ -150,6 +158,12 @@ ENGLISH = {
     "step": "step",
     "loss": "loss",
     "ce": "cross-entropy",
+    "training_loss": "on the batch of each step",
+    "heldout_loss": "on {n} answers held out of training",
+    "loss_held_out": "loss held out",
+    "curves_note": "The loss of a step is that of its batch before the update; the held-out one that of the same few "
+    "answers at every point, so it shows whether learning goes beyond the answers trained on. In nats a token; KD's "
+    "divergence is taken at its temperature.",
     "divergence": "divergence",
     # Verdicts of the graders, as predictions.jsonl has them
     "status_correct": "correct",
@@ -168,7 +182,7 @@ ENGLISH = {
     "status_invalid_result": "invalid_result",
     "strict_match": "strict_match",
     "flexible_extract": "flexible_extract",
-    "all_required": "all_required",
+    "all_required": "all required",
     # Sentences of the verdict
     "say_contrast": "{model} against {reference}: {parts}.",
     "say_higher": "higher on {domains}",
@@ -198,8 +212,8 @@ ENGLISH = {
     "warn_ngrams": "{domain}: {found} of {n} evaluation items share a run of 13 words with a training item.",
     "warn_synthetic": "The math problems are synthetic: scores on them say nothing about GSM8K.",
     "warn_controls": "{domain}: the grader fails its controls ({names}), so its scores are not to be trusted.",
-    "warn_truncated": "Many answers were cut at max_new_tokens={limit}: {parts}. A larger "
-    "limit tells whether it or the model is at fault.",
+    "warn_truncated": "Many answers were cut at max_new_tokens={limit} or never closed their <think>: {parts}. A "
+    "larger limit tells whether it or the model is at fault.",
     "truncated_part": "{model} on {domain} {found} of {n}",
     "warn_missing_items": "{model}: {found} of {n} evaluation items have an answer; contrasts use the shared items.",
     "warn_absent": "Not evaluated: {models}.",

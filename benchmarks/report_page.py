@@ -1,7 +1,7 @@
 """How fast report.html is, and what it looks like: a made-up run of 350 items and 5 models in headless Chromium.
 
 Prints the size of the page, the median time until it is ready and painted, and that of a search; saves screenshots of
-the whole page at 390 and 1280 px, light and dark, in English and Chinese. Run it with
+the whole page and of its item browser at 390 and 1280 px, light and dark, in English and Chinese. Run it with
 `python -m benchmarks.report_page FOLDER`.
 """
 
@@ -77,8 +77,12 @@ def photograph(config: ExperimentConfig, run_dir: RunDir, shots: Path, profile: 
                     page.open(run_dir.evaluation / "report.html", width=width, dark=dark)
                     page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
                     page.evaluate(PAINTED)
-                    page.screenshot(shots / f"{lang}-{width}-{'dark' if dark else 'light'}.png", whole=True)
-    print(f"{len(list(shots.glob('*.png')))} screenshots in {shots}")
+                    name = f"{lang}-{width}-{'dark' if dark else 'light'}"
+                    page.screenshot(shots / f"{name}.png", whole=True)
+                    page.evaluate("byId('items').scrollIntoView()")  # entries out of sight are not painted
+                    page.evaluate(PAINTED)
+                    page.screenshot(shots / f"{name}-items.png")
+    print(f"screenshots in {shots}")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ CHINESE = {
     "contrasts_note": "同一批题目上的差值（百分点），附配对自助法 95% 区间。p 值在领域内按 Holm 校正。"
     "仅当区间与检验都排除 0 时差值才加粗。最后一列是这些题目以 80% 的把握能够检出的最小真实差异："
     "更小的差异可能存在而未被看到。",
-    "kd_after_sft_note": "KD 从 SFT 学生开始训练：它与 SFT 的差异包含对同一批回答再训练 {epochs} 遍的作用。",
+    "kd_after_sft_note": "KD 从 SFT 学生开始训练：它与 SFT 的差异包含对同一批回答继续训练的作用"
+    "（kd_epochs={epochs}）。",
     "gap_note": "(模型 − 基座)/(教师 − 基座)。若教师领先基座的幅度与 0 无法区分，则不予给出。",
     "fidelity_note": "在教师对评估题的回答上测量（学生从未用其训练）：T=1 下每个词元的平均 KL(教师 || 模型)，单位 nat；"
     "两者首选词元一致的比例；困惑度。区间以整条回答为单位重抽样。",
@@ -76,6 +77,7 @@ CHINESE = {
     "no_fidelity": "没有测量与教师的接近程度。",
     "domain": "领域",
     "metric": "指标",
+    "metric_of": "{metric}，n={n}",
     "items": "题数",
     "model": "模型",
     "contrast": "对比",
@@ -147,6 +149,7 @@ CHINESE = {
     "ce": "交叉熵",
     "training_loss": "每步所用批次",
     "heldout_loss": "留出不训练的 {n} 条回答",
+    "loss_trained": "损失",
     "loss_held_out": "留出回答的损失",
     "curves_note": "每步的损失取自该步更新前的批次；留出损失始终取自同样的少数回答，"
     "可看出学到的是否超出训练所用的回答。单位为每词元 nat；KD 的散度按其温度计算。",
@@ -172,6 +175,7 @@ CHINESE = {
     "say_higher": "{domains}更高",
     "say_lower": "{domains}更低",
     "say_no detectable difference": "{domains}未检出差异",
+    "say_finding": "（{difference} [{low}, {high}]）",
     "say_units": "差值以百分点计，附 95% 区间。",
     "say_unseen": "在未检出差异之处，至多 {low} 到 {high} 个百分点的差异可能未被看到。",
     "say_too_few": "部分对比题数太少，无法检出任何差异。",

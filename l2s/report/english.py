@@ -58,8 +58,8 @@ ENGLISH = {
     "adjusted after Holm within a domain. A difference stands in bold only where its interval and its test exclude 0. "
     "The last column is the smallest true difference that these items would have shown with 80% power: a smaller one "
     "may exist unseen.",
-    "kd_after_sft_note": "KD started from the SFT student: its difference from SFT contains {epochs} further passes "
-    "over the same answers.",
+    "kd_after_sft_note": "KD started from the SFT student: its difference from SFT contains further passes over the "
+    "same answers (kd_epochs={epochs}).",
     "gap_note": "(model − base) / (teacher − base). Withheld where the teacher's lead over the base is not "
     "distinguishable from 0.",
     "fidelity_note": "On answers of the teacher to the evaluation prompts, which no student was trained on: mean "
@@ -89,6 +89,7 @@ ENGLISH = {
     # Columns
     "domain": "Domain",
     "metric": "Metric",
+    "metric_of": "{metric}, n={n}",
     "items": "Items",
     "model": "Model",
     "contrast": "Contrast",
@@ -160,7 +161,8 @@ ENGLISH = {
     "ce": "cross-entropy",
     "training_loss": "on the batch of each step",
     "heldout_loss": "on {n} answers held out of training",
-    "loss_held_out": "loss held out",
+    "loss_trained": "Loss",
+    "loss_held_out": "Loss, held out",
     "curves_note": "The loss of a step is that of its batch before the update; the held-out one that of the same few "
     "answers at every point, so it shows whether learning goes beyond the answers trained on. In nats a token; KD's "
     "divergence is taken at its temperature.",
@@ -188,6 +190,7 @@ ENGLISH = {
     "say_higher": "higher on {domains}",
     "say_lower": "lower on {domains}",
     "say_no detectable difference": "no detectable difference on {domains}",
+    "say_finding": " ({difference} [{low}, {high}])",
     "say_units": "Differences are in percentage points, with their 95% intervals.",
     "say_unseen": "Where no difference is detectable, one of up to {low} to {high} points could have gone unseen.",
     "say_too_few": "Some contrasts have too few items to show any difference.",

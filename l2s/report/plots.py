@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from l2s.report import formats
 from l2s.report.schema import DOMAINS, Bounds, Contrast, Results
 from l2s.report.strings import Text
-from l2s.report.tables import contrast_name, domain_label, held_out_answers, is_detectable
+from l2s.report.tables import contrast_name, domain_label, held_out_answers, is_detectable, metric_label
 
 INK, MUTED, GRID, PAPER = "#1c2430", "#5f6b7a", "#d9dee6", "#ffffff"
 COLOURS = {
@@ -110,9 +110,8 @@ def _scores(results: Results, domain: str, text: Text) -> Figure:
         if domain in evaluation["domain_results"]
     }
     first = next(iter(found.values()))
-    figure, axes = _panel(
-        domain_label(results, domain, text), f"{text.known(first['metric'])}, n={first['n']}", len(found)
-    )
+    subtitle = metric_label(first["metric"], first["n"], text)
+    figure, axes = _panel(domain_label(results, domain, text), subtitle, len(found))
     values = [100 * result["main_metric"] for result in found.values()]
     bounds = [[100 * bound for bound in result["ci95"]] for result in found.values()]
     _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])

@@ -69,12 +69,17 @@ def score_table(results: Results, text: Text) -> Table:
         first = next((result for result in found.values() if result), None)
         if first is None:
             continue
-        name = Cell(domain_label(results, domain, text), f"{text.known(first['metric'])}, n={first['n']}")
+        name = Cell(domain_label(results, domain, text), metric_label(first["metric"], first["n"], text))
         rows.append([name, *(score_cell(result) for result in found.values())])
         if STRICT_RATE in first["also"]:
-            name = Cell(name.value, f"{text.known(STRICT_RATE)}, n={first['n']}")
+            name = Cell(name.value, metric_label(STRICT_RATE, first["n"], text))
             rows.append([name, *(_strict_cell(result) for result in found.values())])
     return make_table([text("domain"), *(text(model) for model in evaluation)], rows)
+
+
+def metric_label(metric: str, n: int, text: Text) -> str:
+    """exact match, n=200."""
+    return text("metric_of", metric=text.known(metric), n=n)
 
 
 def _strict_cell(result: DomainResult | None) -> Cell:
@@ -103,8 +108,8 @@ def outcome_table(results: Results, text: Text) -> Table:
             Cell(formats.percent(result["truncated"] / result["n"]), formats.count(result["truncated"])),
             Cell(formats.percent(result["no_answer"] / result["n"]), formats.count(result["no_answer"])),
             formats.count(result["mean_tokens"]),
-            ", ".join(f"{text.status(status)} {number}" for status, number in result["statuses"].items()),
-            ", ".join(f"{text.known(name)} {formats.percent(share)}" for name, share in result["also"].items())
+            text("comma").join(f"{text.status(status)} {number}" for status, number in result["statuses"].items()),
+            text("comma").join(f"{text.known(name)} {formats.percent(share)}" for name, share in result["also"].items())
             or formats.NONE,
         ]
         for domain in DOMAINS
@@ -319,7 +324,7 @@ def training_table(results: Results, text: Text) -> Table:
             ]
         )
     header = (
-        "arm", "sequences", "held_out", "dropped_overlong", "cut_overlong", "tokens", "steps", "loss",
+        "arm", "sequences", "held_out", "dropped_overlong", "cut_overlong", "tokens", "steps", "loss_trained",
         "loss_held_out",
     )  # fmt: skip
     return make_table([text(name) for name in header], rows)

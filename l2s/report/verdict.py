@@ -67,9 +67,10 @@ def _parts(contrasts: list[Contrast], results: Results, text: Text) -> str:
 def _finding(contrast: Contrast, results: Results, text: Text) -> str:
     """math (+12.5 [+5.9, +20.4]), or the bare domain where there is nothing to claim."""
     label = domain_label(results, contrast["domain"], text)
+    if not is_detectable(contrast):
+        return label
     low, high = (formats.points(bound) for bound in contrast["ci95"])
-    finding = f" ({formats.points(contrast['difference'])} [{low}, {high}])" if is_detectable(contrast) else ""
-    return label + finding
+    return label + text("say_finding", difference=formats.points(contrast["difference"]), low=low, high=high)
 
 
 def _fidelity_sentences(results: Results, text: Text) -> list[str]:

@@ -184,7 +184,7 @@ def _manifest(run_dir: RunDir, stage: str, **metrics: Any) -> None:
         versions={"torch": "2.13.0", "transformers": "5.17.0", "python": "3.11.7"},
         git_commit="0123456789abcdef0123456789abcdef01234567",
         seed=42,
-        device="cpu: synthetic, 2 cores",
+        device="cpu",
         started_at="2026-01-01T00:00:00+00:00",
         seconds=float(metrics.get("seconds", 12.5)),
         metrics=metrics,

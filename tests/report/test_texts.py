@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from l2s.errors import UserError
-from l2s.report import stage
+from l2s.report import formats, stage
 from l2s.report.chinese import CHINESE
 from l2s.report.compare import compare_runs
 from l2s.report.console import print_summary, summary_table
@@ -81,7 +81,7 @@ def test_answers_held_out_of_training_are_counted_with_their_loss(reported: RunD
     (row,) = [line for line in markdown.splitlines() if line.startswith("| KD | 3,100 |")]
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
     assert cells[2] == "16"
-    assert cells[-1] == f"{curve[0]['loss']:.4g} → {curve[-1]['loss']:.4g}"
+    assert cells[-1] == f"{curve[0]['loss']:.3f} → {curve[-1]['loss']:.4f}"
     (opd,) = [line for line in markdown.splitlines() if line.startswith("| OPD | 3,100 |")]
     assert opd.endswith("| – |")
 
@@ -178,6 +178,11 @@ def test_the_chinese_summary_cuts_no_name_short_in_a_terminal_of_80_columns(tmp_
     assert "…" not in console.export_text()
 
 
+def test_numbers_of_one_column_have_the_same_digits() -> None:
+    written = [formats.nats(value) for value in (0, 0.451, 1.6, 1.583, 404100.0, 1234.0)]
+    assert written == ["0", "0.4510", "1.600", "1.583", "4.041e+05", "1234"]
+
+
 def test_both_languages_have_the_same_sentences_with_the_same_blanks() -> None:
     assert ENGLISH.keys() == CHINESE.keys()
     for key in ENGLISH:
@@ -227,6 +232,7 @@ def test_a_chinese_report_is_chinese(tmp_path: Path) -> None:
     assert "no detectable difference" not in markdown
     assert "no_answer" not in markdown
     assert "KD 学生对比 SFT 学生：" in markdown
+    assert "精确匹配率，n=10" in markdown
     prose = re.sub(r"\[[^\]]*\]|\([^)]*\)", "", markdown.split("## 警告")[0])
     assert not re.search(r"[\u4e00-\u9fff][,;:]", prose)
 

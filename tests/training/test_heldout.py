@@ -14,13 +14,21 @@ from transformers import AutoModelForCausalLM
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.jsonl import load_jsonl, write_jsonl
-from l2s.models import load_model
+from l2s.models import load_model, load_student_for_training
 from l2s.run_dir import RunDir
 from l2s.teacher import score
 from l2s.training import kd, sft
-from l2s.training.dataset import SequenceCounts, TrainingSequence, hold_out, load_sequences
+from l2s.training.dataset import (
+    Collator,
+    SequenceCounts,
+    SequenceDataset,
+    TrainingSequence,
+    hold_out,
+    load_sequences,
+)
 from l2s.training.losses import distillation_loss
 from l2s.training.progress import Progress
+from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, train
 
 MakeConfig = Callable[..., ExperimentConfig]
 
@@ -87,6 +95,22 @@ def test_the_curve_is_the_loss_on_answers_that_no_step_saw(tiny_config: MakeConf
         for name in ("loss", "ce", "divergence"):
             expected = sum(float(getattr(loss, f"{name}_sum")) for loss in losses) / sum(s.num_tokens for s in losses)
             assert row[name] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_same_answers_have_the_loss_that_training_sees(tiny_config: MakeConfig, dtype: str) -> None:
+    """The first step's loss is that of its batch before any update, in the same types."""
+    config = tiny_config(tuning="full", dtype=dtype)
+    run_dir = prepare(config, answers(4))
+    renderer = load_renderer(config, "student_model")
+    sequences, _ = load_sequences(run_dir.responses, renderer, config)
+    dataset = SequenceDataset(sequences)
+    student = StudentWithLoss(load_student_for_training(config.student_model, config), SFT_OBJECTIVE)
+    collator = Collator(renderer.pad_token_id)
+    train(student, dataset, collator, config, Schedule(1, 4, 1e-3), run_dir.sft, held_out=dataset)
+
+    (step,), (before, _) = (load_jsonl(run_dir.sft / name) for name in ("metrics.jsonl", "heldout_metrics.jsonl"))
+    assert before["loss"] == pytest.approx(step["loss"], rel=1e-6)
 
 
 def test_looking_does_not_change_the_training(tiny_config: MakeConfig) -> None:

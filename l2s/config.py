@@ -106,6 +106,9 @@ class ExperimentConfig(BaseModel):
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="norm at which the gradient is clipped")
     save_steps: int = Field(50, ge=1, description="updates between checkpoints that a killed run goes on from")
+    heldout_answers: int = Field(
+        16, ge=0, description="answers kept out of SFT and KD to follow the loss on, at most 5% of all; 0: none"
+    )
     report_to: str = Field("none", description=f"none, or comma-separated: {', '.join(TRACKERS)}")
 
     # SFT

@@ -18,12 +18,12 @@ import warnings
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from l2s import __version__
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.freshness import State, begin, remove, settings_of
+from l2s.machine import describe_machine, device_name
 from l2s.pipeline import STAGES, Stage
 from l2s.processes import leave_others, process_count, process_rank, wait_for_others
 from l2s.run_dir import Manifest, RunDir, fingerprint
@@ -98,7 +98,8 @@ def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: St
         versions=package_versions(),
         git_commit=git_commit(),
         seed=config.seed,
-        device=_device_name(),
+        device=device_name(config),
+        machine=describe_machine(),
         started_at=started_at.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - start, 3),
         metrics=metrics,
@@ -140,13 +141,6 @@ def git_commit() -> str | None:
 
 def _package_root() -> str:
     return str(Path(__file__).resolve().parent.parent)
-
-
-def _device_name() -> str:
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return "cpu"
 
 
 def main(root: str, name: str, state: State) -> int:

@@ -192,7 +192,7 @@ _TABLE = (
     Stage(
         name="sft",
         function="l2s.training.sft:run",
-        reads=(*TRAINING, "sft_epochs", "sft_batch_size", "sft_lr"),
+        reads=(*TRAINING, "heldout_answers", "sft_epochs", "sft_batch_size", "sft_lr"),
         needs=("generate",),
         inputs=lambda run_dir, config: [run_dir.responses],
         gives=_trained(lambda run_dir: run_dir.sft),
@@ -204,7 +204,7 @@ _TABLE = (
     Stage(
         name="kd",
         function="l2s.training.kd:run",
-        reads=(*TRAINING, *KD_LOSS, "kd_init", "kd_epochs", "kd_batch_size", "kd_lr"),
+        reads=(*TRAINING, *KD_LOSS, "heldout_answers", "kd_init", "kd_epochs", "kd_batch_size", "kd_lr"),
         needs=("generate", "score", "sft"),
         inputs=_kd_inputs,
         gives=_trained(lambda run_dir: run_dir.kd),

@@ -217,6 +217,7 @@ class Manifest:
     started_at: str  # ISO 8601, UTC
     seconds: float
     metrics: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)  # as l2s.machine describes it
 
     def save(self, path: Path) -> None:
         """Write the manifest atomically."""

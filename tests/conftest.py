@@ -44,6 +44,7 @@ def tiny_config(tiny_model_dir: Path, tmp_path: Path) -> Callable[..., Experimen
             "gradient_accumulation_steps": 1,
             "max_new_tokens": 16,
             "max_length": 512,
+            "heldout_answers": 0,  # tests of training count on every answer
         }
         return ExperimentConfig(**(defaults | fields))
 

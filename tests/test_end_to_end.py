@@ -107,6 +107,8 @@ def test_manifests_name_settings_inputs_and_cost(folder: Path) -> None:
     assert any(path.endswith("sft_train_data.jsonl") for path in manifest.inputs)
     assert any(path.endswith("final_model") for path in manifest.outputs)
     assert manifest.versions["torch"]
+    assert manifest.machine["cpu"]
+    assert manifest.machine["memory_bytes"] > 0
     assert manifest.metrics["num_tokens"] > 0
 
 

@@ -9,34 +9,47 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Line
 
+from l2s.report.formats import NONE
 from l2s.report.schema import Results
 from l2s.report.strings import Lang, Text
-from l2s.report.tables import score_table
+from l2s.report.tables import Cell, score_table
+from l2s.report.verdict import contamination_sentences
 from l2s.run_dir import RunDir
 
 
 def print_summary(run_dir: RunDir, console: Console) -> None:
-    """Print the summary of the results.json of a run."""
+    """Print the summary of the results.json of a run, and what forbids a conclusion from it."""
     results: Results = json.loads(run_dir.results.read_text(encoding="utf-8"))
     console.print(summary_table(results))
+    text = Text(results["config"]["lang"])
+    for sentence in contamination_sentences(results, text):
+        console.print(text.spaced(sentence), style="yellow", markup=False)
 
 
 def summary_table(results: Results) -> Table:
-    """Scores with intervals, domains down and models across; below them the mean KL to the teacher."""
+    """Scores and, below them, mean KL to the teacher, with intervals: domains down and models across."""
     lang: Lang = results["config"]["lang"]
     text = Text(lang)
     scores = score_table(results, text)
-    table = Table(box=box.SIMPLE_HEAD, title=results["experiment_name"], title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=results["experiment_name"], title_justify="left", collapse_padding=True)
     table.add_column(scores.header[0], overflow="fold")
     for name in scores.header[1:]:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for row in scores.rows:
-        table.add_row(*(Line(f"{cell.value}\n{cell.detail}" if cell.detail else cell.value) for cell in row))
+        table.add_row(*map(_line, row))
     if results["fidelity"]:
-        table.add_row(text("mean_kl"), *(_mean_kl(results, model) for model in results["evaluation"]))
+        table.add_row(text("mean_kl"), *(_line(_mean_kl(results, model)) for model in results["evaluation"]))
     return table
 
 
-def _mean_kl(results: Results, model: str) -> str:
+def _mean_kl(results: Results, model: str) -> Cell:
+    """With three decimals, which leaves room for the interval in a narrow terminal."""
     measured = results["fidelity"].get(model)
-    return f"{measured['mean_kl']:.4f}" if measured else "–"
+    if measured is None:
+        return Cell(NONE)
+    low, high = measured["ci95"]["mean_kl"]
+    return Cell(f"{measured['mean_kl']:.3f}", f"{low:.3f}–{high:.3f}" if low < high else "")
+
+
+def _line(cell: Cell) -> Line:
+    return Line(f"{cell.value}\n{cell.detail}" if cell.detail else cell.value)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from l2s.report.schema import Environment, ModelCost, Ratios, StageCost
+from l2s.report.schema import Environment, Machine, ModelCost, Ratios, StageCost
 from l2s.run_dir import Manifest
 
 FOLDERS = ("data", "sft", "kd", "opd", "evaluation")
@@ -91,8 +91,21 @@ def environment(manifests: Mapping[str, Manifest]) -> Environment:
     return {
         "versions": dict(sorted(versions.items())),
         "devices": list(dict.fromkeys(record.device for record in records)),
+        "machines": _machines(records),
         "git_commits": list(dict.fromkeys(record.git_commit for record in records if record.git_commit)),
         "sandbox": sandboxes[-1] if sandboxes else None,
         "started_at": min((record.started_at for record in records), default=None),
         "seconds": sum(record.seconds for record in records),
     }
+
+
+def _machines(records: Iterable[Manifest]) -> list[Machine]:
+    """Each machine once, with its GPUs: stages that do without torch see none."""
+    found: dict[tuple[Any, ...], Machine] = {}
+    for record in records:
+        if record.machine:
+            machine = cast(Machine, record.machine)
+            key = tuple(value for name, value in machine.items() if name != "gpus")
+            if key not in found or len(machine["gpus"]) > len(found[key]["gpus"]):
+                found[key] = machine
+    return list(found.values())

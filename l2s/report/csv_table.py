@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
+from l2s.report.results import is_contaminated
 from l2s.report.schema import Results
+from l2s.report.tables import STRICT_RATE
 
 Value = str | int | float | None
 
@@ -28,6 +30,7 @@ def _row(results: Results, model: str, domain: str) -> dict[str, Value]:
     result = results["evaluation"][model]["domain_results"][domain]
     fidelity = results["fidelity"][model].get("domains", {}).get(domain) if model in results["fidelity"] else None
     cost = results["models"].get(model)
+    strict = result["also_ci95"].get(STRICT_RATE, [None, None])
     return {
         "model": model,
         "domain": domain,
@@ -37,10 +40,16 @@ def _row(results: Results, model: str, domain: str) -> dict[str, Value]:
         "main_metric": result["main_metric"],
         "ci95_low": result["ci95"][0],
         "ci95_high": result["ci95"][1],
+        "contaminated": is_contaminated(results, domain),
+        "all_required": result["also"].get(STRICT_RATE),
+        "all_required_ci95_low": strict[0],
+        "all_required_ci95_high": strict[1],
         "truncated": result["truncated"],
         "no_answer": result["no_answer"],
         "mean_tokens": result["mean_tokens"],
         "mean_kl": fidelity and fidelity["mean_kl"],
+        "mean_kl_ci95_low": fidelity and fidelity["ci95"]["mean_kl"][0],
+        "mean_kl_ci95_high": fidelity and fidelity["ci95"]["mean_kl"][1],
         "top1_agreement": fidelity and fidelity["top1_agreement"],
         "perplexity": fidelity and fidelity["perplexity"],
         "parameters": cost and cost["parameters"],

@@ -47,7 +47,8 @@ ENGLISH = {
     "configuration": "Configuration",
     # Notes
     "scores_note": "Mean score with its 95% interval: Wilson for right-or-wrong items, bootstrap otherwise; AIOps "
-    "items are resampled by fault family.",
+    "items are resampled by fault family. All required: the share of AIOps answers that name every concept and no "
+    "wrong cause.",
     "controls": "Controls of the grader",
     "controls_note": "Answers that need no understanding of the item must stay below 15%; the reference answer must "
     "reach 100%.",
@@ -57,8 +58,8 @@ ENGLISH = {
     "adjusted after Holm within a domain. A difference stands in bold only where its interval and its test exclude 0. "
     "The last column is the smallest true difference that these items would have shown with 80% power: a smaller one "
     "may exist unseen.",
-    "kd_after_sft_note": "KD started from the SFT student: its difference from SFT contains {epochs} further passes "
-    "over the same answers.",
+    "kd_after_sft_note": "KD started from the SFT student: its difference from SFT contains further passes over the "
+    "same answers (kd_epochs={epochs}).",
     "gap_note": "(model − base) / (teacher − base). Withheld where the teacher's lead over the base is not "
     "distinguishable from 0.",
     "fidelity_note": "On answers of the teacher to the evaluation prompts, which no student was trained on: mean "
@@ -88,6 +89,7 @@ ENGLISH = {
     # Columns
     "domain": "Domain",
     "metric": "Metric",
+    "metric_of": "{metric}, n={n}",
     "items": "Items",
     "model": "Model",
     "contrast": "Contrast",
@@ -135,12 +137,19 @@ ENGLISH = {
     "value": "Value",
     "sandbox": "Sandbox for model-written code",
     "no_code_run": "no model-written code was run",
-    "devices": "Devices",
+    "devices": "Models ran on",
+    "processor": "Processor",
+    "processor_count": "{cores} cores, {threads} threads, {usable_threads} of them usable",
+    "memory": "Memory",
+    "gpus": "GPUs",
+    "no_gpu": "none",
+    "operating_system": "Operating system",
     "commit": "Commit",
     "started_at": "Started",
     "total": "total",
     "arm": "Arm",
     "sequences": "Sequences",
+    "held_out": "Held out",
     "dropped_overlong": "Dropped, too long",
     "cut_overlong": "Cut, too long",
     "steps": "Steps",
@@ -150,6 +159,13 @@ ENGLISH = {
     "step": "step",
     "loss": "loss",
     "ce": "cross-entropy",
+    "training_loss": "on the batch of each step",
+    "heldout_loss": "on {n} answers held out of training",
+    "loss_trained": "Loss",
+    "loss_held_out": "Loss, held out",
+    "curves_note": "The loss of a step is that of its batch before the update; the held-out one that of the same few "
+    "answers at every point, so it shows whether learning goes beyond the answers trained on. In nats a token; KD's "
+    "divergence is taken at its temperature.",
     "divergence": "divergence",
     # Verdicts of the graders, as predictions.jsonl has them
     "status_correct": "correct",
@@ -168,12 +184,13 @@ ENGLISH = {
     "status_invalid_result": "invalid_result",
     "strict_match": "strict_match",
     "flexible_extract": "flexible_extract",
-    "all_required": "all_required",
+    "all_required": "all required",
     # Sentences of the verdict
     "say_contrast": "{model} against {reference}: {parts}.",
     "say_higher": "higher on {domains}",
     "say_lower": "lower on {domains}",
     "say_no detectable difference": "no detectable difference on {domains}",
+    "say_finding": " ({difference} [{low}, {high}])",
     "say_units": "Differences are in percentage points, with their 95% intervals.",
     "say_unseen": "Where no difference is detectable, one of up to {low} to {high} points could have gone unseen.",
     "say_too_few": "Some contrasts have too few items to show any difference.",
@@ -198,8 +215,8 @@ ENGLISH = {
     "warn_ngrams": "{domain}: {found} of {n} evaluation items share a run of 13 words with a training item.",
     "warn_synthetic": "The math problems are synthetic: scores on them say nothing about GSM8K.",
     "warn_controls": "{domain}: the grader fails its controls ({names}), so its scores are not to be trusted.",
-    "warn_truncated": "Many answers were cut at max_new_tokens={limit}: {parts}. A larger "
-    "limit tells whether it or the model is at fault.",
+    "warn_truncated": "Many answers were cut at max_new_tokens={limit} or never closed their <think>: {parts}. A "
+    "larger limit tells whether it or the model is at fault.",
     "truncated_part": "{model} on {domain} {found} of {n}",
     "warn_missing_items": "{model}: {found} of {n} evaluation items have an answer; contrasts use the shared items.",
     "warn_absent": "Not evaluated: {models}.",

@@ -28,6 +28,7 @@ class RunFiles:
         fidelity: model -> one row a held-out answer of the teacher.
         manifests: finished stage -> manifest, in the order in which stages run.
         curves: sft, kd, opd -> logged steps.
+        heldout_curves: sft, kd -> loss on held-out answers at some of these steps.
         lm_eval: model -> what lm-evaluation-harness wrote of it.
     """
 
@@ -39,6 +40,7 @@ class RunFiles:
     fidelity: dict[str, list[Row]]
     manifests: dict[str, Manifest]
     curves: dict[str, list[Row]]
+    heldout_curves: dict[str, list[Row]]
     lm_eval: dict[str, dict[str, Any]]
 
 
@@ -58,6 +60,7 @@ def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
         fidelity=_present({model: _rows(run_dir.fidelity(model)) for model in MODELS}),
         manifests={stage: manifest for stage, manifest in manifests.items() if manifest is not None},
         curves=_present({arm: _rows(run_dir.root / arm / "metrics.jsonl") for arm in ARMS}),
+        heldout_curves=_present({arm: _rows(run_dir.root / arm / "heldout_metrics.jsonl") for arm in ARMS}),
         lm_eval={
             model: json.loads(path.read_text(encoding="utf-8"))
             for model in MODELS

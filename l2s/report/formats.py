@@ -72,5 +72,5 @@ def rate(value: float | None) -> str:
 
 
 def nats(value: float) -> str:
-    """KL and perplexity: four significant digits."""
-    return f"{value:.4g}"
+    """KL and perplexity: four significant digits, zeros at the end included."""
+    return f"{value:#.4g}".rstrip(".") if value else "0"

@@ -29,6 +29,7 @@ const statusOf = (answer) => strings[`status_${answer.status}`] ?? answer.status
 const isRight = (item, model) => model in item.answers && item.answers[model].score >= RIGHT;
 const has = (item, ...models) => models.every((model) => model in item.answers);
 const answersOf = (item) => Object.values(item.answers);
+const isTruncated = (answer) => answer.finish_reason === "length" || answer.status === "truncated";
 
 const filters = {
   all_items: () => true,
@@ -38,7 +39,7 @@ const filters = {
     has(item, "student_kd", "student_sft") && isRight(item, "student_sft") && !isRight(item, "student_kd"),
   filter_disagree: (item) => new Set(Object.keys(item.answers).map((model) => isRight(item, model))).size > 1,
   filter_all_wrong: (item) => Object.keys(item.answers).every((model) => !isRight(item, model)),
-  filter_truncated: (item) => answersOf(item).some((answer) => answer.finish_reason === "length"),
+  filter_truncated: (item) => answersOf(item).some(isTruncated),
 };
 
 const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));

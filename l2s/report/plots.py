@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from l2s.report import formats
 from l2s.report.schema import DOMAINS, Bounds, Contrast, Results
 from l2s.report.strings import Text
-from l2s.report.tables import contrast_name, domain_label, is_detectable
+from l2s.report.tables import contrast_name, domain_label, held_out_answers, is_detectable, metric_label
 
 INK, MUTED, GRID, PAPER = "#1c2430", "#5f6b7a", "#d9dee6", "#ffffff"
 COLOURS = {
@@ -54,8 +54,12 @@ def draw_plots(results: Results, text: Text) -> dict[str, str]:
     if results["fidelity"]:
         drawings["fidelity_kl"] = partial(_fidelity_kl, results, text)
         drawings["fidelity_top1"] = partial(_fidelity_top1, results, text)
-    for arm in results["curves"]:
-        drawings[f"curve_{arm}"] = partial(_curve, results, arm, text)
+    for arm, steps in results["curves"].items():
+        drawings[f"curve_{arm}"] = partial(_curve, arm, steps, text("training_loss"), text)
+        if arm in results["heldout_curves"]:
+            held_out, number = results["heldout_curves"][arm], held_out_answers(results, arm)
+            title = text("heldout_loss", n=formats.count(number))
+            drawings[f"curve_{arm}_heldout"] = partial(_curve, arm, held_out, title, text, marker="o")
     with mpl.rc_context(STYLE):
         return {name: _svg(draw()) for name, draw in drawings.items()}
 
@@ -106,9 +110,8 @@ def _scores(results: Results, domain: str, text: Text) -> Figure:
         if domain in evaluation["domain_results"]
     }
     first = next(iter(found.values()))
-    figure, axes = _panel(
-        domain_label(results, domain, text), f"{text.known(first['metric'])}, n={first['n']}", len(found)
-    )
+    subtitle = metric_label(first["metric"], first["n"], text)
+    figure, axes = _panel(domain_label(results, domain, text), subtitle, len(found))
     values = [100 * result["main_metric"] for result in found.values()]
     bounds = [[100 * bound for bound in result["ci95"]] for result in found.values()]
     _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])
@@ -159,16 +162,15 @@ def _fidelity_top1(results: Results, text: Text) -> Figure:
     return figure
 
 
-def _curve(results: Results, arm: str, text: Text) -> Figure:
+def _curve(arm: str, steps: list[dict[str, float]], subtitle: str, text: Text, *, marker: str = "") -> Figure:
     """Loss by step; in KD also its two terms (in SFT and OPD one term is all of it)."""
-    steps = results["curves"][arm]
-    figure, axes = _panel(ARM_TITLES[arm], "", 5)
+    figure, axes = _panel(ARM_TITLES[arm], subtitle, 5)
     names = [name for name in LINES if len({step.get(name) for step in steps} - {None, 0.0}) > 0]
     if arm != "kd":
         names = [name for name in names if name == "loss"]
     for name in names:
         points = [(step["step"], step[name]) for step in steps if name in step]
-        axes.plot(*zip(*points, strict=True), color=LINES[name], linewidth=1.8, label=text(name))
+        axes.plot(*zip(*points, strict=True), color=LINES[name], linewidth=1.8, label=text(name), marker=marker, ms=4)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.tick_params(axis="y", labelcolor=MUTED)
     axes.set_xlabel(text("step"))

@@ -39,6 +39,7 @@ def build_results(files: RunFiles) -> Results:
         "stages": costs.stage_costs(files.manifests),
         "disk_bytes": costs.disk_bytes(files.root),
         "curves": {arm: [_numbers(row) for row in rows] for arm, rows in files.curves.items()},
+        "heldout_curves": {arm: [_numbers(row) for row in rows] for arm, rows in files.heldout_curves.items()},
         "contamination": {domain: _overlap(found) for domain, found in overlap(files.train, files.eval).items()},
         "warnings": [],
         "config": files.config.model_dump(mode="json"),
@@ -121,6 +122,12 @@ def _source_warnings(results: Results, code_train_source: str, text: Text) -> It
 def is_synthetic(sources: Mapping[str, list[str]], domain: str) -> bool:
     """Whether the items of a domain come from a generator of this project."""
     return any("synthetic" in source for source in sources.get(domain, []))
+
+
+def is_contaminated(results: Results, domain: str) -> bool | None:
+    """Whether evaluation items of a domain are in its training data; None where that was not looked into."""
+    found = results["contamination"].get(domain)
+    return None if found is None else bool(found["duplicates"])
 
 
 def _truncation_warnings(results: Results, limit: int, text: Text) -> list[str]:

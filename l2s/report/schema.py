@@ -26,10 +26,11 @@ class DomainResult(TypedDict):
     n: int
     ci95: Bounds
     statuses: dict[str, int]
-    truncated: int  # answers cut at max_new_tokens
+    truncated: int  # answers cut at max_new_tokens, or inside a <think> that they never closed
     no_answer: int  # answers in which the grader found none
     mean_tokens: float
     also: dict[str, float]  # share of items on which a further verdict of the grader holds
+    also_ci95: dict[str, Bounds]
 
 
 class ModelEvaluation(TypedDict):
@@ -160,11 +161,31 @@ class Overlap(TypedDict):
     ngram_overlaps: list[Leak]  # of the other items
 
 
+class Gpu(TypedDict):
+    """One GPU that a stage could see."""
+
+    name: str
+    memory_bytes: int
+
+
+class Machine(TypedDict):
+    """A machine on which stages ran."""
+
+    cpu: str
+    cores: int
+    threads: int  # logical processors
+    usable_threads: int  # those that the processes of the stages were allowed
+    memory_bytes: int
+    os: str
+    gpus: list[Gpu]
+
+
 class Environment(TypedDict):
     """What the stages ran on and with."""
 
     versions: dict[str, str]
     devices: list[str]
+    machines: list[Machine]  # empty where stages of an early version recorded none
     git_commits: list[str]
     sandbox: str | None  # backend that ran model-written code; None: no code was run
     started_at: str | None
@@ -187,7 +208,8 @@ class Results(TypedDict):
     ratios: dict[str, Ratios]
     stages: dict[str, StageCost]
     disk_bytes: dict[str, int]  # folder of the run -> size
-    curves: dict[str, list[dict[str, float]]]  # sft, kd -> logged steps
+    curves: dict[str, list[dict[str, float]]]  # sft, kd, opd -> logged steps
+    heldout_curves: dict[str, list[dict[str, float]]]  # sft, kd -> loss on held-out answers at some of these steps
     contamination: dict[str, Overlap]
     warnings: list[str]
     config: dict[str, Any]

@@ -43,24 +43,31 @@ def evaluate_models(predictions: Predictions, metrics: Mapping[str, str]) -> dic
 
 def _domain_result(rows: Sequence[Row], metric: str, labels: list[str] | None) -> DomainResult:
     scores = [float(row["score"]) for row in rows]
+    further = _further_verdicts(rows)
     return {
         "main_metric": float(np.mean(scores)),
         "metric": metric,
         "n": len(rows),
         "ci95": list(stats.mean_interval(scores, clusters=labels)),
         "statuses": dict(Counter(str(row["status"]) for row in rows).most_common()),
-        "truncated": sum(row["finish_reason"] == "length" for row in rows),
+        "truncated": sum(is_truncated(row) for row in rows),
         "no_answer": sum(row["status"] == "no_answer" for row in rows),
         "mean_tokens": float(np.mean([row["num_tokens"] for row in rows])),
-        "also": _further_verdicts(rows),
+        "also": {name: float(np.mean(held)) for name, held in further.items()},
+        "also_ci95": {name: list(stats.mean_interval(held, clusters=labels)) for name, held in further.items()},
     }
 
 
-def _further_verdicts(rows: Sequence[Row]) -> dict[str, float]:
-    """Share of items on which each yes-or-no detail holds that the grader kept for all of them."""
+def is_truncated(row: Row) -> bool:
+    """Whether an answer stopped before its end: cut at max_new_tokens, or inside a <think> that it never closed."""
+    return bool(row["finish_reason"] == "length" or row["status"] == "truncated")
+
+
+def _further_verdicts(rows: Sequence[Row]) -> dict[str, list[bool]]:
+    """The yes-or-no details that the grader kept for all items, with their value on each."""
     first: Mapping[str, Any] = rows[0].get("details") or {}
     names = [name for name in first if all(isinstance((row.get("details") or {}).get(name), bool) for row in rows)]
-    return {name: float(np.mean([row["details"][name] for row in rows])) for name in names}
+    return {name: [row["details"][name] for row in rows] for name in names}
 
 
 def clusters(rows: Sequence[Row]) -> list[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from l2s.report import tables
+from l2s.report import cost_tables, tables
 from l2s.report.schema import Results
 from l2s.report.strings import Text
 from l2s.report.tables import Table
@@ -50,8 +50,8 @@ def build_sections(results: Results, text: Text, plots: list[str]) -> list[Secti
             text("contamination"),
             _contamination_blocks(results, text),
         ),
-        Section("environment", text("environment"), [Block(tables.environment_table(results, text))], folded=True),
-        Section("configuration", text("configuration"), [Block(tables.config_table(results, text))], folded=True),
+        Section("environment", text("environment"), [Block(cost_tables.environment_table(results, text))], folded=True),
+        Section("configuration", text("configuration"), [Block(cost_tables.config_table(results, text))], folded=True),
     ]
 
 
@@ -90,7 +90,7 @@ def _harness_blocks(results: Results, text: Text) -> list[Block]:
 
 def _curve_blocks(results: Results, text: Text) -> list[Block]:
     return [
-        Block(tables.training_table(results, text), empty=text("no_curves")),
+        Block(tables.training_table(results, text), note=text("curves_note"), empty=text("no_curves")),
         Block(tables.answer_table(results, text), title=text("teacher_answers")),
     ]
 
@@ -109,7 +109,7 @@ def _contamination_blocks(results: Results, text: Text) -> list[Block]:
 
 def _cost_blocks(results: Results, text: Text) -> list[Block]:
     return [
-        Block(tables.model_table(results, text), title=text("models"), note=text("models_note")),
-        Block(tables.stage_table(results, text), title=text("stages")),
-        Block(tables.disk_table(results, text), title=text("disk"), note=text("disk_note")),
+        Block(cost_tables.model_table(results, text), title=text("models"), note=text("models_note")),
+        Block(cost_tables.stage_table(results, text), title=text("stages")),
+        Block(cost_tables.disk_table(results, text), title=text("disk"), note=text("disk_note")),
     ]

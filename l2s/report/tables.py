@@ -13,6 +13,7 @@ from l2s.report.schema import DOMAINS, Contrast, DomainResult, Fidelity, Results
 from l2s.report.strings import Text
 
 SHOWN_LEAKS = 20
+STRICT_RATE = "all_required"  # share of AIOps answers that have every concept of the key and no wrong cause
 
 
 class Cell(NamedTuple):
@@ -60,7 +61,7 @@ def domain_label(results: Results, domain: str, text: Text) -> str:
 
 
 def score_table(results: Results, text: Text) -> Table:
-    """Domains down, models across."""
+    """Domains down, models across; of AIOps also how often nothing was missing."""
     evaluation = results["evaluation"]
     rows: list[Cells] = []
     for domain in DOMAINS:
@@ -68,9 +69,24 @@ def score_table(results: Results, text: Text) -> Table:
         first = next((result for result in found.values() if result), None)
         if first is None:
             continue
-        name = Cell(domain_label(results, domain, text), f"{text.known(first['metric'])}, n={first['n']}")
+        name = Cell(domain_label(results, domain, text), metric_label(first["metric"], first["n"], text))
         rows.append([name, *(score_cell(result) for result in found.values())])
+        if STRICT_RATE in first["also"]:
+            name = Cell(name.value, metric_label(STRICT_RATE, first["n"], text))
+            rows.append([name, *(_strict_cell(result) for result in found.values())])
     return make_table([text("domain"), *(text(model) for model in evaluation)], rows)
+
+
+def metric_label(metric: str, n: int, text: Text) -> str:
+    """exact match, n=200."""
+    return text("metric_of", metric=text.known(metric), n=n)
+
+
+def _strict_cell(result: DomainResult | None) -> Cell:
+    if result is None or STRICT_RATE not in result["also"]:
+        return Cell(formats.NONE)
+    bounds = result["also_ci95"][STRICT_RATE]
+    return Cell(formats.percent(result["also"][STRICT_RATE]), formats.percent_bounds(bounds))
 
 
 def score_cell(result: DomainResult | None, *, show_count: bool = False) -> Cell:
@@ -92,8 +108,8 @@ def outcome_table(results: Results, text: Text) -> Table:
             Cell(formats.percent(result["truncated"] / result["n"]), formats.count(result["truncated"])),
             Cell(formats.percent(result["no_answer"] / result["n"]), formats.count(result["no_answer"])),
             formats.count(result["mean_tokens"]),
-            ", ".join(f"{text.status(status)} {number}" for status, number in result["statuses"].items()),
-            ", ".join(f"{text.known(name)} {formats.percent(share)}" for name, share in result["also"].items())
+            text("comma").join(f"{text.status(status)} {number}" for status, number in result["statuses"].items()),
+            text("comma").join(f"{text.known(name)} {formats.percent(share)}" for name, share in result["also"].items())
             or formats.NONE,
         ]
         for domain in DOMAINS
@@ -280,8 +296,17 @@ def answer_table(results: Results, text: Text) -> Table:
     return make_table([text("teacher_answers"), text("value")], rows)
 
 
+def _from_to(steps: list[dict[str, float]]) -> str:
+    return f"{formats.nats(steps[0]['loss'])} → {formats.nats(steps[-1]['loss'])}" if steps else formats.NONE
+
+
+def held_out_answers(results: Results, arm: str) -> int | None:
+    """How many answers an arm was not trained on so that its loss could be followed."""
+    return results["stages"][arm]["metrics"].get("held_out") if arm in results["stages"] else None
+
+
 def training_table(results: Results, text: Text) -> Table:
-    """What each training arm saw and what became of its loss; sequences that did not fit are counted."""
+    """What each training arm saw and what became of its loss; sequences held out or that did not fit are counted."""
     rows: list[Cells] = []
     for arm, steps in results["curves"].items():
         metrics = results["stages"][arm]["metrics"] if arm in results["stages"] else {}
@@ -289,62 +314,20 @@ def training_table(results: Results, text: Text) -> Table:
             [
                 arm.upper(),
                 formats.count(metrics.get("num_sequences")),
+                formats.count(held_out_answers(results, arm)),
                 formats.count(metrics.get("dropped_overlong")),
                 formats.count(metrics.get("cut_overlong")),
                 formats.count(metrics.get("num_tokens")),
                 formats.count(steps[-1].get("step")),
-                f"{formats.nats(steps[0]['loss'])} → {formats.nats(steps[-1]['loss'])}",
+                _from_to(steps),
+                _from_to(results["heldout_curves"].get(arm, [])),
             ]
         )
-    header = ("arm", "sequences", "dropped_overlong", "cut_overlong", "tokens", "steps", "loss")
+    header = (
+        "arm", "sequences", "held_out", "dropped_overlong", "cut_overlong", "tokens", "steps", "loss_trained",
+        "loss_held_out",
+    )  # fmt: skip
     return make_table([text(name) for name in header], rows)
-
-
-def model_table(results: Results, text: Text) -> Table:
-    """Size and speed, with the ratios to the teacher below them."""
-    rows: list[Cells] = [
-        [
-            text(model),
-            Cell(formats.short_count(cost["parameters"]), _times(results, model, "parameters")),
-            Cell(formats.size(cost["weight_bytes"]), _times(results, model, "weight_bytes")),
-            Cell(formats.size(cost["peak_memory_bytes"]), _times(results, model, "peak_memory_bytes")),
-            Cell(formats.rate(cost["tokens_per_second"]), _times(results, model, "tokens_per_second")),
-            Cell(formats.duration(cost["seconds"])),
-        ]
-        for model, cost in results["models"].items()
-    ]
-    header = ("model", "parameters", "weight_bytes", "peak_memory", "tokens_per_second", "time")
-    return make_table([text(name) for name in header], rows)
-
-
-def _times(results: Results, model: str, measure: str) -> str:
-    ratio = dict(results["ratios"].get(model, {})).get(measure)
-    return f"×{ratio:.2f}" if isinstance(ratio, float) else ""
-
-
-def stage_table(results: Results, text: Text) -> Table:
-    """Time, tokens and memory of each stage, and the time of all."""
-    rows: list[Cells] = [
-        [
-            stage,
-            formats.duration(cost["seconds"]),
-            formats.count(cost["tokens"]),
-            formats.rate(cost["tokens_per_second"]),
-            formats.size(cost["peak_memory_bytes"]),
-            cost["device"],
-        ]
-        for stage, cost in results["stages"].items()
-    ]
-    if rows:
-        rows.append([text("total"), formats.duration(results["environment"]["seconds"]), *[""] * 4])
-    header = ("stage", "time", "tokens", "tokens_per_second", "peak_memory", "device")
-    return make_table([text(name) for name in header], rows)
-
-
-def disk_table(results: Results, text: Text) -> Table:
-    """Size of the folders of the run."""
-    rows: list[Cells] = [[f"{folder}/", formats.size(size)] for folder, size in results["disk_bytes"].items()]
-    return make_table([text("folder"), text("size")], rows)
 
 
 def contamination_table(results: Results, text: Text) -> Table:
@@ -373,24 +356,3 @@ def leak_table(results: Results, text: Text) -> Table:
         for leak in leaks[:SHOWN_LEAKS]
     ]
     return make_table([text(name) for name in ("eval_item", "train_item", "share", "shared_text")], rows)
-
-
-def environment_table(results: Results, text: Text) -> Table:
-    """Sandbox, devices, commits and versions."""
-    found = results["environment"]
-    rows: list[Cells] = [
-        [text("sandbox"), found["sandbox"] or text("no_code_run")],
-        [text("devices"), ", ".join(found["devices"]) or formats.NONE],
-        [text("commit"), ", ".join(found["git_commits"]) or formats.NONE],
-        [text("started_at"), found["started_at"] or formats.NONE],
-    ]
-    rows += [[name, version] for name, version in found["versions"].items()]
-    return make_table([text("setting"), text("value")], rows)
-
-
-def config_table(results: Results, text: Text) -> Table:
-    """Every setting of the run."""
-    rows: list[Cells] = [
-        [name, formats.NONE if value is None else str(value)] for name, value in results["config"].items()
-    ]
-    return make_table([text("setting"), text("value")], rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from l2s.report import formats
+from l2s.report.results import is_contaminated
 from l2s.report.schema import CONTRASTS, Contrast, Results, Verdict
 from l2s.report.strings import Text
 from l2s.report.tables import domain_label, is_detectable
@@ -18,7 +19,7 @@ def write_verdict(results: Results, text: Text) -> str:
         *_contrast_sentences(results, text),
         *_fidelity_sentences(results, text),
         *_size_sentences(results, text),
-        *_contamination_sentences(results, text),
+        *contamination_sentences(results, text),
     ]
     if not results["comparisons"]:
         sentences.insert(0, text("say_no_student"))
@@ -66,13 +67,14 @@ def _parts(contrasts: list[Contrast], results: Results, text: Text) -> str:
 def _finding(contrast: Contrast, results: Results, text: Text) -> str:
     """math (+12.5 [+5.9, +20.4]), or the bare domain where there is nothing to claim."""
     label = domain_label(results, contrast["domain"], text)
+    if not is_detectable(contrast):
+        return label
     low, high = (formats.points(bound) for bound in contrast["ci95"])
-    finding = f" ({formats.points(contrast['difference'])} [{low}, {high}])" if is_detectable(contrast) else ""
-    return label + finding
+    return label + text("say_finding", difference=formats.points(contrast["difference"]), low=low, high=high)
 
 
 def _fidelity_sentences(results: Results, text: Text) -> list[str]:
-    """Only contrasts between trained students: that both are closer than the base is no news."""
+    """Contrasts between trained students, and of the base what is news: a student that did not come closer than it."""
     keys = {"lower": "say_closer", "higher": "say_farther", "no detectable difference": "say_as_close"}
     return [
         text(
@@ -86,7 +88,9 @@ def _fidelity_sentences(results: Results, text: Text) -> list[str]:
             high=formats.signed(contrast["ci95"][1], 4),
         )
         for contrast in results["fidelity_comparisons"]
-        if contrast["reference"] != "student_base" or len(results["fidelity_comparisons"]) == 1
+        if contrast["reference"] != "student_base"
+        or contrast["verdict"] != "lower"
+        or len(results["fidelity_comparisons"]) == 1
     ]
 
 
@@ -106,9 +110,10 @@ def _size_sentences(results: Results, text: Text) -> list[str]:
     ]
 
 
-def _contamination_sentences(results: Results, text: Text) -> list[str]:
+def contamination_sentences(results: Results, text: Text) -> list[str]:
+    """A sentence for each domain whose evaluation items were in the training data."""
     return [
         text("say_contaminated", domain=domain_label(results, domain, text))
-        for domain, found in results["contamination"].items()
-        if found["duplicates"]
+        for domain in results["contamination"]
+        if is_contaminated(results, domain)
     ]

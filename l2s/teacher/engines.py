@@ -117,6 +117,28 @@ class TransformersEngine:
         )
 
 
+class Metered:
+    """An engine whose speed is measured: over all tries, without the answers that an earlier process left."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.tokens, self.seconds = 0, 0.0
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
+    ) -> Iterator[list[Completion]]:
+        """See `Engine`."""
+        for finished in self.engine.generate(requests, sampling, done=done):
+            self.tokens += sum(answer.num_tokens for answer in finished)
+            self.seconds += sum(answer.seconds for answer in finished)
+            yield finished
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """None where every answer was there already."""
+        return self.tokens / self.seconds if self.seconds else None
+
+
 def stop_ids(model: PreTrainedModel, renderer: ChatRenderer) -> frozenset[int]:
     """The template's end of turn and every EOS that the model declares (Qwen has two)."""
     declared = model.generation_config.eos_token_id if model.generation_config is not None else None

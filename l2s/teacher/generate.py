@@ -11,12 +11,12 @@ from l2s.chat import ChatRenderer, load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl, write_jsonl
-from l2s.models import load_model
+from l2s.models import load_model, peak_memory_bytes, pick_device
 from l2s.run_dir import RunDir
 from l2s.tasks.table import grade_all
 from l2s.tasks.types import Grade, Item
 from l2s.teacher.answers import answer_items
-from l2s.teacher.engines import Completion, Engine, Sampling, TransformersEngine
+from l2s.teacher.engines import Completion, Engine, Metered, Sampling, TransformersEngine
 
 TRUNCATION_LIMIT = 0.1  # share of cut answers above which a student would learn not to finish
 
@@ -30,7 +30,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     items: list[Item] = load_jsonl(run_dir.train_data)  # type: ignore[assignment]
     renderer = load_renderer(config, "student_model")
     model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
-    engine = TransformersEngine(model, renderer, batch_size=config.generation_batch_size)
+    engine = Metered(TransformersEngine(model, renderer, batch_size=config.generation_batch_size))
     collected = collect(items, engine, renderer, config, run_dir)
     rows = [collected.rows[item["id"]] for item in items if item["id"] in collected.kept]
     rejected = [collected.rows[item["id"]] for item in items if item["id"] not in collected.kept]
@@ -41,7 +41,10 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
         )
     write_jsonl(run_dir.rejected, rejected)
     write_jsonl(run_dir.responses, rows)
-    return _metrics(rows, rejected, collected.tries)
+    return _metrics(rows, rejected, collected.tries) | {
+        "tokens_per_second": engine.tokens_per_second,
+        "peak_memory_bytes": peak_memory_bytes(pick_device(config)),
+    }
 
 
 @dataclass

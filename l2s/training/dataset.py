@@ -21,6 +21,7 @@ from l2s.errors import UserError
 from l2s.jsonl import load_jsonl
 
 Signals = Mapping[str, Tensor]  # what the teacher said at the response tokens of a sequence, one row a token
+HELD_OUT_OF = 20  # answers of which one may be held out
 TEACHER_PREFIX = "teacher_"  # marks signals among the tensors of a batch
 
 
@@ -42,7 +43,8 @@ class TrainingSequence:
 class SequenceCounts:
     """What became of the rows; reported with the stage."""
 
-    num_sequences: int = 0
+    num_sequences: int = 0  # trained on
+    held_out: int = 0
     dropped_overlong: int = 0
     cut_overlong: int = 0
     num_tokens: int = 0  # of the responses, in one epoch
@@ -78,6 +80,22 @@ def load_sequences(
         )
     total = sum(sequence.num_response_tokens for sequence in sequences)
     return sequences, replace(counts, num_sequences=len(sequences), num_tokens=total)
+
+
+def hold_out(
+    sequences: Sequence[TrainingSequence], counts: SequenceCounts, config: ExperimentConfig
+) -> tuple[list[TrainingSequence], list[TrainingSequence], SequenceCounts]:
+    """The sequences to train on, config.heldout_answers others (at most one in 20), and the counts after that.
+
+    They lie evenly over the file, in which domains follow one another, and are the same for SFT and KD: a student that
+    KD gets from SFT has not seen them either.
+    """
+    number = min(config.heldout_answers, len(sequences) // HELD_OUT_OF)
+    chosen = {(2 * i + 1) * len(sequences) // (2 * number) for i in range(number)}
+    trained = [sequence for i, sequence in enumerate(sequences) if i not in chosen]
+    held_out = [sequence for i, sequence in enumerate(sequences) if i in chosen]
+    tokens = sum(sequence.num_response_tokens for sequence in trained)
+    return trained, held_out, replace(counts, num_sequences=len(trained), held_out=number, num_tokens=tokens)
 
 
 def _render(row: Mapping[str, Any], renderer: ChatRenderer, path: Path) -> TrainingSequence:

@@ -14,12 +14,12 @@ from l2s.run_dir import RunDir
 from l2s.teacher.signals import OnlineTeacher, SignalStore, StoredTeacher, open_training_signals, response_hidden
 from l2s.teacher.tail import TailModel
 from l2s.teacher.topk import check_topk, decode
-from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, load_sequences
+from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, hold_out, load_sequences
 from l2s.training.trainer import Objective, Schedule, StudentWithLoss, TeacherSource, initial_student, train_and_save
 
 
 def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
-    """Train the student against the teacher's signals; leaves kd/adapter, kd/final_model and kd/metrics.jsonl.
+    """Train the student against the teacher's signals; leaves kd/adapter, kd/final_model and kd/*metrics.jsonl.
 
     Raises:
         UserError: no usable answers, signals of other answers, another vocabulary, or a model that cannot be loaded.
@@ -27,18 +27,21 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     renderer = load_renderer(config, "student_model")
     check_same_vocabulary(load_renderer(config, "teacher_model"), renderer)
     sequences, counts = load_sequences(run_dir.responses, renderer, config)
+    trained, held_out, counts = hold_out(sequences, counts, config)
     student = StudentWithLoss(load_student_for_training(initial_student(config, run_dir), config), Objective.of(config))
     schedule = Schedule(config.kd_epochs, config.kd_batch_size, config.kd_lr)
+    store: SignalStore | None
+    checked: dict[str, Any]
     if config.teacher_signal == "online":
         model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
         teacher: TeacherSource = OnlineTeacher(model)
-        dataset = SequenceDataset(sequences)
-        checked: dict[str, Any] = {}
+        store, checked = None, {}
     else:
         store = open_training_signals(config, run_dir, renderer, sequences)
-        teacher, dataset = StoredTeacher(store, pick_device(config)), SequenceDataset(sequences, store)
+        teacher = StoredTeacher(store, pick_device(config))
         checked = _check_topk(student, sequences, store, config) if config.teacher_signal == "topk" else {}
-    metrics = train_and_save(student, dataset, counts, renderer, config, schedule, run_dir.kd, teacher=teacher)
+    datasets = SequenceDataset(trained, store), SequenceDataset(held_out, store)
+    metrics = train_and_save(student, *datasets, counts, renderer, config, schedule, run_dir.kd, teacher=teacher)
     return metrics | checked
 
 

@@ -8,18 +8,20 @@ from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.models import load_student_for_training
 from l2s.run_dir import RunDir
-from l2s.training.dataset import SequenceDataset, load_sequences
+from l2s.training.dataset import SequenceDataset, hold_out, load_sequences
 from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, train_and_save
 
 
 def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
-    """Train the student on the answers; leaves sft/adapter, sft/final_model and sft/metrics.jsonl.
+    """Train the student on the answers; leaves sft/adapter, sft/final_model and sft/*metrics.jsonl.
 
     Raises:
         UserError: no usable answers, or a student that cannot be loaded.
     """
     renderer = load_renderer(config, "student_model")
     sequences, counts = load_sequences(run_dir.responses, renderer, config)
+    trained, held_out, counts = hold_out(sequences, counts, config)
     student = StudentWithLoss(load_student_for_training(config.student_model, config), SFT_OBJECTIVE)
     schedule = Schedule(config.sft_epochs, config.sft_batch_size, config.sft_lr)
-    return train_and_save(student, SequenceDataset(sequences), counts, renderer, config, schedule, run_dir.sft)
+    datasets = SequenceDataset(trained), SequenceDataset(held_out)
+    return train_and_save(student, *datasets, counts, renderer, config, schedule, run_dir.sft)

@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from l2s.chat import IGNORE_INDEX, ChatRenderer
 from l2s.config import ExperimentConfig
@@ -28,6 +28,7 @@ from l2s.run_dir import RunDir
 from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
 from l2s.training.fused_head import fused_distillation_loss
 from l2s.training.head_teacher import Teacher
+from l2s.training.heldout import HELDOUT_METRICS, HeldOutLoss, begin_heldout_file
 from l2s.training.progress import Progress
 from l2s.training.sampler import LengthGroupedSampler
 
@@ -218,6 +219,7 @@ class TrainingResult:
 def train_and_save(
     model: StudentWithLoss,
     dataset: SequenceDataset,
+    held_out: SequenceDataset,
     counts: SequenceCounts,
     renderer: ChatRenderer,
     config: ExperimentConfig,
@@ -228,7 +230,7 @@ def train_and_save(
 ) -> dict[str, Any]:
     """Train, save the student to `folder`, and return the metrics of the stage."""
     collator = Collator(renderer.pad_token_id)
-    result = train(model, dataset, collator, config, schedule, folder, teacher=teacher)
+    result = train(model, dataset, collator, config, schedule, folder, teacher=teacher, held_out=held_out)
     return asdict(counts) | save_student(model.student, result, renderer, config, folder)
 
 
@@ -256,8 +258,16 @@ def train(
     folder: Path,
     *,
     teacher: TeacherSource | None = None,
+    held_out: SequenceDataset | None = None,
 ) -> TrainingResult:
-    """Train `model` in place; a killed training goes on from the checkpoints and metrics.jsonl in `folder`."""
+    """Train `model` in place; a killed training goes on from the checkpoints and metrics in `folder`.
+
+    The loss on `held_out` is followed in heldout_metrics.jsonl.
+    """
+    callbacks: list[TrainerCallback] = [Progress(folder.name)]
+    if held_out:
+        file = folder / HELDOUT_METRICS
+        callbacks.insert(0, HeldOutLoss(held_out, collator, schedule.batch_size, teacher, file))
     settings = training_settings(config, schedule.batch_size, schedule.learning_rate, folder)
     trainer = DistillationTrainer(
         model=model,
@@ -266,7 +276,7 @@ def train(
         train_dataset=dataset,
         metrics_file=folder / "metrics.jsonl",
         teacher=teacher,
-        callbacks=[Progress(folder.name)],
+        callbacks=callbacks,
     )
     return run_trainer(trainer, folder)
 
@@ -283,6 +293,7 @@ def run_trainer(trainer: Trainer, folder: Path) -> TrainingResult:
     if trainer.is_world_process_zero():
         folder.mkdir(parents=True, exist_ok=True)
         write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
+        begin_heldout_file(folder / HELDOUT_METRICS, done)
     output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.accelerator.wait_for_everyone()  # the first process may still be writing the last line
     rows = recover_jsonl(metrics_file)

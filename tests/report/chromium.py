@@ -90,9 +90,13 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    def screenshot(self, path: Path) -> None:
-        """Save what the window shows as PNG."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+    def screenshot(self, path: Path, *, whole: bool = False) -> None:
+        """Save what the window shows, or the whole page from top to bottom, as PNG."""
+        size: dict[str, Any] = {"captureBeyondViewport": True} if whole else {}
+        if whole:
+            content = self.call("Page.getLayoutMetrics")["cssContentSize"]
+            size["clip"] = {"x": 0, "y": 0, "width": content["width"], "height": content["height"], "scale": 1}
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png", **size)["data"]))
 
 
 @contextmanager

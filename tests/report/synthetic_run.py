@@ -17,6 +17,11 @@ SKILL = {"teacher": 0.8, "student_base": 0.3, "student_sft": 0.5, "student_kd": 
 DISTANCE = {"teacher": 0.0, "student_base": 0.9, "student_sft": 0.42, "student_kd": 0.2, "student_opd": 0.15}
 SIZES = {"math": 200, "code": 50, "aiops": 100}
 SOURCES = {"math": "gsm8k", "code": "humaneval", "aiops": "aiops-synthetic"}
+MACHINE = {
+    "cpu": "Acme 9000 @ 2.70GHz", "cores": 4, "threads": 8, "usable_threads": 2, "memory_bytes": 24 << 30,
+    "os": "Linux-6.18-x86_64",
+}  # fmt: skip
+DETAILS = {"math": "strict_match", "aiops": "all_required"}
 HOSTILE = (
     "</script><script>document.title='owned'</script>",
     "<img src=x onerror=\"document.title='owned'\">",
@@ -98,12 +103,12 @@ def _prediction(item: Row, model: str, hard: float, dice: np.random.Generator, w
     status = "correct" if right else "truncated" if cut else str(dice.choice(["wrong", "no_answer"]))
     return item | {
         "response": f"{HOSTILE[dice.integers(len(HOSTILE))]} {filler}",
-        "finish_reason": "length" if cut else "stop",
+        "finish_reason": "length" if cut and int(item["id"].rpartition("-")[2]) % 4 else "stop",
         "num_tokens": int(words * 1.3),
         "score": 1.0 if right else partial,
         "status": status,
         "extracted": None if status == "no_answer" else "<b>42</b>",
-        "details": {"strict_match": right} if item["domain"] == "math" else {},
+        "details": {DETAILS[item["domain"]]: right} if item["domain"] in DETAILS else {},
     }
 
 
@@ -139,6 +144,7 @@ def _write_training(run_dir: RunDir, models: tuple[str, ...], dice: np.random.Ge
     _manifest(
         run_dir, "generate", num_responses=3_100, num_rejected=64, num_tokens=182_000, truncated=12,
         mean_score={"math": 0.8, "code": 0.5}, tries=[{"try": 1, "asked": 3_164, "correct": 2_900}],
+        tokens_per_second=38.25, peak_memory_bytes=5_400_000_000,
     )  # fmt: skip
     for arm in ("sft", "kd", "opd"):
         if f"student_{arm}" not in models:
@@ -147,9 +153,13 @@ def _write_training(run_dir: RunDir, models: tuple[str, ...], dice: np.random.Ge
         divergence = [0.0 if arm == "sft" else value * 0.7 for value in decay]
         terms = enumerate(zip(decay, divergence, strict=True))
         _write(run_dir.root / arm / "metrics.jsonl", [_step(index, *pair) for index, pair in terms])
+        if arm != "opd":
+            rows = [_heldout_step(step, decay[step // 5] + 0.1) for step in range(0, 200, 39)]
+            _write(run_dir.root / arm / "heldout_metrics.jsonl", rows)
+        held_out = {} if arm == "opd" else {"held_out": 16}
         _manifest(
-            run_dir, arm, num_sequences=3_100, dropped_overlong=4, cut_overlong=0, num_tokens=181_000, steps=196,
-            seconds=812.0, tokens_per_second=222.9, peak_memory_bytes=6_100_000_000, final_loss=decay[-1],
+            run_dir, arm, **held_out, num_sequences=3_100, dropped_overlong=4, cut_overlong=0, num_tokens=181_000,
+            steps=196, seconds=812.0, tokens_per_second=222.9, peak_memory_bytes=6_100_000_000, final_loss=decay[-1],
             warnings=["4 of 3104 sequences were longer than max_length=2048 and were dropped"],
         )  # fmt: skip
 
@@ -161,6 +171,10 @@ def _step(index: int, ce: float, divergence: float) -> Row:
     }  # fmt: skip
 
 
+def _heldout_step(step: int, ce: float) -> Row:
+    return {"step": step, "loss": 1.5 * ce, "ce": ce, "divergence": ce / 2}
+
+
 def _manifest(run_dir: RunDir, stage: str, **metrics: Any) -> None:
     Manifest(
         stage=stage,
@@ -170,10 +184,11 @@ def _manifest(run_dir: RunDir, stage: str, **metrics: Any) -> None:
         versions={"torch": "2.13.0", "transformers": "5.17.0", "python": "3.11.7"},
         git_commit="0123456789abcdef0123456789abcdef01234567",
         seed=42,
-        device="cpu: synthetic, 2 cores",
+        device="cpu",
         started_at="2026-01-01T00:00:00+00:00",
         seconds=float(metrics.get("seconds", 12.5)),
         metrics=metrics,
+        machine=MACHINE | {"gpus": [] if stage == "prepare" else 2 * [{"name": "Acme T1", "memory_bytes": 80 << 30}]},
     ).save(run_dir.manifest(stage))
 
 

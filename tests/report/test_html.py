@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from l2s.jsonl import load_jsonl
+from l2s.jsonl import Row, load_jsonl
 from l2s.report import stage
 from l2s.report.html import embed_json, pack
 from l2s.run_dir import RunDir
@@ -128,8 +128,9 @@ def test_the_truncated_filter_and_the_domain_filter_work_together(fresh: Page, r
         row["id"]
         for model in ("teacher", "student_base", "student_sft", "student_kd", "student_opd")
         for row in load_jsonl(reported.predictions(model))
-        if row["finish_reason"] == "length" and row["domain"] == "aiops"
+        if row["domain"] == "aiops" and (row["finish_reason"] == "length" or row["status"] == "truncated")
     }
+    assert any(row["status"] == "truncated" and row["finish_reason"] == "stop" for row in aiops_rows(reported))
     choose(fresh, "filter", "filter_truncated")
     choose(fresh, "domain", "aiops")
     assert set(shown_ids(fresh)) == cut
@@ -181,6 +182,10 @@ def test_the_page_speaks_chinese(page: Page, tmp_path: Path) -> None:
     assert "教师" in page.evaluate("byId('item').textContent")
     badges = page.evaluate("[...document.querySelectorAll('.badge')].map((badge) => badge.textContent)")
     assert all(badge.split(" · ")[0] in ("正确", "错误", "无答案", "被截断") for badge in badges), badges
+
+
+def aiops_rows(run_dir: RunDir) -> list[Row]:
+    return [row for row in load_jsonl(run_dir.predictions("teacher")) if row["domain"] == "aiops"]
 
 
 def unpack(html: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from l2s.evaluation.stats import paired_comparison, wilson_interval
+from l2s.evaluation.stats import mean_interval, paired_comparison, wilson_interval
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.report import stage
 from l2s.run_dir import Manifest, RunDir
@@ -48,8 +49,8 @@ def test_the_snippet_of_the_manual_runs_on_results_json(reported: RunDir) -> Non
 def test_results_have_the_documented_parts(results: Any) -> None:
     assert list(results) == [
         "experiment_name", "evaluation", "sources", "controls", "comparisons", "gap_recovered", "fidelity",
-        "fidelity_comparisons", "lm_eval", "models", "ratios", "stages", "disk_bytes", "curves", "contamination",
-        "warnings", "config", "environment",
+        "fidelity_comparisons", "lm_eval", "models", "ratios", "stages", "disk_bytes", "curves", "heldout_curves",
+        "contamination", "warnings", "config", "environment",
     ]  # fmt: skip
     assert tuple(results["evaluation"]) == MODELS
     for model in MODELS:
@@ -67,7 +68,9 @@ def test_scores_are_the_means_of_the_predictions(reported: RunDir, results: Any)
     right = sum(row["score"] for row in rows)
     assert found["main_metric"] == pytest.approx(right / len(rows))
     assert found["ci95"] == pytest.approx(list(wilson_interval(right, len(rows))))
-    assert found["truncated"] == sum(row["finish_reason"] == "length" for row in rows)
+    by_limit = sum(row["finish_reason"] == "length" for row in rows)
+    assert found["truncated"] == sum(row["finish_reason"] == "length" or row["status"] == "truncated" for row in rows)
+    assert found["truncated"] > by_limit > 0
     assert found["no_answer"] == sum(row["status"] == "no_answer" for row in rows)
     assert found["also"]["strict_match"] == pytest.approx(np.mean([row["details"]["strict_match"] for row in rows]))
 
@@ -86,6 +89,27 @@ def test_aiops_is_compared_by_fault_family(reported: RunDir, results: Any) -> No
     assert found["difference"] == pytest.approx(expected.difference)
     assert found["ci95"] == pytest.approx(list(expected.ci95))
     assert (found["n"], found["units"]) == (100, 25)
+
+
+def test_the_rate_of_complete_aiops_answers_has_an_interval_that_resamples_families(
+    reported: RunDir, results: Any
+) -> None:
+    rows = [row for row in load_jsonl(reported.predictions("student_kd")) if row["domain"] == "aiops"]
+    held = [row["details"]["all_required"] for row in rows]
+    found = results["evaluation"]["student_kd"]["domain_results"]["aiops"]
+    assert found["also"]["all_required"] == np.mean(held)
+    by_family = mean_interval(held, clusters=[row["meta"]["family"] for row in rows])
+    assert found["also_ci95"]["all_required"] == pytest.approx(list(by_family))
+    assert list(by_family) != pytest.approx(list(mean_interval(held)))
+
+
+def test_an_answer_that_never_closed_its_think_counts_as_truncated_in_the_warning(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"math": 10}, models=("teacher",))
+    rows = load_jsonl(run_dir.predictions("teacher"))
+    unclosed = {"finish_reason": "stop", "status": "truncated", "score": 0.0}
+    write_jsonl(run_dir.predictions("teacher"), [row | unclosed for row in rows])
+    stage.run(config, run_dir)
+    assert any("<think>: Teacher on math 10 of 10" in warning for warning in load_results(run_dir)["warnings"])
 
 
 def test_declared_contrasts_are_adjusted_within_a_domain(results: Any) -> None:
@@ -157,6 +181,27 @@ def test_environment_names_the_sandbox_and_the_versions(results: Any) -> None:
     assert results["environment"]["versions"]["torch"] == "2.13.0"
 
 
+def test_environment_describes_the_machine_once_and_with_its_gpus(reported: RunDir, results: Any) -> None:
+    (machine,) = results["environment"]["machines"]
+    assert (machine["cpu"], len(machine["gpus"])) == ("Acme 9000 @ 2.70GHz", 2)
+    markdown = (reported.evaluation / "comparison_report.md").read_text(encoding="utf-8")
+    html = (reported.evaluation / "report.html").read_text(encoding="utf-8")
+    for part in ("Acme 9000 @ 2.70GHz, 4 cores, 8 threads, 2 of them usable", "24.0 GiB", "2 × Acme T1, 80.0 GiB",
+                 "Linux-6.18"):  # fmt: skip
+        assert part in markdown
+        assert part in html
+
+
+def test_manifests_without_a_machine_are_reported(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, models=("teacher",), sizes={"math": 4})
+    for path in run_dir.root.rglob("manifest*/*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        del record["machine"]
+        path.write_text(json.dumps(record), encoding="utf-8")
+    stage.run(config, run_dir)
+    assert load_results(run_dir)["environment"]["machines"] == []
+
+
 def test_reporting_again_gives_the_same_bytes(tmp_path: Path) -> None:
     config, run_dir = make_run(tmp_path, sizes={"math": 20, "code": 5, "aiops": 20})
     outputs = []
@@ -225,4 +270,4 @@ def test_what_else_is_in_the_difference_of_kd_and_sft_is_said(tmp_path: Path, kd
     config, run_dir = make_run(tmp_path, kd_init=kd_init, kd_epochs=3)
     stage.run(config, run_dir)
     markdown = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
-    assert ("contains 3 further passes over the same answers" in markdown) == said
+    assert ("further passes over the same answers (kd\\_epochs=3)" in markdown) == said

@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from l2s.errors import UserError
-from l2s.report import stage
+from l2s.report import formats, stage
 from l2s.report.chinese import CHINESE
 from l2s.report.compare import compare_runs
-from l2s.report.console import summary_table
+from l2s.report.console import print_summary, summary_table
 from l2s.report.english import ENGLISH
 from l2s.report.markdown import escape
 from l2s.report.strings import Text
@@ -23,7 +23,8 @@ from l2s.run_dir import RunDir
 from l2s.tasks.table import TASKS
 from l2s.teacher.generate import _metrics
 from l2s.teacher.topk import TopkCheck
-from tests.report.synthetic_run import load_results, make_run
+from tests.report import synthetic_run
+from tests.report.synthetic_run import DISTANCE, load_results, make_run
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,8 @@ def test_the_report_has_every_chapter(markdown: str) -> None:
 def test_figures_that_the_report_links_are_there(reported: RunDir, markdown: str) -> None:
     links = re.findall(r"!\[[^\]]*\]\((plots/[^)]+)\)", markdown)
     assert {"plots/scores_math.svg", "plots/fidelity_kl.svg", "plots/curve_kd.svg"} <= set(links)
+    assert {f"plots/curve_{arm}_heldout.svg" for arm in ("sft", "kd")} <= set(links)
+    assert "plots/curve_opd_heldout.svg" not in links
     for link in links:
         assert (reported.evaluation / link).read_text(encoding="utf-8").rstrip().endswith("</svg>")
 
@@ -49,7 +52,8 @@ def test_figures_that_the_report_links_are_there(reported: RunDir, markdown: str
 def test_an_interval_stands_beside_every_score(markdown: str) -> None:
     table = markdown.split("## Scores")[1].split("###")[0]
     rows = [line for line in table.splitlines() if re.match(r"\| (math|code|AIOps)", line)]
-    assert len(rows) == 3
+    assert len(rows) == 4
+    assert re.match(r"\| AIOps \(synthetic\) \[all required, n=100\] \|", rows[3])
     for row in rows:
         assert len(re.findall(r"\d+\.\d% \[\d+\.\d–\d+\.\d\]", row)) == 5
 
@@ -72,6 +76,16 @@ def test_the_yield_of_the_teachers_answers_is_reported(markdown: str) -> None:
     assert "| Mean score on math (synthetic) | 80.0% |" in markdown
 
 
+def test_answers_held_out_of_training_are_counted_with_their_loss(reported: RunDir, markdown: str) -> None:
+    curve = load_results(reported)["heldout_curves"]["kd"]
+    (row,) = [line for line in markdown.splitlines() if line.startswith("| KD | 3,100 |")]
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells[2] == "16"
+    assert cells[-1] == f"{curve[0]['loss']:.3f} → {curve[-1]['loss']:.4f}"
+    (opd,) = [line for line in markdown.splitlines() if line.startswith("| OPD | 3,100 |")]
+    assert opd.endswith("| – |")
+
+
 def test_the_words_do_not_claim_equality(markdown: str) -> None:
     assert not re.search(r"\b(equal|same performance|identical)\b", markdown)
 
@@ -81,6 +95,33 @@ def test_contamination_and_synthetic_sources_are_said_in_so_many_words(markdown:
     assert "| math (synthetic)" in markdown
     verdict = markdown.split("## Verdict")[1].split("##")[0]
     assert "code score is contaminated" in verdict
+
+
+@pytest.mark.parametrize(
+    ("lang", "farther", "as_close", "closer"),
+    [
+        ("en", "SFT is farther from the teacher's distribution than Base (mean KL", "Between KD and Base no difference",
+         "KD is closer to the teacher's distribution than SFT"),
+        ("zh", "SFT 学生比基座学生离教师的分布更远（平均 KL", "KD 学生与基座学生在接近教师的程度上未检出差异",
+         "KD 学生比 SFT 学生更接近教师的分布"),
+    ],
+)  # fmt: skip
+def test_a_student_that_training_took_no_closer_to_the_teacher_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lang: str, farther: str, as_close: str, closer: str
+) -> None:
+    monkeypatch.setattr(synthetic_run, "DISTANCE", DISTANCE | {"student_base": 0.2, "student_sft": 0.5})
+    config, run_dir = make_run(tmp_path, models=("teacher", "student_base", "student_sft", "student_kd"), lang=lang)
+    stage.run(config, run_dir)
+    markdown = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
+    verdict = re.split("^## ", markdown, flags=re.MULTILINE)[1]
+    for sentence in (farther, as_close, closer):
+        assert sentence in verdict
+
+
+def test_that_the_students_came_closer_than_the_base_is_not_repeated(markdown: str) -> None:
+    verdict = markdown.split("## Verdict")[1].split("##")[0]
+    assert "KD is closer to the teacher's distribution than SFT" in verdict
+    assert "distribution than Base" not in verdict
 
 
 def test_markdown_takes_names_literally() -> None:
@@ -96,6 +137,15 @@ def test_the_csv_has_a_row_for_every_model_and_domain(reported: RunDir) -> None:
         found = results["evaluation"][row["model"]]["domain_results"][row["domain"]]
         assert float(row["main_metric"]) == found["main_metric"]
         assert [float(row["ci95_low"]), float(row["ci95_high"])] == found["ci95"]
+        strict = [row["all_required"], row["all_required_ci95_low"], row["all_required_ci95_high"]]
+        if row["domain"] == "aiops":
+            values = [found["also"]["all_required"], *found["also_ci95"]["all_required"]]
+            assert [float(value) for value in strict] == values
+        else:
+            assert strict == ["", "", ""]
+        assert row["contaminated"] == ("True" if row["domain"] == "code" else "False")
+        kl = results["fidelity"][row["model"]]["domains"][row["domain"]]["ci95"]["mean_kl"]
+        assert [float(row["mean_kl_ci95_low"]), float(row["mean_kl_ci95_high"])] == kl
 
 
 def test_the_summary_shows_scores_and_mean_kl(reported: RunDir) -> None:
@@ -105,6 +155,19 @@ def test_the_summary_shows_scores_and_mean_kl(reported: RunDir) -> None:
     assert "math (synthetic)" in text
     assert "Mean KL" in text
     assert re.search(r"\d+\.\d%", text)
+    assert "all required, n=100" in text
+    below = text.split("Mean KL")[1].splitlines()
+    assert len(re.findall(r"\d\.\d+–\d\.\d+", below[1])) == 4  # the teacher's is 0 by definition
+
+
+def test_the_terminal_says_that_a_score_is_contaminated(reported: RunDir, tmp_path: Path) -> None:
+    console = Console(width=120, file=io.StringIO(), record=True)
+    print_summary(reported, console)
+    assert "The code score is contaminated and supports no conclusion about new problems." in console.export_text()
+    config, run_dir = make_run(tmp_path, sizes={"code": 4})
+    stage.run(config, run_dir)
+    print_summary(run_dir, console)
+    assert "contaminated" not in console.export_text()
 
 
 def test_the_chinese_summary_cuts_no_name_short_in_a_terminal_of_80_columns(tmp_path: Path) -> None:
@@ -113,6 +176,11 @@ def test_the_chinese_summary_cuts_no_name_short_in_a_terminal_of_80_columns(tmp_
     console = Console(width=80, file=io.StringIO(), record=True)
     console.print(summary_table(load_results(run_dir)))
     assert "…" not in console.export_text()
+
+
+def test_numbers_of_one_column_have_the_same_digits() -> None:
+    written = [formats.nats(value) for value in (0, 0.451, 1.6, 1.583, 404100.0, 1234.0)]
+    assert written == ["0", "0.4510", "1.600", "1.583", "4.041e+05", "1234"]
 
 
 def test_both_languages_have_the_same_sentences_with_the_same_blanks() -> None:
@@ -165,6 +233,7 @@ def test_a_chinese_report_is_chinese(tmp_path: Path) -> None:
     assert "no detectable difference" not in markdown
     assert "no_answer" not in markdown
     assert "KD 学生对比 SFT 学生：" in markdown
+    assert "精确匹配率，n=10" in markdown
     prose = re.sub(r"\[[^\]]*\]|\([^)]*\)", "", markdown.split("## 警告")[0])
     assert not re.search(r"[\u4e00-\u9fff][,;:]", prose)
 

@@ -135,6 +135,26 @@ def test_a_killed_generation_goes_on_and_gives_the_file_of_an_unbroken_run(
     assert [row["id"] for row in load_jsonl(killed.responses)] == [item["id"] for item in math_items(6)]
 
 
+def test_speed_counts_the_answers_of_this_process_and_memory_is_recorded(tiny_config: Make) -> None:
+    config = tiny_config(generation_batch_size=2, max_new_tokens=6)
+    run_dir = RunDir.of(config)
+    run_dir.train_data.parent.mkdir(parents=True)
+    run_dir.sft.mkdir()
+    write_jsonl(run_dir.train_data, math_items(6))
+    first = generate.run(config, run_dir)
+    answers = load_jsonl(run_dir.answer_log / "try-1.jsonl")
+    assert first["tokens_per_second"] == pytest.approx(
+        sum(row["num_tokens"] for row in answers) / sum(row["seconds"] for row in answers)
+    )
+    assert first["peak_memory_bytes"] > 0
+
+    write_jsonl(run_dir.answer_log / "try-1.jsonl", [row | {"seconds": 1e6} for row in answers[:2]])
+    rest = generate.run(config, run_dir)["tokens_per_second"]
+    again = load_jsonl(run_dir.answer_log / "try-1.jsonl")[2:]
+    assert rest == pytest.approx(sum(row["num_tokens"] for row in again) / sum(row["seconds"] for row in again))
+    assert generate.run(config, run_dir)["tokens_per_second"] is None
+
+
 class ScriptedEngine:
     """Answers right from the given try on; `right_from[id]` counts calls."""
 

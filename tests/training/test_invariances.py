@@ -204,7 +204,9 @@ def test_two_ranks_train_as_one(tiny_config: MakeConfig, tmp_path: Path) -> None
         assert_same(torch.load(tmp_path / f"{wrapping}.pt"), expected)
     for tuning in ("full", "lora"):
         config = one.config.model_copy(update={"tuning": tuning})
-        ranks.step_and_save(config, one.sequences, one.renderer, tmp_path / tuning, "none")
+        terms = ranks.step_and_save(config, one.sequences, one.renderer, tmp_path / tuning, "none")
+        for sharded, alone in zip(torch.load(tmp_path / f"fsdp2-{tuning}-heldout.pt"), terms, strict=True):
+            assert sharded == pytest.approx(alone, rel=1e-5)
         assert_same(saved_weights(tmp_path / f"fsdp2-{tuning}"), saved_weights(tmp_path / tuning))
 
 

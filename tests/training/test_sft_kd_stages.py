@@ -125,11 +125,11 @@ def test_topk_that_would_mislead_the_student_is_refused(
 
 
 def test_two_processes_leave_one_student_one_curve_and_one_manifest(tiny_config: MakeConfig) -> None:
-    two = tiny_config(experiment_name="two", sft_batch_size=2, sft_lr=1e-2)
-    one = tiny_config(experiment_name="one", sft_batch_size=4, sft_lr=1e-2)
+    two = tiny_config(experiment_name="two", sft_batch_size=2, sft_lr=1e-2, heldout_answers=1)
+    one = tiny_config(experiment_name="one", sft_batch_size=4, sft_lr=1e-2, heldout_answers=1)
     for config in (two, one):
         run_dir = RunDir.of(config)
-        write_responses(run_dir, count=11)
+        write_responses(run_dir, count=32)
         run_dir.save_config(config)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -137,9 +137,13 @@ def test_two_processes_leave_one_student_one_curve_and_one_manifest(tiny_config:
     subprocess.run([*torchrun, *stage], env=environment, check=True)
     run_stage(STAGES["sft"], one, RunDir.of(one), "run")
 
-    curves = [load_jsonl(RunDir.of(config).sft / "metrics.jsonl") for config in (two, one)]
-    for left, right in zip(*curves, strict=True):
+    held_out, curves = (
+        [load_jsonl(RunDir.of(config).sft / name) for config in (two, one)]
+        for name in ("heldout_metrics.jsonl", "metrics.jsonl")
+    )
+    for left, right in [*zip(*held_out, strict=True), *zip(*curves, strict=True)]:
         assert left == pytest.approx(right, rel=1e-5)
+    assert [row["step"] for row in held_out[0]] == [0, 8]
     weights = [AutoModelForCausalLM.from_pretrained(RunDir.of(config).sft_model).state_dict() for config in (two, one)]
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-4, atol=1e-6)
     manifests = [Manifest.load(RunDir.of(config).manifest("sft")) for config in (two, one)]

@@ -23,6 +23,7 @@ from l2s.models import load_model, load_student_for_training, save_trained_stude
 from l2s.run_dir import RunDir
 from l2s.teacher.signals import OnlineTeacher
 from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, load_sequences
+from l2s.training.heldout import HeldOutLoss
 from l2s.training.trainer import Objective, Schedule, StudentWithLoss, train
 
 
@@ -48,16 +49,21 @@ def gradients(
 
 def step_and_save(
     config: ExperimentConfig, sequences: list[TrainingSequence], renderer: ChatRenderer, folder: Path, wrapping: str
-) -> None:
-    """Train on one batch and save the student."""
+) -> list[dict[str, float]]:
+    """Train on one batch, follow the loss on it as on held-out answers, save the student and return the loss."""
     student = build_student(config)
     wrapped = wrap(student, wrapping)
+    teacher = OnlineTeacher(load_model(config.teacher_model, config))
+    held_out = HeldOutLoss(SequenceDataset(sequences), Collator(renderer.pad_token_id), 8, teacher, folder)
+    terms = [held_out.measure(wrapped, torch.device("cpu"))]
     optimizer = torch.optim.SGD([weight for weight in student.parameters() if weight.requires_grad], lr=0.1)
     for _ in range(2):  # the first gradient of a LoRA adapter is zero for its A
         backward(wrapped, config, sequences, Collator(renderer.pad_token_id))
         optimizer.step()
         optimizer.zero_grad()
+        terms.append(held_out.measure(wrapped, torch.device("cpu")))
     save_trained_student(student.student, renderer.tokenizer, folder, config)
+    return terms
 
 
 def wrap(student: StudentWithLoss, wrapping: str) -> nn.Module:
@@ -100,7 +106,8 @@ def main(config: ExperimentConfig, folder: Path) -> None:
             torch.save(result, folder / f"{wrapping}.pt")
     for tuning in ("full", "lora"):
         tuned = config.model_copy(update={"tuning": tuning})
-        step_and_save(tuned, sequences, renderer, folder / f"fsdp2-{tuning}", "fsdp2")
+        terms = step_and_save(tuned, sequences, renderer, folder / f"fsdp2-{tuning}", "fsdp2")
+        torch.save(terms, folder / f"fsdp2-{tuning}-heldout.pt")
     dist.destroy_process_group()
 
 

@@ -1,0 +1,85 @@
+"""The loss on answers that are not trained on, followed while a student trains: its learning curve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from l2s.chat import IGNORE_INDEX
+from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
+from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceDataset
+
+Batch = dict[str, Tensor]
+TERMS = ("loss", "ce", "divergence")
+HELDOUT_METRICS = "heldout_metrics.jsonl"  # beside metrics.jsonl
+
+
+class HeldOutLoss(TrainerCallback):
+    """Appends the terms of the loss on held-out answers to `file`: before the first step, every save_steps, at the end.
+
+    A row is there before the checkpoint of its step, so a killed training has every row up to where it goes on.
+    Every process computes all of it: weights that are sharded are gathered by all at once, and nothing is added up.
+    """
+
+    def __init__(
+        self,
+        dataset: SequenceDataset,
+        collator: Collator,
+        batch_size: int,
+        teacher: Callable[[Batch], Any] | None,
+        file: Path,
+    ) -> None:
+        items = [dataset[index] for index in range(len(dataset))]
+        batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+        self.batches = [collator(batch) for batch in batches]
+        self.teacher = teacher
+        self.file = file
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The student as it came; a training that goes on has that row already."""
+        if state.global_step == 0:
+            self._record(kwargs["model"], args, state)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Before a checkpoint, and after the last step."""
+        if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
+            self._record(kwargs["model"], args, state)
+
+    def _record(self, model: nn.Module, args: TrainingArguments, state: TrainerState) -> None:
+        terms = self.measure(model, args.device)
+        if state.is_world_process_zero:
+            append_jsonl(self.file, [{"step": state.global_step, **terms}])
+
+    @torch.no_grad()
+    def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """The terms of the training loss over all held-out response tokens, without dropout."""
+        num_tokens = sum(int((batch["labels"] != IGNORE_INDEX).sum()) for batch in self.batches)
+        sums = dict.fromkeys(TERMS, 0.0)
+        was_training = model.training
+        model.eval()
+        for batch in self.batches:
+            inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+            teacher = None if self.teacher is None else self.teacher(inputs)
+            own = {name: tensor for name, tensor in inputs.items() if not name.startswith(TEACHER_PREFIX)}
+            outputs = model(**own, teacher=teacher, num_items_in_batch=num_tokens)
+            sums = {name: sums[name] + float(outputs[name]) for name in TERMS}
+        model.train(was_training)
+        if isinstance(model, FSDPModule):
+            model.reshard()  # it waits for a backward pass otherwise, and optimizer and checkpoint want shards
+        return sums
+
+
+def begin_heldout_file(file: Path, done: int) -> None:
+    """Keep of an earlier process's file the rows up to step `done`, which the training goes on from; 0 is anew."""
+    if rows := [row for row in recover_jsonl(file) if row["step"] <= done] if done else []:
+        write_jsonl(file, rows)
+    else:
+        file.unlink(missing_ok=True)

@@ -30,6 +30,7 @@ from l2s.training.fused_head import fused_distillation_loss
 from l2s.training.head_teacher import Teacher
 from l2s.training.progress import Progress
 from l2s.training.sampler import LengthGroupedSampler
+from l2s.training.sharding import keep_sums_wide
 
 Batch = dict[str, Tensor]
 LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a CPU that trains has no core to spare
@@ -132,6 +133,7 @@ class DistillationTrainer(Trainer):
 
     def __init__(self, *args: Any, metrics_file: Path, teacher: TeacherSource | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        keep_sums_wide(self.accelerator)
         self.metrics_file = metrics_file
         self.teacher = teacher
         self._step_sums: dict[str, Tensor] = {}

@@ -195,10 +195,7 @@ def test_two_processes_leave_one_student_one_curve_and_one_manifest(tiny_config:
         run_dir = RunDir.of(config)
         write_responses(run_dir, count=11)
         run_dir.save_config(config)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    stage = ["-m", "l2s.executors", str(RunDir.of(two).root), "sft", "run"]
-    subprocess.run([*torchrun, *stage], env=environment, check=True)
+    torchrun_two("-m", "l2s.executors", str(RunDir.of(two).root), "sft", "run")
     run_stage(STAGES["sft"], one, RunDir.of(one), "run")
 
     curves = [load_jsonl(RunDir.of(config).sft / "metrics.jsonl") for config in (two, one)]
@@ -211,6 +208,36 @@ def test_two_processes_leave_one_student_one_curve_and_one_manifest(tiny_config:
         assert manifest is not None
         assert manifest.metrics["num_tokens"] == sum(row["num_tokens"] for row in curves[1])
     assert not (RunDir.of(two).sft / "checkpoints").exists()
+
+
+def test_fsdp2_by_variables_of_accelerate_trains_breaks_off_and_goes_on_as_one_process(tiny_config: MakeConfig) -> None:
+    """In bf16, which accelerate would also have the loss and the sums of gradients in."""
+    fields: dict[str, Any] = {"dtype": "bfloat16", "teacher_signal": "online", "kd_lr": 1e-2, "save_steps": 1}
+    two = tiny_config(experiment_name="two", kd_batch_size=2, **fields)
+    one = tiny_config(experiment_name="one", kd_batch_size=4, **fields)
+    for config in (two, one):
+        write_responses(RunDir.of(config), count=11)
+        RunDir.of(config).save_config(config)
+    policy = {"FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+    torchrun_two(
+        str(Path(__file__).parent / "shard_stage.py"), str(RunDir.of(two).root), ACCELERATE_USE_FSDP="true", **policy
+    )
+    run_stage(STAGES["kd"], one, RunDir.of(one), "run")
+
+    curves = [load_jsonl(RunDir.of(config).kd / "metrics.jsonl") for config in (two, one)]
+    assert len(curves[0]) == 3
+    for left, right in zip(*curves, strict=True):
+        assert left == pytest.approx(right, rel=1e-3)
+    weights = [AutoModelForCausalLM.from_pretrained(RunDir.of(config).kd_model).state_dict() for config in (two, one)]
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-2, atol=1e-3)
+    assert not (RunDir.of(two).kd / "checkpoints").exists()
+
+
+def torchrun_two(*command: str, **variables: str) -> None:
+    """Run a script or module as two processes."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])} | variables
+    subprocess.run([*launch, *command], env=environment, check=True)
 
 
 def test_a_stage_whose_work_cannot_be_shared_says_so(tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:

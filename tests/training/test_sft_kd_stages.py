@@ -218,10 +218,13 @@ def test_fsdp2_by_variables_of_accelerate_trains_breaks_off_and_goes_on_as_one_p
     for config in (two, one):
         write_responses(RunDir.of(config), count=11)
         RunDir.of(config).save_config(config)
-    policy = {"FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
-    torchrun_two(
-        str(Path(__file__).parent / "shard_stage.py"), str(RunDir.of(two).root), ACCELERATE_USE_FSDP="true", **policy
-    )
+    variables = {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "CUDA_VISIBLE_DEVICES": "",  # else `fully_shard` would choose a GPU that is there
+    }
+    torchrun_two(str(Path(__file__).parent / "shard_stage.py"), str(RunDir.of(two).root), **variables)
     run_stage(STAGES["kd"], one, RunDir.of(one), "run")
 
     curves = [load_jsonl(RunDir.of(config).kd / "metrics.jsonl") for config in (two, one)]

@@ -27,7 +27,7 @@ from l2s.attention import use_grouped_attention
 from l2s.config import ExperimentConfig, Quantization
 from l2s.errors import UserError
 from l2s.processes import process_rank
-from l2s.training.logit_transform import LogitTransform
+from l2s.training.logit_transform import LogitTransform, declared_transform
 
 
 def pick_device(config: ExperimentConfig) -> torch.device:
@@ -244,18 +244,17 @@ def output_head(model: nn.Module) -> nn.Linear:
 
 
 def logit_transform(model: nn.Module) -> LogitTransform:
-    """How the model's logits follow from hidden @ weight.T.
+    """How the model's logits follow from hidden @ weight.T: what its configuration says, checked on the model itself.
 
     Raises:
-        UserError: its logits are made in a way that is not known here, found by running the model on a few tokens.
+        UserError: a field of the configuration that cannot be honoured, by name; or logits that are made in another way
+            than the configuration says, found by running the model on a few tokens.
     """
-    config = cast(PreTrainedModel, model).config.get_text_config()
-    scale = getattr(config, "logit_scale", None) or 1.0  # Cohere multiplies
-    scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite divides
-    transform = LogitTransform(scale, getattr(config, "final_logit_softcapping", None))  # Gemma caps
+    transform = declared_transform(cast(PreTrainedModel, model).config)
     hidden, logits = _probe(model)
     ours = transform.apply(output_head(model)(hidden)).float()
-    if not torch.allclose(ours, logits, rtol=0.02, atol=0.02 * float(logits.abs().max())):
+    error, size = (ours - logits).abs().amax(-1), logits.abs().amax(-1)  # of each token
+    if not bool((error <= 0.02 * size).all()):
         raise UserError(
             f"{type(model).__name__}: its logits are not its output head's product, nor a known scale or "
             "softcap of it; the distillation loss cannot be computed for this architecture"
@@ -265,12 +264,21 @@ def logit_transform(model: nn.Module) -> LogitTransform:
 
 @torch.no_grad()
 def _probe(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-    """Last hidden states and logits (fp32) of one forward pass over a few tokens."""
+    """Last hidden states and logits (fp32) of a few tokens, each hidden state longer than the one before.
+
+    The longest make logits of tens of thousands: a softcap would not show in the small logits of real tokens.
+    """
     hidden: list[torch.Tensor] = []
+    tokens = torch.arange(8, device=next(model.parameters()).device)[None]
+
+    def lengthen(module: nn.Module, inputs: object, output: Any) -> Any:
+        output.last_hidden_state *= (4.0 ** tokens[..., None]).to(output.last_hidden_state.dtype)
+        hidden.append(output.last_hidden_state)
+        return output
+
     decoder: nn.Module = cast(Any, model).get_decoder()
-    hook = decoder.register_forward_hook(lambda module, inputs, output: hidden.append(output.last_hidden_state))
+    hook = decoder.register_forward_hook(lengthen)
     try:
-        tokens = torch.arange(8, device=next(model.parameters()).device)[None]
         logits = model(input_ids=tokens, use_cache=False).logits
     finally:
         hook.remove()
@@ -298,6 +306,22 @@ def vocabulary_size(name: str, config: ExperimentConfig) -> int:
         UserError: the configuration cannot be loaded.
     """
     return int(load_config(name, config).get_text_config().vocab_size)
+
+
+def check_topk_fits(config: ExperimentConfig) -> None:
+    """Where topk signals are recorded, the ids that both models have must be at least as many as are kept.
+
+    Raises:
+        UserError: they are fewer, or a configuration cannot be loaded.
+    """
+    if config.teacher_signal != "topk":
+        return
+    shared = min(vocabulary_size(name, config) for name in (config.teacher_model, config.student_model))
+    if config.topk > shared:
+        raise UserError(
+            f"topk={config.topk}: teacher and student share only {shared} ids; set --topk to {shared} at most, or take "
+            "--teacher_signal hidden, which is exact"
+        )
 
 
 def check_teacher_covers_student(config: ExperimentConfig) -> None:

@@ -54,23 +54,29 @@ def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     No weights are loaded or downloaded, only configurations and tokenizers.
 
     Raises:
-        UserError: a configuration or the student's tokenizer cannot be loaded, or teacher and student differ in their
-            tokenizers although a stage compares distributions.
+        UserError: a configuration or the student's tokenizer cannot be loaded, teacher and student differ in their
+            tokenizers although a stage compares distributions, or a loss cannot be computed for a model's logits.
     """
     fields = sorted(_model_fields(stages), reverse=True)  # the teacher first
     if not fields:
         return
     from l2s.chat import check_same_vocabulary, load_renderer
-    from l2s.models import vocabulary_size
+    from l2s.models import check_topk_fits, load_config
+    from l2s.training.logit_transform import declared_transform
 
+    names = {stage.name for stage in stages}
+    compares = any(name in ("score", "kd", "opd") or name.startswith("evaluate_") for name in names)
     for field in fields:
         demo_models.build_if_missing(Path(getattr(config, field)))
-        vocabulary_size(getattr(config, field), config)
+        found = load_config(getattr(config, field), config)
+        if compares or "sft" in names:
+            declared_transform(found)
     student = load_renderer(config, "student_model") if "student_model" in fields else None
-    compares = any(stage.name in ("score", "kd", "opd") or stage.name.startswith("evaluate_") for stage in stages)
     if student and "teacher_model" in fields and compares:
         check_same_vocabulary(load_renderer(config, "teacher_model"), student)
-    if any(stage.name == "opd" for stage in stages):
+    if "score" in names:
+        check_topk_fits(config)
+    if "opd" in names:
         from l2s.models import check_teacher_covers_student
 
         check_teacher_covers_student(config)

@@ -167,19 +167,36 @@ def test_known_ways_from_hidden_states_to_logits(tiny_config: MakeConfig) -> Non
     assert logit_transform(scaled) == LogitTransform(scale=1 / 8)
 
 
-def test_an_unknown_way_from_hidden_states_to_logits_is_refused(tiny_config: MakeConfig) -> None:
+@pytest.mark.parametrize(
+    "change", [lambda logits: logits / 2, lambda logits: 50 * torch.tanh(logits / 50)], ids=["scale", "cap"]
+)
+def test_an_unknown_way_from_hidden_states_to_logits_is_refused(
+    tiny_config: MakeConfig, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
     config = tiny_config()
     model = load_model(config.student_model, config)
     original = model.forward
+    assert original(input_ids=torch.arange(8)[None]).logits.abs().max() < 12  # a cap of 50 hardly bends these
 
-    def scaled(**kwargs: Any) -> Any:
+    def changed(**kwargs: Any) -> Any:
         output = original(**kwargs)
-        output.logits = output.logits / 2
+        output.logits = change(output.logits)
         return output
 
-    model.forward = scaled
+    model.forward = changed
 
     with pytest.raises(UserError, match="Qwen3ForCausalLM"):
+        logit_transform(model)
+
+
+def test_a_scale_of_unknown_meaning_is_refused_by_name_although_the_model_does_not_use_it(
+    tiny_config: MakeConfig,
+) -> None:
+    config = tiny_config()
+    model = load_model(config.student_model, config)
+    model.config.logits_mup_width_multiplier = 4.0
+
+    with pytest.raises(UserError, match=r"logits_mup_width_multiplier=4\.0 of a qwen3 model"):
         logit_transform(model)
 
 

@@ -31,6 +31,9 @@ class Recorder(Protocol):
     def bytes_per_row(self) -> int:
         """Bytes of a response token."""
 
+    def shared_bytes(self, held_out_tokens: int) -> int:
+        """Bytes of what `shared` makes, where the held-out sequences have so many response tokens."""
+
     def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
         """What all rows share, from the hidden states [n, H] of a sample, and what a check needs of other tokens."""
 
@@ -48,6 +51,10 @@ class HiddenRecorder:
     def bytes_per_row(self) -> int:
         """Two bytes a number in bfloat16."""
         return self.head_VH.shape[1] * self.head_VH.element_size()
+
+    def shared_bytes(self, held_out_tokens: int) -> int:
+        """The output head's."""
+        return self.head_VH.numel() * self.head_VH.element_size()
 
     def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
         """`head` [V, H], which makes logits of the rows."""
@@ -72,6 +79,12 @@ class TopkRecorder:
     def bytes_per_row(self) -> int:
         """See `TopkEncoder`."""
         return bytes_per_row(self.topk, len(self.head_VH), self.rank)
+
+    def shared_bytes(self, held_out_tokens: int) -> int:
+        """Those of the tail's model, float32 but for its basis, and of exact logits in float16 with their places."""
+        vocabulary, size = self.head_VH.shape
+        tail = vocabulary * (4 + 2 * self.rank) + 4 * size * (1 + self.rank)
+        return tail + min(SAMPLE_ROWS, held_out_tokens) * (2 * vocabulary + 8)
 
     def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
         """The tensors of a `TailModel`, fitted on the sample, and `sample_logits` [S, V], relative to a row's largest.

@@ -22,7 +22,14 @@ from transformers import PreTrainedModel
 from l2s.chat import check_same_vocabulary, load_renderer
 from l2s.config import ExperimentConfig
 from l2s.jsonl import write_text_atomic
-from l2s.models import load_model, logit_transform, output_head, peak_memory_bytes, vocabulary_size
+from l2s.models import (
+    check_topk_fits,
+    load_model,
+    logit_transform,
+    output_head,
+    peak_memory_bytes,
+    vocabulary_size,
+)
 from l2s.processes import process_count, process_rank
 from l2s.run_dir import RunDir
 from l2s.teacher.recorders import Encode, HiddenRecorder, Recorder, TopkRecorder
@@ -50,7 +57,7 @@ class ScoreResult:
 
     num_sequences: int
     num_tokens: int  # rows
-    bytes: int
+    bytes: int  # of the rows and of what they share
     seconds: float  # of this process; resumed work is not counted
     scored_tokens: int  # rows computed in these seconds
 
@@ -59,8 +66,9 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     """Record the teacher's signals on its answers in kd/teacher_signals.
 
     Raises:
-        UserError: no usable answers, another vocabulary, or a teacher that cannot be loaded.
+        UserError: no usable answers, another vocabulary, a topk above it, or a teacher that cannot be loaded.
     """
+    check_topk_fits(config)
     renderer = load_renderer(config, "student_model")
     check_same_vocabulary(load_renderer(config, "teacher_model"), renderer)
     sequences, _ = load_sequences(run_dir.responses, renderer, config)
@@ -94,14 +102,15 @@ def score_sequences(
     recorder = _recorder(model, source, vocabulary)
     shards = plan_shards(sequences, shard_rows)
     num_tokens = sum(sequence.num_response_tokens for sequence in sequences)
-    size = num_tokens * recorder.bytes_per_row
+    sample, held_out = split_sample(pick_sample(sequences))
+    shared_size = recorder.shared_bytes(sum(sequence.num_response_tokens for sequence in held_out))
+    size = num_tokens * recorder.bytes_per_row + shared_size
     print(
-        f"teacher signals: {len(sequences):,} sequences, {num_tokens:,} response tokens, {size / 2**20:,.1f} MiB "
-        f"({recorder.bytes_per_row:,} bytes a token) in {len(shards)} shards",
+        f"teacher signals: {len(sequences):,} sequences, {num_tokens:,} response tokens in {len(shards)} shards: "
+        f"{size / 2**20:,.1f} MiB ({recorder.bytes_per_row:,} bytes a token, and {shared_size:,} that all share)",
         flush=True,
     )
     start, scored = time.monotonic(), 0
-    sample, held_out = split_sample(pick_sample(sequences))
     if process_rank() == 0 and _shared_hash(folder, source) is None:
         _write_shared(model, recorder, sample, held_out, folder, source)
     shared_hash = _wait_for_shared(folder, source)

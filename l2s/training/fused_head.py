@@ -52,6 +52,9 @@ def fused_distillation_loss(
 ) -> DistillationLoss:
     """`l2s.training.losses.distillation_loss` of two projections, without their logits in memory.
 
+    Student rows above the teacher's vocabulary are padding that no token stands for, and count neither in the
+    divergence nor in the cross-entropy beside it. With alpha = 1 no teacher says where padding begins, so all count.
+
     Call it where weights are whole: inside the wrapped forward of DDP or FSDP2. Under autocast the student's
     product runs in the autocast type. fp64 inputs are computed in fp64, all others reduce in fp32.
 
@@ -62,15 +65,17 @@ def fused_distillation_loss(
         teacher_hidden, teacher_weight: [N, Ht] and [V, Ht]; short for teacher=HiddenTeacher(...).
         teacher: what to learn from, with N rows; with alpha = 1 it is ignored and may be missing.
         alpha, temperature, divergence, beta: see `distillation_loss`.
-        student_transform: softcap or scale of the student's head, from `l2s.training.logit_transform`.
+        student_transform: softcap or scale of the student's head, from `l2s.models.logit_transform`.
         chunk_rows: rows projected at a time; None chooses by the size of the vocabulary.
 
     Raises:
-        ValueError: a setting out of range, shapes that disagree, a sharded or quantised weight, or a label outside
-            the common vocabulary.
+        ValueError: a setting out of range, two teachers or half of one, shapes that disagree, a sharded or quantised
+            weight, or a label outside the common vocabulary.
     """
     check_objective(alpha, temperature, divergence, beta)
-    if teacher_hidden is not None and teacher_weight is not None:
+    if teacher_hidden is not None or teacher_weight is not None:
+        if teacher is not None or teacher_hidden is None or teacher_weight is None:
+            raise ValueError("teacher_hidden and teacher_weight belong together, and stand in place of teacher")
         teacher = HiddenTeacher(teacher_hidden, teacher_weight)
     if alpha == 1:
         teacher = None

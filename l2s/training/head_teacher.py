@@ -53,12 +53,20 @@ class TopkTeacher:
         logits: [N, K], the teacher's logits there, after any softcap or scaling, at T = 1.
         log_normalizer: [N], log sum_v exp(logits_v / T) over the whole vocabulary at the training temperature T.
         tail: how the mass outside the K ids spreads. None: the tail is one class, of which only the total is compared.
+        vocabulary: ids among which the teacher chose; rows of the student's head above them are padding. None: as many
+            as the tail counts, and without a tail all that the student has.
     """
 
     ids: Tensor
     logits: Tensor
     log_normalizer: Tensor
     tail: LowRankTail | None = None
+    vocabulary: int | None = None
+
+    @property
+    def counted(self) -> int | None:
+        """`vocabulary`, or what its tail says of it."""
+        return self.vocabulary if self.tail is None else len(self.tail.factors)
 
 
 Teacher = HiddenTeacher | TopkTeacher
@@ -93,6 +101,8 @@ def check_teacher(teacher: Teacher, rows: int) -> None:
         row_counts = {len(teacher.ids), len(teacher.log_normalizer)}
         if teacher.tail is not None:
             row_counts.add(len(teacher.tail.weights))
+            if teacher.vocabulary not in (None, len(teacher.tail.factors)):
+                raise ValueError(f"teacher vocabulary {teacher.vocabulary}, its tail has {len(teacher.tail.factors)}")
     if row_counts != {rows}:
         raise ValueError(f"the teacher has {max(row_counts - {rows})} rows, labels {rows}")
 
@@ -101,15 +111,15 @@ def common_vocabulary(student_rows: int, teacher: Teacher | None) -> int:
     """Rows that both output heads have: those above are padding and carry no probability.
 
     Raises:
-        ValueError: a top-K id above them, or a top-K tail with mass above them.
+        ValueError: a top-K id above them, or a top-K teacher with mass above them.
     """
     match teacher:
         case HiddenTeacher():
             return min(student_rows, len(teacher.weight))
         case TopkTeacher():
-            shared = student_rows if teacher.tail is None else len(teacher.tail.factors)
+            shared = student_rows if teacher.counted is None else teacher.counted
             if student_rows < shared:
-                raise ValueError(f"the teacher's tail counts {shared} ids, the student's head only {student_rows}")
+                raise ValueError(f"the teacher counts {shared} ids, the student's head only {student_rows}")
             if teacher.ids.numel() and int(teacher.ids.max()) >= shared:
                 raise ValueError(f"teacher id {int(teacher.ids.max())}: outside the vocabulary of {shared}")
             return shared

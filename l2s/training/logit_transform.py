@@ -43,20 +43,25 @@ class LogitTransform:
 IDENTITY = LogitTransform()
 
 
-def logit_transform(config: PretrainedConfig) -> LogitTransform:
+def declared_transform(config: PretrainedConfig) -> LogitTransform:
     """What the model of this configuration does between its output head and its logits.
+
+    `l2s.models.logit_transform` holds it against the model.
 
     Raises:
         UserError: a field that looks like a scale or cap of the logits, and this model type is not known to read it.
     """
     text = config.get_text_config()
+    multiplier, divisor = _field(MULTIPLIERS, text.model_type), _field(DIVISORS, text.model_type)
+    computed = {
+        name: getattr(text, name, 1.0) for name in (multiplier, divisor) if name
+    }  # MiniCPM3 derives it from others
     active = {
         name: value
-        for name, value in text.to_dict().items()
+        for name, value in (text.to_dict() | computed).items()
         if SUSPECT.match(name) and isinstance(value, int | float) and value not in (False, 1)
     }
-    scale = active.pop(_field(MULTIPLIERS, text.model_type), 1.0)
-    scale /= active.pop(_field(DIVISORS, text.model_type), 1.0)
+    scale = active.pop(multiplier, 1.0) / active.pop(divisor, 1.0)
     caps = [active.pop(name) for name in CAPS if name in active]
     for name, value in active.items():
         raise UserError(

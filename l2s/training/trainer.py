@@ -31,6 +31,7 @@ from l2s.training.head_teacher import Teacher
 from l2s.training.heldout import HELDOUT_METRICS, HeldOutLoss, begin_heldout_file
 from l2s.training.progress import Progress
 from l2s.training.sampler import LengthGroupedSampler
+from l2s.training.sharding import keep_sums_wide
 
 Batch = dict[str, Tensor]
 LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a CPU that trains has no core to spare
@@ -133,6 +134,7 @@ class DistillationTrainer(Trainer):
 
     def __init__(self, *args: Any, metrics_file: Path, teacher: TeacherSource | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        keep_sums_wide(self.accelerator)
         self.metrics_file = metrics_file
         self.teacher = teacher
         self._step_sums: dict[str, Tensor] = {}

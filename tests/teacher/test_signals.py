@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,6 +93,30 @@ def test_rows_are_those_that_predict_the_response_tokens(recording: Recording) -
         torch.testing.assert_close(logits, recording.response_logits(sequence), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("fields", [{}, {"dtype": "bfloat16"}, {"teacher_signal": "topk", "topk": 16}], ids=str)
+def test_the_size_said_beforehand_is_that_of_the_tensors_on_disk(
+    tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str], fields: dict[str, Any]
+) -> None:
+    recording = Recording(tiny_config(**fields))
+    capsys.readouterr()
+    result = score_sequences(recording.model, recording.sequences, recording.folder, recording.source, shard_rows=40)
+
+    said = capsys.readouterr().out.splitlines()[0].replace(",", "")
+    found = re.search(r"(\d+) response tokens in (\d+) shards: ([\d.]+) MiB \((\d+) bytes a token and (\d+) that", said)
+    assert found is not None, said
+    tokens, shards, mib, a_token, shared = (float(number) for number in found.groups())
+    sizes = {file.name: tensor_bytes(file) for file in recording.folder.glob("*.safetensors")}
+    assert shared == sizes.pop(SHARED)
+    assert shards == len(sizes)
+    assert tokens * a_token == sum(sizes.values())
+    assert result.bytes == tokens * a_token + shared
+    assert mib == pytest.approx(result.bytes / 2**20, abs=0.05)
+
+
+def tensor_bytes(file: Path) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in load_file(file).values())
+
+
 def test_scoring_goes_on_after_a_kill(recording: Recording) -> None:
     total = recording.score()
     (recording.folder / "index.json").unlink()
@@ -175,6 +201,29 @@ def test_signals_rendered_another_way_are_refused(recording: Recording) -> None:
 
     with pytest.raises(UserError, match="render_hash"):
         check_source(recording.folder, other, recording.source)
+
+
+def test_topk_recorded_at_another_temperature_is_refused(tiny_config: MakeConfig) -> None:
+    """Hidden states serve every temperature; log-normalisers and the tail's shape belong to one."""
+    recording = Recording(tiny_config(teacher_signal="topk", topk=16, temperature=2.0))
+    recording.score()
+
+    def reopen(**fields: Any) -> None:
+        config = tiny_config(**({"teacher_signal": "topk", "topk": 16} | fields))
+        open_training_signals(config, recording.run_dir, recording.renderer, recording.sequences)
+
+    reopen(temperature=2.0)
+    with pytest.raises(UserError, match=r"temperature=2\.0, this run has 3\.0; run the score stage"):
+        reopen(temperature=3.0)
+    with pytest.raises(UserError, match="topk=16, this run has 8"):
+        reopen(temperature=2.0, topk=8)
+
+
+def test_hidden_states_serve_another_temperature(recording: Recording, tiny_config: MakeConfig) -> None:
+    recording.score()
+
+    other = tiny_config(temperature=3.0)
+    assert open_training_signals(other, recording.run_dir, recording.renderer, recording.sequences)
 
 
 def test_workers_of_a_loader_read_the_same_rows(recording: Recording) -> None:

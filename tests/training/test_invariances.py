@@ -7,23 +7,27 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from bitsandbytes.functional import dequantize_4bit
+from bitsandbytes.nn import Linear4bit
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.jsonl import load_jsonl, write_jsonl
-from l2s.models import load_model, load_student_for_training
+from l2s.models import load_model, load_student_for_training, torch_dtype
 from l2s.run_dir import RunDir
 from l2s.teacher import score
 from l2s.teacher.signals import OnlineTeacher, StoredTeacher, read_signals
 from l2s.training.dataset import Collator, SequenceDataset, load_sequences
-from l2s.training.losses import distillation_loss
+from l2s.training.head_teacher import HiddenTeacher
+from l2s.training.losses import DIVERGENCES, distillation_loss
 from l2s.training.trainer import SFT_OBJECTIVE, Objective, Schedule, StudentWithLoss, train
 
 MakeConfig = Callable[..., ExperimentConfig]
@@ -128,11 +132,15 @@ def test_alpha_1_is_sft_to_the_bit(setting: Setting) -> None:
     assert all(torch.equal(kd[name], sft[name]) for name in sft)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
-@pytest.mark.parametrize("alpha", [0.0, 0.5])
-def test_student_with_loss_is_the_loss_of_its_logits(setting: Setting, alpha: float, temperature: float) -> None:
+@pytest.mark.parametrize(
+    "objective",
+    [Objective(alpha, temperature) for alpha in (0.0, 0.5) for temperature in (1.0, 2.0, 4.0)]
+    + [Objective(0.5, 2.0, divergence, 0.3) for divergence in DIVERGENCES],
+    ids=str,
+)
+def test_student_with_loss_is_the_loss_of_its_logits(setting: Setting, objective: Objective) -> None:
     """Against the models' own logits, shifted here, and autograd in float64."""
-    student = setting.student(Objective(alpha, temperature))
+    student = setting.student(objective)
     teacher, reference = setting.teacher_model, load_student_for_training(setting.config.student_model, setting.config)
     reference, teacher64 = reference.double(), load_model(setting.config.teacher_model, setting.config).double()
     total = torch.zeros((), dtype=torch.float64)
@@ -140,7 +148,7 @@ def test_student_with_loss_is_the_loss_of_its_logits(setting: Setting, alpha: fl
         tokens, labels = torch.tensor([item.input_ids]), torch.tensor([item.labels])
         logits = reference(input_ids=tokens).logits[:, :-1]
         teacher_logits = teacher64(input_ids=tokens).logits[:, :-1]
-        sums = distillation_loss(logits, teacher_logits, labels[:, 1:], alpha=alpha, temperature=temperature)
+        sums = distillation_loss(logits, teacher_logits, labels[:, 1:], **asdict(objective))
         total = total + sums.loss_sum / setting.num_items
     torch.autograd.backward(total)
 
@@ -154,21 +162,38 @@ def test_student_with_loss_is_the_loss_of_its_logits(setting: Setting, alpha: fl
     assert_same({name: grad for name, grad in actual.items() if grad is not None}, expected)
 
 
-def test_stored_hidden_states_are_the_teacher(setting: Setting) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_stored_hidden_states_are_the_teacher(tiny_config: MakeConfig, dtype: str) -> None:
+    """To the bit on the batch that was scored, and so are the loss and its gradients."""
+    setting = Setting(tiny_config(tuning="full", dtype=dtype))
     score.run(setting.config, setting.run_dir)
     store = read_signals(setting.run_dir.teacher_signals)
-    batch = setting.collator([SequenceDataset(setting.sequences, store)[i] for i in range(len(setting.sequences))])
+    (scored,) = score.plan_shards(setting.sequences, score.SHARD_ROWS)
+    batch = setting.collator([SequenceDataset(scored, store)[index] for index in range(len(scored))])
     stored, online = StoredTeacher(store, torch.device("cpu"))(batch), OnlineTeacher(setting.teacher_model)(batch)
-    student = setting.student()
+    assert isinstance(stored, HiddenTeacher)
+    assert isinstance(online, HiddenTeacher)
+    assert stored.hidden.dtype == torch_dtype(setting.config)
+    assert torch.equal(stored.hidden, online.hidden)
+    assert torch.equal(stored.weight, online.weight)
     inputs = {name: value for name, value in batch.items() if not name.startswith("teacher_")}
 
-    losses = [student(**inputs, teacher=teacher)["loss"] for teacher in (stored, online)]
+    results = []
+    for teacher in (stored, online):
+        student = setting.student()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+            loss = student(**inputs, teacher=teacher)["loss"]
+        loss.backward()
+        grads = {name: weight.grad for name, weight in student.named_parameters() if weight.grad is not None}
+        results.append({"loss": loss.detach(), **grads})
 
-    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=0)
+    assert len(results[0]) > 20
+    assert_same(*results)
 
 
-def test_bfloat16_agrees_with_float64(tiny_config: MakeConfig) -> None:
-    setting = Setting(tiny_config(tuning="full", dtype="bfloat16"))
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_bfloat16_agrees_with_float64(tiny_config: MakeConfig, divergence: str) -> None:
+    setting = Setting(tiny_config(tuning="full", dtype="bfloat16", divergence=divergence))
     batch = setting.collator(setting.items())
     with torch.autocast("cpu", torch.bfloat16):
         low = setting.student()(**batch, teacher=OnlineTeacher(setting.teacher_model)(batch))["loss"]
@@ -176,6 +201,42 @@ def test_bfloat16_agrees_with_float64(tiny_config: MakeConfig) -> None:
     high = setting.student().double()(**batch, teacher=teacher(batch))["loss"]
 
     assert low.item() == pytest.approx(high.item(), rel=1e-2)
+
+
+def test_qlora_is_the_loss_of_its_dequantised_weights(tiny_config: MakeConfig) -> None:
+    """NF4 weights under LoRA against the same numbers in plain linear layers, whose own logits autograd follows."""
+    setting = Setting(tiny_config(tuning="qlora", lora_dropout=0.0))
+    plain = Setting(tiny_config(experiment_name="plain", tuning="lora", lora_dropout=0.0))
+    student, reference = setting.student(), plain.student().student
+    quantized = {name: module for name, module in student.student.named_modules() if isinstance(module, Linear4bit)}
+    assert len(quantized) == 14
+    with torch.no_grad():
+        for name, module in quantized.items():
+            weight = reference.get_parameter(f"{name}.weight")
+            before = weight.clone()
+            weight.copy_(dequantize_4bit(module.weight, module.weight.quant_state))
+            assert not torch.equal(weight, before)
+        generator = torch.Generator().manual_seed(0)
+        for name, weight in reference.named_parameters():
+            if weight.requires_grad:  # at the start B is 0, and so is the gradient of A
+                weight.normal_(std=0.1, generator=generator)
+                student.student.get_parameter(name).copy_(weight)
+    batch = setting.collator(setting.items())
+    teacher = OnlineTeacher(setting.teacher_model)(batch)
+    loss = student(**batch, teacher=teacher)["loss"]
+    inputs = {name: value for name, value in batch.items() if name != "labels"}
+    logits, taught = (model(**inputs).logits for model in (reference, setting.teacher_model))
+    objective = asdict(Objective.of(setting.config))
+    expected = distillation_loss(logits, taught, batch["labels"], **objective).loss_sum
+    torch.autograd.backward([loss, expected])
+
+    def found(module: nn.Module, value: Tensor) -> dict[str, Tensor]:
+        grads = {name: weight.grad for name, weight in module.named_parameters() if weight.grad is not None}
+        return {"loss": value.detach(), **grads}
+
+    actual = found(student.student, loss)
+    assert len(actual) == 1 + 2 * len(quantized)
+    assert_same(actual, found(reference, expected))
 
 
 def on_two_ranks(*command: str) -> None:
@@ -202,12 +263,18 @@ def test_two_ranks_train_as_one(tiny_config: MakeConfig, tmp_path: Path) -> None
         assert left == pytest.approx(right, rel=1e-5)
     for wrapping in ("ddp", "fsdp2"):
         assert_same(torch.load(tmp_path / f"{wrapping}.pt"), expected)
-    for tuning in ("full", "lora"):
-        config = one.config.model_copy(update={"tuning": tuning})
-        terms = ranks.step_and_save(config, one.sequences, one.renderer, tmp_path / tuning, "none")
-        for sharded, alone in zip(torch.load(tmp_path / f"fsdp2-{tuning}-heldout.pt"), terms, strict=True):
-            assert sharded == pytest.approx(alone, rel=1e-5)
-        assert_same(saved_weights(tmp_path / f"fsdp2-{tuning}"), saved_weights(tmp_path / tuning))
+    alone = {
+        tuning: ranks.step_and_save(
+            one.config.model_copy(update={"tuning": tuning}), one.sequences, one.renderer, tmp_path / tuning, "none"
+        )
+        for tuning in ("full", "lora")
+    }
+    for wrapping, tuning in ranks.SAVED:
+        for several, single in zip(
+            torch.load(tmp_path / f"{wrapping}-{tuning}-heldout.pt"), alone[tuning], strict=True
+        ):
+            assert several == pytest.approx(single, rel=1e-5)
+        assert_same(saved_weights(tmp_path / f"{wrapping}-{tuning}"), saved_weights(tmp_path / tuning))
 
 
 def saved_weights(folder: Path) -> dict[str, Tensor]:

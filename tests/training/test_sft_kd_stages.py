@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
@@ -20,10 +21,11 @@ from l2s.executors import run_stage
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.models import load_model
 from l2s.pipeline import STAGES
+from l2s.preflight import check_models
 from l2s.run_dir import Manifest, RunDir
 from l2s.teacher import recorders, score
 from l2s.training import kd, sft
-from l2s.training.dataset import load_sequences
+from l2s.training.dataset import Collator, load_sequences
 from l2s.training.losses import distillation_loss
 
 MakeConfig = Callable[..., ExperimentConfig]
@@ -59,10 +61,15 @@ def test_stages_leave_loadable_students(tiny_config: MakeConfig) -> None:
     assert [row["step"] for row in load_jsonl(run_dir.kd / "metrics.jsonl")] == [1, 2, 3]
 
 
-def test_kd_from_stored_hidden_states_equals_kd_from_the_teacher_in_memory(tiny_config: MakeConfig) -> None:
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 1e-3)])
+def test_kd_from_stored_hidden_states_equals_kd_from_the_teacher_in_memory(
+    tiny_config: MakeConfig, dtype: str, tolerance: float
+) -> None:
     losses = {}
     for signal in ("hidden", "online"):
-        config = tiny_config(experiment_name=signal, teacher_signal=signal, kd_batch_size=4, kd_init="base")
+        config = tiny_config(
+            experiment_name=signal, teacher_signal=signal, dtype=dtype, kd_batch_size=4, kd_init="base"
+        )
         run_dir = RunDir.of(config)
         write_responses(run_dir)
         if signal == "hidden":
@@ -70,7 +77,39 @@ def test_kd_from_stored_hidden_states_equals_kd_from_the_teacher_in_memory(tiny_
         kd.run(config, run_dir)
         losses[signal] = torch.tensor([row["loss"] for row in load_jsonl(run_dir.kd / "metrics.jsonl")])
 
-    torch.testing.assert_close(losses["hidden"], losses["online"], rtol=1e-5, atol=0)
+    torch.testing.assert_close(losses["hidden"], losses["online"], rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "int8"])
+def test_a_quantised_teacher_in_memory_teaches_what_it_says_itself(tiny_config: MakeConfig, quantization: str) -> None:
+    settings: dict[str, Any] = {"teacher_signal": "online", "kd_batch_size": 12, "kd_init": "base"}
+    config = tiny_config(teacher_quantization=quantization, **settings)
+    run_dir = RunDir.of(config)
+    write_responses(run_dir)
+
+    metrics = kd.run(config, run_dir)
+
+    (row,) = load_jsonl(run_dir.kd / "metrics.jsonl")
+    teacher = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
+    exact = divergence_of(load_model(config.teacher_model, config), config, run_dir)
+    assert row["divergence"] == pytest.approx(divergence_of(teacher, config, run_dir), rel=1e-5)
+    assert row["divergence"] != pytest.approx(exact, rel=1e-4)
+    assert metrics["steps"] == 1
+
+
+def divergence_of(teacher: PreTrainedModel, config: ExperimentConfig, run_dir: RunDir) -> float:
+    """Mean over the response tokens, from the logits of both models before any training.
+
+    In one batch, as the stage has it: int8 quantises its inputs by what else is in the batch.
+    """
+    student, renderer = load_model(config.student_model, config), load_renderer(config, "student_model")
+    sequences, counts = load_sequences(run_dir.responses, renderer, config)
+    items = [{"input_ids": sequence.input_ids, "labels": sequence.labels} for sequence in sequences]
+    batch = Collator(renderer.pad_token_id)(items)
+    labels = batch.pop("labels")
+    ours, theirs = (model(**batch).logits for model in (student, teacher))
+    sums = distillation_loss(ours, theirs, labels, alpha=0.0, temperature=config.temperature)
+    return sums.divergence_sum.item() / counts.num_tokens
 
 
 def test_the_stage_trains_on_the_objective_that_is_configured(tiny_config: MakeConfig) -> None:
@@ -111,6 +150,31 @@ def test_kd_from_topk_states_how_good_its_signals_are(tiny_config: MakeConfig) -
     assert metrics["steps"] == 3
 
 
+def test_topk_above_the_vocabulary_is_refused_before_a_model_is_loaded(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(teacher_signal="topk", topk=305)
+    monkeypatch.delattr(score, "load_model")
+
+    for refused in (lambda: score.run(config, RunDir.of(config)), lambda: check_models(config, [STAGES["score"]])):
+        with pytest.raises(UserError, match="topk=305: teacher and student share only 304 ids; set --topk to 304"):
+            refused()
+    check_models(tiny_config(teacher_signal="topk", topk=304), [STAGES["score"]])
+
+
+def test_logits_that_no_loss_can_follow_are_refused_before_a_model_is_loaded(
+    tiny_config: MakeConfig, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    for file in (tiny_model_dir / "student").iterdir():
+        if file.suffix == ".json":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    fields = json.loads((tmp_path / "config.json").read_text()) | {"logits_mup_width_multiplier": 4.0}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+
+    with pytest.raises(UserError, match=r"logits_mup_width_multiplier=4\.0 of a qwen3 model"):
+        check_models(tiny_config(student_model=str(tmp_path)), [STAGES["sft"]])
+
+
 def test_topk_that_would_mislead_the_student_is_refused(
     tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,10 +195,7 @@ def test_two_processes_leave_one_student_one_curve_and_one_manifest(tiny_config:
         run_dir = RunDir.of(config)
         write_responses(run_dir, count=32)
         run_dir.save_config(config)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    stage = ["-m", "l2s.executors", str(RunDir.of(two).root), "sft", "run"]
-    subprocess.run([*torchrun, *stage], env=environment, check=True)
+    torchrun_two("-m", "l2s.executors", str(RunDir.of(two).root), "sft", "run")
     run_stage(STAGES["sft"], one, RunDir.of(one), "run")
 
     held_out, curves = (
@@ -151,6 +212,39 @@ def test_two_processes_leave_one_student_one_curve_and_one_manifest(tiny_config:
         assert manifest is not None
         assert manifest.metrics["num_tokens"] == sum(row["num_tokens"] for row in curves[1])
     assert not (RunDir.of(two).sft / "checkpoints").exists()
+
+
+def test_fsdp2_by_variables_of_accelerate_trains_breaks_off_and_goes_on_as_one_process(tiny_config: MakeConfig) -> None:
+    """In bf16, which accelerate would also have the loss and the sums of gradients in."""
+    fields: dict[str, Any] = {"dtype": "bfloat16", "teacher_signal": "online", "kd_lr": 1e-2, "save_steps": 1}
+    two = tiny_config(experiment_name="two", kd_batch_size=2, **fields)
+    one = tiny_config(experiment_name="one", kd_batch_size=4, **fields)
+    for config in (two, one):
+        write_responses(RunDir.of(config), count=11)
+        RunDir.of(config).save_config(config)
+    variables = {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "CUDA_VISIBLE_DEVICES": "",  # else `fully_shard` would choose a GPU that is there
+    }
+    torchrun_two(str(Path(__file__).parent / "shard_stage.py"), str(RunDir.of(two).root), **variables)
+    run_stage(STAGES["kd"], one, RunDir.of(one), "run")
+
+    curves = [load_jsonl(RunDir.of(config).kd / "metrics.jsonl") for config in (two, one)]
+    assert len(curves[0]) == 3
+    for left, right in zip(*curves, strict=True):
+        assert left == pytest.approx(right, rel=1e-3)
+    weights = [AutoModelForCausalLM.from_pretrained(RunDir.of(config).kd_model).state_dict() for config in (two, one)]
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-2, atol=1e-3)
+    assert not (RunDir.of(two).kd / "checkpoints").exists()
+
+
+def torchrun_two(*command: str, **variables: str) -> None:
+    """Run a script or module as two processes."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])} | variables
+    subprocess.run([*launch, *command], env=environment, check=True)
 
 
 def test_a_stage_whose_work_cannot_be_shared_says_so(tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import TrainingArguments
 
 from l2s.chat import IGNORE_INDEX, load_renderer
 from l2s.config import ExperimentConfig
@@ -221,6 +222,19 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
 
     assert trainer_module.last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_signals_are_read_ahead_while_a_gpu_computes(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: str
+) -> None:
+    monkeypatch.setattr(trainer_module, "pick_device", lambda config: torch.device(device))
+
+    settings = trainer_module.training_settings(tiny_config(), 4, 1e-3, tmp_path)
+    arguments = TrainingArguments(**(settings | {"use_cpu": True}))
+
+    assert arguments.dataloader_num_workers == (2 if device == "cuda" else 0)
+    assert settings["use_cpu"] == (device == "cpu")
 
 
 def test_gradients_of_a_frozen_head_are_not_made(tiny_config: MakeConfig) -> None:

@@ -1,7 +1,7 @@
 """Run by torchrun from test_invariances.py, on two ranks: the same objective, split over processes.
 
 Leaves metrics.jsonl of a training with the trainer (DDP), the gradients of one batch under DDP and FSDP2, and students
-that FSDP2 sharded while they learned and while they were saved.
+that were wrapped while they learned and while they were saved.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from l2s.teacher.signals import OnlineTeacher
 from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, load_sequences
 from l2s.training.heldout import HeldOutLoss
 from l2s.training.trainer import Objective, Schedule, StudentWithLoss, train
+
+SAVED = (("fsdp2", "full"), ("fsdp2", "lora"), ("ddp", "lora"))  # what is trained and saved, and under what
 
 
 def build_student(config: ExperimentConfig) -> StudentWithLoss:
@@ -104,10 +106,11 @@ def main(config: ExperimentConfig, folder: Path) -> None:
         result = gradients(config, sequences, collator, wrapping)
         if dist.get_rank() == 0:
             torch.save(result, folder / f"{wrapping}.pt")
-    for tuning in ("full", "lora"):
+    for wrapping, tuning in SAVED:
         tuned = config.model_copy(update={"tuning": tuning})
-        terms = step_and_save(tuned, sequences, renderer, folder / f"fsdp2-{tuning}", "fsdp2")
-        torch.save(terms, folder / f"fsdp2-{tuning}-heldout.pt")
+        terms = step_and_save(tuned, sequences, renderer, folder / f"{wrapping}-{tuning}", wrapping)
+        if dist.get_rank() == 0:
+            torch.save(terms, folder / f"{wrapping}-{tuning}-heldout.pt")
     dist.destroy_process_group()
 
 

@@ -18,6 +18,8 @@ from l2s.plan.model_size import FORWARD, TRAINING, ModelSize
 from l2s.report.schema import MODELS
 from l2s.teacher.recorders import SAMPLE_ROWS
 from l2s.teacher.score import BATCH_TOKENS
+from l2s.teacher.tail import OFFSET_FACTORS, RANK
+from l2s.teacher.topk import bytes_per_row
 from l2s.training.fused_head import CHUNK_BYTES
 
 
@@ -204,7 +206,8 @@ def _kd(s: Situation) -> Estimate:
         exact = config.teacher_signal == "hidden"
         signals = _signal_bytes(s, _answer_tokens(texts), config.teacher_signal)
         seconds = (1 + config.kd_epochs) * signals / FILE_BYTES_S + config.kd_epochs * (head if exact else 0)
-        memory = Memory(weights=teacher.head * teacher.element_bytes if exact else 4 * teacher.vocabulary)
+        tail = teacher.vocabulary * (RANK + OFFSET_FACTORS) * 2
+        memory = Memory(weights=teacher.head * teacher.element_bytes if exact else tail)
     return replace(student, seconds=student.seconds + seconds, memory=student.memory + memory)
 
 
@@ -319,10 +322,11 @@ def _longest(s: Situation, texts: list[Texts]) -> int:
 
 
 def _signal_bytes(s: Situation, tokens: float, signal: str) -> float:
-    """Stored signals and what their rows share; a logit of topk takes 4 bytes and a share of its id's high bits."""
+    """Stored signals and what their rows share: the head, or the tail's model and exact logits of a sample."""
     teacher = s.teacher
     if signal == "topk":
-        return tokens * (4.5 * s.config.topk + 8) + teacher.vocabulary * (4 + 2 * SAMPLE_ROWS)
+        row = bytes_per_row(s.config.topk, teacher.vocabulary, RANK)
+        return tokens * row + teacher.vocabulary * (4 + 2 * RANK + 2 * SAMPLE_ROWS)
     return (tokens * teacher.hidden + teacher.head) * teacher.element_bytes
 
 

@@ -113,6 +113,16 @@ def prepare_for_training(model: PreTrainedModel, config: ExperimentConfig) -> nn
     return student.train()  # in eval mode bitsandbytes repacks 4-bit weights for inference on the CPU
 
 
+def switch_off_dropout(model: nn.Module) -> None:
+    """Set eval mode but for 4-bit layers, which would repack their weights for inference and not train any more."""
+    from bitsandbytes.nn import Linear4bit
+
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.train()
+
+
 def _add_lora(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 

@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from l2s.chat import IGNORE_INDEX
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
+from l2s.models import switch_off_dropout
 from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceDataset
 
 Batch = dict[str, Tensor]
@@ -64,7 +65,7 @@ class HeldOutLoss(TrainerCallback):
         num_tokens = sum(int((batch["labels"] != IGNORE_INDEX).sum()) for batch in self.batches)
         sums = dict.fromkeys(TERMS, 0.0)
         was_training = model.training
-        model.eval()
+        switch_off_dropout(model)
         for batch in self.batches:
             inputs = {name: tensor.to(device) for name, tensor in batch.items()}
             teacher = None if self.teacher is None else self.teacher(inputs)

@@ -113,9 +113,16 @@ def test_the_same_answers_have_the_loss_that_training_sees(tiny_config: MakeConf
     assert before["loss"] == pytest.approx(step["loss"], rel=1e-6)
 
 
-def test_looking_does_not_change_the_training(tiny_config: MakeConfig) -> None:
+@pytest.mark.parametrize("tuning", ["lora", "qlora"])
+def test_looking_does_not_change_the_training(tiny_config: MakeConfig, tuning: str) -> None:
     """To the bit, dropout included: as if the answers held out had never been in the file."""
-    common: dict[str, Any] = {"sft_batch_size": 4, "save_steps": 2, "lora_dropout": 0.3, "sft_lr": 1e-2}
+    common: dict[str, Any] = {
+        "tuning": tuning,
+        "sft_batch_size": 4,
+        "save_steps": 2,
+        "lora_dropout": 0.3,
+        "sft_lr": 1e-2,
+    }
     looking = tiny_config(experiment_name="looking", heldout_answers=16, **common)
     without = tiny_config(experiment_name="without", **common)
     rows = answers(40)

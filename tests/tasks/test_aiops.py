@@ -52,10 +52,10 @@ def test_there_are_enough_families_styles_and_held_out_families() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.cause)
-def test_a_family_asks_for_three_to_five_concepts_and_forbids_known_causes(family: Any) -> None:
+def test_a_family_asks_for_three_to_five_concepts_and_may_mention_few_other_causes(family: Any) -> None:
     assert 3 <= 3 + len(family.evidence) <= 5
-    assert len(family.forbidden) >= 3
-    assert set(family.forbidden) <= CAUSES.keys() - {family.cause}
+    assert set(family.may_mention) <= CAUSES.keys() - {family.cause, NO_FAULT}
+    assert len(family.may_mention) <= 3
     assert len(family.clues) >= 2
     assert len(family.symptoms) >= 4
 
@@ -121,12 +121,34 @@ def test_component_and_evidence_stand_in_every_prompt_with_a_fault(held_out: lis
                 assert any(find(concept["phrases"], prompt)), (item["meta"]["family"], concept)
 
 
-def test_a_fault_forbids_the_other_causes_of_its_style(held_out: list[Item]) -> None:
-    by_cause = {family.cause: (style, family) for style in STYLES for family in style.families}
+def test_a_fault_forbids_every_cause_that_it_may_not_mention(held_out: list[Item]) -> None:
+    families = {family.cause: family for family in FAMILIES}
     for item in filter(faulty, held_out):
-        style, family = by_cause[item["meta"]["family"]]
+        family = families[item["meta"]["family"]]
         forbidden = {wrong["cause"] for wrong in item["meta"]["forbidden"]}
-        assert {other.cause for other in style.families} - forbidden == {family.cause, *family.may_mention}
+        assert CAUSES.keys() - forbidden <= {family.cause, *family.may_mention}
+        assert family.cause not in forbidden
+
+
+def test_every_forbidden_cause_beside_the_reference_zeroes_the_item(held_out: list[Item]) -> None:
+    for item in held_out:
+        for wrong in item["meta"]["forbidden"]:
+            phrases = CAUSES[wrong["cause"]].all if wrong["cause"] in CAUSES else wrong["phrases"]
+            grade = aiops.grade(item, f"Answer: {phrases[0]}. {item['reference']}")
+            assert (grade.score, grade.status) == (0.0, "wrong_cause"), (item["id"], wrong["cause"])
+
+
+@pytest.mark.parametrize("verdict", ["no fault", "Nothing is wrong, healthy", "没有故障", "一切正常"])
+def test_no_fault_beside_the_reference_zeroes_a_fault(held_out: list[Item], verdict: str) -> None:
+    for item in filter(faulty, held_out):
+        grade = aiops.grade(item, f"Answer: {verdict}. {item['reference']}")
+        assert grade.details["wrong_cause"] == NO_FAULT, item["id"]
+
+
+@pytest.mark.parametrize("aside", ["no fault in the network", "the database is healthy", "网络没有故障", "数据库健康"])
+def test_a_fault_may_be_said_to_lie_nowhere_else(held_out: list[Item], aside: str) -> None:
+    for item in filter(faulty, held_out):
+        assert aiops.grade(item, f"Answer: {aside}. {item['reference']}").score == 1, item["id"]
 
 
 def test_a_misleading_log_is_loudest_about_a_forbidden_cause(held_out: list[Item]) -> None:
@@ -167,7 +189,9 @@ def item() -> Item:
         meta={
             "problem": log,
             "concepts": [
-                entry("cause", "conntrack table is full", "连接跟踪表已满"),
+                entry(
+                    "cause", "conntrack table is full", "conntrack table full", "full conntrack table", "连接跟踪表已满"
+                ),
                 entry("component", "web-1"),
                 entry("evidence", "dropping packet", "丢弃数据包"),
                 entry("remediation", "raise the limit", "调大上限"),
@@ -204,6 +228,11 @@ FULL = "The conntrack table is full on web-1, it is dropping packets; raise the 
         ("word " * (MAX_WORDS + 1) + "Answer: " + FULL, 1.0, "correct"),
         ("Answer: " + "word " * MAX_WORDS + FULL, 0.0, "wrong"),  # beyond the bound
         (f"Answer: DNS failure. Wait.\nAnswer: {FULL}", 1.0, "correct"),  # the last one counts
+        (f"Answer: {FULL}\n\n**Answer:**", 1.0, "correct"),  # but not an empty one
+        (f"Answer: {FULL}\nAnswer: root cause; component; evidence; remedy", 1.0, "correct"),
+        (f"答案：{FULL}\n答案：<根因>；<组件>；<证据>；<处置>。", 1.0, "correct"),
+        (f"{FULL}\nAnswer:", 1.0, "correct"),
+        ("Answer: root cause; component; evidence; remedy", 0.0, "no_answer"),
     ],
 )
 def test_a_bounded_answer_scores_the_share_of_concepts_it_names(
@@ -256,6 +285,21 @@ def test_a_wrong_cause_zeroes_the_item(item: Item, blame: str) -> None:
         "不是磁盘问题或DNS故障。",
         "看似DNS故障，实则另有原因。",
         "与DNS故障没有关系。",
+        "Not a network outage, DNS failure, or deadlock.",
+        "Not the mailer, the disk, or a DNS failure.",
+        "DNS failure and deadlock were ruled out.",
+        "DNS failure, network outage and deadlock have been eliminated.",
+        "DNS failure (ruled out).",
+        "DNS failure, ruled out.",
+        "Ruled out: network outage, DNS failure, deadlock.",
+        "I don't think it is a DNS failure.",
+        "I doubt it is a DNS failure.",
+        "A DNS failure is impossible.",
+        "DNS failure is out of the question.",
+        "排除网络中断、DNS 故障和死锁。",
+        "已排除死锁和DNS故障。",
+        "DNS 故障和死锁均已排除。",
+        "死锁、DNS故障（已排除）。",
     ],
 )
 def test_a_denied_wrong_cause_does_no_harm(item: Item, denial: str) -> None:
@@ -268,6 +312,13 @@ def test_a_denied_wrong_cause_does_no_harm(item: Item, denial: str) -> None:
         "It is not that the conntrack table is full, but something else",
         "conntrack table is full: ruled out? No. The conntrack table is full was ruled out",
         "连接跟踪表已满已被排除",
+        "web-1: conntrack table full, ruled out",
+        "conntrack table is full (excluded), web-1",
+        "conntrack table full has been eliminated",
+        "conntrack table full is impossible",
+        "deadlock and full conntrack table were ruled out",
+        "Not a deadlock, a DNS failure, or a full conntrack table on web-1",
+        "排除死锁、连接跟踪表已满和DNS故障",
     ],
 )
 def test_a_denied_right_cause_does_not_count(item: Item, answer: str) -> None:
@@ -287,6 +338,12 @@ def test_a_denied_right_cause_does_not_count(item: Item, answer: str) -> None:
         "we cannot rule out that on web-1 the conntrack table is full",
         "不是磁盘问题，而是 web-1 连接跟踪表已满",
         "无法排除 web-1 连接跟踪表已满",
+        "not a network outage, the conntrack table is full on web-1",
+        "No doubt the conntrack table is full on web-1",
+        "the conntrack table is full on web-1 and the deadlock was ruled out",
+        "web-1: conntrack table full, ruled out: deadlock, network outage",
+        "排除了死锁，web-1 连接跟踪表已满",
+        "web-1 连接跟踪表已满，已排除死锁和网络中断",
     ],
 )
 def test_a_negation_elsewhere_in_the_sentence_denies_nothing(item: Item, answer: str) -> None:
@@ -314,7 +371,7 @@ def test_passages_copied_from_the_log_do_not_count(item: Item) -> None:
 def test_references_score_one_and_controls_under_fifteen_percent(held_out: list[Item]) -> None:
     scores = aiops.controls(held_out)
     assert scores.pop("gold") == 1.0
-    assert set(scores) == {"log_echo", "keyword_stuffing", "majority_answer", "another_items_answer"}
+    assert set(scores) == {"log_echo", "keyword_stuffing", "majority_answer", "another_items_answer", "hedging"}
     assert max(scores.values()) < 0.15, scores
 
 

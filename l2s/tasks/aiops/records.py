@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 Language = Literal["en", "zh"]
@@ -13,7 +15,10 @@ Role = Literal["cause", "component", "evidence", "remediation"]
 
 @dataclass(frozen=True)
 class Phrases:
-    """Ways to say one thing; the first of each language is the one a reference answer uses. May hold {slots}."""
+    """Ways to say one thing; the first of each language is the one a reference answer uses.
+
+    May hold {slots}. In all but the first, `~`, `…` and `;` have the meaning that matching.py gives them.
+    """
 
     en: tuple[str, ...]
     zh: tuple[str, ...]
@@ -29,8 +34,14 @@ class Phrases:
 
 
 def say(en: str, zh: str) -> Phrases:
-    """Phrases from two lists separated by `|`."""
-    return Phrases(tuple(en.split("|")), tuple(zh.split("|")))
+    """Phrases from two lists separated by `|`; "[full/failing] disk" stands for "full disk" and "failing disk"."""
+    return Phrases(_expand(en), _expand(zh))
+
+
+def _expand(listed: str) -> tuple[str, ...]:
+    pieces = (re.split(r"\[(.*?)\]", phrase) for phrase in listed.split("|"))
+    choices = ([piece.split("/") if index % 2 else [piece] for index, piece in enumerate(found)] for found in pieces)
+    return tuple(dict.fromkeys("".join(parts) for found in choices for parts in product(*found)))
 
 
 @dataclass(frozen=True)
@@ -65,22 +76,23 @@ class Family:
         cause: key into CAUSES. No phrase of it stands in any log.
         component: what is at fault, by a name drawn for each item.
         evidence: one or two things in the log that point to the cause.
-        forbidden: keys of CAUSES that a hasty reader may blame; naming one scores 0, and so does naming the cause of
-            another family of the style.
         clues: entries that show the cause, all of them in every log, in this order.
         symptoms: entries that show its effects; a log has a choice of them.
         held_out: never in training.
-        may_mention: causes of the style that a right answer may name as an effect or as part of the remedy.
+        also: more wordings of the cause that count here but blame nothing elsewhere: those with the component's name,
+            and those that in another log may name an effect.
+        may_mention: keys of CAUSES that a right answer may name as an effect, in other words for the cause, or as part
+            of the remedy. Naming any other cause scores 0.
     """
 
     cause: str
     component: Phrases
     evidence: tuple[Phrases, ...]
     remediation: Phrases
-    forbidden: tuple[str, ...]
     clues: tuple[Line, ...]
     symptoms: tuple[Line, ...]
     held_out: bool = False
+    also: Phrases = Phrases((), ())
     may_mention: tuple[str, ...] = ()
 
 

@@ -19,7 +19,7 @@ FAMILIES = (
             "在前端加连接池并关闭空闲会话|pgbouncer|加连接池|使用连接池|关闭空闲|终止空闲|调大 max_connections|"
             "提高 max_connections",
         ),
-        forbidden=("database_down", "old_credentials", "long_transaction", "network_down"),
+        may_mention=("pool_exhausted",),
         clues=(
             info("monitor@{db}", "sessions {limit}, of these idle {count} from {client}"),
             error("{client}@{db}", "FATAL 53300: remaining slots are reserved for superusers"),
@@ -43,7 +43,6 @@ FAMILIES = (
             "CREATE INDEX CONCURRENTLY",
             "在 {table}({column}) 上创建索引|创建索引|添加索引|增加索引|建立索引|建索引|加索引",
         ),
-        forbidden=("long_transaction", "connection_limit", "disk_failing", "replica_lag"),
         clues=(
             info("app@{db}", "duration {ms} ms: select * from {table} where {column} = $1"),
             info("app@{db}", "plan: Seq Scan on {table}, rows {big1}, filter {column}"),
@@ -75,7 +74,6 @@ FAMILIES = (
             "终止会话 {spid} 并设置 idle_in_transaction_session_timeout|终止|pg_terminate_backend|杀掉|结束会话|"
             "提交|idle_in_transaction_session_timeout",
         ),
-        forbidden=("deadlock", "index_missing", "connection_limit", "database_down"),
         clues=(
             info("monitor@{db}", "pid {spid} {client}: last statement BEGIN; UPDATE {table}, then idle {minutes} min"),
             info("app@{db}", "pid {n} still waiting for ShareLock held by {spid} after {ms} ms"),
@@ -104,7 +102,6 @@ FAMILIES = (
             "将关键读请求发往主库并减轻备库负载|发往主库|读主库|从主库读|路由到主库|取消长查询|减轻备库|"
             "max_standby_streaming_delay",
         ),
-        forbidden=("database_down", "cache_stampede", "bad_release", "old_credentials"),
         may_mention=("long_transaction",),
         clues=(
             info("walreceiver@{host}", "received 3A/9F000000, replayed 3A/11000000, delta {size} MB"),
@@ -128,7 +125,6 @@ FAMILIES = (
             "run VACUUM FREEZE on {table}|VACUUM FREEZE|VACUUM|freeze",
             "对 {table} 执行 VACUUM FREEZE|VACUUM FREEZE|VACUUM|冻结",
         ),
-        forbidden=("disk_full", "long_transaction", "connection_limit", "memory_exhausted"),
         clues=(
             warn("autovac@{db}", "{table} must be frozen within {big1} transactions"),
             info("autovac@{db}", "canceling autovacuum task on {table}, asked by pid {n}"),
@@ -160,7 +156,7 @@ FAMILIES = (
             "restart it|restart the client|restart the service|refresh|distribute",
             "用当前凭据重新加载|重新加载|更新密钥|更新凭据|更新密码|重启客户端|重启服务|刷新|下发",
         ),
-        forbidden=("connection_limit", "intrusion", "network_down", "certificate_expired"),
+        may_mention=("bad_config", "library_conflict"),
         clues=(
             info("vault@{db}", "login role {user}: version {rev2} activated, {rev} withdrawn"),
             error("{user}@{db}", "FATAL 28P01: authentication failed, {client} presents version {rev}"),

@@ -23,8 +23,7 @@ FAMILIES = (
             "release references|clear the|limit the cache|weak references|fix the leak",
             "限制保留对象的集合并转储堆分析|堆转储|转储堆|淘汰|释放引用|清理|限制缓存|弱引用|修复泄漏",
         ),
-        forbidden=("deadlock", "memory_limit", "thread_pool_full", "database_down"),
-        may_mention=("gc_pause",),
+        may_mention=("gc_pause", "memory_exhausted"),
         clues=(
             warn("MemoryWatch", "old gen {pct}% used after collection {hex}, top class {cls} x {count}"),
             error(
@@ -58,7 +57,7 @@ FAMILIES = (
             "lock timeout|single lock|one lock",
             "按固定顺序获取两把锁|固定顺序|相同顺序|统一顺序|tryLock|锁超时|同一把锁",
         ),
-        forbidden=("thread_pool_full", "gc_pause", "database_down", "heap_leak"),
+        may_mention=("long_transaction",),
         clues=(
             warn(
                 "ThreadWatch",
@@ -93,7 +92,7 @@ FAMILIES = (
             "enlarge|increase the pool|larger pool|more threads|increase threads|bulkhead|separate pool",
             "为慢调用设置超时并扩大执行器|设置超时|加超时|扩大|增大|增加线程|隔离|独立线程池",
         ),
-        forbidden=("deadlock", "heap_leak", "gc_pause", "pool_exhausted"),
+        may_mention=("upstream_slow",),
         clues=(
             warn("ExecutorWatch", "{svc}-exec active {limit} of {limit}, queued {count}, all in HttpClient.send"),
             error(
@@ -128,7 +127,7 @@ FAMILIES = (
             "remove the duplicate|remove the old",
             "固定一个版本并排除另一个|固定|排除另一|统一版本|同一版本|移除重复|移除旧",
         ),
-        forbidden=("schema_mismatch", "heap_leak", "bad_config", "database_down"),
+        may_mention=("bad_release",),
         clues=(
             info("Launcher", "class path entries {lib}-{version}.jar, {lib}-{version2}.jar"),
             error(
@@ -160,7 +159,7 @@ FAMILIES = (
             "backward compatible|backward-compatible",
             "部署能读新格式的消费者或回滚生产者|升级消费者|更新消费者|回滚|schema registry|兼容性检查|向后兼容",
         ),
-        forbidden=("library_conflict", "network_down", "database_down", "heap_leak"),
+        may_mention=("bad_release",),
         clues=(
             info("Producer", "build {rev} writes {topic} with field {field}"),
             error(
@@ -195,8 +194,7 @@ FAMILIES = (
             "increase the heap|larger heap|heap size|reduce allocation",
             "调优收集器和堆大小|调优|G1|ZGC|增大堆|堆大小|减少分配",
         ),
-        forbidden=("deadlock", "network_down", "thread_pool_full", "clock_wrong"),
-        may_mention=("heap_leak",),
+        may_mention=("heap_leak", "memory_exhausted"),
         clues=(
             info("gc", "Pause Full (Allocation Failure) 7890M->7712M {secs}.3s"),
             info("gc", "Pause Full (Ergonomics) 7931M->7805M {secs}.9s"),

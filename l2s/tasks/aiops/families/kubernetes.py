@@ -21,7 +21,7 @@ FAMILIES = (
             "push the image|publish the image|build the image|roll back|rollback",
             "改用已发布的标签或推送镜像|修正标签|改用|正确的标签|有效标签|推送镜像|发布镜像|构建镜像|回滚",
         ),
-        forbidden=("dns_broken", "secret_missing", "cluster_capacity", "network_down"),
+        may_mention=("bad_config", "bad_release"),
         clues=(
             info("deployment/{svc}", "Updated: template now runs registry.local/{svc}:{version}"),
             warn("pod/{pod}", "Failed: pull registry.local/{svc}:{version}: manifest unknown"),
@@ -45,7 +45,7 @@ FAMILIES = (
             "increase memory|increase the limit|more memory|higher limit|reduce memory|reduce the memory",
             "提高上限或降低内存用量|提高上限|提高内存|调大内存|增加内存|提高限制|降低内存|减少内存",
         ),
-        forbidden=("probe_wrong", "image_missing", "node_failure", "disk_full"),
+        may_mention=("memory_exhausted", "heap_leak"),
         clues=(
             info("pod/{pod}", "Metrics: working set {size}Mi, ceiling {size}Mi"),
             warn("pod/{pod}", "Terminated: container main, exit code 137, ran {minutes} min"),
@@ -72,7 +72,6 @@ FAMILIES = (
             "lower the request|reduce the request|reduce requests|smaller request",
             "增加节点或降低请求|增加节点|扩容|扩展集群|自动伸缩|降低请求|减小请求|调低请求",
         ),
-        forbidden=("node_failure", "image_missing", "memory_limit", "volume_attached_elsewhere"),
         clues=(
             warn("pod/{pod}", "FailedScheduling: 0/6 nodes fit, requested cpu {count}m"),
             info("node/{node}", "Allocatable: largest free cpu share {n1}m"),
@@ -96,7 +95,7 @@ FAMILIES = (
             "update the probe|adjust the probe|change the probe",
             "改为检查端口 {port2}|{port2}|修正端口|修正探针|更正探针|更新探针|调整探针|修改探针",
         ),
-        forbidden=("memory_limit", "node_failure", "network_down", "upstream_down"),
+        may_mention=("bad_config",),
         clues=(
             info("pod/{pod}", "Started: container main, listening on :{port2}, ready in {n} ms"),
             warn("pod/{pod}", "Unhealthy: liveness GET :{port}/live: refused"),
@@ -127,7 +126,7 @@ FAMILIES = (
             "correct the name|correct the reference",
             "在命名空间中创建 {secret}|创建|重新创建|补建|恢复|添加|修正名称|修正引用",
         ),
-        forbidden=("image_missing", "volume_attached_elsewhere", "old_credentials", "cluster_capacity"),
+        may_mention=("bad_config",),
         clues=(
             warn("pod/{pod}", "FailedMount: MountVolume creds: prod/{secret} not found"),
             info("deployment/{svc}", "Updated: volume creds now reads {secret}"),
@@ -155,7 +154,7 @@ FAMILIES = (
             "delete the old pod|remove the attachment",
             "删除 VolumeAttachment 将其从 {node} 卸载|卸载|分离|VolumeAttachment|强制删除|删除旧 Pod",
         ),
-        forbidden=("secret_missing", "disk_full", "cluster_capacity", "disk_failing"),
+        may_mention=("node_failure",),
         clues=(
             warn("node/{node}", "NodeNotReady: kubelet silent for {minutes} min, held {volume}"),
             warn("pod/{pod}", "FailedAttachVolume: Multi-Attach for {volume}"),

@@ -17,7 +17,6 @@ FAMILIES = (
             "restart it and check why it stopped|restart|start the service|bring it back|redeploy",
             "重启并检查停止原因|重启|拉起|启动服务|重新部署",
         ),
-        forbidden=("upstream_slow", "dns_broken", "certificate_expired", "traffic_flood"),
         clues=(
             error(
                 "*",
@@ -47,7 +46,7 @@ FAMILIES = (
             "optimize|profile|speed up|tune",
             "分析性能并扩容该服务|扩容|增加实例|增加副本|优化|性能分析",
         ),
-        forbidden=("upstream_down", "dns_broken", "body_limit", "network_down"),
+        may_mention=("cluster_capacity", "rate_limited"),
         clues=(
             error("*", "(110) after {secs} s while reading response header from {svc}, request {n}"),
             info("{ip2}", "GET /{page}/report?id={n} 504 167 {secs}.001"),
@@ -71,7 +70,7 @@ FAMILIES = (
             "increase the limit|increase client_max|raise client_max|larger limit",
             "为该路径放宽限制并重载 nginx|放宽|调大|提高|增大",
         ),
-        forbidden=("disk_full", "upstream_down", "upstream_slow", "traffic_flood"),
+        may_mention=("bad_config",),
         clues=(
             error("*", "client {ip2} intended to send {size} MB to {domain}, directive allows 1m"),
             info("{ip2}", "PUT /{page}/upload 413 183 0.000"),
@@ -101,7 +100,7 @@ FAMILIES = (
             "调大 worker_connections 并缩短 keep-alive|调大 worker_connections|提高 worker_connections|"
             "增大 worker_connections|缩短 keep-alive|缩短 keepalive|增加 worker",
         ),
-        forbidden=("upstream_down", "traffic_flood", "memory_exhausted", "upstream_slow"),
+        may_mention=("connection_limit", "rate_limited"),
         clues=(
             error("*", "events: {limit} slots taken of {limit}, accept() paused"),
             warn("*", "idle keep-alive sockets held by worker {n}: {count}"),
@@ -130,7 +129,7 @@ FAMILIES = (
             "block the address at the firewall|block|ban|blacklist|deny|firewall|WAF|filter the",
             "在防火墙封禁该地址|封禁|屏蔽|拉黑|防火墙|WAF",
         ),
-        forbidden=("upstream_down", "worker_limit", "body_limit", "database_down"),
+        may_mention=("rate_limited", "intrusion", "upstream_slow"),
         clues=(
             warn("*", "zone perip: excess {count}.2 by {ip}, uri /{page}"),
             info("{ip}", "GET /{page}?p={n} 429 162 0.000"),

@@ -25,7 +25,6 @@ FAMILIES = (
             "close connections|enlarge the pool|increase the pool|increase pool size|larger pool|fix the leak",
             "用后归还连接并调大连接数|归还连接|释放连接|关闭连接|调大连接池|扩大连接池|增大连接池|修复泄漏",
         ),
-        forbidden=("database_down", "network_down", "traffic_flood", "index_missing"),
         may_mention=("bad_config", "rate_limited"),
         clues=(
             warn("{svc}", "acquire took {ms} ms, active={limit} idle=0 waiting={count}"),
@@ -53,7 +52,6 @@ FAMILIES = (
             "renew it and reload the service|renew|reissue|rotate the cert|replace the cert|new certificate",
             "续期并重新加载服务|续期|续签|重新签发|更换证书|更新证书",
         ),
-        forbidden=("dns_broken", "network_down", "clock_wrong", "bad_config"),
         clues=(
             info("{svc}", "tls listener {hex} serves CN={svc}.internal notAfter={day}T00:00:00Z"),
             error("{client}", "x509 verify code 10 for {svc}.internal, trace {hex}, today is past notAfter={day}"),
@@ -85,7 +83,6 @@ FAMILIES = (
             "switch to another resolver|backup resolver|secondary resolver|restore the resolver|fix the resolver",
             "重启或切换解析器|重启解析器|切换解析器|重启 CoreDNS|备用解析器|恢复解析器|修复解析器",
         ),
-        forbidden=("certificate_expired", "database_down", "upstream_down", "rate_limited"),
         may_mention=("bad_config",),
         clues=(
             error("{svc}", "lookup {client}.internal on {ip}:53: i/o timeout"),
@@ -114,7 +111,6 @@ FAMILIES = (
             "reduce the request rate|reduce request|higher quota|raise the quota|increase the quota|batch requests",
             "退避重试并申请更高额度|退避|降低请求频率|减少请求|提高配额|申请更高|批量请求",
         ),
-        forbidden=("network_down", "third_party_down", "bad_release", "database_down"),
         may_mention=("bad_config",),
         clues=(
             warn("{client}", "{svc} answered 429 retry_after={n}"),
@@ -146,7 +142,6 @@ FAMILIES = (
             "fix the endpoint|correct the setting",
             "回滚该修订|回滚|恢复上一版本|还原|修正地址|修正设置",
         ),
-        forbidden=("network_down", "database_down", "bad_release", "dns_broken"),
         clues=(
             info("{svc}", "settings revision {rev} loaded, ledger_url=http://localhost:{port}"),
             error("{svc}", "POST http://localhost:{port}/entries: refused"),
@@ -175,8 +170,7 @@ FAMILIES = (
             "request coalescing|mutex|warm the cache|prewarm|pre-warm",
             "给 ttl 加随机抖动并合并请求|抖动|随机|合并请求|错开|互斥|预热",
         ),
-        forbidden=("traffic_flood", "index_missing", "memory_exhausted", "network_down"),
-        may_mention=("bad_config", "rate_limited"),
+        may_mention=("bad_config", "rate_limited", "upstream_slow"),
         clues=(
             info("{svc}", "ttl 3600 reached for {count} keys written by the same loader run"),
             warn("{svc}", "miss ratio {pct}% in the last 10 s, was 4%"),

@@ -18,7 +18,6 @@ FAMILIES = (
             "log rotation|extend the volume|expand the volume|enlarge|add storage|increase disk",
             "清理旧日志释放空间|清理|删除旧|释放空间|扩容|日志轮转|扩大磁盘",
         ),
-        forbidden=("memory_exhausted", "disk_failing", "network_down", "database_down"),
         clues=(
             warn("diskmon[{pid}]", "{mount} use={pct}% avail=0 inodes=41%"),
             error("{svc}[{pid}]", "write {mount}/data/seg-{n}.log: errno 28"),
@@ -49,7 +48,7 @@ FAMILIES = (
             "cap the memory|limit memory|memory limit|reduce memory|add swap",
             "增加内存或限制进程内存用量|增加内存|扩充内存|限制进程内存|限制内存|降低内存|增加 swap",
         ),
-        forbidden=("disk_full", "bad_release", "network_down", "intrusion"),
+        may_mention=("heap_leak", "memory_limit", "upstream_down"),
         clues=(
             warn("kernel", "{svc} invoked page allocation, order=0, free swap 0kB"),
             error("kernel", "Killed process {n} ({svc}) total-vm:{big}kB, anon-rss:{size}MB"),
@@ -77,7 +76,6 @@ FAMILIES = (
             "resync|sync the|sync time|restart chronyd|correct the time|fix NTP|step the clock",
             "与可用的 NTP 服务器重新同步时间|重新同步|同步时间|校准时间|校时|重启 chronyd|修复 NTP",
         ),
-        forbidden=("certificate_expired", "intrusion", "network_down", "old_credentials"),
         clues=(
             warn("chronyd[{pid}]", "no selectable sources, last update {minutes} min ago"),
             warn("chronyd[{pid}]", "estimated offset {secs} s against {peer}"),
@@ -108,7 +106,6 @@ FAMILIES = (
             "replace the drive and restore its data|replace|swap the drive|swap the disk|new disk|new drive",
             "更换硬盘并恢复数据|更换|替换|换盘",
         ),
-        forbidden=("disk_full", "memory_exhausted", "network_down", "database_down"),
         clues=(
             error("kernel", "blk_update_request: I/O error, dev {disk}, sector {big}"),
             warn("smartd[{pid}]", "/dev/{disk}: attribute 5 Reallocated_Sector_Ct raw value {count}"),
@@ -136,7 +133,7 @@ FAMILIES = (
             "raise the limit|increase the limit|enlarge the table|shorten timeouts|reduce timeouts",
             "调大 nf_conntrack_max 并缩短超时|nf_conntrack_max|调大上限|提高上限|增大表|缩短超时",
         ),
-        forbidden=("dns_broken", "upstream_down", "intrusion", "database_down"),
+        may_mention=("connection_limit", "network_down"),
         clues=(
             warn("kernel", "nf_conntrack: count {limit} max {limit}, dropping packet"),
             warn("netmon[{pid}]", "new flows refused by netfilter: {count} in 60 s"),
@@ -161,7 +158,7 @@ FAMILIES = (
             "close leaked|close unused|close sockets|fix the leak",
             "调大 LimitNOFILE 并关闭泄漏的套接字|LimitNOFILE|提高上限|调大上限|ulimit|nofile|关闭泄漏|修复泄漏",
         ),
-        forbidden=("memory_exhausted", "disk_full", "network_down", "traffic_flood"),
+        may_mention=("pool_exhausted", "connection_limit", "upstream_down"),
         clues=(
             warn("procmon[{pid}]", "{svc}: /proc/{n}/fd entries {limit}, nofile {limit}"),
             error("{svc}[{pid}]", "accept4: errno 24, pausing listener"),

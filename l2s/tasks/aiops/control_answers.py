@@ -91,8 +91,8 @@ EXCERPTS: tuple[Callable[[Item], str], ...] = (_whole_log, _loud_lines, _last_li
 def stuffed_answer(items: Sequence[Item]) -> str:
     """As many keywords as an answer may have, chosen greedily by what each adds for its length.
 
-    Gains mostly shrink as keywords are added: one that still leads when its gain is computed anew is the best. An item
-    that scores nothing yet can gain only by a keyword that its key wants.
+    Gains mostly shrink as keywords are added: one that still leads when its gain is computed anew is the best. Only an
+    item whose key wants the keyword can gain by it; the others that score by now may lose.
     """
     wanted_by = _items_by_keyword(items)
     scores = [0.0] * len(items)
@@ -100,8 +100,11 @@ def stuffed_answer(items: Sequence[Item]) -> str:
 
     def added(keyword: str) -> dict[int, float]:
         answer = "Answer: " + ", ".join([*chosen, keyword])
-        affected = {*wanted_by[keyword], *(index for index, score in enumerate(scores) if score)}
-        return {index: grade(items[index], answer).score - scores[index] for index in affected}
+        changes = {index: grade(items[index], answer).score - scores[index] for index in wanted_by[keyword]}
+        if sum(changes.values()) > 0:
+            others = [index for index, score in enumerate(scores) if score and index not in changes]
+            changes |= {index: grade(items[index], answer).score - scores[index] for index in others}
+        return changes
 
     def gain(keyword: str) -> float:
         return sum(added(keyword).values()) / len(keyword.split())
@@ -142,5 +145,6 @@ def _items_by_keyword(items: Sequence[Item]) -> dict[str, list[int]]:
 
 
 def _said(phrase: str) -> str:
-    """The shortest text that says `phrase`."""
-    return re.sub(r"\s*[~…]\s*", "" if re.search("[\u3400-\u9fff]", phrase) else " ", phrase.strip(";"))
+    """A short text that says `phrase`."""
+    said = re.sub(r"\[(.*?)\]", lambda choices: min(choices[1].split("/"), key=len), phrase.strip(";"))
+    return re.sub(r"\s*[~…]\s*", "" if re.search("[\u3400-\u9fff]", said) else " ", said)

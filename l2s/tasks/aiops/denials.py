@@ -76,17 +76,17 @@ def is_denied(text: str, span: Span, listed: Sequence[Span]) -> bool:
     """Whether normalised `text` denies what it says at `span`, alone or in a list with the causes at `listed`."""
     if _is_denied_alone(text, span):
         return True
-    entries = _merged(listed)
-    place = next((index for index, (start, end) in enumerate(entries) if start < span[1] and span[0] < end), None)
-    if place is None:
+    if not any(start < span[1] and span[0] < end for start, end in listed):
         return False
+    entries = _merged([*listed, span])
+    place = next(index for index, (start, end) in enumerate(entries) if start <= span[0] < end)
     first, last = _list_of(text, entries, place)
-    whole, run = (entries[first][0], entries[last][1]), _run(text, entries, place)
-    return (
+    run_start = entries[_run(text, entries, place)[0]][0]
+    return bool(
         _is_denied_alone(text, entries[place])
-        or DENIED_BEFORE.search(text, 0, whole[0]) is not None
-        or DENIED_AFTER.match(text[whole[1] :]) is not None
-        or COLON_BEFORE.search(text, 0, entries[run[0]][0]) is not None
+        or DENIED_BEFORE.search(text, 0, entries[first][0])
+        or DENIED_AFTER.match(text[entries[last][1] :])
+        or COLON_BEFORE.search(text, 0, run_start)
     )
 
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
 from l2s.tasks.aiops.denials import Span, is_denied
@@ -15,6 +16,8 @@ CJK = "[\u3400-\u9fff]"
 WORD = re.compile(rf"{CJK}|[^\s\u3400-\u9fff]+")  # a Chinese character, or a run of others without spaces
 PLURAL, UNIT = "(?:s|es)?", "(?:ms?|s|min|mi?b?|%)?"
 
+# "[full/failing] disk" stands for "full disk" and "failing disk".
+CHOICE = re.compile(r"\[(.*?)\]")
 # `~` stands for the words that may come between a thing and what is said of it: "disk /data1 on web-1 is full".
 NAME = r"(?=[^\s,;!?]*[0-9/._\-])[^\s,;:!?.]+(?:[.:][^\s,;:!?.]+)*"
 COPULA = (
@@ -41,10 +44,14 @@ CLAUSE_END = r"(?=\s*(?:[.,;:!?。()]|$|and\b|but\b))"
 
 @dataclass(frozen=True)
 class Phrase:
-    """A phrase of a key, ready to be looked for. Most are not there: `parts` tells that without a pattern."""
+    """A phrase of a key, ready to be looked for.
+
+    Most are not there, which `parts` tell without the pattern: of each, one choice must be part of the text without
+    spaces and hyphens.
+    """
 
     pattern: str
-    parts: tuple[str, ...]  # without spaces and hyphens; all of them stand in a text that says the phrase
+    parts: tuple[tuple[str, ...], ...]
 
 
 def words(text: str) -> list[re.Match[str]]:
@@ -91,7 +98,13 @@ def occurrences(phrases: Iterable[str], text: str) -> list[Span]:
     squeezed = _squeezed(text)
     found: list[Span] = []
     for phrase in map(_prepared, phrases):
-        if phrase.parts[0] in squeezed and all(part in squeezed for part in phrase.parts[1:]):
+        for part in phrase.parts:
+            for choice in part:
+                if choice in squeezed:
+                    break
+            else:
+                break
+        else:
             found += [match.span() for match in _compiled(phrase.pattern).finditer(text)]
     spans: list[Span] = []
     for start, end in sorted(found, key=lambda span: (span[0], -span[1])):
@@ -107,15 +120,25 @@ def _squeezed(text: str) -> str:
 
 @lru_cache(maxsize=2**16)
 def _prepared(phrase: str) -> Phrase:
-    parts = GAP.split(phrase.strip(";"))
-    texts = [normalise(part) for part in parts[::2]]
-    pattern = _whole_words(texts[0])
-    for before, gap, after in zip(texts, parts[1::2], texts[1:], strict=False):
-        is_chinese = re.search(rf"{CJK}$", before) or re.match(CJK, after)
-        pattern += GAPS[gap][bool(is_chinese)] + _whole_words(after)
+    pieces = GAP.split(phrase.strip(";"))
+    is_chinese = re.search(CJK, phrase) is not None
+    pattern = "".join(GAPS[piece][is_chinese] if index % 2 else _any_of(piece) for index, piece in enumerate(pieces))
+    parts = [choices for piece in pieces[::2] for choices in _choices(normalise(piece))]
     start = CLAUSE_START if phrase.startswith(";") else ""
     end = CLAUSE_END if phrase.endswith(";") else ""
-    return Phrase(start + pattern + end, tuple(_squeezed(text) for text in texts))
+    return Phrase(start + pattern + end, tuple(tuple(map(_squeezed, choices)) for choices in parts))
+
+
+def _choices(text: str) -> list[list[str]]:
+    """The parts of `text` in order, each with its choices."""
+    pieces = enumerate(CHOICE.split(text))
+    return [piece.split("/") if index % 2 else [piece] for index, piece in pieces if piece]
+
+
+def _any_of(text: str) -> str:
+    """A pattern for all that `text` stands for, the longest first."""
+    said = sorted(("".join(parts) for parts in product(*_choices(normalise(text)))), key=len, reverse=True)
+    return f"(?:{'|'.join(map(_whole_words, said))})"
 
 
 @lru_cache(maxsize=2**14)

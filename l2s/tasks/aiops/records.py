@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
 Language = Literal["en", "zh"]
@@ -17,7 +15,7 @@ Role = Literal["cause", "component", "evidence", "remediation"]
 class Phrases:
     """Ways to say one thing; the first of each language is the one a reference answer uses.
 
-    May hold {slots}. In all but the first, `~`, `…` and `;` have the meaning that matching.py gives them.
+    May hold {slots}, and all but the first also `[a/b]`, `~`, `…` and `;`, to which matching.py gives a meaning.
     """
 
     en: tuple[str, ...]
@@ -34,14 +32,8 @@ class Phrases:
 
 
 def say(en: str, zh: str) -> Phrases:
-    """Phrases from two lists separated by `|`; "[full/failing] disk" stands for "full disk" and "failing disk"."""
-    return Phrases(_expand(en), _expand(zh))
-
-
-def _expand(listed: str) -> tuple[str, ...]:
-    pieces = (re.split(r"\[(.*?)\]", phrase) for phrase in listed.split("|"))
-    choices = ([piece.split("/") if index % 2 else [piece] for index, piece in enumerate(found)] for found in pieces)
-    return tuple(dict.fromkeys("".join(parts) for found in choices for parts in product(*found)))
+    """Phrases from two lists separated by `|`."""
+    return Phrases(tuple(en.split("|")), tuple(zh.split("|")))
 
 
 @dataclass(frozen=True)

@@ -137,9 +137,10 @@ def test_a_fault_forbids_every_cause_that_it_may_not_mention(held_out: list[Item
 def test_every_forbidden_cause_beside_the_reference_zeroes_the_item(held_out: list[Item]) -> None:
     for item in held_out:
         for wrong in item["meta"]["forbidden"]:
-            phrases = CAUSES[wrong["cause"]].all if wrong["cause"] in CAUSES else wrong["phrases"]
-            grade = aiops.grade(item, f"Answer: {phrases[0]}. {item['reference']}")
-            assert (grade.score, grade.status) == (0.0, "wrong_cause"), (item["id"], wrong["cause"])
+            cause = CAUSES.get(wrong["cause"])
+            for said in (cause.en[0], cause.zh[0]) if cause else wrong["phrases"][:1]:
+                grade = aiops.grade(item, f"Answer: {said.strip(';')}. {item['reference']}")
+                assert (grade.score, grade.status) == (0.0, "wrong_cause"), (item["id"], said)
 
 
 @pytest.mark.parametrize("verdict", ["no fault", "Nothing is wrong, healthy", "没有故障", "一切正常"])
@@ -250,6 +251,7 @@ FULL = "The conntrack table is full on web-1, it is dropping packets; raise the 
         (f"答案：{FULL}\n答案：<根因>；<组件>；<证据>；<处置>。", 1.0, "correct"),
         (f"{FULL}\nAnswer:", 1.0, "correct"),
         ("Answer: root cause; component; evidence; remedy", 0.0, "no_answer"),
+        ("word " * (MAX_WORDS + 1) + "Answer:", 0.0, "no_answer"),
     ],
 )
 def test_a_bounded_answer_scores_the_share_of_concepts_it_names(
@@ -372,6 +374,27 @@ def test_a_forbidden_phrase_inside_the_right_cause_does_no_harm(item: Item) -> N
     assert aiops.grade(item, "Answer: the mail table is full").status == "wrong_cause"
 
 
+@pytest.mark.parametrize(
+    ("phrase", "text", "is_said"),
+    [
+        ("disk ~ full", "the disk /data1 on web-1 is full", True),
+        ("disk ~ full", "the disk writes are full", False),
+        ("disk ~ full", "the disk is not full", False),
+        ("磁盘~满", "磁盘 /data1 已经满了", True),
+        ("磁盘~满", "磁盘未满", False),
+        ("raise … limit", "raise the nofile limit", True),
+        ("raise … limit", "raise it. The limit", False),
+        ("限制…请求", "限制每秒请求", True),
+        ("限制…请求", "限制过小. 根因:请求", False),
+        ("[full/failing] disk", "a failing disk", True),
+        (";healthy;", "all good, healthy.", True),
+        (";healthy;", "the database is healthy.", False),
+    ],
+)
+def test_phrases_may_have_choices_gaps_and_clause_ends(phrase: str, text: str, is_said: bool) -> None:
+    assert bool(find([phrase], normalise(text))) == is_said
+
+
 def test_passages_copied_from_the_log_do_not_count(item: Item) -> None:
     line = item["meta"]["problem"].splitlines()[0]
     assert len(line.split()) > QUOTE_WORDS
@@ -444,8 +467,9 @@ def test_nothing_stands_open_in_a_phrase() -> None:
 # Controls ------------------------------------------------------------------------------------------------------------
 
 
-def test_references_score_one_and_controls_under_fifteen_percent(held_out: list[Item]) -> None:
-    scores = aiops.controls(held_out)
+@pytest.mark.parametrize("seed", [42, 1])
+def test_references_score_one_and_controls_under_fifteen_percent(seed: int) -> None:
+    scores = aiops.controls(aiops.eval_items(ExperimentConfig(seed=seed)))
     assert scores.pop("gold") == 1.0
     assert set(scores) == {"log_echo", "keyword_stuffing", "majority_answer", "another_items_answer", "hedging"}
     assert max(scores.values()) < 0.15, scores

@@ -59,7 +59,8 @@ def _right(item: Item) -> tuple[str, str]:
 
 
 def _behind(causes: Sequence[str], item: Item) -> str:
-    return "; ".join([*(CAUSES[cause].preferred(item["meta"]["language"]) for cause in causes), item["reference"]])
+    named = [_said(CAUSES[cause].preferred(item["meta"]["language"])) for cause in causes]
+    return "; ".join([*named, item["reference"]])
 
 
 def _mean(items: Sequence[Item], answers: Sequence[str]) -> float:

@@ -135,7 +135,7 @@ def _key(
     suggested = {herring.blames} if herring else set()
     forbidden = _all_causes_but(family.cause, *(set(family.may_mention) - suggested))
     answer = wording.fault_answer(cause, family.component, family.evidence, family.remediation, plan.language)
-    return concepts, forbidden | _names_of_siblings(plan.style, forbidden), answer
+    return concepts, forbidden | _wordings_of_siblings(plan.style, forbidden), answer
 
 
 def _all_causes_but(*allowed: str) -> dict[str, Phrases]:
@@ -143,14 +143,9 @@ def _all_causes_but(*allowed: str) -> dict[str, Phrases]:
     return {cause: Phrases((), ()) for cause in CAUSES if cause not in allowed}
 
 
-def _names_of_siblings(style: Style, forbidden: Container[str]) -> dict[str, Phrases]:
-    """What blames another fault of the style by the name of a component: "cart-api is down"."""
-    siblings = (family for family in style.families if family.cause in forbidden)
-    return {family.cause: Phrases(_with_names(family.also.en), _with_names(family.also.zh)) for family in siblings}
-
-
-def _with_names(phrases: Sequence[str]) -> tuple[str, ...]:
-    return tuple(phrase for phrase in phrases if "{" in phrase)
+def _wordings_of_siblings(style: Style, forbidden: Container[str]) -> dict[str, Phrases]:
+    """What blames another fault of the style in words that blame nothing elsewhere: "cart-api is down"."""
+    return {family.cause: family.also for family in style.families if family.cause in forbidden}
 
 
 def _fill(phrases: Phrases, slots: Slots) -> list[str]:

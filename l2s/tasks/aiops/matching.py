@@ -25,7 +25,7 @@ COPULA = (
     "totally|currently|just|too|very|itself|all|its|their|any|available|on|of|at|in|for|to|by|from|the|an?|this|that|"
     "server|service|host|node|process|resolver|named|called|mounted|volume"
 )
-ZH_NAME = r"\s*(?<![a-z0-9/.:\-])[a-z0-9/.:\-]+(?![a-z0-9/.:\-])\s*"
+ZH_NAME = r"\s*(?<![a-z0-9/.:\-])[a-z0-9/](?:[a-z0-9/.:\-]*[a-z0-9])?(?![a-z0-9/\-])\s*"
 ZH_COPULA = "的|已经?|了|发生|出现|上|被|将|即|在|中|完全|全部|快|要|达到|到|服务器?|解析器?|查询|本身|数|表"
 # `…` stands for up to three words of any kind that neither deny nor begin a new clause: "raise the nofile limit".
 TURN = r"not|never|no|nor|neither|without|cannot|\w+n't|but|because|and|or|so|while|which"

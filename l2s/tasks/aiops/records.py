@@ -71,8 +71,8 @@ class Family:
         clues: entries that show the cause, all of them in every log, in this order.
         symptoms: entries that show its effects; a log has a choice of them.
         held_out: never in training.
-        also: more wordings of the cause that count here but blame nothing elsewhere: those with the component's name,
-            and those that in another log may name an effect.
+        also: more wordings of the cause that blame nothing in logs of other styles: those with the component's name,
+            and those that there may name an effect.
         may_mention: keys of CAUSES that a right answer may name as an effect, in other words for the cause, or as part
             of the remedy. Naming any other cause scores 0.
     """

@@ -49,8 +49,12 @@ def _failed(status: str) -> Grade:
 
 
 def _delimited_answer(text: str) -> str | None:
-    """The bounded answer in `text`; None for a text without a marker that is too long to be an answer itself."""
+    """The bounded answer in `text`; None for a text without a marker that is too long to be an answer itself.
+
+    Where nothing follows any marker, the text before them is the answer if it is short enough.
+    """
     markers = list(MARKER.finditer(text))
+    is_marked = bool(markers)
     while markers and _is_empty(text[markers[-1].end() :]):
         text = text[: markers.pop().start()]
     answer = text[markers[-1].end() :] if markers else text
@@ -58,7 +62,7 @@ def _delimited_answer(text: str) -> str | None:
     for word in words(answer):
         length += 0.5 if "\u3400" <= word.group() <= "\u9fff" else 1
         if length > MAX_WORDS:
-            return answer[: word.start()] if markers else None
+            return answer[: word.start()] if markers else "" if is_marked else None
     return answer
 
 

@@ -65,9 +65,9 @@ FAMILIES = (
         also=say(
             "{svc} ~ [slow/too slow/very slow/overloaded/slow to respond/unresponsive/sluggish/responding slowly/"
             "responding too slowly/not responding in time]|{svc} [responds/answers/replies] [slowly/too slowly/too "
-            "late]|[takes/took/taking] too long|[responds/responding] [slowly/too slowly]|slow [response/responses/"
-            "service/report/reports/{svc}]|overloaded [service/{svc}]|[upstream/backend] [timeout/timed out/times "
-            "out]|{svc} [performance/slowness/latency/overload]|does not respond in time",
+            "late]|[takes/took/taking] too long|[responds/responding] [slowly/too slowly]|slow [service/{svc}]|"
+            "overloaded [service/{svc}]|[upstream/backend] [timeout/timed out/times out]|{svc} [performance/slowness/"
+            "latency/overload]|does not respond in time",
             "{svc}~[过慢/缓慢/太慢/很慢/变慢/过载/超载/响应慢/响应过慢/响应缓慢/响应太慢/处理过慢/处理缓慢/性能不足/"
             "响应超时/处理慢]|[响应/处理][过慢/缓慢/太慢/很慢/时间过长]|[上游/后端]~超时|未及时响应|未能及时响应|"
             "性能[不足/瓶颈]",
@@ -187,12 +187,12 @@ FAMILIES = (
         ),
         also=say(
             "[flooding/flooded/hammering/hammered/bombarding/bombarded/attack/attacking/abuse/abusing/scraping]|"
-            "[excessive/abusive/massive/abnormal] [requests/request rate/rate/number of requests/crawling]|too many "
-            "requests|[single/one] [client/address/IP/source] ~ [floods/sending/sends/flooding]|[client/address/IP/"
+            "[excessive/abusive/massive/too many] requests [from/by] [one/a single/the same/{ip}]|abusive [requests/"
+            "crawling]|[single/one] [client/address/IP/source] ~ [floods/sending/sends/flooding]|[client/address/IP/"
             "source] {ip} ~ [flooding/floods/sending/sends/hammering/attacking]|request [burst/storm/rate]|{ip} "
             "[floods/sends/is flooding/hammers]|[overload/load] from ~ {ip}",
-            "[攻击/刷量/刷接口/高频请求/频繁请求/请求激增/大量请求/请求过多/海量请求/密集请求/高频访问/大量访问]|"
-            "{ip}~[攻击/刷/大量/频繁]",
+            "[攻击/刷量/刷接口/高频请求/海量请求/密集请求/高频访问]|[单一/同一/单个]~[IP/地址/客户端]…[大量/频繁/"
+            "高频]|{ip}~[攻击/刷/大量/频繁]",
         ),
         may_mention=("rate_limited", "intrusion", "upstream_slow"),
         clues=(

@@ -106,8 +106,9 @@ FAMILIES = (
             "session {spid} ~ [holds/holding/blocks/blocking/keeps/idle in transaction/left open]|{spid} [holds/is "
             "holding/blocks/is blocking/keeps] … [lock/locks/ShareLock/others/sessions/row locks]|[holds/holding/"
             "held] ~ [lock/locks/row lock/row locks/ShareLock] ~ idle|lock ~ held by ~ {spid}|blocked by ~ {spid}|"
-            "idle [session/client] ~ [holds/holding] ~ [lock/locks]|[BEGIN/transaction/update] ~ [not committed/"
-            "without commit/never committed/no commit]|[did not/does not/never/without] [commit/committing]",
+            "[left/leaves/kept/keeps/leaving/keeping] ~ transaction open|left open ~ transaction|idle [session/"
+            "client] ~ [holds/holding] ~ [lock/locks]|[BEGIN/transaction/update] ~ [not committed/without commit/"
+            "never committed/no commit]|[did not/does not/never/without] [commit/committing]",
             "{spid}~[持有锁/持锁/阻塞/占有锁/占用锁/持有 ShareLock]|[会话/事务]~[持有锁/持锁/未提交/阻塞]|"
             "被~{spid}~阻塞|[未提交/没有提交/未 COMMIT]|{spid}~持有~锁|持有锁~未[提交/释放]",
         ),

@@ -124,8 +124,9 @@ FAMILIES = (
         ),
         also=say(
             "{svc}-exec ~ [exhausted/full/saturated/overloaded/used up/out of threads/busy]|[exhausted/full/"
-            "saturated] {svc}-exec|all {limit} [threads/workers] ~ [busy/blocked/in use/active/stuck/occupied]|"
-            "threads ~ [stuck/blocked/hanging] ~ HttpClient.send|pool ~ [exhausted/full/saturated]",
+            "saturated] {svc}-exec|all {limit} [threads/workers/threads of {svc}-exec] ~ [wait/waiting/hang/busy/"
+            "blocked/in use/active/stuck/occupied]|threads ~ [stuck/blocked/hanging] ~ HttpClient.send|pool ~ "
+            "[exhausted/full/saturated]",
             "{svc}-exec~[耗尽/满/占满/饱和/用尽/打满]|线程~[阻塞/卡住/占用]~HttpClient.send|池~[耗尽/满]",
         ),
         may_mention=("upstream_slow",),

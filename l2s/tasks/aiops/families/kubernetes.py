@@ -139,9 +139,10 @@ FAMILIES = (
         also=say(
             "[wrong/incorrect/mismatched/bad/different] port|port [mismatch/misconfiguration/configuration]|[probe/"
             "liveness] ~ [{port}/port {port}] ~ instead of ~ {port2}|[{port}/port {port}] instead of ~ {port2}|ports "
-            "do not match|[probe/liveness/check] ~ misconfigured",
+            "do not match|{port} [while/but/whereas/although] … [listens/is listening] … {port2}|[probe/liveness/"
+            "check] ~ misconfigured",
             "端口[不匹配/不一致/错误/配置错误/不对/不符/有误]|错误端口|错误的端口|探针~配置|[{port}/端口 "
-            "{port}]~[而非/而不是/应为]~{port2}",
+            "{port}]~[而非/而不是/应为]~{port2}|{port}…而容器…{port2}",
         ),
         may_mention=("bad_config",),
         clues=(

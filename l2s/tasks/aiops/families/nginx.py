@@ -101,9 +101,10 @@ FAMILIES = (
         ),
         also=say(
             "[1m/1 MB/1MB] limit|limit of [1m/1 MB/1MB]|limited to [1m/1 MB/1MB]|[allows only/only allows/allowing "
-            "only] [1m/1 MB/1MB]|[limit/maximum] ~ [too small/too low/exceeded]|[exceeds/exceeded/exceeding/over/"
-            "above] … [limit/maximum]|[body/upload/request/file/payload] ~ [too large/too big] for ~ [nginx/limit]",
-            "[1m/1 MB/1MB] ~[限制/上限]|[限制/上限]~[过小/过低/太小]|[超过/超出]…[限制/上限]",
+            "only] [1m/1 MB/1MB]|[limit/maximum] ~ [too small/too low/exceeded]|[body/upload/request/file/payload] ~ "
+            "[too large/too big] for ~ [nginx/limit]",
+            "[1m/1 MB/1MB] ~[限制/上限]|[限制/上限]~[过小/过低/太小]|[请求体/请求体大小/上传/上传大小/上传文件/文件/"
+            "body]~[超过/超出]…[限制/上限]",
         ),
         may_mention=("bad_config",),
         clues=(

@@ -26,6 +26,7 @@ CHINESE = {
     "control_keyword_stuffing": "堆砌关键词",
     "control_majority_answer": "最常见的答案",
     "control_another_items_answer": "别题的答案",
+    "control_hedging": "参考答案加三个错误原因",
     "title": "蒸馏实验报告：{name}",
     "verdict": "结论",
     "warnings": "警告",

@@ -27,6 +27,7 @@ ENGLISH = {
     "control_keyword_stuffing": "a list of keywords",
     "control_majority_answer": "the most common answer",
     "control_another_items_answer": "another item's answer",
+    "control_hedging": "the reference and three wrong causes",
     # Headings
     "title": "Distillation report: {name}",
     "verdict": "Verdict",

@@ -1,9 +1,10 @@
-"""AIOps: what an item is made of, how an answer is scored, and that answers without understanding score little."""
+"""AIOps: what an item is made of, and that answers without understanding score little."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
@@ -13,8 +14,8 @@ from l2s.config import ExperimentConfig
 from l2s.tasks import aiops
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
 from l2s.tasks.aiops.families import STYLES
-from l2s.tasks.aiops.matching import find, normalise
-from l2s.tasks.aiops.scoring import MAX_WORDS, QUOTE_WORDS
+from l2s.tasks.aiops.matching import find, normalise, occurrences
+from l2s.tasks.aiops.records import Line
 from l2s.tasks.aiops.wording import QUESTIONS
 from l2s.tasks.contamination import overlap
 from l2s.tasks.types import Item
@@ -52,10 +53,10 @@ def test_there_are_enough_families_styles_and_held_out_families() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.cause)
-def test_a_family_asks_for_three_to_five_concepts_and_forbids_known_causes(family: Any) -> None:
+def test_a_family_asks_for_three_to_five_concepts_and_may_mention_few_other_causes(family: Any) -> None:
     assert 3 <= 3 + len(family.evidence) <= 5
-    assert len(family.forbidden) >= 3
-    assert set(family.forbidden) <= CAUSES.keys() - {family.cause}
+    assert set(family.may_mention) <= CAUSES.keys() - {family.cause, NO_FAULT}
+    assert len(family.may_mention) <= 3
     assert len(family.clues) >= 2
     assert len(family.symptoms) >= 4
 
@@ -109,7 +110,7 @@ def test_the_cause_never_stands_in_the_log(train: list[Item], held_out: list[Ite
         cause = item["meta"]["concepts"][0]
         assert cause["role"] == "cause"
         if not item["meta"]["healthy"]:
-            said = [phrase for phrase in cause["phrases"] if normalise(phrase) in log]
+            said = [log[start:end] for start, end in occurrences(cause["phrases"], log)]
             assert not said, (item["meta"]["family"], said)
 
 
@@ -121,22 +122,58 @@ def test_component_and_evidence_stand_in_every_prompt_with_a_fault(held_out: lis
                 assert any(find(concept["phrases"], prompt)), (item["meta"]["family"], concept)
 
 
-def test_a_fault_forbids_the_other_causes_of_its_style(held_out: list[Item]) -> None:
-    by_cause = {family.cause: (style, family) for style in STYLES for family in style.families}
+def test_a_fault_forbids_every_cause_that_it_may_not_mention(held_out: list[Item]) -> None:
+    families = {family.cause: family for family in FAMILIES}
     for item in filter(faulty, held_out):
-        style, family = by_cause[item["meta"]["family"]]
+        family = families[item["meta"]["family"]]
         forbidden = {wrong["cause"] for wrong in item["meta"]["forbidden"]}
-        assert {other.cause for other in style.families} - forbidden == {family.cause, *family.may_mention}
+        assert CAUSES.keys() - forbidden <= {family.cause, *family.may_mention}
+        assert family.cause not in forbidden
 
 
-def test_a_misleading_log_is_loudest_about_a_forbidden_cause(held_out: list[Item]) -> None:
-    styles = {style.name: style for style in STYLES}
+def test_every_forbidden_cause_beside_the_reference_zeroes_the_item(held_out: list[Item]) -> None:
     for item in held_out:
-        if item["meta"]["misleading"]:
-            forbidden = {wrong["cause"] for wrong in item["meta"]["forbidden"]}
-            blamed = [herring for herring in styles[item["meta"]["style"]].red_herrings if herring.blames in forbidden]
-            texts = [[literal(line.text) for line in herring.lines] for herring in blamed]
-            assert any(all(text in item["meta"]["problem"] for text in lines) for lines in texts), item["id"]
+        for wrong in item["meta"]["forbidden"]:
+            cause = CAUSES.get(wrong["cause"])
+            for said in (cause.en[0], cause.zh[0]) if cause else wrong["phrases"][:1]:
+                grade = aiops.grade(item, f"Answer: {said.strip(';')}. {item['reference']}")
+                assert (grade.score, grade.status) == (0.0, "wrong_cause"), (item["id"], said)
+
+
+@pytest.mark.parametrize("verdict", ["no fault", "Nothing is wrong, healthy", "没有故障", "一切正常"])
+def test_no_fault_beside_the_reference_zeroes_a_fault(held_out: list[Item], verdict: str) -> None:
+    for item in filter(faulty, held_out):
+        grade = aiops.grade(item, f"Answer: {verdict}. {item['reference']}")
+        assert grade.details["wrong_cause"] == NO_FAULT, item["id"]
+
+
+@pytest.mark.parametrize("aside", ["no fault in the network", "the database is healthy", "网络没有故障", "数据库健康"])
+def test_a_fault_may_be_said_to_lie_nowhere_else(held_out: list[Item], aside: str) -> None:
+    for item in filter(faulty, held_out):
+        assert aiops.grade(item, f"Answer: {aside}. {item['reference']}").score == 1, item["id"]
+
+
+def test_a_misleading_log_is_loudest_about_a_forbidden_cause(train: list[Item], held_out: list[Item]) -> None:
+    """At the loudest level of its style it has more entries of the red herring than clues, and no fewer than all of the
+    fault's entries.
+    """
+    styles = {style.name: style for style in STYLES}
+    families = {family.cause: family for family in FAMILIES}
+    for item in filter(lambda item: item["meta"]["misleading"], chain(train, held_out)):
+        family, log = families[item["meta"]["family"]], item["meta"]["problem"]
+        forbidden = {wrong["cause"] for wrong in item["meta"]["forbidden"]}
+        herrings = [red.lines for red in styles[item["meta"]["style"]].red_herrings if red.blames in forbidden]
+        loudest = "error" if any(line.level == "error" for line in chain(*herrings)) else "warn"
+        red = max(num_entries(log, lines, loudest) for lines in herrings)
+        assert red > num_entries(log, family.clues, loudest), item["id"]
+        assert red >= num_entries(log, (*family.clues, *family.symptoms), loudest), item["id"]
+
+
+def num_entries(log: str, lines: Iterable[Line], level: str) -> int:
+    """How many entries of `log` were written from those of `lines` that have this level."""
+    texts = [re.split(r"\{\{|\}\}|\{\w+\}|\"|: ", line.text.split("\n")[0]) for line in lines if line.level == level]
+    patterns = [re.compile(".+".join(map(re.escape, pieces))) for pieces in texts]
+    return sum(any(pattern.search(entry) for pattern in patterns) for entry in log.splitlines())
 
 
 def test_no_evaluation_log_is_a_training_log(train: list[Item], held_out: list[Item]) -> None:
@@ -145,176 +182,14 @@ def test_no_evaluation_log_is_a_training_log(train: list[Item], held_out: list[I
     assert len(found.ngram) <= 0.05 * len(held_out)
 
 
-# Scoring -------------------------------------------------------------------------------------------------------------
-
-
-def entry(role: str, *phrases: str) -> dict[str, Any]:
-    return {"role": role, "phrases": list(phrases)}
-
-
-@pytest.fixture
-def item() -> Item:
-    log = (
-        "10:00:01 web-1 kernel: nf_conntrack: count 651 max 651, dropping packet\n"
-        "10:00:02 web-1 api-core: no reply of db-1"
-    )
-    return Item(
-        id="x",
-        domain="aiops",
-        source="test",
-        messages=[{"role": "user", "content": log}],
-        reference="",
-        meta={
-            "problem": log,
-            "concepts": [
-                entry("cause", "conntrack table is full", "连接跟踪表已满"),
-                entry("component", "web-1"),
-                entry("evidence", "dropping packet", "丢弃数据包"),
-                entry("remediation", "raise the limit", "调大上限"),
-            ],
-            "forbidden": [
-                {"cause": "dns", "phrases": ["DNS failure", "DNS 故障"]},
-                {"cause": "table", "phrases": ["table is full"]},
-            ],
-        },
-    )
-
-
-FULL = "The conntrack table is full on web-1, it is dropping packets; raise the limit."
-
-
-@pytest.mark.parametrize(
-    ("response", "score", "status"),
-    [
-        (f"Answer: {FULL}", 1.0, "correct"),
-        (FULL, 1.0, "correct"),
-        (f"**Answer:** {FULL.upper()}", 1.0, "correct"),
-        ("根因分析如下。\n答案：web-1 的连接跟踪表已满，正在丢弃数据包，应调大上限。", 1.0, "correct"),
-        ("<think>DNS failure?</think>Answer: " + FULL, 1.0, "correct"),
-        ("Answer: conntrack table is full on web-12", 0.25, "partial"),  # web-12 is not web-1
-        ("Answer: conntrack table is full on web-1", 0.5, "partial"),
-        ("Answer: full-conntrack web-1", 0.0, "wrong"),
-        ("Answer: web-1 is dropping packets, raise the limit", 0.0, "wrong"),  # no cause
-        ("Answer: web-1, kernel, api-core, db-1", 0.0, "wrong"),
-        ("Answer: something broke", 0.0, "wrong"),
-        ("Answer:", 0.0, "no_answer"),
-        ("  ", 0.0, "no_answer"),
-        ("<think>" + FULL, 0.0, "truncated"),
-        ("word " * (MAX_WORDS + 1), 0.0, "too_long"),
-        ("word " * (MAX_WORDS + 1) + "Answer: " + FULL, 1.0, "correct"),
-        ("Answer: " + "word " * MAX_WORDS + FULL, 0.0, "wrong"),  # beyond the bound
-        (f"Answer: DNS failure. Wait.\nAnswer: {FULL}", 1.0, "correct"),  # the last one counts
-    ],
-)
-def test_a_bounded_answer_scores_the_share_of_concepts_it_names(
-    item: Item, response: str, score: float, status: str
-) -> None:
-    grade = aiops.grade(item, response)
-    assert (grade.score, grade.status) == (score, status), grade
-    assert grade.status in aiops.STATUSES
-    assert grade.details["all_required"] == (status == "correct")
-
-
-def test_a_cut_answer_is_truncated(item: Item) -> None:
-    assert aiops.grade(item, f"Answer: {FULL}", finish_reason="length").status == "truncated"
-
-
-@pytest.mark.parametrize(
-    "blame",
-    ["DNS failure", "a dns  FAILURE", "DNS failures", "not only DNS failure", "DNS 故障", "因为DNS故障"],
-)
-def test_a_wrong_cause_zeroes_the_item(item: Item, blame: str) -> None:
-    grade = aiops.grade(item, f"Answer: {blame}. {FULL}")
-    assert (grade.score, grade.status, grade.details["wrong_cause"]) == (0.0, "wrong_cause", "dns")
-
-
-@pytest.mark.parametrize(
-    "denial",
-    [
-        "It is not a DNS failure.",
-        "This isn't caused by a DNS failure.",
-        "DNS failure was ruled out.",
-        "We ruled out DNS failure.",
-        "No sign of a DNS failure.",
-        "Neither the disk nor a DNS failure.",
-        "DNS failure is not the cause.",
-        "It is the kernel rather than DNS failure.",
-        "排除了DNS故障。",
-        "DNS 故障已排除。",
-        "这不是DNS 故障。",
-        "DNS故障与此无关。",
-        "而非由DNS故障。",
-        "The log does not show a DNS failure.",
-        "This doesn't look like a DNS failure.",
-        "DNS failure is a red herring.",
-        "A DNS failure cannot explain this.",
-        "It might look like a DNS failure, but it is not.",
-        "DNS failure? No.",
-        "DNS故障的可能性已排除。",
-        "不太可能是DNS故障。",
-        "没有证据表明存在DNS故障。",
-        "不是磁盘问题或DNS故障。",
-        "看似DNS故障，实则另有原因。",
-        "与DNS故障没有关系。",
-    ],
-)
-def test_a_denied_wrong_cause_does_no_harm(item: Item, denial: str) -> None:
-    assert aiops.grade(item, f"Answer: {denial} {FULL}").score == 1
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "It is not that the conntrack table is full, but something else",
-        "conntrack table is full: ruled out? No. The conntrack table is full was ruled out",
-        "连接跟踪表已满已被排除",
-    ],
-)
-def test_a_denied_right_cause_does_not_count(item: Item, answer: str) -> None:
-    if "?" in answer:
-        answer = answer.split("? ")[1]
-    assert aiops.grade(item, f"Answer: {answer}").score == 0
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "web-1 is not responding because the conntrack table is full",
-        "web-1 could not send; the conntrack table is full",
-        "无法连接 web-1，因为连接跟踪表已满",
-        "没有回复：web-1 连接跟踪表已满",
-        "web-1 does not show up because the conntrack table is full",
-        "we cannot rule out that on web-1 the conntrack table is full",
-        "不是磁盘问题，而是 web-1 连接跟踪表已满",
-        "无法排除 web-1 连接跟踪表已满",
-    ],
-)
-def test_a_negation_elsewhere_in_the_sentence_denies_nothing(item: Item, answer: str) -> None:
-    assert aiops.grade(item, f"Answer: {answer}").details["matched"] == ["cause", "component"]
-
-
-def test_a_forbidden_phrase_inside_the_right_cause_does_no_harm(item: Item) -> None:
-    assert aiops.grade(item, "Answer: the conntrack table is full").score == 0.25
-    assert aiops.grade(item, "Answer: the mail table is full").status == "wrong_cause"
-
-
-def test_passages_copied_from_the_log_do_not_count(item: Item) -> None:
-    line = item["meta"]["problem"].splitlines()[0]
-    assert len(line.split()) > QUOTE_WORDS
-    assert aiops.grade(item, f"Answer: {line}").score == 0
-    assert aiops.grade(item, "Answer: conntrack table is full, see: dropping packet").details["matched"] == [
-        "cause",
-        "evidence",
-    ]
-
-
 # Controls ------------------------------------------------------------------------------------------------------------
 
 
-def test_references_score_one_and_controls_under_fifteen_percent(held_out: list[Item]) -> None:
-    scores = aiops.controls(held_out)
+@pytest.mark.parametrize("seed", [42, 1])
+def test_references_score_one_and_controls_under_fifteen_percent(seed: int) -> None:
+    scores = aiops.controls(aiops.eval_items(ExperimentConfig(seed=seed)))
     assert scores.pop("gold") == 1.0
-    assert set(scores) == {"log_echo", "keyword_stuffing", "majority_answer", "another_items_answer"}
+    assert set(scores) == {"log_echo", "keyword_stuffing", "majority_answer", "another_items_answer", "hedging"}
     assert max(scores.values()) < 0.15, scores
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
+import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
 from l2s.tasks.aiops.scoring import MAX_WORDS, grade
 from l2s.tasks.types import Item
 
@@ -21,7 +22,8 @@ def controls(items: Sequence[Item]) -> dict[str, float]:
 
     Each is the best of its kind: `log_echo` of four excerpts; `majority_answer` of all reference answers, each given
     to every item; `keyword_stuffing` is chosen with the key of `items` open, but for names and numbers of single items,
-    for which the room that is left lists the words of each item's own log.
+    for which the room that is left lists the words of each item's own log; `hedging` is the reference behind three
+    other causes, drawn for each item.
     """
     references = [str(item["reference"]) for item in items]
     return {
@@ -30,6 +32,7 @@ def controls(items: Sequence[Item]) -> dict[str, float]:
         "keyword_stuffing": keyword_stuffing(items),
         "majority_answer": max(_mean(items, [answer] * len(items)) for answer in dict.fromkeys(references)),
         "another_items_answer": _mean(items, references[1:] + references[:1]),
+        "hedging": _mean(items, [_hedged(item, 3) for item in items]),
     }
 
 
@@ -37,6 +40,27 @@ def keyword_stuffing(items: Sequence[Item]) -> float:
     """What `stuffed_answer` scores, the words of each item's own log behind it."""
     stuffed = stuffed_answer(items)
     return _mean(items, [f"{stuffed}, {_words_of_log(item)}" for item in items])
+
+
+def hedging_with(cause: str, items: Sequence[Item]) -> float:
+    """What the reference of every item scores behind `cause`, over the items that it is wrong for."""
+    asked = [item for item in items if cause not in _right(item)]
+    return _mean(asked, [_behind([cause], item) for item in asked])
+
+
+def _hedged(item: Item, number: int) -> str:
+    """The reference behind `number` other causes."""
+    others = [cause for cause in CAUSES if cause not in _right(item)]
+    return _behind(random.Random(item["id"]).sample(others, number), item)
+
+
+def _right(item: Item) -> tuple[str, str]:
+    return item["meta"]["family"], NO_FAULT if item["meta"]["healthy"] else ""
+
+
+def _behind(causes: Sequence[str], item: Item) -> str:
+    named = [_said(CAUSES[cause].preferred(item["meta"]["language"])) for cause in causes]
+    return "; ".join([*named, item["reference"]])
 
 
 def _mean(items: Sequence[Item], answers: Sequence[str]) -> float:
@@ -68,18 +92,25 @@ EXCERPTS: tuple[Callable[[Item], str], ...] = (_whole_log, _loud_lines, _last_li
 def stuffed_answer(items: Sequence[Item]) -> str:
     """As many keywords as an answer may have, chosen greedily by what each adds for its length.
 
-    Gains mostly shrink as keywords are added: one that still leads when its gain is computed anew is the best.
+    Gains mostly shrink as keywords are added: one that still leads when its gain is computed anew is the best. Only an
+    item whose key wants the keyword can gain by it; the others that score by now may lose.
     """
-    affected = _items_by_keyword(items)
+    wanted_by = _items_by_keyword(items)
     scores = [0.0] * len(items)
     chosen: list[str] = []
 
-    def gain(keyword: str) -> float:
+    def added(keyword: str) -> dict[int, float]:
         answer = "Answer: " + ", ".join([*chosen, keyword])
-        added = sum(grade(items[index], answer).score - scores[index] for index in affected[keyword])
-        return added / len(keyword.split())
+        changes = {index: grade(items[index], answer).score - scores[index] for index in wanted_by[keyword]}
+        if sum(changes.values()) > 0:
+            others = [index for index, score in enumerate(scores) if score and index not in changes]
+            changes |= {index: grade(items[index], answer).score - scores[index] for index in others}
+        return changes
 
-    queue = [(-gain(keyword), keyword) for keyword in affected]
+    def gain(keyword: str) -> float:
+        return sum(added(keyword).values()) / len(keyword.split())
+
+    queue = [(-gain(keyword), keyword) for keyword in wanted_by]
     heapq.heapify(queue)
     room = MAX_WORDS
     while queue:
@@ -91,27 +122,30 @@ def stuffed_answer(items: Sequence[Item]) -> str:
             if value > 0:
                 heapq.heappush(queue, (-value, keyword))
         elif value > 0:
+            for index, change in added(keyword).items():
+                scores[index] += change
             chosen.append(keyword)
             room -= len(keyword.split())
-            for index in affected[keyword]:
-                scores[index] = grade(items[index], "Answer: " + ", ".join(chosen)).score
     return ", ".join(chosen)
 
 
 def _items_by_keyword(items: Sequence[Item]) -> dict[str, list[int]]:
-    """For every phrase that the keys of several items share, the items it may help or harm.
+    """For every keyword that the keys of several items share, the items that want it.
 
     What stands in the key of one item alone is a name or number drawn for it: nobody can know it without its log.
     """
-    wanted = Counter(phrase for item in items for phrase in _phrases(item["meta"]["concepts"]))
-    affected: dict[str, list[int]] = {
-        phrase: [] for phrase, count in wanted.items() if count > 1 and len(phrase.split()) <= LONGEST_KEYWORD
-    }
+    wanted_by: dict[str, list[int]] = {}
     for index, item in enumerate(items):
-        for phrase in _phrases([*item["meta"]["concepts"], *item["meta"]["forbidden"]]) & affected.keys():
-            affected[phrase].append(index)
-    return affected
+        for keyword in {_said(phrase) for concept in item["meta"]["concepts"] for phrase in concept["phrases"]}:
+            wanted_by.setdefault(keyword, []).append(index)
+    return {
+        keyword: found
+        for keyword, found in sorted(wanted_by.items())
+        if len(found) > 1 and len(keyword.split()) <= LONGEST_KEYWORD
+    }
 
 
-def _phrases(entries: Sequence[dict[str, Any]]) -> set[str]:
-    return {phrase for entry in entries for phrase in entry["phrases"]}
+def _said(phrase: str) -> str:
+    """A short text that says `phrase`."""
+    said = re.sub(r"\[(.*?)\]", lambda choices: min(choices[1].split("/"), key=len), phrase.strip(";"))
+    return re.sub(r"\s*[~…]\s*", "" if re.search("[\u3400-\u9fff]", said) else " ", said)

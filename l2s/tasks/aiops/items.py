@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TypeVar
@@ -126,21 +126,26 @@ def _key(
         concepts: list[tuple[Role, Phrases]] = [("cause", wording.NO_FAULT_VERDICT)]
         concepts += [("evidence", name) for name in names]
         concepts += [("remediation", wording.NO_ACTION)]
-        return concepts, _wrong_on_a_good_day(plan.style, harmless), wording.healthy_answer(names, plan.language)
+        absent = {alarm.name.en[0]: alarm.name for alarm in plan.style.harmless if alarm not in harmless}
+        return concepts, _all_causes_but(NO_FAULT) | absent, wording.healthy_answer(names, plan.language)
     cause = CAUSES[family.cause]
-    concepts = [("cause", cause), ("component", family.component)]
-    concepts += [("evidence", phrases) for phrases in family.evidence]
+    concepts = [("cause", Phrases(cause.en + family.also.en, cause.zh + family.also.zh))]
+    concepts += [("component", family.component), *(("evidence", phrases) for phrases in family.evidence)]
     concepts += [("remediation", family.remediation)]
-    rivals = {other.cause for other in plan.style.families} - {family.cause, *family.may_mention}
-    blames = dict.fromkeys([*family.forbidden, *([herring.blames] if herring else []), *sorted(rivals), NO_FAULT])
+    suggested = {herring.blames} if herring else set()
+    forbidden = _all_causes_but(family.cause, *(set(family.may_mention) - suggested))
     answer = wording.fault_answer(cause, family.component, family.evidence, family.remediation, plan.language)
-    return concepts, {cause: CAUSES[cause] for cause in blames}, answer
+    return concepts, forbidden | _wordings_of_siblings(plan.style, forbidden), answer
 
 
-def _wrong_on_a_good_day(style: Style, harmless: Sequence[Harmless]) -> dict[str, Phrases]:
-    """Every fault, and the warnings of this style that the log does not hold."""
-    absent = {alarm.name.en[0]: alarm.name for alarm in style.harmless if alarm not in harmless}
-    return {cause: phrases for cause, phrases in CAUSES.items() if cause != NO_FAULT} | absent
+def _all_causes_but(*allowed: str) -> dict[str, Phrases]:
+    """The others by name, without phrases: those stand in CAUSES, and would make most of a dataset's bytes."""
+    return {cause: Phrases((), ()) for cause in CAUSES if cause not in allowed}
+
+
+def _wordings_of_siblings(style: Style, forbidden: Container[str]) -> dict[str, Phrases]:
+    """What blames another fault of the style in words that blame nothing elsewhere: "cart-api is down"."""
+    return {family.cause: family.also for family in style.families if family.cause in forbidden}
 
 
 def _fill(phrases: Phrases, slots: Slots) -> list[str]:

@@ -1,55 +1,57 @@
-"""Finding a phrase in an answer: whole words, any case, and not where the answer denies it."""
+"""Finding a phrase in an answer: whole words, any case, and not where the answer denies it (denials.py)."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
+
+from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
+from l2s.tasks.aiops.denials import Span, is_denied
 
 CJK = "[\u3400-\u9fff]"
 WORD = re.compile(rf"{CJK}|[^\s\u3400-\u9fff]+")  # a Chinese character, or a run of others without spaces
-
-# Words that may stand between a denial and what it denies: "not caused by the disk", "does not point to a deadlock".
-EN_FILLER = (
-    "a|an|the|any|some|this|that|by|due|to|because|from|of|for|in|with|about|at|on|caused|related|likely|probably|"
-    "simply|just|really|actually|necessarily|evidence|sign|signs|indication|indications|hint|trace|symptom|case|"
-    "problem|problems|issue|issues|fault|cause|real|actual|root|be|been|being|it|is|was|possible|possibility"
-)
-EN_SHOWS = "(?:show|indicate|suggest|imply|mean|reveal|support|confirm|prove|(?:look|seem|appear) like|point (?:to|at))"
-EN_DENIAL = (
-    r"(?:not|never|no|nor|neither|without|cannot|excludes?|excluded|excluding|unlikely|dismiss(?:es|ed)?|"
-    r"(?<!cannot )(?<!n't )(?<!not )rul(?:e|es|ed|ing) out|rather than|instead of|as opposed to|\w+n't)"
-)
-# "not a deadlock or ...", "neither the disk nor ..."
-EN_ALTERNATIVE = rf"(?:\s+[\w\-]+(?:\s+[\w\-]+){{0,3}}\s+(?:or|nor)(?:\s+(?:{EN_FILLER}))*)?"
-EN_BEFORE = (
-    rf"\b{EN_DENIAL}:?(?:\s+{EN_SHOWS}s?(?!\s+(?:because|due|by)\b))?(?:\s+(?:{EN_FILLER}))*{EN_ALTERNATIVE}\s+$"
-)
-ZH_DENIAL = (
-    "不是|并非|而非|不像|不属于|不太?可能|不大可能|不应|看似|貌似|误报|误判|(?<!无法)(?<!不能)(?<!难以)排除了?:?|"
-    "没有|不存在|未见|未发现|未出现|无|非"
-)
-ZH_FILLER = r"(?:因为|由于|由|因|任何|发生|出现|存在|证据|迹象|表明|显示|说明|证明|归咎于|归因于|为|了|是|的|到|\s)*"
-ZH_BEFORE = rf"(?:{ZH_DENIAL}){ZH_FILLER}$|(?:不是|并非|排除了?){ZH_FILLER}[^,。;!?]{{1,10}}(?:或者?|、)$"
-DENIED_BEFORE = re.compile(f"{EN_BEFORE}|{ZH_BEFORE}")
-
-EN_INNOCENT = r"(?:not|n't)\s+(?:the|an?|to blame|responsible|involved|related|at fault|likely)\b"
-EN_DISMISSED = (
-    r"(?:ruled out|excluded|unlikely|innocent|unrelated|irrelevant|an? (?:red herring|distraction|false alarm))\b"
-)
-EN_AFTER = (
-    rf"(?:\s+(?!but|because|and|so)[\w\-]+){{0,2}}\s+(?:(?:is|was|are|were|has been|have been|can be|could be)"
-    rf"(?:\s*{EN_INNOCENT}|\s+{EN_DISMISSED})|(?:cannot|can't|could not|does not|doesn't)\s+(?:be the|explain)\b)"
-    r"|\s*[?:]\s*no\b|,?\s+but\s+(?:it|this|that)\s+(?:is|was)\s*(?:not|n't)(?=\s*(?:[.,;!]|$))"
-)
-ZH_AFTER = (
-    "(?:本身|问题|故障)?(?:的(?:可能性?|嫌疑|迹象|假设))?(?:与此)?"
-    "(?:无关|没有关系|并?不是|并非|不成立|也?(?:已被|已经|可以|已|可|被)?排除)"
-)
-DENIED_AFTER = re.compile(rf"^(?:{EN_AFTER}|\s*{ZH_AFTER})")
-
 PLURAL, UNIT = "(?:s|es)?", "(?:ms?|s|min|mi?b?|%)?"
+
+# "[full/failing] disk" stands for "full disk" and "failing disk".
+CHOICE = re.compile(r"\[(.*?)\]")
+# `~` stands for the words that may come between a thing and what is said of it: "disk /data1 on web-1 is full".
+NAME = r"(?=[^\s,;!?]*[0-9/._\-])[^\s,;:!?.]+(?:[.:][^\s,;:!?.]+)*"
+COPULA = (
+    "is|are|was|were|has|have|had|be|been|being|became|gets?|got|now|already|almost|nearly|completely|fully|entirely|"
+    "totally|currently|just|too|very|itself|all|its|their|any|available|on|of|at|in|for|to|by|from|the|an?|this|that|"
+    "server|service|host|node|process|resolver|named|called|mounted|volume"
+)
+ZH_NAME = r"\s*(?<![a-z0-9/.:\-])[a-z0-9/](?:[a-z0-9/.:\-]*[a-z0-9])?(?![a-z0-9/\-])\s*"
+ZH_COPULA = "的|已经?|了|发生|出现|上|被|将|即|在|中|完全|全部|快|要|达到|到|服务器?|解析器?|查询|本身|数|表"
+# `…` stands for up to three words of any kind that neither deny nor begin a new clause: "raise the nofile limit".
+TURN = r"not|never|no|nor|neither|without|cannot|\w+n't|but|because|and|or|so|while|which"
+GAPS = {
+    "~": (rf"(?:\s+(?:(?:{COPULA})(?![^\s])|{NAME})){{0,5}}[\s\-]+", rf"(?:{ZH_NAME}|{ZH_COPULA}|\s){{0,6}}"),
+    "…": (
+        rf"(?:\s+(?!(?:{TURN})\b)[^\s.,;:!?。、]+){{0,3}}[\s\-]+",
+        rf"(?:{ZH_NAME}|(?![不未没无非勿]){CJK}|\s){{0,6}}",
+    ),
+}
+GAP = re.compile(r"\s*([~…])\s*")
+# `;` at an end of a phrase: it begins or ends a clause there.
+CLAUSE_START = r"(?:(?<=^)|(?<=[.,;!?。(\n])|(?<=[.,;!?。(\n]\s))"
+CLAUSE_END = r"(?=\s*(?:[.,;:!?。()]|$|and\b|but\b))"
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A phrase of a key, ready to be looked for.
+
+    Most are not there, which `parts` tell without the pattern: of each, one choice must be part of the text without
+    spaces and hyphens.
+    """
+
+    pattern: str
+    parts: tuple[tuple[str, ...], ...]
 
 
 def words(text: str) -> list[re.Match[str]]:
@@ -63,24 +65,92 @@ def normalise(text: str) -> str:
     return re.sub(r"[ \t*`_\"]+", " ", text)
 
 
-def find(phrases: Iterable[str], text: str) -> Iterator[re.Match[str]]:
+def find(phrases: Iterable[str], text: str) -> list[Span]:
     """Where normalised `text` says one of `phrases` and means it."""
-    for match in _pattern(tuple(phrases)).finditer(text):
-        if not (DENIED_BEFORE.search(text, 0, match.start()) or DENIED_AFTER.search(text[match.end() :])):
-            yield match
+    spans = occurrences(phrases, text)
+    listed = _listed(text) if spans else []
+    return [span for span in spans if not is_denied(text, span, listed)]
 
 
-@lru_cache(maxsize=4096)
-def _pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    """Any of the phrases, the longest first."""
-    return re.compile("|".join(_whole_words(phrase) for phrase in sorted(phrases, key=len, reverse=True)))
+@lru_cache(maxsize=256)
+def named_causes(text: str) -> dict[str, list[Span]]:
+    """Every cause that normalised `text` names and means, and where."""
+    listed = _listed(text)
+    means = {
+        cause: [span for span in spans if not is_denied(text, span, listed)] for cause, spans in _mentions(text).items()
+    }
+    return {cause: spans for cause, spans in means.items() if spans}
 
 
-def _whole_words(phrase: str) -> str:
+def _listed(text: str) -> list[Span]:
+    """Where `text` mentions causes, denied ones too: they may stand in one list, which is denied as a whole."""
+    return [span for cause, spans in _mentions(text).items() if cause != NO_FAULT for span in spans]
+
+
+@lru_cache(maxsize=256)
+def _mentions(text: str) -> dict[str, list[Span]]:
+    found = {cause: occurrences(phrases.all, text) for cause, phrases in CAUSES.items()}
+    return {cause: spans for cause, spans in found.items() if spans}
+
+
+def occurrences(phrases: Iterable[str], text: str) -> list[Span]:
+    """Where normalised `text` holds one of `phrases`, denied or not: the longest at each place."""
+    squeezed = _squeezed(text)
+    found: list[Span] = []
+    for phrase in map(_prepared, phrases):
+        for part in phrase.parts:
+            for choice in part:
+                if choice in squeezed:
+                    break
+            else:
+                break
+        else:
+            found += [match.span() for match in _compiled(phrase.pattern).finditer(text)]
+    spans: list[Span] = []
+    for start, end in sorted(found, key=lambda span: (span[0], -span[1])):
+        if not spans or start >= spans[-1][1]:
+            spans.append((start, end))
+    return spans
+
+
+@lru_cache(maxsize=256)
+def _squeezed(text: str) -> str:
+    return re.sub(r"[\s\-]+", "", text)
+
+
+@lru_cache(maxsize=2**16)
+def _prepared(phrase: str) -> Phrase:
+    pieces = GAP.split(phrase.strip(";"))
+    is_chinese = re.search(CJK, phrase) is not None
+    pattern = "".join(GAPS[piece][is_chinese] if index % 2 else _any_of(piece) for index, piece in enumerate(pieces))
+    parts = [choices for piece in pieces[::2] for choices in _choices(normalise(piece))]
+    start = CLAUSE_START if phrase.startswith(";") else ""
+    end = CLAUSE_END if phrase.endswith(";") else ""
+    return Phrase(start + pattern + end, tuple(tuple(map(_squeezed, choices)) for choices in parts))
+
+
+def _choices(text: str) -> list[list[str]]:
+    """The parts of `text` in order, each with its choices."""
+    pieces = enumerate(CHOICE.split(text))
+    return [piece.split("/") if index % 2 else [piece] for index, piece in pieces if piece]
+
+
+def _any_of(text: str) -> str:
+    """A pattern for all that `text` stands for, the longest first."""
+    said = sorted(("".join(parts) for parts in product(*_choices(normalise(text)))), key=len, reverse=True)
+    return f"(?:{'|'.join(map(_whole_words, said))})"
+
+
+@lru_cache(maxsize=2**14)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def _whole_words(text: str) -> str:
     """A plural s or a unit may follow; hyphens count as spaces, of which Chinese characters need none."""
-    pattern = re.escape(normalise(phrase)).replace(r"\ ", " ")
+    pattern = re.escape(text).replace(r"\ ", " ")
     pattern = re.sub(rf"(?<={CJK}) | (?={CJK})", r"\\s*", pattern).replace(" ", r"[\s\-]+")
-    start = r"(?<![a-z0-9])" if phrase[0].isascii() and phrase[0].isalnum() else ""
-    ending = UNIT if phrase[-1].isdigit() else PLURAL
-    end = rf"{ending}(?![a-z0-9])" if phrase[-1].isascii() and phrase[-1].isalnum() else ""
+    start = r"(?<![a-z0-9])" if text[0].isascii() and text[0].isalnum() else ""
+    ending = UNIT if text[-1].isdigit() else PLURAL
+    end = rf"{ending}(?![a-z0-9])" if text[-1].isascii() and text[-1].isalnum() else ""
     return start + pattern + end

@@ -13,7 +13,10 @@ Role = Literal["cause", "component", "evidence", "remediation"]
 
 @dataclass(frozen=True)
 class Phrases:
-    """Ways to say one thing; the first of each language is the one a reference answer uses. May hold {slots}."""
+    """Ways to say one thing; the first of each language is the one a reference answer uses.
+
+    May hold {slots}, and all but the first also `[a/b]`, `~`, `…` and `;`, to which matching.py gives a meaning.
+    """
 
     en: tuple[str, ...]
     zh: tuple[str, ...]
@@ -65,22 +68,23 @@ class Family:
         cause: key into CAUSES. No phrase of it stands in any log.
         component: what is at fault, by a name drawn for each item.
         evidence: one or two things in the log that point to the cause.
-        forbidden: keys of CAUSES that a hasty reader may blame; naming one scores 0, and so does naming the cause of
-            another family of the style.
         clues: entries that show the cause, all of them in every log, in this order.
         symptoms: entries that show its effects; a log has a choice of them.
         held_out: never in training.
-        may_mention: causes of the style that a right answer may name as an effect or as part of the remedy.
+        also: more wordings of the cause that blame nothing in logs of other styles: those with the component's name,
+            and those that there may name an effect.
+        may_mention: keys of CAUSES that a right answer may name as an effect, in other words for the cause, or as part
+            of the remedy. Naming any other cause scores 0.
     """
 
     cause: str
     component: Phrases
     evidence: tuple[Phrases, ...]
     remediation: Phrases
-    forbidden: tuple[str, ...]
     clues: tuple[Line, ...]
     symptoms: tuple[Line, ...]
     held_out: bool = False
+    also: Phrases = Phrases((), ())
     may_mention: tuple[str, ...] = ()
 
 

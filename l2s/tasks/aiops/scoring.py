@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from l2s.tasks.aiops.matching import find, normalise, words
+from l2s.tasks.aiops.denials import Span
+from l2s.tasks.aiops.matching import find, named_causes, normalise, words
+from l2s.tasks.aiops.records import Language
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.types import Grade, Item
 
@@ -18,15 +20,16 @@ MAX_WORDS = 60  # of an answer; a Chinese character counts as half a word
 QUOTE_WORDS = 7  # a longer run of words that stands in the log is an echo, not an answer
 BLANK = "▮"  # neither a word nor a space: what stands on both sides of it does not join
 MARKER = re.compile(r"(?:answer|答案)\s*:")
+FORM: dict[Language, str] = {"en": "root cause; component; evidence; remedy", "zh": "根因；组件；证据；处置"}
 
 
 def grade(item: Item, response: str, *, finish_reason: str = "stop") -> Grade:
     """Score the share of `item`'s concepts that `response` names, 0 if it names a wrong cause.
 
-    The answer is what follows the last "Answer:" or "答案:", of which MAX_WORDS words are read, or without a marker the
-    whole response if it is no longer. Passages copied from the log do not count, and nothing counts without the right
-    cause: component, evidence and remedy are then a list of what logs and handbooks say. `details` tells which concepts
-    were `matched`, whether `all_required` were, and which `wrong_cause` was named.
+    The answer is what follows the last "Answer:" or "答案:" that anything follows, of which MAX_WORDS words are read;
+    without a marker the whole response, if it is no longer. Passages copied from the log do not count, and nothing
+    counts without the right cause: component, evidence and remedy are then a list of what logs and handbooks say.
+    `details` tells which concepts were `matched`, whether `all_required` were, and which `wrong_cause` was named.
     """
     visible = without_thinking(response)
     if visible is None or finish_reason == "length":
@@ -37,7 +40,7 @@ def grade(item: Item, response: str, *, finish_reason: str = "stop") -> Grade:
         return _failed("too_long")
     if not answer.strip():
         return _failed("no_answer")
-    own_words = _without_quotes(answer, str(item["meta"]["problem"]))
+    own_words = _without_quotes(answer.strip(), str(item["meta"]["problem"]))
     return _score(item["meta"], own_words, answer.strip())
 
 
@@ -46,15 +49,31 @@ def _failed(status: str) -> Grade:
 
 
 def _delimited_answer(text: str) -> str | None:
-    """The bounded answer in `text`; None for a text without a marker that is too long to be an answer itself."""
+    """The bounded answer in `text`; None for a text without a marker that is too long to be an answer itself.
+
+    Where nothing follows any marker, the text before them is the answer if it is short enough.
+    """
     markers = list(MARKER.finditer(text))
-    start = markers[-1].end() if markers else 0
+    is_marked = bool(markers)
+    while markers and _is_empty(text[markers[-1].end() :]):
+        text = text[: markers.pop().start()]
+    answer = text[markers[-1].end() :] if markers else text
     length = 0.0
-    for word in words(text[start:]):
+    for word in words(answer):
         length += 0.5 if "\u3400" <= word.group() <= "\u9fff" else 1
         if length > MAX_WORDS:
-            return text[start : start + word.start()] if markers else None
-    return text[start:]
+            return answer[: word.start()] if markers else "" if is_marked else None
+    return answer
+
+
+def _is_empty(answer: str) -> bool:
+    """Whether it says nothing, or only what the prompt's form says."""
+    forms = {_letters(normalise(form)) for form in FORM.values()}
+    return _letters(answer) in {"", *forms}
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]", "", text)
 
 
 def _without_quotes(answer: str, log: str) -> str:
@@ -80,14 +99,11 @@ def _runs(spoken: list[re.Match[str]]) -> Iterator[tuple[str, ...]]:
 
 
 def _score(meta: dict[str, Any], answer: str, extracted: str) -> Grade:
-    found = [list(find(concept["phrases"], answer)) for concept in meta["concepts"]]
-    rest = answer
-    for match in (match for matches in found for match in matches):
-        rest = rest[: match.start()] + BLANK * len(match.group()) + rest[match.end() :]
-    blamed = next((wrong["cause"] for wrong in meta["forbidden"] if any(find(wrong["phrases"], rest))), None)
+    found = [find(concept["phrases"], answer) for concept in meta["concepts"]]
+    blamed = _wrong_cause(meta["forbidden"], answer, [span for spans in found for span in spans])
     roles = [concept["role"] for concept in meta["concepts"]]
-    is_diagnosis = any(matches for role, matches in zip(roles, found, strict=True) if role == "cause")
-    hits = [is_diagnosis and bool(matches) for matches in found]
+    is_diagnosis = any(spans for role, spans in zip(roles, found, strict=True) if role == "cause")
+    hits = [is_diagnosis and bool(spans) for spans in found]
     details = {
         "matched": [role for role, hit in zip(roles, hits, strict=True) if hit],
         "all_required": all(hits) and blamed is None,
@@ -97,3 +113,21 @@ def _score(meta: dict[str, Any], answer: str, extracted: str) -> Grade:
         return Grade(0.0, "wrong_cause", extracted, details)
     status = "correct" if all(hits) else "partial" if any(hits) else "wrong"
     return Grade(sum(hits) / len(hits), status, extracted, details)
+
+
+def _wrong_cause(forbidden: Sequence[dict[str, Any]], answer: str, right: Sequence[Span]) -> str | None:
+    """The first forbidden cause that `answer` names, but for those inside of what it rightly says at the spans `right`.
+
+    Of a right and a wrong phrase that overlap, the longer one is meant.
+    """
+    named = named_causes(answer)
+    for wrong in forbidden:
+        spans = named.get(wrong["cause"], []) + (find(wrong["phrases"], answer) if wrong["phrases"] else [])
+        if any(not any(_means(other, span) for other in right) for span in spans):
+            return str(wrong["cause"])
+    return None
+
+
+def _means(right: Span, wrong: Span) -> bool:
+    overlaps = right[0] < wrong[1] and wrong[0] < right[1]
+    return overlaps and right[1] - right[0] >= wrong[1] - wrong[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from l2s.tasks.aiops.records import Language, Phrases, Split, say
-from l2s.tasks.aiops.scoring import MAX_WORDS
+from l2s.tasks.aiops.scoring import FORM, MAX_WORDS
 
 QUESTIONS: dict[Language, dict[Split, tuple[str, ...]]] = {
     "en": {
@@ -42,12 +42,12 @@ INSTRUCTIONS: dict[Language, str] = {
     "en": (
         "Name the root cause, the component at fault, the evidence in the log and the remedy. If nothing is at fault, "
         'say "no fault" and name the harmless warnings. Finish with one line of this form:\n'
-        "Answer: root cause; component; evidence; remedy\n"
+        f"Answer: {FORM['en']}\n"
         f'Use your own words. Only the first {MAX_WORDS} words after "Answer:" are read.'
     ),
     "zh": (
         "请指出根因、故障组件、日志中的证据和处置办法；如果没有故障，请写“没有故障”并指出哪些告警无害。"
-        "最后用一行按如下格式作答：\n答案：根因；组件；证据；处置\n"
+        f"最后用一行按如下格式作答：\n答案：{FORM['zh']}\n"
         f"请用自己的话表述。只读取“答案：”之后的前 {2 * MAX_WORDS} 个字。"
     ),
 }

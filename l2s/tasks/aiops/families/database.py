@@ -14,12 +14,26 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "put a pooler in front and close idle sessions|pooler|pgbouncer|connection pooling|close idle|"
-            "terminate idle|kill idle|raise max_connections|increase max_connections",
-            "在前端加连接池并关闭空闲会话|pgbouncer|加连接池|使用连接池|关闭空闲|终止空闲|调大 max_connections|"
-            "提高 max_connections",
+            "put a pooler in front and close idle sessions|pooler|pgbouncer|connection pooling|close idle|terminate "
+            "idle|kill idle|raise max_connections|increase max_connections|[pool/pooling/connection pool/PgBouncer/"
+            "pooled connections]|[close/closing/terminate/kill/drop/disconnect/reduce/limit/end/time out/release] … "
+            "[idle/sessions/connections/session]|[raise/increase/raising/increasing/higher/larger] … "
+            "[max_connections/limit/connection limit/maximum]|[idle timeout/idle_session_timeout]",
+            "在前端加连接池并关闭空闲会话|pgbouncer|加连接池|使用连接池|关闭空闲|终止空闲|调大 max_connections|提高 "
+            "max_connections|[使用/引入/增加/加/部署/配置]…[连接池/pgbouncer/池化]|[关闭/终止/清理/断开/释放/限制/"
+            "回收]…[空闲/会话/连接]|[调大/提高/增大/增加/调高]…[max_connections/连接数/上限/最大连接数]|空闲超时",
         ),
-        forbidden=("database_down", "old_credentials", "long_transaction", "network_down"),
+        also=say(
+            "[connections/connection slots/slots/sessions] ~ [exhausted/used/used up/full/maxed out/taken/in use/"
+            "depleted]|[connection/slot] exhaustion|[no free/no available/out of/no remaining/no more] [connections/"
+            "slots]|{db} ~ out of [connections/connection slots]|[limit/maximum] of {limit} [connections/sessions]|"
+            "[{limit}/idle] [sessions/connections] [exhaust/occupy/hold/fill/use up/consume/exhausted/from {client}]|"
+            "{client} [holds/keeps/leaks/leaves/holding/leaking] ~ [connections/sessions/idle sessions/idle "
+            "connections/too many]",
+            "连接~[耗尽/占满/用尽/用完/已满]|槽位~[耗尽/用尽/占满/已满]|[没有/无][可用/空闲/剩余]~[连接/槽位]|[连接/"
+            "会话]过多|{client}~[占用/占满/耗尽]~[连接/会话]",
+        ),
+        may_mention=("pool_exhausted",),
         clues=(
             info("monitor@{db}", "sessions {limit}, of these idle {count} from {client}"),
             error("{client}@{db}", "FATAL 53300: remaining slots are reserved for superusers"),
@@ -40,10 +54,19 @@ FAMILIES = (
         ),
         remediation=say(
             "create an index on {table}({column})|create an index|create index|add an index|add index|build an index|"
-            "CREATE INDEX CONCURRENTLY",
-            "在 {table}({column}) 上创建索引|创建索引|添加索引|增加索引|建立索引|建索引|加索引",
+            "CREATE INDEX CONCURRENTLY|[create/add/build/creating/adding/introduce/define/need/needs] … [index/"
+            "indexes/indices]|index [on/for] ~ {column}|index {column}|[CREATE INDEX/new index]",
+            "在 {table}({column}) 上创建索引|创建索引|添加索引|增加索引|建立索引|建索引|加索引|[创建/添加/增加/建立/"
+            "新建/建/加/补]…索引",
         ),
-        forbidden=("long_transaction", "connection_limit", "disk_failing", "replica_lag"),
+        also=say(
+            "{column} ~ [not indexed/without an index/without index/lacks an index/has no index/unindexed/is not "
+            "indexed]|{table} ~ [not indexed/lacks an index/has no index/without an index]|[unindexed/non-indexed] "
+            "[{column}/column/filter/query]|[Seq Scan/full scan/scan] [caused by/due to/because of] [missing/no] "
+            "index|inefficient query plan",
+            "{column}~[没有/无/缺少/缺]~索引|[{table}/表 {table}]~[没有/缺少/缺]~索引|未[索引/建立索引/加索引]|"
+            "{column}~未~索引",
+        ),
         clues=(
             info("app@{db}", "duration {ms} ms: select * from {table} where {column} = $1"),
             info("app@{db}", "plan: Seq Scan on {table}, rows {big1}, filter {column}"),
@@ -70,12 +93,25 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "terminate session {spid} and set idle_in_transaction_session_timeout|terminate|pg_terminate_backend|kill|"
-            "end the session|commit|idle_in_transaction_session_timeout|roll it back",
-            "终止会话 {spid} 并设置 idle_in_transaction_session_timeout|终止|pg_terminate_backend|杀掉|结束会话|"
-            "提交|idle_in_transaction_session_timeout",
+            "terminate session {spid} and set idle_in_transaction_session_timeout|terminate|pg_terminate_backend|"
+            "kill|end the session|commit|idle_in_transaction_session_timeout|roll it back|[terminate/kill/end/abort/"
+            "cancel/stop/terminating/killing/close/disconnect/commit/rollback/roll back] … [session/transaction/"
+            "{spid}/it/backend/connection/process]|[set/add/use/configure] … timeout|[terminating/killing/abort/"
+            "commit or roll back/transaction timeout]",
+            "终止会话 {spid} 并设置 idle_in_transaction_session_timeout|终止|pg_terminate_backend|杀掉|结束会话|提交|"
+            "idle_in_transaction_session_timeout|[终止/杀掉/结束/关闭/中止/取消/断开/kill/提交/回滚/杀死]…[会话/事务/"
+            "{spid}/连接/进程]|[设置/配置]…超时|[杀死/回滚/中止/尽快提交]",
         ),
-        forbidden=("deadlock", "index_missing", "connection_limit", "database_down"),
+        also=say(
+            "session {spid} ~ [holds/holding/blocks/blocking/keeps/idle in transaction/left open]|{spid} [holds/is "
+            "holding/blocks/is blocking/keeps] … [lock/locks/ShareLock/others/sessions/row locks]|[holds/holding/"
+            "held] ~ [lock/locks/row lock/row locks/ShareLock] ~ idle|lock ~ held by ~ {spid}|blocked by ~ {spid}|"
+            "[left/leaves/kept/keeps/leaving/keeping] ~ transaction open|left open ~ transaction|idle [session/"
+            "client] ~ [holds/holding] ~ [lock/locks]|[BEGIN/transaction/update] ~ [not committed/without commit/"
+            "never committed/no commit]|[did not/does not/never/without] [commit/committing]",
+            "{spid}~[持有锁/持锁/阻塞/占有锁/占用锁/持有 ShareLock]|[会话/事务]~[持有锁/持锁/未提交/阻塞]|"
+            "被~{spid}~阻塞|[未提交/没有提交/未 COMMIT]|{spid}~持有~锁|持有锁~未[提交/释放]",
+        ),
         clues=(
             info("monitor@{db}", "pid {spid} {client}: last statement BEGIN; UPDATE {table}, then idle {minutes} min"),
             info("app@{db}", "pid {n} still waiting for ShareLock held by {spid} after {ms} ms"),
@@ -100,11 +136,22 @@ FAMILIES = (
         remediation=say(
             "send critical reads to the primary and relieve the standby|reads to the primary|read from the primary|"
             "route reads|end the long query|cancel the long query|faster disk|add bandwidth|"
-            "max_standby_streaming_delay|relieve",
+            "max_standby_streaming_delay|relieve|[route/send/redirect/direct/move/read/routing/serve/switch] … "
+            "[primary/reads to the primary]|[reduce/relieve/lower/offload/lighten/reducing/spread/cancel/limit] … "
+            "[load/standby/replica/queries/long query/read load/{host}/long queries]|[faster/more/add/increase/scale/"
+            "upgrade/bigger] … [standby/replica/replicas/disk/hardware/bandwidth/resources]|[parallel replay/"
+            "synchronous replication/hot_standby_feedback/rebuild the standby/catch up]",
             "将关键读请求发往主库并减轻备库负载|发往主库|读主库|从主库读|路由到主库|取消长查询|减轻备库|"
-            "max_standby_streaming_delay",
+            "max_standby_streaming_delay|[发往/转到/路由到/改读/切到/切换到/走/指向/读取]~主库|[减轻/降低/减少/取消/"
+            "限制/分流]…[负载/备库/从库/查询/压力]|[增加/提升/升级/扩容]…[备库/从库/带宽/磁盘/资源/副本/性能]|"
+            "[读请求/关键读]…主库|[同步复制/重建备库]",
         ),
-        forbidden=("database_down", "cache_stampede", "bad_release", "old_credentials"),
+        also=say(
+            "{host} ~ [lagging/behind/delayed/stale/lags/lags behind/lagging behind/fallen behind/out of date/out of "
+            "sync/falling behind]|[lagging/delayed/stale/slow] {host}|[replay/WAL replay/wal apply] [lag/delay/"
+            "lagging]|[slow/delayed/lagging] [replay/WAL replay]|behind the primary",
+            "{host}~[延迟/落后/滞后]|[回放/WAL 回放]~[延迟/滞后/过慢]|落后主库|落后于主库",
+        ),
         may_mention=("long_transaction",),
         clues=(
             info("walreceiver@{host}", "received 3A/9F000000, replayed 3A/11000000, delta {size} MB"),
@@ -125,10 +172,20 @@ FAMILIES = (
             say("autovacuum is canceled again and again|autovacuum", "autovacuum 反复被取消|autovacuum"),
         ),
         remediation=say(
-            "run VACUUM FREEZE on {table}|VACUUM FREEZE|VACUUM|freeze",
-            "对 {table} 执行 VACUUM FREEZE|VACUUM FREEZE|VACUUM|冻结",
+            "run VACUUM FREEZE on {table}|VACUUM FREEZE|VACUUM|freeze|[run/running/execute/manual/perform/launch/"
+            "start/finish/complete/allow/let/tune/aggressive] … [vacuum/freeze/autovacuum]|[freezing/vacuuming/"
+            "manual vacuum]",
+            "对 {table} 执行 VACUUM FREEZE|VACUUM FREEZE|VACUUM|冻结|[执行/运行/手动/手工/进行/完成/允许/"
+            "调整]…[VACUUM/清理/冻结/autovacuum]",
         ),
-        forbidden=("disk_full", "long_transaction", "connection_limit", "memory_exhausted"),
+        also=say(
+            "{table} ~ [not frozen/unfrozen/not vacuumed/needs freezing/needs vacuum/never vacuumed/never frozen]|"
+            "[vacuum/autovacuum] … [failing/cannot finish/prevented/blocked/not finishing/does not finish/"
+            "interrupted]|[exhausting/exhausted/used up/running low on/nearly out of] transaction IDs|transactions ~ "
+            "running out",
+            "{table}~[未冻结/未清理/需要冻结/未被冻结/未 vacuum/未及时清理]|[autovacuum/清理]~[失败/中断/未完成/"
+            "无法完成/受阻]|事务~[即将耗尽/耗尽/用尽]",
+        ),
         clues=(
             warn("autovac@{db}", "{table} must be frozen within {big1} transactions"),
             info("autovac@{db}", "canceling autovacuum task on {table}, asked by pid {n}"),
@@ -156,11 +213,28 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "reload it with the current credential|reload|update the secret|update the credential|update the password|"
-            "restart it|restart the client|restart the service|refresh|distribute",
-            "用当前凭据重新加载|重新加载|更新密钥|更新凭据|更新密码|重启客户端|重启服务|刷新|下发",
+            "reload it with the current credential|reload|update the secret|update the credential|update the "
+            "password|restart it|restart the client|restart the service|refresh|distribute|[update/refresh/rotate/"
+            "distribute/deploy/load/replace/renew/updating/refreshing/supply/provide/configure/push/switch/use/sync] "
+            "… [credential/credentials/password/secret/version/{rev2}/version {rev2}]|[restart/reload/redeploy/"
+            "restarting/reloading] … [client/{client}/service/it/application]|[new/current/latest/correct/active/"
+            "rotated] [credential/credentials/password/secret/version]",
+            "用当前凭据重新加载|重新加载|更新密钥|更新凭据|更新密码|重启客户端|重启服务|刷新|下发|[更新/刷新/轮换/"
+            "下发/部署/加载/替换/同步/使用/换用/重新加载/切换]…[凭据/密码/密钥/凭证/版本/{rev2}]|[重启/重新加载/重载/"
+            "重新部署]…[客户端/{client}/服务/应用]|[新/最新/当前/正确][凭据/密码/密钥/凭证/版本]|[新/最新/当前/"
+            "正确]的[凭据/密码/密钥/凭证/版本]",
         ),
-        forbidden=("connection_limit", "intrusion", "network_down", "certificate_expired"),
+        also=say(
+            "{client} ~ [uses/using/presents/presenting/still uses/still using/still presents/sends/sending] … [old/"
+            "outdated/withdrawn/stale/previous/obsolete/expired] [version/one/secret/credential/password/"
+            "credentials]|[old/outdated/withdrawn/stale/previous/obsolete] [version/version {rev}]|version [{rev}/"
+            "mismatch] ~ [withdrawn/outdated/old/instead/obsolete/no longer valid]|[{rev}/version {rev}] instead of "
+            "[{rev2}/version {rev2}]|version mismatch|[not/never] [updated/refreshed/reloaded/rotated]",
+            "[旧/过时/已撤销/已撤回/作废/过期][版本/版本 {rev}]|[旧/过时/已撤销/已撤回/作废/过期]的[版本/版本 {rev}]|"
+            "旧版[本/密钥]|[版本不匹配/版本不一致/版本过旧]|{client}~[仍/还]~使用~[旧/{rev}/版本 {rev}]|未[更新/刷新/"
+            "重新加载]~[凭据/密码/密钥/凭证]|[旧/过时/错误]密钥|[旧/过时/错误]的密钥",
+        ),
+        may_mention=("bad_config", "library_conflict"),
         clues=(
             info("vault@{db}", "login role {user}: version {rev2} activated, {rev} withdrawn"),
             error("{user}@{db}", "FATAL 28P01: authentication failed, {client} presents version {rev}"),

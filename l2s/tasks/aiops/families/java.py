@@ -19,12 +19,26 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "bound the collection that retains them and take a heap dump|heap dump|bound the|evict|eviction|"
-            "release references|clear the|limit the cache|weak references|fix the leak",
-            "限制保留对象的集合并转储堆分析|堆转储|转储堆|淘汰|释放引用|清理|限制缓存|弱引用|修复泄漏",
+            "bound the collection that retains them and take a heap dump|heap dump|bound the|evict|eviction|release "
+            "references|clear the|limit the cache|weak references|fix the leak|[heap analysis/dump the heap/heap "
+            "profile/heap profiling/memory profiler/profile the heap]|[limit/bound/cap/evict/evicting/bounding/"
+            "expire/clear/clearing/release/releasing/remove/free] … [{cls}/collection/cache/instances/objects/"
+            "entries/references/map/list/size]|[fix/find/repair/plug/patch/locate] … [leak/leaks/leaking]|[LRU/"
+            "bounded/weak reference]",
+            "限制保留对象的集合并转储堆分析|堆转储|转储堆|淘汰|释放引用|清理|限制缓存|弱引用|修复泄漏|[限制/清理/"
+            "释放/淘汰/移除/清除/控制]…[集合/缓存/实例/对象/{cls}/引用/大小]|[修复/定位/排查/解决/修补]…[泄漏/泄露]|"
+            "[堆分析/heap dump/有界/LRU/过期策略]",
         ),
-        forbidden=("deadlock", "memory_limit", "thread_pool_full", "database_down"),
-        may_mention=("gc_pause",),
+        also=say(
+            "{cls} ~ [leaking/leaks/leak/leaked/growing/grows/accumulating/not released/never released/retained]|"
+            "[leak/leaking/leakage/leaks/accumulation/build-up] ~ {cls}|too many {cls} [instances/objects]|{cls} "
+            "[instances/objects] ~ [accumulate/accumulating/not released/never released/pile up/piling up/leak/"
+            "leaking/grow/growing]|unreleased {cls}|[heap/Java heap/JVM heap/JVM] ~ [out of memory/ran out of memory/"
+            "OOM]|old gen ~ [full/exhausted]",
+            "{cls}~[泄漏/泄露/未释放/堆积/累积/无限增长/持续增长/实例堆积/实例未释放/对象泄漏/实例过多/对象未释放/"
+            "未被释放]|老年代~[满/耗尽]",
+        ),
+        may_mention=("gc_pause", "memory_exhausted"),
         clues=(
             warn("MemoryWatch", "old gen {pct}% used after collection {hex}, top class {cls} x {count}"),
             error(
@@ -54,11 +68,21 @@ FAMILIES = (
             say("both threads stay BLOCKED|BLOCKED", "两个线程一直处于 BLOCKED|BLOCKED"),
         ),
         remediation=say(
-            "take both locks in one fixed order|fixed order|same order|consistent order|lock ordering|tryLock|"
-            "lock timeout|single lock|one lock",
-            "按固定顺序获取两把锁|固定顺序|相同顺序|统一顺序|tryLock|锁超时|同一把锁",
+            "take both locks in one fixed order|fixed order|same order|consistent order|lock ordering|tryLock|lock "
+            "timeout|single lock|one lock|[acquire/take/lock/obtain/acquiring/taking/order/enforce/use/establish] … "
+            "[order/locks in order/ordering/lock order]|[global/canonical/consistent/uniform/defined/same/fixed/"
+            "strict/single/common] [order/lock order/ordering/lock/lock ordering]|[lock timeouts/timed lock/timed "
+            "locks/lock with timeout/try-lock/coarser lock]|restart",
+            "按固定顺序获取两把锁|固定顺序|相同顺序|统一顺序|tryLock|锁超时|同一把锁|[统一/固定/相同/一致/"
+            "全局]…[顺序/加锁顺序]|[按/以]…顺序|[调整/规范]…顺序|[锁超时/单一锁/一把锁/tryLock/重启]",
         ),
-        forbidden=("thread_pool_full", "gc_pause", "database_down", "heap_leak"),
+        also=say(
+            "[{cls} and {cls2}/threads/workers/worker-{tid}] ~ [block each other/blocked on each other/lock each "
+            "other]|locks ~ in [opposite/different/reverse/inconsistent] order|lock [order/ordering/acquisition "
+            "order]",
+            "[加锁/锁/获锁]顺序|[互相/相互]持有对方~锁",
+        ),
+        may_mention=("long_transaction",),
         clues=(
             warn(
                 "ThreadWatch",
@@ -90,10 +114,22 @@ FAMILIES = (
         ),
         remediation=say(
             "set timeouts on the slow call and enlarge the executor|set timeouts|add timeouts|timeout on|timeouts on|"
-            "enlarge|increase the pool|larger pool|more threads|increase threads|bulkhead|separate pool",
-            "为慢调用设置超时并扩大执行器|设置超时|加超时|扩大|增大|增加线程|隔离|独立线程池",
+            "enlarge|increase the pool|larger pool|more threads|increase threads|bulkhead|separate pool|[set/add/"
+            "configure/use/introduce/adding/setting/apply/lower/shorter] … [timeout/timeouts]|[enlarge/increase/"
+            "raise/expand/larger/bigger/increasing/grow/enlarging] … [pool/executor/thread pool/threads/pool size]|"
+            "[circuit breaker/bulkheads/asynchronous/non-blocking/async/dedicated pool/separate executor]",
+            "为慢调用设置超时并扩大执行器|设置超时|加超时|扩大|增大|增加线程|隔离|独立线程池|[设置/增加/添加/配置/"
+            "加上/缩短/加入]…超时|[扩大/增大/增加/调大/提高/扩容]…[线程池/线程/执行器/线程数/池]|[熔断/异步/舱壁/"
+            "隔离线程池]",
         ),
-        forbidden=("deadlock", "heap_leak", "gc_pause", "pool_exhausted"),
+        also=say(
+            "{svc}-exec ~ [exhausted/full/saturated/overloaded/used up/out of threads/busy]|[exhausted/full/"
+            "saturated] {svc}-exec|all {limit} [threads/workers/threads of {svc}-exec] ~ [wait/waiting/hang/busy/"
+            "blocked/in use/active/stuck/occupied]|threads ~ [stuck/blocked/hanging] ~ HttpClient.send|pool ~ "
+            "[exhausted/full/saturated]",
+            "{svc}-exec~[耗尽/满/占满/饱和/用尽/打满]|线程~[阻塞/卡住/占用]~HttpClient.send|池~[耗尽/满]",
+        ),
+        may_mention=("upstream_slow",),
         clues=(
             warn("ExecutorWatch", "{svc}-exec active {limit} of {limit}, queued {count}, all in HttpClient.send"),
             error(
@@ -125,10 +161,23 @@ FAMILIES = (
         ),
         remediation=say(
             "pin one version and exclude the other|pin|exclude|align|one version|same version|dependency management|"
-            "remove the duplicate|remove the old",
-            "固定一个版本并排除另一个|固定|排除另一|统一版本|同一版本|移除重复|移除旧",
+            "remove the duplicate|remove the old|[pinning/excluding/exclusion/aligning/unify/unifying/deduplicate/"
+            "dedupe/single version/consistent version/BOM/shade]|[remove/exclude/drop/delete/removing/keep/use/"
+            "enforce] … [version/jar/{lib}/duplicate/{version}/{version2}/old one/dependency]|[roll back/rollback/"
+            "upgrade/downgrade]",
+            "固定一个版本并排除另一个|固定|排除另一|统一版本|同一版本|移除重复|移除旧|[统一/固定/锁定/对齐/保留/排除/"
+            "移除/删除/去除/剔除/升级]…[版本/依赖/jar/{lib}/重复/{version}/{version2}]|[统一依赖/回滚/单一版本/"
+            "依赖管理/去重]",
         ),
-        forbidden=("schema_mismatch", "heap_leak", "bad_config", "database_down"),
+        also=say(
+            "{lib} ~ [conflict/version conflict/versions conflict/mismatch/version mismatch/incompatible/clash/"
+            "duplicated]|[conflict/conflicting/incompatible/duplicate/mismatched/two/wrong] [versions of/version of/"
+            "copies of] {lib}|[conflicting/incompatible/duplicate/mismatched/wrong/old] {lib}|[conflict/clash] [of/"
+            "between/in] ~ {lib}|[two/both/different/duplicate] [versions/library versions]|old version of {lib}",
+            "{lib}~[冲突/版本冲突/不兼容/版本不一致/版本不匹配/重复/存在两个版本/版本不兼容/多版本]|[两个/多个/"
+            "不同]版本~{lib}|{lib}~[两个/多个/不同]版本|[两个/不同/多个]版本",
+        ),
+        may_mention=("bad_release",),
         clues=(
             info("Launcher", "class path entries {lib}-{version}.jar, {lib}-{version2}.jar"),
             error(
@@ -156,11 +205,26 @@ FAMILIES = (
         ),
         remediation=say(
             "deploy a reader for the new format or roll back the producer|update the consumer|upgrade the consumer|"
-            "deploy a reader|roll back the producer|roll back|rollback|schema registry|compatibility check|"
-            "backward compatible|backward-compatible",
-            "部署能读新格式的消费者或回滚生产者|升级消费者|更新消费者|回滚|schema registry|兼容性检查|向后兼容",
+            "deploy a reader|roll back the producer|roll back|rollback|schema registry|compatibility check|backward "
+            "compatible|backward-compatible|[update/upgrade/deploy/updating/upgrading/redeploy/adapt/fix] … "
+            "[consumer/reader/consumers/schema]|[roll back/revert/rolling back/rollback/undo] … [producer/build "
+            "{rev}/schema/change/{field}]|[compatibility/compatible/versioned schema/schema versioning/schema "
+            "validation]|[revert/rolling back]|[make/default/optional] … [field/{field}]",
+            "部署能读新格式的消费者或回滚生产者|升级消费者|更新消费者|回滚|schema registry|兼容性检查|向后兼容|[升级/"
+            "更新/部署/适配/修改]…[消费者/消费端/读取端/schema/reader]|[回滚/回退/撤销]…[生产者/版本/变更/schema]|"
+            "[兼容/兼容性/模式注册/回退]",
         ),
-        forbidden=("library_conflict", "network_down", "database_down", "heap_leak"),
+        also=say(
+            "[producer/new producer/new build/build {rev}] ~ [changed/added/adds/introduced/introduces/writes] … "
+            "[field/schema/format/{field}]|[new/added/additional/unexpected] field|[adds/added/introduced/new] "
+            "{field}|[consumer/reader] ~ [not compatible/outdated/too old/incompatible/cannot read/cannot "
+            "deserialize/cannot parse/out of date/not updated]|[outdated/old] [consumer/reader]|[serialization/"
+            "deserialization] [incompatibility/mismatch/failure/error]",
+            "[新增/增加/添加/新]字段|[新增/增加/添加/新]了字段|新增~{field}|[生产者/新版本]…[新增/增加/变更/"
+            "改变]…字段|消费者~[不兼容/过旧/未升级/未更新/不识别/无法识别/无法解析/无法反序列化]|[序列化/"
+            "反序列化]~[不兼容/失败/错误]",
+        ),
+        may_mention=("bad_release",),
         clues=(
             info("Producer", "build {rev} writes {topic} with field {field}"),
             error(
@@ -191,12 +255,21 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "tune the collector and heap size|tune the collector|tune the heap|tune GC|tune the GC|G1|ZGC|"
-            "increase the heap|larger heap|heap size|reduce allocation",
-            "调优收集器和堆大小|调优|G1|ZGC|增大堆|堆大小|减少分配",
+            "tune the collector and heap size|tune the collector|tune the heap|tune GC|tune the GC|G1|ZGC|increase "
+            "the heap|larger heap|heap size|reduce allocation|[tune/tuning/optimise/optimize/adjust/change/switch/"
+            "increase/enlarge/reduce/larger/bigger/raise] … [GC/heap/collector/garbage collector/JVM/heap size/"
+            "allocation/allocations/garbage/memory]|[G1GC/Shenandoah/low-pause/concurrent collector/ZGC/different "
+            "collector]|[fix/find] … leak|more heap",
+            "调优收集器和堆大小|调优|G1|ZGC|增大堆|堆大小|减少分配|[调整/优化/调优/更换/增大/减少/扩大/增加/降低/"
+            "改用/切换]…[GC/堆/收集器/JVM/内存/分配/垃圾回收器]|[更换收集器/ZGC/G1]",
         ),
-        forbidden=("deadlock", "network_down", "thread_pool_full", "clock_wrong"),
-        may_mention=("heap_leak",),
+        also=say(
+            "[long/excessive] [pauses/pause/full pauses]|[full GC/full GCs/GCs/Full GC cycles]|JVM [pauses/pause/"
+            "stalls]|[garbage collector/collector] ~ [stops/stopped/paused] ~ [JVM/application/world]|heap ~ [too "
+            "small/nearly full]",
+            "[停顿/暂停]~[过长/时间过长]|Full GC|JVM~[卡住/停住]",
+        ),
+        may_mention=("heap_leak", "memory_exhausted"),
         clues=(
             info("gc", "Pause Full (Allocation Failure) 7890M->7712M {secs}.3s"),
             info("gc", "Pause Full (Ergonomics) 7931M->7805M {secs}.9s"),

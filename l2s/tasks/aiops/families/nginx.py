@@ -14,10 +14,21 @@ FAMILIES = (
             say("clients get status 502|502|bad gateway", "客户端收到 502|502"),
         ),
         remediation=say(
-            "restart it and check why it stopped|restart|start the service|bring it back|redeploy",
-            "重启并检查停止原因|重启|拉起|启动服务|重新部署",
+            "restart it and check why it stopped|restart|start the service|bring it back|redeploy|[restarting/start "
+            "it/start {svc}/bring up/bring {svc}/relaunch/recover/restore/revive/start the]|[check/investigate] … "
+            "[crash/crashed/stopped/logs/process]",
+            "重启并检查停止原因|重启|拉起|启动服务|重新部署|[重新启动/启动/恢复/重拉/拉起来]",
         ),
-        forbidden=("upstream_slow", "dns_broken", "certificate_expired", "traffic_flood"),
+        also=say(
+            "[{svc}/{ip}:{port}] ~ [down/crashed/stopped/dead/offline/unavailable/unreachable/not running/not "
+            "listening/has died/terminated/not up/not reachable]|[{svc}/service/process] [crashed/stopped/died/"
+            "exited/went down/has gone down]|[upstream/backend] ~ [unavailable/unreachable/failed/failing]|[upstream/"
+            "backend] failure|[nothing/no process/nobody] [listens/is listening/listening]|not listening|[service/"
+            "process] ~ [down/stopped/crashed/not running/dead]",
+            "[{svc}/{ip}:{port}]~[宕机/崩溃/停止/未运行/挂了/挂掉/停机/离线/下线/未启动/不可用/无法访问/退出/"
+            "停止运行/没有运行/未监听/没有监听]|[上游/后端]~[不可用/无法访问/故障/失效]|[服务/进程]~[停止/崩溃/宕机/"
+            "未运行/已停/挂了/退出]|没有进程监听|无进程监听",
+        ),
         clues=(
             error(
                 "*",
@@ -44,10 +55,24 @@ FAMILIES = (
         ),
         remediation=say(
             "profile and scale out the service|scale out|scale up|add instances|add replicas|more instances|optimise|"
-            "optimize|profile|speed up|tune",
-            "分析性能并扩容该服务|扩容|增加实例|增加副本|优化|性能分析",
+            "optimize|profile|speed up|tune|[scaling/scaling out/autoscale/capacity/more replicas/more workers/more "
+            "capacity/profiling/optimizing/optimising/tuning/cache/caching/speed up]|[increase/raise/adjust/extend] "
+            "… [timeout/capacity/replicas/resources/instances]|[faster/optimise/optimize/speed up] … [query/queries/"
+            "endpoint/report]|[make/run] … [asynchronous/asynchronously/in the background]",
+            "分析性能并扩容该服务|扩容|增加实例|增加副本|优化|性能分析|[扩展/伸缩/增加/扩充]…[实例/副本/容量/资源/"
+            "节点]|[调优/性能优化/提升性能/加速/缓存/异步/排查性能/调大超时/增加超时/性能剖析]",
         ),
-        forbidden=("upstream_down", "dns_broken", "body_limit", "network_down"),
+        also=say(
+            "{svc} ~ [slow/too slow/very slow/overloaded/slow to respond/unresponsive/sluggish/responding slowly/"
+            "responding too slowly/not responding in time]|{svc} [responds/answers/replies] [slowly/too slowly/too "
+            "late]|[takes/took/taking] too long|[responds/responding] [slowly/too slowly]|slow [service/{svc}]|"
+            "overloaded [service/{svc}]|[upstream/backend] [timeout/timed out/times out]|{svc} [performance/slowness/"
+            "latency/overload]|does not respond in time",
+            "{svc}~[过慢/缓慢/太慢/很慢/变慢/过载/超载/响应慢/响应过慢/响应缓慢/响应太慢/处理过慢/处理缓慢/性能不足/"
+            "响应超时/处理慢]|[响应/处理][过慢/缓慢/太慢/很慢/时间过长]|[上游/后端]~超时|未及时响应|未能及时响应|"
+            "性能[不足/瓶颈]",
+        ),
+        may_mention=("cluster_capacity", "rate_limited"),
         clues=(
             error("*", "(110) after {secs} s while reading response header from {svc}, request {n}"),
             info("{ip2}", "GET /{page}/report?id={n} 504 167 {secs}.001"),
@@ -68,10 +93,20 @@ FAMILIES = (
         ),
         remediation=say(
             "allow larger bodies for that path and reload nginx|allow larger|raise it|increase it|raise the limit|"
-            "increase the limit|increase client_max|raise client_max|larger limit",
-            "为该路径放宽限制并重载 nginx|放宽|调大|提高|增大",
+            "increase the limit|increase client_max|raise client_max|larger limit|[raise/increase/enlarge/raising/"
+            "increasing/adjust/change/set/extend/larger/higher] … [limit/client_max_body_size/size/body size/maximum/"
+            "it/upload]|[reload/reconfigure] nginx|allow … [larger/bigger] [bodies/uploads/body/files/requests]",
+            "为该路径放宽限制并重载 nginx|放宽|调大|提高|增大|[调大/提高/增大/增加/放宽/调高/加大/修改/上调]|重载 "
+            "nginx",
         ),
-        forbidden=("disk_full", "upstream_down", "upstream_slow", "traffic_flood"),
+        also=say(
+            "[1m/1 MB/1MB] limit|limit of [1m/1 MB/1MB]|limited to [1m/1 MB/1MB]|[allows only/only allows/allowing "
+            "only] [1m/1 MB/1MB]|[limit/maximum] ~ [too small/too low/exceeded]|[body/upload/request/file/payload] ~ "
+            "[too large/too big] for ~ [nginx/limit]",
+            "[1m/1 MB/1MB] ~[限制/上限]|[限制/上限]~[过小/过低/太小]|[请求体/请求体大小/上传/上传大小/上传文件/文件/"
+            "body]~[超过/超出]…[限制/上限]",
+        ),
+        may_mention=("bad_config",),
         clues=(
             error("*", "client {ip2} intended to send {size} MB to {domain}, directive allows 1m"),
             info("{ip2}", "PUT /{page}/upload 413 183 0.000"),
@@ -97,11 +132,28 @@ FAMILIES = (
         remediation=say(
             "raise worker_connections and shorten keep-alive|raise worker_connections|increase worker_connections|"
             "higher worker_connections|shorten keep-alive|shorten keepalive|reduce keepalive|more workers|"
-            "worker_processes",
-            "调大 worker_connections 并缩短 keep-alive|调大 worker_connections|提高 worker_connections|"
-            "增大 worker_connections|缩短 keep-alive|缩短 keepalive|增加 worker",
+            "worker_processes|[raise/increase/raising/increasing/higher/enlarge/larger/adjust/bump] … "
+            "[worker_connections/limit/connections/slots/connection limit/workers/worker processes]|[shorten/reduce/"
+            "lower/decrease/shortening/limit/reducing/cut] … [keep-alive/keepalive/keepalive_timeout/keep-alive "
+            "timeout/idle connections/timeout]|[close/closing/drop] … [idle/keep-alive/keepalive] [connections/"
+            "sockets]|add … workers",
+            "调大 worker_connections 并缩短 keep-alive|调大 worker_connections|提高 worker_connections|增大 "
+            "worker_connections|缩短 keep-alive|缩短 keepalive|增加 worker|[调大/提高/增大/增加/调高/上调/"
+            "扩大]…[worker_connections/连接数/上限/worker/工作进程/连接上限/限制]|[缩短/降低/减少/关闭/"
+            "调低]…[keep-alive/keepalive/空闲连接/超时/长连接]",
         ),
-        forbidden=("upstream_down", "traffic_flood", "memory_exhausted", "upstream_slow"),
+        also=say(
+            "all [slots/connections/connection slots/worker slots/{limit} slots] ~ [taken/used/in use/occupied/busy]|"
+            "[slots/connection slots/connections] ~ [exhausted/used up/full/depleted]|[slot/connection slot/"
+            "connection] exhaustion|[out of/no free/no more] [slots/connection slots/connections]|connection limit|"
+            "too many [connections/open connections/keep-alive connections/keepalive connections/idle connections]|"
+            "[limit/maximum] of {limit} ~ [connections/slots]|[idle keep-alive/keep-alive/keepalive/idle] "
+            "[connections/sockets/clients] [exhaust/occupy/occupying/hold/holding/use up/fill/taking up/take up/"
+            "exhausting/consume/exhausted]",
+            "[连接/连接数/槽位/slot/连接槽]~[耗尽/用尽/占满/已满/上限/用完]|连接[过多/数过多]|[空闲/keep-alive/"
+            "keepalive]~[连接/套接字]~[占满/占用/耗尽/过多]",
+        ),
+        may_mention=("connection_limit", "rate_limited"),
         clues=(
             error("*", "events: {limit} slots taken of {limit}, accept() paused"),
             warn("*", "idle keep-alive sockets held by worker {n}: {count}"),
@@ -127,10 +179,23 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "block the address at the firewall|block|ban|blacklist|deny|firewall|WAF|filter the",
-            "在防火墙封禁该地址|封禁|屏蔽|拉黑|防火墙|WAF",
+            "block the address at the firewall|block|ban|blacklist|deny|firewall|WAF|filter the|[blocking/banning/"
+            "blocklist/blacklisting/denying/fail2ban/rate limit/rate limiting/rate-limit/throttle/captcha/drop]|"
+            "[block/ban/limit/drop/reject/stop/throttle/deny/isolate] … [{ip}/client/address/IP/traffic/crawler/"
+            "requests]|[tighten/stricter/lower] … [limit/limits/rate limit/zone]",
+            "在防火墙封禁该地址|封禁|屏蔽|拉黑|防火墙|WAF|[封锁/封/限流/限速/黑名单/阻断/拦截/禁止/限制/丢弃]|[收紧/"
+            "加强]…限[流/速/额]",
         ),
-        forbidden=("upstream_down", "worker_limit", "body_limit", "database_down"),
+        also=say(
+            "[flooding/flooded/hammering/hammered/bombarding/bombarded/attack/attacking/abuse/abusing/scraping]|"
+            "[excessive/abusive/massive/too many] requests [from/by] [one/a single/the same/{ip}]|abusive [requests/"
+            "crawling]|[single/one] [client/address/IP/source] ~ [floods/sending/sends/flooding]|[client/address/IP/"
+            "source] {ip} ~ [flooding/floods/sending/sends/hammering/attacking]|request [burst/storm/rate]|{ip} "
+            "[floods/sends/is flooding/hammers]|[overload/load] from ~ {ip}",
+            "[攻击/刷量/刷接口/高频请求/海量请求/密集请求/高频访问]|[单一/同一/单个]~[IP/地址/客户端]…[大量/频繁/"
+            "高频]|{ip}~[攻击/刷/大量/频繁]",
+        ),
+        may_mention=("rate_limited", "intrusion", "upstream_slow"),
         clues=(
             warn("*", "zone perip: excess {count}.2 by {ip}, uri /{page}"),
             info("{ip}", "GET /{page}?p={n} 429 162 0.000"),

@@ -21,11 +21,24 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "release connections after use and enlarge the pool|release connections|return connections|"
-            "close connections|enlarge the pool|increase the pool|increase pool size|larger pool|fix the leak",
-            "用后归还连接并调大连接数|归还连接|释放连接|关闭连接|调大连接池|扩大连接池|增大连接池|修复泄漏",
+            "release connections after use and enlarge the pool|release connections|return connections|close "
+            "connections|enlarge the pool|increase the pool|increase pool size|larger pool|fix the leak|[release/"
+            "return/close/returning/releasing/closing/reclaim/give back] … [connection/connections/handles/handle]|"
+            "[enlarge/increase/raise/expand/increasing/raising/enlarging/bigger/larger/grow] … [pool/pool size/"
+            "connections]|[fix/plug/find/repair/stop] … [leak/leaks]|leak detection",
+            "用后归还连接并调大连接数|归还连接|释放连接|关闭连接|调大连接池|扩大连接池|增大连接池|修复泄漏|[归还/"
+            "释放/关闭/回收]…[连接/句柄]|[调大/扩大/增大/提高/增加/扩充]…[连接池/连接数/池]|[修复/排查/解决]…[泄漏/"
+            "泄露]",
         ),
-        forbidden=("database_down", "network_down", "traffic_flood", "index_missing"),
+        also=say(
+            "[pool/pool of {svc}] ~ [exhausted/full/empty/used up/drained/depleted]|{svc} ~ out of [connections/"
+            "database connections/pooled connections]|all [connections/pool connections/pooled connections/{limit} "
+            "connections] ~ [in use/used/taken/busy/checked out/active]|no [free/idle/available] [connections/"
+            "connection]|handle [leak/not returned]|leaked [handle/handles]|[handle/connection] ~ [never returned/"
+            "not returned/not released]",
+            "连接~[耗尽/用尽/用完/占满]|[没有/无][可用/空闲]连接|连接数~[耗尽/已满/用尽]|句柄~[未归还/泄漏]|"
+            "连接~[没有归还/没有释放]",
+        ),
         may_mention=("bad_config", "rate_limited"),
         clues=(
             warn("{svc}", "acquire took {ms} ms, active={limit} idle=0 waiting={count}"),
@@ -50,10 +63,18 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "renew it and reload the service|renew|reissue|rotate the cert|replace the cert|new certificate",
-            "续期并重新加载服务|续期|续签|重新签发|更换证书|更新证书",
+            "renew it and reload the service|renew|reissue|rotate the cert|replace the cert|new certificate|[renewal/"
+            "renewing/re-issue/reissuing]|[replace/update/rotate/issue/install/deploy/new/rotating/replacing/"
+            "updating/reload] … [certificate/cert/certificates]",
+            "续期并重新加载服务|续期|续签|重新签发|更换证书|更新证书|[续订/续签/更新/更换/替换/重新签发/签发/换/轮换/"
+            "部署]…证书|[续期/续订/重新颁发]",
         ),
-        forbidden=("dns_broken", "network_down", "clock_wrong", "bad_config"),
+        also=say(
+            "[certificate/cert] of ~ {svc} ~ expired|expired on {day}|{svc} ~ [certificate/cert] ~ expired|"
+            "[certificate/cert] ~ [validity/notAfter] ~ [passed/ended/over/in the past]|[certificate/cert] ~ [past "
+            "notAfter/past its notAfter]",
+            "[{svc}/{svc}.internal]~证书~[过期/失效/到期]|证书~[于/已]~过期|证书~已过~[notAfter/有效期]",
+        ),
         clues=(
             info("{svc}", "tls listener {hex} serves CN={svc}.internal notAfter={day}T00:00:00Z"),
             error("{client}", "x509 verify code 10 for {svc}.internal, trace {hex}, today is past notAfter={day}"),
@@ -81,11 +102,22 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "restart or fail over the resolver|restart the resolver|fail over|failover|restart CoreDNS|"
-            "switch to another resolver|backup resolver|secondary resolver|restore the resolver|fix the resolver",
-            "重启或切换解析器|重启解析器|切换解析器|重启 CoreDNS|备用解析器|恢复解析器|修复解析器",
+            "restart or fail over the resolver|restart the resolver|fail over|failover|restart CoreDNS|switch to "
+            "another resolver|backup resolver|secondary resolver|restore the resolver|fix the resolver|[restart/"
+            "restore/repair/fix/replace/reboot/restarting/fixing/recover/check] … [resolver/DNS/DNS server/DNS "
+            "service/nameserver/{ip}]|[switch/fail over/change/point] … [resolver/DNS/DNS server/nameserver]|"
+            "[another/alternative/secondary/backup/second/redundant/different] [resolver/DNS/DNS server/nameserver]|"
+            "[failing over/failover]",
+            "重启或切换解析器|重启解析器|切换解析器|重启 CoreDNS|备用解析器|恢复解析器|修复解析器|[重启/修复/恢复/"
+            "更换/切换/检查]…[解析器/DNS/域名服务器/解析服务]|[备用/其他/另一/冗余]…[解析器/DNS]|[故障转移/"
+            "切换到备用]",
         ),
-        forbidden=("certificate_expired", "database_down", "upstream_down", "rate_limited"),
+        also=say(
+            "{ip} ~ [down/unreachable/not responding/unresponsive/not answering/failing/failed/broken/dead]|resolver "
+            "{ip} ~ [down/unreachable/not responding/unresponsive/not answering/failing/failed/broken/dead/timing "
+            "out]",
+            "{ip}~[故障/无响应/不可用/宕机/没有响应/失效/超时]",
+        ),
         may_mention=("bad_config",),
         clues=(
             error("{svc}", "lookup {client}.internal on {ip}:53: i/o timeout"),
@@ -110,11 +142,23 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "back off between calls and ask for a higher allowance|back off|backoff|slow down|fewer requests|"
-            "reduce the request rate|reduce request|higher quota|raise the quota|increase the quota|batch requests",
-            "退避重试并申请更高额度|退避|降低请求频率|减少请求|提高配额|申请更高|批量请求",
+            "back off between calls and ask for a higher allowance|back off|backoff|slow down|fewer requests|reduce "
+            "the request rate|reduce request|higher quota|raise the quota|increase the quota|batch requests|[backing "
+            "off/back-off/exponential backoff/slow down/throttle]|[reduce/lower/limit/reducing/decrease/cut] … [rate/"
+            "requests/calls/frequency/request rate]|[raise/increase/higher/request/raising/increasing/larger/extend] "
+            "… [quota/limit/allowance/rate limit]|[honour/honor/respect/obey/observe] … [Retry-After/retry_after/"
+            "rate limit]|[batch/cache/queue/spread/batching/caching] … [requests/calls/responses]|[Retry-After/"
+            "retry_after]",
+            "退避重试并申请更高额度|退避|降低请求频率|减少请求|提高配额|申请更高|批量请求|[降低/减少/控制/限制/"
+            "调低]…[频率/请求/调用/速率]|[提高/增加/申请/提升/调高/扩大]…[配额/额度/限额/上限]|[退避/遵守 "
+            "Retry-After/指数退避/批量/合并请求/缓存]",
         ),
-        forbidden=("network_down", "third_party_down", "bad_release", "database_down"),
+        also=say(
+            "{client} ~ [throttled/limited]|[hit/hits/hitting/exceeded/exceeds/exceeding/reached/used up] … [limit/"
+            "allowance/window]|[limit/window] of {limit} [requests/calls/reached/exhausted]|too many [retries/"
+            "requests]",
+            "{client}~[限流/超限]|[超过/达到/超出]~[上限/限制/窗口限制/{limit}]|调用~过多",
+        ),
         may_mention=("bad_config",),
         clues=(
             warn("{client}", "{svc} answered 429 retry_after={n}"),
@@ -142,11 +186,21 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "roll back the revision|roll back|rollback|revert|restore the previous|correct the endpoint|"
-            "fix the endpoint|correct the setting",
-            "回滚该修订|回滚|恢复上一版本|还原|修正地址|修正设置",
+            "roll back the revision|roll back|rollback|revert|restore the previous|correct the endpoint|fix the "
+            "endpoint|correct the setting|[rolling back/roll-back/reverting/restore/undo]|[correct/fix/change/update/"
+            "set/repair/correcting/fixing] … [ledger_url/URL/endpoint/setting/settings/configuration/config/address]|"
+            "[previous/last good/earlier] [revision/configuration/config/settings]",
+            "回滚该修订|回滚|恢复上一版本|还原|修正地址|修正设置|[修正/修复/更正/改正/改回/修改/纠正]…[配置/地址/"
+            "设置/ledger_url/端点/URL]|[回退/撤销/还原/恢复]…[修订/配置/版本]|[回退/改回]",
         ),
-        forbidden=("network_down", "database_down", "bad_release", "dns_broken"),
+        also=say(
+            "[points/pointing/pointed/set] ~ [localhost/wrong host/wrong address/wrong endpoint]|ledger_url ~ "
+            "[localhost/points to localhost]|[configuration/config/settings/setting] [change/update]|revision {rev} "
+            "~ [wrong/faulty/bad/broken/misconfigured/incorrect]|[wrong/incorrect/bad] [value/port/host/target]|"
+            "localhost instead of",
+            "ledger_url…localhost|[配置/设置][变更/修订]|修订 {rev}~[错误/有误/配置错误]|指向错误|指向了错误|[错误地/"
+            "误]指向|错误[设置/指向/配置]|被错误[设置/指向/配置]",
+        ),
         clues=(
             info("{svc}", "settings revision {rev} loaded, ledger_url=http://localhost:{port}"),
             error("{svc}", "POST http://localhost:{port}/entries: refused"),
@@ -172,11 +226,21 @@ FAMILIES = (
         ),
         remediation=say(
             "add jitter to the ttl and coalesce requests|jitter|randomise|randomize|coalesce|stagger|single flight|"
-            "request coalescing|mutex|warm the cache|prewarm|pre-warm",
-            "给 ttl 加随机抖动并合并请求|抖动|随机|合并请求|错开|互斥|预热",
+            "request coalescing|mutex|warm the cache|prewarm|pre-warm|[jitter/jittered/randomised/randomized/random/"
+            "staggered/stagger/staggering/spread/spreading/vary/different] … [ttl/ttls/expiry/expiration/expirations/"
+            "expiry times]|[lock/locking/mutex/singleflight/single-flight/coalescing/request collapsing]|[warming/"
+            "pre-warming/prewarming/stale-while-revalidate/early refresh/background refresh]|[rebuild/refresh] … "
+            "cache",
+            "给 ttl 加随机抖动并合并请求|抖动|随机|合并请求|错开|互斥|预热|[分散/打散/随机化/错开/不同]…[ttl/"
+            "过期时间/失效时间/过期]|[分散/打散/随机化/错开/不同的]…[ttl/过期时间/失效时间/过期]|[加锁/互斥锁/单飞/"
+            "请求合并/预热/提前刷新/后台刷新/热点缓存]",
         ),
-        forbidden=("traffic_flood", "index_missing", "memory_exhausted", "network_down"),
-        may_mention=("bad_config", "rate_limited"),
+        also=say(
+            "{count} keys ~ [expired/expire/expiring] [simultaneously/together/at once/at the same time]|[all/many/"
+            "thousands of] … keys ~ [expired/expire]|same ttl ~ expired|cache ~ [expired/emptied/invalidated]",
+            "{count} 个键~[过期/失效/到期]|缓存~[过期/失效]",
+        ),
+        may_mention=("bad_config", "rate_limited", "upstream_slow"),
         clues=(
             info("{svc}", "ttl 3600 reached for {count} keys written by the same loader run"),
             warn("{svc}", "miss ratio {pct}% in the last 10 s, was 4%"),

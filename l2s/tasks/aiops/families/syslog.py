@@ -14,11 +14,23 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "free space by deleting old logs|free space|free up space|delete old|clean up|remove old|rotate logs|"
-            "log rotation|extend the volume|expand the volume|enlarge|add storage|increase disk",
-            "清理旧日志释放空间|清理|删除旧|释放空间|扩容|日志轮转|扩大磁盘",
+            "free space by deleting old logs|free space|free up space|delete old|clean up|remove old|rotate logs|log "
+            "rotation|extend the volume|expand the volume|enlarge|add storage|increase disk|[free/free up/freeing/"
+            "make/reclaim/reclaiming/recover/clear/add] … [space/room]|[clean/cleaning/cleanup/clean-up/purge/"
+            "purging/prune/truncate/archive/compress] … [logs/log/files/data/disk/space/segments/it]|cleanup|purge|"
+            "prune|truncate|archive|[delete/deleting/remove/removing/move/rotate] … [logs/files/data/segments/"
+            "snapshots/backups]|logrotate|[more/additional/add] [space/disk/disk space/storage/capacity]|[bigger/"
+            "larger] [disk/volume/partition]|[resize/extend/expand/grow/enlarging/expanding/extending/increase/"
+            "increasing] … [volume/disk/partition/filesystem/storage/capacity/space]",
+            "清理旧日志释放空间|清理|删除旧|释放空间|扩容|日志轮转|扩大磁盘|[清除/腾出/归档/压缩/删除/清空/轮转/"
+            "移除]…[日志/文件/数据/空间/旧文件]|[增加/扩大/扩展/扩充/加大]…[磁盘/空间/容量/存储/分区/卷]|[删除/归档/"
+            "腾出空间/logrotate/加盘/清空]",
         ),
-        forbidden=("memory_exhausted", "disk_failing", "network_down", "database_down"),
+        also=say(
+            "{mount} ~ [full/filled up/out of space/exhausted/has no space]|{mount} [ran/has run/is running/runs] "
+            "out of [space/room]|no [space/room] [left/available] on ~ {mount}|[exhausted/full] {mount}|out of room",
+            "{mount}~[满/空间不足/空间耗尽/空间用尽/没有空间/耗尽/无空间]|[空间不足/空间耗尽/空间用尽/没有空间]",
+        ),
         clues=(
             warn("diskmon[{pid}]", "{mount} use={pct}% avail=0 inodes=41%"),
             error("{svc}[{pid}]", "write {mount}/data/seg-{n}.log: errno 28"),
@@ -46,10 +58,18 @@ FAMILIES = (
         ),
         remediation=say(
             "add memory or cap the memory use of the process|add memory|more memory|increase memory|add RAM|more RAM|"
-            "cap the memory|limit memory|memory limit|reduce memory|add swap",
-            "增加内存或限制进程内存用量|增加内存|扩充内存|限制进程内存|限制内存|降低内存|增加 swap",
+            "cap the memory|limit memory|memory limit|reduce memory|add swap|[increase/add/increasing/adding/upgrade/"
+            "expand/more/additional/extra] … [memory/RAM/swap]|[restrict/limit/cap/lower/reduce/reducing/set/bound/"
+            "optimise/optimize] … memory|[MemoryMax/cgroup/memory leak/enable swap/memory cap]",
+            "增加内存或限制进程内存用量|增加内存|扩充内存|限制进程内存|限制内存|降低内存|增加 swap|[加/增大/扩大/"
+            "升级/扩充/增加/扩容]…[内存/swap]|[限制/减少/降低/优化/控制/设置]…内存|[内存上限/扩容/修复内存泄漏/启用 "
+            "swap/加内存]",
         ),
-        forbidden=("disk_full", "bad_release", "network_down", "intrusion"),
+        also=say(
+            "{host} ~ [short of memory/low on memory/out of RAM]|[too little/scarce] memory",
+            "{host}~内存[不足/耗尽/用尽]",
+        ),
+        may_mention=("heap_leak", "memory_limit", "upstream_down"),
         clues=(
             warn("kernel", "{svc} invoked page allocation, order=0, free swap 0kB"),
             error("kernel", "Killed process {n} ({svc}) total-vm:{big}kB, anon-rss:{size}MB"),
@@ -74,10 +94,20 @@ FAMILIES = (
         ),
         remediation=say(
             "resynchronise time with a reachable NTP server|resynchronise|resynchronize|synchronise|synchronize|"
-            "resync|sync the|sync time|restart chronyd|correct the time|fix NTP|step the clock",
-            "与可用的 NTP 服务器重新同步时间|重新同步|同步时间|校准时间|校时|重启 chronyd|修复 NTP",
+            "resync|sync the|sync time|restart chronyd|correct the time|fix NTP|step the clock|[correct/fix/adjust/"
+            "set/reset/sync/resync/repair/re-sync] … [clock/time]|[restore/repair/check/configure/fix/reconfigure/"
+            "re-enable/reachable/working] … [NTP/time synchronization/time sync/time source/time sources/chronyd/"
+            "chrony]|[makestep/re-synchronise/re-synchronize/resynchronisation/resynchronization]|restart [chrony/"
+            "NTP/ntpd]|[NTP/time] [server/servers/source/sources]|chronyc",
+            "与可用的 NTP 服务器重新同步时间|重新同步|同步时间|校准时间|校时|重启 chronyd|修复 NTP|[修正/校正/调整/"
+            "同步/校准/重新同步/修复/纠正]…[时钟/时间]|[恢复/检查/配置/修复/重启/更换]…[NTP/时间源/同步/chronyd/"
+            "chrony/时间服务器]|[重新校时/强制同步/makestep/NTP 服务器/时间源]",
         ),
-        forbidden=("certificate_expired", "intrusion", "network_down", "old_credentials"),
+        also=say(
+            "time on {host} ~ [wrong/off/drifted]|time [is/was] [wrong/off]|chronyd ~ lost [sync/synchronization/its "
+            "sources]|[no/lost] [NTP source/time source/time sources/NTP sources]",
+            "{host}~时间~[错误/不准/偏差]|[失去/没有/无][可用的时间源/时间源/NTP 源]",
+        ),
         clues=(
             warn("chronyd[{pid}]", "no selectable sources, last update {minutes} min ago"),
             warn("chronyd[{pid}]", "estimated offset {secs} s against {peer}"),
@@ -105,10 +135,17 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "replace the drive and restore its data|replace|swap the drive|swap the disk|new disk|new drive",
-            "更换硬盘并恢复数据|更换|替换|换盘",
+            "replace the drive and restore its data|replace|swap the drive|swap the disk|new disk|new drive|"
+            "[replacement/replacing/exchange/substitute/new SSD/swap out/swap it/hot-swap]|change the [disk/drive]|"
+            "[restore/recover/migrate/move] … [data/backup/backups]|rebuild … array",
+            "更换硬盘并恢复数据|更换|替换|换盘|[换掉/换新/换硬盘/换磁盘/换上/新硬盘/新磁盘/换新盘]|[迁移/备份/"
+            "恢复]…数据|重建~[阵列/RAID]",
         ),
-        forbidden=("disk_full", "memory_exhausted", "network_down", "database_down"),
+        also=say(
+            "{disk} ~ [failing/failed/faulty/dying/defective/damaged/broken/going bad/dead]|[failing/failed/faulty/"
+            "dying/bad/defective/damaged] {disk}|[failure/damage] of {disk}|{disk} [failure/hardware failure]",
+            "{disk}~[故障/损坏/失效/坏了/硬件故障]",
+        ),
         clues=(
             error("kernel", "blk_update_request: I/O error, dev {disk}, sector {big}"),
             warn("smartd[{pid}]", "/dev/{disk}: attribute 5 Reallocated_Sector_Ct raw value {count}"),
@@ -133,10 +170,19 @@ FAMILIES = (
         ),
         remediation=say(
             "raise nf_conntrack_max and shorten timeouts|nf_conntrack_max|raise the maximum|increase the maximum|"
-            "raise the limit|increase the limit|enlarge the table|shorten timeouts|reduce timeouts",
-            "调大 nf_conntrack_max 并缩短超时|nf_conntrack_max|调大上限|提高上限|增大表|缩短超时",
+            "raise the limit|increase the limit|enlarge the table|shorten timeouts|reduce timeouts|[raise/raising/"
+            "increase/increasing/enlarge/enlarging/expand/bump/grow/adjust] … [limit/maximum/max/nf_conntrack_max/"
+            "size/table/conntrack_max/capacity]|[larger/bigger/higher] … [table/limit/maximum/nf_conntrack_max]|"
+            "[shorten/lower/reduce/decrease/shortening/reducing] … [timeout/timeouts]|sysctl|conntrack_max",
+            "调大 nf_conntrack_max 并缩短超时|nf_conntrack_max|调大上限|提高上限|增大表|缩短超时|[调大/提高/增大/"
+            "增加/扩大/上调/调高/加大/调整]…[上限/限制/表/nf_conntrack_max/容量/最大值/最大连接数]|[缩短/降低/减少/"
+            "调低]…超时|[扩容/扩大连接跟踪表]",
         ),
-        forbidden=("dns_broken", "upstream_down", "intrusion", "database_down"),
+        also=say(
+            "[table/netfilter] ~ [full/exhausted/at its limit]|too many tracked connections",
+            "[跟踪表/netfilter 表]~[满/耗尽/上限]",
+        ),
+        may_mention=("connection_limit", "network_down"),
         clues=(
             warn("kernel", "nf_conntrack: count {limit} max {limit}, dropping packet"),
             warn("netmon[{pid}]", "new flows refused by netfilter: {count} in 60 s"),
@@ -158,10 +204,20 @@ FAMILIES = (
         ),
         remediation=say(
             "raise LimitNOFILE and close leaked sockets|LimitNOFILE|raise the limit|increase the limit|ulimit|nofile|"
-            "close leaked|close unused|close sockets|fix the leak",
-            "调大 LimitNOFILE 并关闭泄漏的套接字|LimitNOFILE|提高上限|调大上限|ulimit|nofile|关闭泄漏|修复泄漏",
+            "close leaked|close unused|close sockets|fix the leak|[raise/raising/increase/increasing/higher/bump/"
+            "adjust] … [limit/ulimit/nofile/LimitNOFILE/limits]|[close/closing/release] … [sockets/socket/"
+            "connections/descriptors/files/handles/fds]|[fix/plug/find/repair/stop] … [leak/leaks]|ulimit -n",
+            "调大 LimitNOFILE 并关闭泄漏的套接字|LimitNOFILE|提高上限|调大上限|ulimit|nofile|关闭泄漏|修复泄漏|[调大/"
+            "提高/增大/增加/上调/调高]…[上限/限制/ulimit/nofile/LimitNOFILE/描述符/句柄数]|[关闭/释放]…[套接字/连接/"
+            "文件/句柄/描述符]|[修复/排查/解决]…[泄漏/泄露]",
         ),
-        forbidden=("memory_exhausted", "disk_full", "network_down", "traffic_flood"),
+        also=say(
+            "{svc} ~ out of [descriptors/fds/file descriptors]|[file/open file/nofile] limit ~ [reached/exhausted/"
+            "hit]|[nofile/open files/LimitNOFILE] ~ [exhausted/reached/too low]|too many [open sockets/sockets/"
+            "leaked sockets]|[reached/hit/exhausted] ~ [nofile/LimitNOFILE/open file limit]",
+            "[nofile/打开文件数]~[耗尽/上限/过小]|[达到/超过]~[nofile/文件数上限]|[套接字/socket]~[泄漏/泄露/未关闭]",
+        ),
+        may_mention=("pool_exhausted", "connection_limit", "upstream_down"),
         clues=(
             warn("procmon[{pid}]", "{svc}: /proc/{n}/fd entries {limit}, nofile {limit}"),
             error("{svc}[{pid}]", "accept4: errno 24, pausing listener"),

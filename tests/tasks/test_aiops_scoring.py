@@ -1,0 +1,229 @@
+"""AIOps: how an answer is scored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from l2s.tasks import aiops
+from l2s.tasks.aiops.matching import find, normalise
+from l2s.tasks.aiops.scoring import MAX_WORDS, QUOTE_WORDS
+from l2s.tasks.types import Item
+
+
+def entry(role: str, *phrases: str) -> dict[str, Any]:
+    return {"role": role, "phrases": list(phrases)}
+
+
+@pytest.fixture
+def item() -> Item:
+    log = (
+        "10:00:01 web-1 kernel: nf_conntrack: count 651 max 651, dropping packet\n"
+        "10:00:02 web-1 api-core: no reply of db-1"
+    )
+    return Item(
+        id="x",
+        domain="aiops",
+        source="test",
+        messages=[{"role": "user", "content": log}],
+        reference="",
+        meta={
+            "problem": log,
+            "concepts": [
+                entry(
+                    "cause", "conntrack table is full", "conntrack table full", "full conntrack table", "连接跟踪表已满"
+                ),
+                entry("component", "web-1"),
+                entry("evidence", "dropping packet", "丢弃数据包"),
+                entry("remediation", "raise the limit", "调大上限"),
+            ],
+            "forbidden": [
+                {"cause": "dns", "phrases": ["DNS failure", "DNS 故障"]},
+                {"cause": "table", "phrases": ["table is full"]},
+            ],
+        },
+    )
+
+
+FULL = "The conntrack table is full on web-1, it is dropping packets; raise the limit."
+
+
+@pytest.mark.parametrize(
+    ("response", "score", "status"),
+    [
+        (f"Answer: {FULL}", 1.0, "correct"),
+        (FULL, 1.0, "correct"),
+        (f"**Answer:** {FULL.upper()}", 1.0, "correct"),
+        ("根因分析如下。\n答案：web-1 的连接跟踪表已满，正在丢弃数据包，应调大上限。", 1.0, "correct"),
+        ("<think>DNS failure?</think>Answer: " + FULL, 1.0, "correct"),
+        ("Answer: conntrack table is full on web-12", 0.25, "partial"),  # web-12 is not web-1
+        ("Answer: conntrack table is full on web-1", 0.5, "partial"),
+        ("Answer: full-conntrack web-1", 0.0, "wrong"),
+        ("Answer: web-1 is dropping packets, raise the limit", 0.0, "wrong"),  # no cause
+        ("Answer: web-1, kernel, api-core, db-1", 0.0, "wrong"),
+        ("Answer: something broke", 0.0, "wrong"),
+        ("Answer:", 0.0, "no_answer"),
+        ("  ", 0.0, "no_answer"),
+        ("<think>" + FULL, 0.0, "truncated"),
+        ("word " * (MAX_WORDS + 1), 0.0, "too_long"),
+        ("word " * (MAX_WORDS + 1) + "Answer: " + FULL, 1.0, "correct"),
+        ("Answer: " + "word " * MAX_WORDS + FULL, 0.0, "wrong"),  # beyond the bound
+        (f"Answer: DNS failure. Wait.\nAnswer: {FULL}", 1.0, "correct"),  # the last one counts
+        (f"Answer: {FULL}\n\n**Answer:**", 1.0, "correct"),  # but not an empty one
+        (f"Answer: {FULL}\nAnswer: root cause; component; evidence; remedy", 1.0, "correct"),
+        (f"答案：{FULL}\n答案：<根因>；<组件>；<证据>；<处置>。", 1.0, "correct"),
+        (f"{FULL}\nAnswer:", 1.0, "correct"),
+        ("Answer: root cause; component; evidence; remedy", 0.0, "no_answer"),
+        ("word " * (MAX_WORDS + 1) + "Answer:", 0.0, "no_answer"),
+    ],
+)
+def test_a_bounded_answer_scores_the_share_of_concepts_it_names(
+    item: Item, response: str, score: float, status: str
+) -> None:
+    grade = aiops.grade(item, response)
+    assert (grade.score, grade.status) == (score, status), grade
+    assert grade.status in aiops.STATUSES
+    assert grade.details["all_required"] == (status == "correct")
+
+
+def test_a_cut_answer_is_truncated(item: Item) -> None:
+    assert aiops.grade(item, f"Answer: {FULL}", finish_reason="length").status == "truncated"
+
+
+@pytest.mark.parametrize(
+    "blame",
+    ["DNS failure", "a dns  FAILURE", "DNS failures", "not only DNS failure", "DNS 故障", "因为DNS故障"],
+)
+def test_a_wrong_cause_zeroes_the_item(item: Item, blame: str) -> None:
+    grade = aiops.grade(item, f"Answer: {blame}. {FULL}")
+    assert (grade.score, grade.status, grade.details["wrong_cause"]) == (0.0, "wrong_cause", "dns")
+
+
+@pytest.mark.parametrize(
+    "denial",
+    [
+        "It is not a DNS failure.",
+        "This isn't caused by a DNS failure.",
+        "DNS failure was ruled out.",
+        "We ruled out DNS failure.",
+        "No sign of a DNS failure.",
+        "Neither the disk nor a DNS failure.",
+        "DNS failure is not the cause.",
+        "It is the kernel rather than DNS failure.",
+        "排除了DNS故障。",
+        "DNS 故障已排除。",
+        "这不是DNS 故障。",
+        "DNS故障与此无关。",
+        "而非由DNS故障。",
+        "The log does not show a DNS failure.",
+        "This doesn't look like a DNS failure.",
+        "DNS failure is a red herring.",
+        "A DNS failure cannot explain this.",
+        "It might look like a DNS failure, but it is not.",
+        "DNS failure? No.",
+        "DNS故障的可能性已排除。",
+        "不太可能是DNS故障。",
+        "没有证据表明存在DNS故障。",
+        "不是磁盘问题或DNS故障。",
+        "看似DNS故障，实则另有原因。",
+        "与DNS故障没有关系。",
+        "Not a network outage, DNS failure, or deadlock.",
+        "Not the mailer, the disk, or a DNS failure.",
+        "DNS failure and deadlock were ruled out.",
+        "DNS failure, network outage and deadlock have been eliminated.",
+        "DNS failure (ruled out).",
+        "DNS failure, ruled out.",
+        "Ruled out: network outage, DNS failure, deadlock.",
+        "I don't think it is a DNS failure.",
+        "I doubt it is a DNS failure.",
+        "A DNS failure is impossible.",
+        "DNS failure is out of the question.",
+        "排除网络中断、DNS 故障和死锁。",
+        "已排除死锁和DNS故障。",
+        "DNS 故障和死锁均已排除。",
+        "死锁、DNS故障（已排除）。",
+    ],
+)
+def test_a_denied_wrong_cause_does_no_harm(item: Item, denial: str) -> None:
+    assert aiops.grade(item, f"Answer: {denial} {FULL}").score == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "It is not that the conntrack table is full, but something else",
+        "conntrack table is full: ruled out? No. The conntrack table is full was ruled out",
+        "连接跟踪表已满已被排除",
+        "web-1: conntrack table full, ruled out",
+        "conntrack table is full (excluded), web-1",
+        "conntrack table full has been eliminated",
+        "conntrack table full is impossible",
+        "deadlock and full conntrack table were ruled out",
+        "Not a deadlock, a DNS failure, or a full conntrack table on web-1",
+        "排除死锁、连接跟踪表已满和DNS故障",
+    ],
+)
+def test_a_denied_right_cause_does_not_count(item: Item, answer: str) -> None:
+    if "?" in answer:
+        answer = answer.split("? ")[1]
+    assert aiops.grade(item, f"Answer: {answer}").score == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "web-1 is not responding because the conntrack table is full",
+        "web-1 could not send; the conntrack table is full",
+        "无法连接 web-1，因为连接跟踪表已满",
+        "没有回复：web-1 连接跟踪表已满",
+        "web-1 does not show up because the conntrack table is full",
+        "we cannot rule out that on web-1 the conntrack table is full",
+        "不是磁盘问题，而是 web-1 连接跟踪表已满",
+        "无法排除 web-1 连接跟踪表已满",
+        "not a network outage, the conntrack table is full on web-1",
+        "No doubt the conntrack table is full on web-1",
+        "the conntrack table is full on web-1 and the deadlock was ruled out",
+        "web-1: conntrack table full, ruled out: deadlock, network outage",
+        "排除了死锁，web-1 连接跟踪表已满",
+        "web-1 连接跟踪表已满，已排除死锁和网络中断",
+    ],
+)
+def test_a_negation_elsewhere_in_the_sentence_denies_nothing(item: Item, answer: str) -> None:
+    assert aiops.grade(item, f"Answer: {answer}").details["matched"] == ["cause", "component"]
+
+
+def test_a_forbidden_phrase_inside_the_right_cause_does_no_harm(item: Item) -> None:
+    assert aiops.grade(item, "Answer: the conntrack table is full").score == 0.25
+    assert aiops.grade(item, "Answer: the mail table is full").status == "wrong_cause"
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text", "is_said"),
+    [
+        ("disk ~ full", "the disk /data1 on web-1 is full", True),
+        ("disk ~ full", "the disk writes are full", False),
+        ("disk ~ full", "the disk is not full", False),
+        ("磁盘~满", "磁盘 /data1 已经满了", True),
+        ("磁盘~满", "磁盘未满", False),
+        ("raise … limit", "raise the nofile limit", True),
+        ("raise … limit", "raise it. The limit", False),
+        ("限制…请求", "限制每秒请求", True),
+        ("限制…请求", "限制过小. 根因:请求", False),
+        ("[full/failing] disk", "a failing disk", True),
+        (";healthy;", "all good, healthy.", True),
+        (";healthy;", "the database is healthy.", False),
+    ],
+)
+def test_phrases_may_have_choices_gaps_and_clause_ends(phrase: str, text: str, is_said: bool) -> None:
+    assert bool(find([phrase], normalise(text))) == is_said
+
+
+def test_passages_copied_from_the_log_do_not_count(item: Item) -> None:
+    line = item["meta"]["problem"].splitlines()[0]
+    assert len(line.split()) > QUOTE_WORDS
+    assert aiops.grade(item, f"Answer: {line}").score == 0
+    assert aiops.grade(item, "Answer: conntrack table is full, see: dropping packet").details["matched"] == [
+        "cause",
+        "evidence",
+    ]

@@ -30,13 +30,13 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from l2s.teacher.tail import RANK, TailFit
-from l2s.teacher.topk import TopkEncoder, decode
-from l2s.training import head_chunk
-from l2s.training.fused_head import TopkTeacher, fused_distillation_loss
-from l2s.training.head_buffers import release_buffers
-from l2s.training.logit_transform import IDENTITY
-from l2s.training.losses import distillation_loss
+from l2s.loss import chunk
+from l2s.loss.buffers import release_buffers
+from l2s.loss.fused_head import TopkTeacher, fused_distillation_loss
+from l2s.loss.logit_transform import IDENTITY
+from l2s.loss.reference import distillation_loss
+from l2s.signals.tail import RANK, TailFit
+from l2s.signals.topk import TopkEncoder, decode
 
 ALPHA, TEMPERATURE, TOPK = 0.5, 2.0, 64
 SCORED_ROWS = 256  # whose logits are made at a time
@@ -158,8 +158,8 @@ def ours_topk(problem: Problem) -> None:
 
 def ours_without_compiler(problem: Problem) -> None:
     with (
-        mock.patch.object(head_chunk, "load_kernel", return_value=None),
-        mock.patch.object(head_chunk, "compiled_block_loss", return_value=head_chunk.block_loss),
+        mock.patch.object(chunk, "load_kernel", return_value=None),
+        mock.patch.object(chunk, "compiled_block_loss", return_value=chunk.block_loss),
     ):
         ours(problem)
 

@@ -33,11 +33,12 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from l2s.config import ExperimentConfig, resolve_config
-from l2s.models import load_model, pick_device, prepare_for_training, torch_dtype
-from l2s.teacher.score import score_sequences
-from l2s.teacher.signals import OnlineTeacher, SignalKind, SignalSource, StoredTeacher, hash_sequences, read_signals
-from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceDataset, TrainingSequence
-from l2s.training.fused_head import fused_distillation_loss
+from l2s.devices import pick_device, torch_dtype
+from l2s.loss.fused_head import fused_distillation_loss
+from l2s.models.load import load_model, prepare_for_training
+from l2s.sequences import TEACHER_PREFIX, Collator, SequenceDataset, TrainingSequence
+from l2s.signals.record import score_sequences
+from l2s.signals.store import OnlineTeacher, SignalKind, SignalSource, StoredTeacher, hash_sequences, read_signals
 from l2s.training.trainer import SFT_OBJECTIVE, Objective, StudentWithLoss, TeacherSource
 
 PHASES = ("read", "teacher", "forward", "head", "backward", "update")  # head: loss and its gradient, teacher's logits

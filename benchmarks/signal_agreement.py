@@ -29,7 +29,7 @@ from l2s.config import ExperimentConfig
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
 
-SCORE, KD = "l2s.teacher.score", "l2s.training.kd"
+SCORE, KD = "l2s.signals.score", "l2s.training.kd"
 SIGNALS = ("online", "hidden", "topk")
 
 

@@ -25,16 +25,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig, resolve_config
-from l2s.models import load_model, output_head
+from l2s.loss.logit_transform import IDENTITY
+from l2s.loss.targets import TopkTeacher
+from l2s.models.head import output_head
+from l2s.models.load import load_model
+from l2s.sequences import Collator, TrainingSequence
+from l2s.signals.recorders import CHUNK_ROWS
+from l2s.signals.store import response_hidden
+from l2s.signals.tail import RANK, TailFit
+from l2s.signals.topk import TopkCheck, TopkEncoder, check_topk, decode
 from l2s.tasks import code, math
 from l2s.tasks.types import Item
-from l2s.teacher.recorders import CHUNK_ROWS
-from l2s.teacher.signals import response_hidden
-from l2s.teacher.tail import RANK, TailFit
-from l2s.teacher.topk import TopkCheck, TopkEncoder, check_topk, decode
-from l2s.training.dataset import Collator, TrainingSequence
-from l2s.training.head_teacher import TopkTeacher
-from l2s.training.logit_transform import IDENTITY
 
 MEASURED = 3  # every third sequence
 ROWS = 192  # measured tokens of a domain

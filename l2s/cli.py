@@ -106,14 +106,14 @@ def _config(arguments: argparse.Namespace) -> ExperimentConfig:
 
 def _run(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
-    from l2s.experiment import dry_run, run_experiment
+    from l2s.runner.experiment import dry_run, run_experiment
 
     (dry_run if arguments.dry_run else run_experiment)(config, force=arguments.force)
     return 0
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from l2s.experiment import rebuild_report
+    from l2s.runner.experiment import rebuild_report
 
     rebuild_report(arguments.run_dir, lang=arguments.lang)
     return 0
@@ -128,7 +128,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
-    from l2s.check import run_checks
+    from l2s.runner.check import run_checks
 
     return run_checks(config)
 

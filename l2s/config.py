@@ -15,8 +15,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from l2s import demo_models
 from l2s.errors import UserError
+from l2s.models import demo
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -215,8 +215,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "demo": {
         "experiment_name": "demo",
-        "teacher_model": demo_models.TEACHER,
-        "student_model": demo_models.STUDENT,
+        "teacher_model": demo.TEACHER,
+        "student_model": demo.STUDENT,
         "processed_dir": "data/demo",
         "math_source": "synthetic",
         "code_train_source": "humaneval",

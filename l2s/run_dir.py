@@ -24,6 +24,11 @@ SAMPLES = 64
 SIGNAL_INDEX = "index.json"  # of a folder of teacher signals; written last
 
 
+def existing_parent(folder: Path) -> Path:
+    """`folder`, or the nearest of its parents that is there."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
 @dataclass(frozen=True)
 class RunDir:
     """Paths under outputs/<experiment_name>/."""
@@ -217,7 +222,7 @@ class Manifest:
     started_at: str  # ISO 8601, UTC
     seconds: float
     metrics: dict[str, Any] = field(default_factory=dict)
-    machine: dict[str, Any] = field(default_factory=dict)  # as l2s.machine describes it
+    machine: dict[str, Any] = field(default_factory=dict)  # as l2s.devices describes it
 
     def save(self, path: Path) -> None:
         """Write the manifest atomically."""

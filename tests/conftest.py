@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from l2s.config import ExperimentConfig
-from l2s.tiny_models import save_tiny_pair
+from l2s.models.tiny import save_tiny_pair
 
 
 @pytest.fixture(scope="session")

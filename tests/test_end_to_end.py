@@ -16,10 +16,10 @@ import pytest
 import yaml
 from transformers import AutoModelForCausalLM
 
-from l2s.check import tiny_experiment
 from l2s.jsonl import load_jsonl
+from l2s.models.tiny import save_tiny_pair
 from l2s.run_dir import Manifest, RunDir
-from l2s.tiny_models import save_tiny_pair
+from l2s.runner.check import tiny_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("teacher", "student_base", "student_sft", "student_kd")

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from l2s import check, hub
+from l2s import hub
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.models import load_model
-from l2s.pipeline import STAGES
-from l2s.preflight import check_models
+from l2s.models.load import load_model
+from l2s.runner import check
+from l2s.runner.pipeline import STAGES
+from l2s.runner.preflight import check_models
 from l2s.tasks import code, math
 
 REFUSED = "http://127.0.0.1:9"  # the discard port: nobody listens there

@@ -13,11 +13,11 @@ MODULES = {
     for path in (ROOT / "l2s").rglob("*.py")
 }
 ORCHESTRATION = {
-    "l2s.cli", "l2s.experiment", "l2s.check", "l2s.executors", "l2s.freshness", "l2s.pipeline", "l2s.preflight",
-    "l2s.plan.command",
+    "l2s.cli", "l2s.runner.experiment", "l2s.runner.check", "l2s.runner.executors", "l2s.runner.freshness",
+    "l2s.runner.pipeline", "l2s.runner.preflight", "l2s.plan.command",
 }  # fmt: skip
 STAGES = {
-    "l2s.prepare", "l2s.teacher.generate", "l2s.teacher.score", "l2s.training.sft", "l2s.training.kd",
+    "l2s.tasks.prepare", "l2s.generation.generate", "l2s.signals.score", "l2s.training.sft", "l2s.training.kd",
     "l2s.training.on_policy", "l2s.evaluation.evaluate", "l2s.report.stage",
 }  # fmt: skip
 LAZY = {"vllm", "ray", "bitsandbytes", "trl", "deepspeed", "lm_eval", "datasets"}
@@ -52,12 +52,12 @@ def test_stages_never_import_each_other(module: str) -> None:
     assert imported(MODULES[module]) & (STAGES - {module}) == set()
 
 
-@pytest.mark.parametrize("module", sorted(MODULES.keys() - ORCHESTRATION - {"l2s.check"}))
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - ORCHESTRATION - {"l2s.runner.check"}))
 def test_the_library_does_not_know_what_runs_it(module: str) -> None:
     assert imported(MODULES[module]) & ORCHESTRATION == set()
 
 
-@pytest.mark.parametrize("module", ["l2s.training.losses", "l2s.evaluation.stats", "l2s.jsonl"])
+@pytest.mark.parametrize("module", ["l2s.loss.reference", "l2s.evaluation.stats", "l2s.jsonl"])
 def test_the_foundations_import_nothing_of_l2s(module: str) -> None:
     assert {name for name in imported(MODULES[module]) if name.split(".")[0] == "l2s"} == set()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from l2s.training.losses import DistillationLoss
+from l2s.loss.reference import DistillationLoss
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
         ("l2s.jsonl.load_jsonl", ["path"]),
         ("src.utils.common.load_jsonl", ["path"]),
         (
-            "l2s.training.losses.distillation_loss",
+            "l2s.loss.reference.distillation_loss",
             ["student_logits", "teacher_logits", "labels", "alpha", "temperature", "divergence"],
         ),
         (
-            "l2s.training.fused_head.fused_distillation_loss",
+            "l2s.loss.fused_head.fused_distillation_loss",
             ["student_hidden", "student_weight", "labels", "teacher_hidden", "teacher_weight", "alpha", "temperature"],
         ),
         ("l2s.tasks.math.grade", ["response", "reference"]),
@@ -46,12 +46,12 @@ def test_a_stable_name_takes_its_parameters(path: str, parameters: list[str]) ->
     ("path", "positional", "keyword_only"),
     [
         (
-            "l2s.training.losses.distillation_loss",
+            "l2s.loss.reference.distillation_loss",
             ["student_logits", "teacher_logits", "labels"],
             {"alpha", "temperature", "divergence"},
         ),
         (
-            "l2s.training.fused_head.fused_distillation_loss",
+            "l2s.loss.fused_head.fused_distillation_loss",
             ["student_hidden", "student_weight", "labels"],
             {"teacher_hidden", "teacher_weight", "alpha", "temperature", "divergence"},
         ),

@@ -6,14 +6,15 @@ from typing import Any
 
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
+from l2s.devices import peak_memory_bytes, pick_device
 from l2s.evaluation import fidelity
+from l2s.generation.answers import answer_items
+from l2s.generation.engines import Completion, Sampling, TransformersEngine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
-from l2s.models import count_parameters, load_model, peak_memory_bytes, pick_device, weight_bytes
+from l2s.models.load import count_parameters, load_model, weight_bytes
 from l2s.run_dir import RunDir
 from l2s.tasks.table import grade_all
 from l2s.tasks.types import Grade, Item
-from l2s.teacher.answers import answer_items
-from l2s.teacher.engines import Completion, Sampling, TransformersEngine
 
 
 def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, Any]:

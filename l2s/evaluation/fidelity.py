@@ -17,13 +17,13 @@ from transformers import PreTrainedModel
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.jsonl import Row, load_jsonl, write_jsonl
-from l2s.models import logit_transform, output_head
+from l2s.loss.logit_transform import LogitTransform
+from l2s.loss.reference import IGNORE_INDEX, distillation_loss
+from l2s.models.head import logit_transform, output_head
 from l2s.run_dir import RunDir
-from l2s.teacher.score import score_sequences
-from l2s.teacher.signals import SignalSource, hash_sequences, read_signals, response_hidden
-from l2s.training.dataset import Collator, TrainingSequence
-from l2s.training.logit_transform import LogitTransform
-from l2s.training.losses import IGNORE_INDEX, distillation_loss
+from l2s.sequences import Collator, TrainingSequence
+from l2s.signals.record import score_sequences
+from l2s.signals.store import SignalSource, hash_sequences, read_signals, response_hidden
 
 CHUNK_ROWS = 128  # two fp32 logit tensors of a chunk take 160 MB at V = 152k
 

@@ -16,10 +16,10 @@ from l2s import hub
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
+from l2s.generation.engines import stop_ids
 from l2s.jsonl import write_text_atomic
-from l2s.models import load_model
+from l2s.models.load import load_model
 from l2s.run_dir import RunDir
-from l2s.teacher.engines import stop_ids
 
 if TYPE_CHECKING:
     from lm_eval.models.huggingface import HFLM

@@ -8,18 +8,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from l2s import demo_models
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.executors import quiet_libraries
-from l2s.pipeline import select_stages, settle
+from l2s.models import demo
 from l2s.plan.advice import USABLE, changes_that_fit, fits, least_memory
 from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, START_S, Estimate, Situation, estimate
 from l2s.plan.hardware import GIB, Hardware, find_hardware
 from l2s.plan.model_size import ModelSize, lora_parameters, size_of
-from l2s.preflight import check_settings
 from l2s.report.formats import NONE, short_count, size
 from l2s.run_dir import Manifest, RunDir
+from l2s.runner.executors import quiet_libraries
+from l2s.runner.pipeline import select_stages, settle
+from l2s.runner.preflight import check_settings
 
 CPU_FACTOR, CUDA_FACTOR = 2.0, 3.0
 CPU_EVIDENCE = "X"
@@ -41,7 +41,7 @@ def run_plan(config: ExperimentConfig, *, gpu: str | None = None, gpus: int = 1)
     check_settings(config, stages)
     hardware = find_hardware(config, gpu)
     for name in (config.teacher_model, config.student_model):
-        demo_models.build_if_missing(Path(name))
+        demo.build_if_missing(Path(name))
     situation = Situation(
         config,
         hardware,

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from l2s.config import ExperimentConfig
+from l2s.devices import pick_device, torch_dtype
 from l2s.errors import UserError
-from l2s.models import pick_device, torch_dtype
 
 GIB = 1 << 30
 

@@ -17,7 +17,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.hub import cached_file
 
 from l2s.config import ExperimentConfig, Quantization
-from l2s.models import count_parameters, load_config, output_head, prepare_for_training, torch_dtype, weight_bytes
+from l2s.devices import torch_dtype
+from l2s.models.head import output_head
+from l2s.models.load import count_parameters, load_config, prepare_for_training, weight_bytes
 from l2s.plan.hardware import Hardware
 
 SAFETENSORS_INDEX = "model.safetensors.index.json"

@@ -13,8 +13,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from l2s.chat import IGNORE_INDEX
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
-from l2s.models import switch_off_dropout
-from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceDataset
+from l2s.models.load import switch_off_dropout
+from l2s.sequences import TEACHER_PREFIX, Collator, SequenceDataset
 
 Batch = dict[str, Tensor]
 TERMS = ("loss", "ce", "divergence")
@@ -26,6 +26,7 @@ class HeldOutLoss(TrainerCallback):
 
     A row is there before the checkpoint of its step, so a killed training has every row up to where it goes on.
     Every process computes all of it: weights that are sharded are gathered by all at once, and nothing is added up.
+    transformers' own evaluation would average over batches instead of tokens, and its eval mode spoils 4-bit layers.
     """
 
     def __init__(

@@ -9,12 +9,14 @@ import torch
 
 from l2s.chat import check_same_vocabulary, load_renderer
 from l2s.config import ExperimentConfig
-from l2s.models import load_model, load_student_for_training, output_head, pick_device
+from l2s.devices import pick_device
+from l2s.models.head import output_head
+from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
-from l2s.teacher.signals import OnlineTeacher, SignalStore, StoredTeacher, open_training_signals, response_hidden
-from l2s.teacher.tail import TailModel
-from l2s.teacher.topk import check_topk, decode
-from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, hold_out, load_sequences
+from l2s.sequences import Collator, SequenceDataset, TrainingSequence, hold_out, load_sequences
+from l2s.signals.store import OnlineTeacher, SignalStore, StoredTeacher, open_training_signals, response_hidden
+from l2s.signals.tail import TailModel
+from l2s.signals.topk import check_topk, decode
 from l2s.training.trainer import Objective, Schedule, StudentWithLoss, TeacherSource, initial_student, train_and_save
 
 
@@ -62,7 +64,7 @@ def _check_topk(
     student_SV = student.transform.apply(hidden_SH.to(weight_VH.dtype) @ weight_VH.T).to(weight_VH.dtype)
     parts = [store[id_] for id_ in store.index.sample_ids]
     signals = {name: torch.cat([part[name] for part in parts]).to(device)[rows_S] for name in parts[0]}
-    teacher = decode(signals, min(config.topk, exact_SV.shape[1]), TailModel.of(shared).factors())
+    teacher = decode(signals, config.topk, TailModel.of(shared).factors())
     check = check_topk(student_SV, exact_SV, teacher, config)
     print(
         f"topk: {check.tail_mass:.1%} of the mass outside the top {config.topk} at T={config.temperature:g}, "

@@ -20,7 +20,8 @@ from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError, require_extra
 from l2s.jsonl import append_jsonl, load_jsonl
-from l2s.models import check_teacher_covers_student, load_model, load_student_for_training, output_head
+from l2s.models.head import output_head
+from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
 from l2s.tasks.types import Message
 from l2s.training.progress import Progress
@@ -54,7 +55,6 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     require_extra("trl", "trl", "run_opd (or opd among the arms)")
     renderer = load_renderer(config, "student_model")
     check_same_vocabulary(load_renderer(config, "teacher_model"), renderer)
-    check_teacher_covers_student(config)
     prompts = load_prompts(run_dir.train_data, renderer, config)
     student = load_student_for_training(initial_student(config, run_dir), config)
     teacher = load_model(config.teacher_model, config, quantization=config.teacher_quantization)

@@ -6,9 +6,9 @@ from typing import Any
 
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
-from l2s.models import load_student_for_training
+from l2s.models.load import load_student_for_training
 from l2s.run_dir import RunDir
-from l2s.training.dataset import SequenceDataset, hold_out, load_sequences
+from l2s.sequences import SequenceDataset, hold_out, load_sequences
 from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, train_and_save
 
 

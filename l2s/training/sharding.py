@@ -1,7 +1,7 @@
 """Training whose weights FSDP2 shards over processes, switched on by accelerate's environment variables.
 
     ACCELERATE_USE_FSDP=true FSDP_VERSION=2 FSDP_AUTO_WRAP_POLICY=TRANSFORMER_BASED_WRAP \
-        torchrun --nproc_per_node 8 -m l2s.executors outputs/NAME kd run
+        torchrun --nproc_per_node 8 -m l2s.runner.executors outputs/NAME kd run
 """
 
 from __future__ import annotations

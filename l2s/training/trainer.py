@@ -21,13 +21,15 @@ from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from l2s.chat import IGNORE_INDEX, ChatRenderer
 from l2s.config import ExperimentConfig
+from l2s.devices import peak_memory_bytes, pick_device
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
-from l2s.models import logit_transform, output_head, peak_memory_bytes, pick_device, save_trained_student
+from l2s.loss.fused_head import fused_distillation_loss
+from l2s.loss.targets import Teacher
+from l2s.models.head import logit_transform, output_head
+from l2s.models.save import save_trained_student
 from l2s.run_dir import RunDir
-from l2s.training.dataset import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
-from l2s.training.fused_head import fused_distillation_loss
-from l2s.training.head_teacher import Teacher
+from l2s.sequences import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
 from l2s.training.heldout import HELDOUT_METRICS, HeldOutLoss, begin_heldout_file
 from l2s.training.progress import Progress
 from l2s.training.sampler import LengthGroupedSampler
@@ -326,7 +328,7 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
         "logging_nan_inf_filter": False,
         "save_steps": config.save_steps,
         "save_total_limit": 2,
-        "report_to": [name.strip() for name in config.report_to.split(",")],
+        "report_to": config.report_to.split(","),
         "disable_tqdm": True,
         "dataloader_num_workers": 0 if on_cpu else LOADER_WORKERS,
         "remove_unused_columns": False,

@@ -12,7 +12,7 @@ from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.evaluation.fidelity import measure
 from l2s.jsonl import load_jsonl, write_jsonl
-from l2s.models import load_model
+from l2s.models.load import load_model
 from l2s.run_dir import RunDir
 
 Make = Callable[..., ExperimentConfig]

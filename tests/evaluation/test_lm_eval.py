@@ -12,10 +12,10 @@ import yaml
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.pipeline import requested_stages, select_stages
-from l2s.preflight import check_settings
 from l2s.report import stage
 from l2s.run_dir import RunDir
+from l2s.runner.pipeline import requested_stages, select_stages
+from l2s.runner.preflight import check_settings
 from tests.report.synthetic_run import load_results, make_run
 
 MakeConfig = Callable[..., ExperimentConfig]

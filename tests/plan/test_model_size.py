@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig, Qwen3Config, Qwen3ForCausalLM, Qwen3M
 
 from l2s.config import ExperimentConfig, Quantization
 from l2s.errors import UserError
-from l2s.models import load_model, load_student_for_training, prepare_for_training, weight_bytes
+from l2s.models.load import load_model, load_student_for_training, prepare_for_training, weight_bytes
 from l2s.plan.model_size import FORWARD, TRAINING, ModelSize, lora_parameters, size_of
 
 MakeConfig = Callable[..., ExperimentConfig]

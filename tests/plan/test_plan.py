@@ -14,13 +14,13 @@ from transformers import Qwen3Config
 from l2s.cli import main
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.pipeline import STAGES
 from l2s.plan.advice import changes_that_fit, fits
 from l2s.plan.command import advise
 from l2s.plan.estimates import ESTIMATES, Situation, estimate
 from l2s.plan.hardware import GIB, Hardware, find_hardware
 from l2s.plan.model_size import ModelSize
 from l2s.run_dir import Manifest, RunDir
+from l2s.runner.pipeline import STAGES
 
 MakeConfig = Callable[..., ExperimentConfig]
 GPU = Hardware("gpu", True, 80 * GIB, 600e12, 2.8e12, 1.2e-3, "made up")

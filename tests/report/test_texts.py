@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from l2s.errors import UserError
+from l2s.generation.generate import _metrics
 from l2s.report import formats, stage
 from l2s.report.chinese import CHINESE
 from l2s.report.compare import compare_runs
@@ -20,9 +21,8 @@ from l2s.report.english import ENGLISH
 from l2s.report.markdown import escape
 from l2s.report.strings import Text
 from l2s.run_dir import RunDir
+from l2s.signals.topk import TopkCheck
 from l2s.tasks.table import TASKS
-from l2s.teacher.generate import _metrics
-from l2s.teacher.topk import TopkCheck
 from tests.report import synthetic_run
 from tests.report.synthetic_run import DISTANCE, load_results, make_run
 

@@ -14,11 +14,10 @@ from transformers import AutoModelForCausalLM
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.jsonl import load_jsonl, write_jsonl
-from l2s.models import load_model, load_student_for_training
+from l2s.loss.reference import distillation_loss
+from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
-from l2s.teacher import score
-from l2s.training import kd, sft
-from l2s.training.dataset import (
+from l2s.sequences import (
     Collator,
     SequenceCounts,
     SequenceDataset,
@@ -26,7 +25,8 @@ from l2s.training.dataset import (
     hold_out,
     load_sequences,
 )
-from l2s.training.losses import distillation_loss
+from l2s.signals import score
+from l2s.training import kd, sft
 from l2s.training.progress import Progress
 from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, train
 

@@ -20,14 +20,15 @@ from transformers import AutoModelForCausalLM
 
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
+from l2s.devices import torch_dtype
 from l2s.jsonl import load_jsonl, write_jsonl
-from l2s.models import load_model, load_student_for_training, torch_dtype
+from l2s.loss.reference import DIVERGENCES, distillation_loss
+from l2s.loss.targets import HiddenTeacher
+from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
-from l2s.teacher import score
-from l2s.teacher.signals import OnlineTeacher, StoredTeacher, read_signals
-from l2s.training.dataset import Collator, SequenceDataset, load_sequences
-from l2s.training.head_teacher import HiddenTeacher
-from l2s.training.losses import DIVERGENCES, distillation_loss
+from l2s.sequences import Collator, SequenceDataset, load_sequences
+from l2s.signals import record, score
+from l2s.signals.store import OnlineTeacher, StoredTeacher, read_signals
 from l2s.training.trainer import SFT_OBJECTIVE, Objective, Schedule, StudentWithLoss, train
 
 MakeConfig = Callable[..., ExperimentConfig]
@@ -168,7 +169,7 @@ def test_stored_hidden_states_are_the_teacher(tiny_config: MakeConfig, dtype: st
     setting = Setting(tiny_config(tuning="full", dtype=dtype))
     score.run(setting.config, setting.run_dir)
     store = read_signals(setting.run_dir.teacher_signals)
-    (scored,) = score.plan_shards(setting.sequences, score.SHARD_ROWS)
+    (scored,) = record.plan_shards(setting.sequences, record.SHARD_ROWS)
     batch = setting.collator([SequenceDataset(scored, store)[index] for index in range(len(scored))])
     stored, online = StoredTeacher(store, torch.device("cpu"))(batch), OnlineTeacher(setting.teacher_model)(batch)
     assert isinstance(stored, HiddenTeacher)

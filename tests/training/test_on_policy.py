@@ -15,11 +15,12 @@ from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl, write_jsonl
-from l2s.models import load_model, load_student_for_training, output_head
+from l2s.loss.reference import distillation_loss
+from l2s.models.head import output_head
+from l2s.models.load import load_model, load_student_for_training
+from l2s.models.tiny import save_tiny_model
 from l2s.run_dir import RunDir
-from l2s.tiny_models import save_tiny_model
 from l2s.training import on_policy
-from l2s.training.losses import distillation_loss
 from l2s.training.progress import Progress
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")

@@ -17,16 +17,16 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.executors import run_stage
 from l2s.jsonl import load_jsonl, write_jsonl
-from l2s.models import load_model
-from l2s.pipeline import STAGES
-from l2s.preflight import check_models
+from l2s.loss.reference import distillation_loss
+from l2s.models.load import load_model
 from l2s.run_dir import Manifest, RunDir
-from l2s.teacher import recorders, score
+from l2s.runner.executors import run_stage
+from l2s.runner.pipeline import STAGES
+from l2s.runner.preflight import check_models
+from l2s.sequences import Collator, load_sequences
+from l2s.signals import recorders, score
 from l2s.training import kd, sft
-from l2s.training.dataset import Collator, load_sequences
-from l2s.training.losses import distillation_loss
 
 MakeConfig = Callable[..., ExperimentConfig]
 
@@ -195,7 +195,7 @@ def test_two_processes_leave_one_student_one_curve_and_one_manifest(tiny_config:
         run_dir = RunDir.of(config)
         write_responses(run_dir, count=32)
         run_dir.save_config(config)
-    torchrun_two("-m", "l2s.executors", str(RunDir.of(two).root), "sft", "run")
+    torchrun_two("-m", "l2s.runner.executors", str(RunDir.of(two).root), "sft", "run")
     run_stage(STAGES["sft"], one, RunDir.of(one), "run")
 
     held_out, curves = (

@@ -16,11 +16,11 @@ from l2s.chat import IGNORE_INDEX, load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import load_jsonl, write_jsonl
-from l2s.models import load_model, load_student_for_training
+from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
-from l2s.teacher.signals import OnlineTeacher
+from l2s.sequences import Collator, SequenceDataset, load_sequences
+from l2s.signals.store import OnlineTeacher
 from l2s.training import trainer as trainer_module
-from l2s.training.dataset import Collator, SequenceDataset, load_sequences
 from l2s.training.progress import Progress
 from l2s.training.trainer import SFT_OBJECTIVE, Objective, Schedule, StudentWithLoss, TrainingResult, train
 

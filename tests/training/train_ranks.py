@@ -19,10 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from l2s.chat import ChatRenderer, load_renderer
 from l2s.config import ExperimentConfig
-from l2s.models import load_model, load_student_for_training, save_trained_student
+from l2s.models.load import load_model, load_student_for_training
+from l2s.models.save import save_trained_student
 from l2s.run_dir import RunDir
-from l2s.teacher.signals import OnlineTeacher
-from l2s.training.dataset import Collator, SequenceDataset, TrainingSequence, load_sequences
+from l2s.sequences import Collator, SequenceDataset, TrainingSequence, load_sequences
+from l2s.signals.store import OnlineTeacher
 from l2s.training.heldout import HeldOutLoss
 from l2s.training.trainer import Objective, Schedule, StudentWithLoss, train
 

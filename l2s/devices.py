@@ -1,0 +1,118 @@
+"""What runs where: the device and dtype of this process, its place among the processes of one torchrun, its machine.
+
+torch is imported where it is used, so that a stage that does without it stays small. A process alone is rank 0 of 1.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+PATIENCE = timedelta(hours=12)  # one process merges and saves a large model while the others wait
+
+
+def pick_device(config: ExperimentConfig) -> torch.device:
+    """The device of this process: under torchrun, the GPU of its local rank.
+
+    Raises:
+        UserError: CUDA is asked for and not there.
+    """
+    import torch
+
+    if config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError("device='cuda': no CUDA device is visible; use --device cpu, or check nvidia-smi")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def torch_dtype(config: ExperimentConfig) -> torch.dtype:
+    """`config.dtype` as torch names it."""
+    import torch
+
+    return {"bfloat16": torch.bfloat16, "float32": torch.float32}[config.dtype]
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Most memory in use so far: of torch on a CUDA device, of the whole process on the CPU."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+def process_rank() -> int:
+    """The number of this process; the first one, 0, writes what is written once."""
+    return int(os.environ.get("RANK", 0))
+
+
+def process_count() -> int:
+    """How many processes share the work."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def wait_for_others(config: ExperimentConfig) -> None:
+    """Return when every process has come here."""
+    if process_count() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=pick_device(config).type == "cpu", timeout=PATIENCE).wait_for_everyone()
+
+
+def leave_others() -> None:
+    """Take leave at the end of a process."""
+    if process_count() > 1:
+        from accelerate import PartialState
+
+        PartialState().destroy_process_group()
+
+
+def describe_machine() -> dict[str, Any]:
+    """This machine; `gpus` are those that torch sees, and are left out by a stage that does without torch."""
+    threads = psutil.cpu_count() or 1
+    return {
+        "cpu": _cpu_model(),
+        "cores": psutil.cpu_count(logical=False) or threads,
+        "threads": threads,
+        "usable_threads": len(os.sched_getaffinity(0)) if sys.platform == "linux" else threads,
+        "memory_bytes": psutil.virtual_memory().total,
+        "os": platform.platform(),
+        "gpus": [{"name": card.name, "memory_bytes": card.total_memory} for card in _cards()],
+    }
+
+
+def device_name(config: ExperimentConfig) -> str:
+    """What the models of this process run on: the name of a GPU, or cpu."""
+    cards = [] if config.device == "cpu" else _cards()
+    return str(cards[0].name) if cards else "cpu"
+
+
+def _cards() -> list[Any]:
+    torch: Any = sys.modules.get("torch")  # importing it would cost a small stage more than its work
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+
+
+def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name: that of Linux, where there is one (Arm has none), else what the platform calls it."""
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name" and value.strip():
+                return " ".join(value.split())
+    return platform.processor() or platform.machine()

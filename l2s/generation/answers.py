@@ -1,0 +1,67 @@
+"""Let an engine answer items, each answer durable as soon as it is there, and go on after a kill."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from l2s.chat import ChatRenderer
+from l2s.generation.engines import Completion, Engine, Request, Sampling
+from l2s.jsonl import append_jsonl, recover_jsonl
+from l2s.tasks.types import Item
+
+REPORT_EVERY_S = 10.0
+
+
+def answer_items(
+    items: Sequence[Item], engine: Engine, renderer: ChatRenderer, sampling: Sampling, log: Path, *, label: str
+) -> dict[str, Completion]:
+    """Answer `items` and return the completions by item id.
+
+    Every finished answer is a line of `log`; those already there are not asked for again. Greedy and sampled answers
+    come out as in an unbroken run, because an engine's answer does not depend on which others are done.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    requests = [Request(item["id"], renderer.prompt_ids(item["messages"])) for item in items]
+    wanted = {request.id for request in requests}
+    answers = {row["id"]: Completion(**row) for row in recover_jsonl(log) if row["id"] in wanted}
+    progress = Progress(label, len(requests), len(answers))
+    for finished in engine.generate(requests, sampling, done=set(answers)):
+        append_jsonl(log, [asdict(completion) for completion in finished])
+        answers |= {completion.id: completion for completion in finished}
+        progress.count(finished)
+    progress.show()
+    return answers
+
+
+class Progress:
+    """A line now and then: how many answers, tokens/s and time left, at the speed of this run."""
+
+    def __init__(self, label: str, total: int, done_before: int) -> None:
+        self.label, self.total, self.before = label, total, done_before
+        self.answers = self.tokens = 0
+        self.begin = self.last = time.monotonic()
+        if done_before:
+            print(f"{label}: {done_before} of {total} answers are there already", flush=True)
+
+    def count(self, finished: Sequence[Completion]) -> None:
+        """Count answers, and show where things stand if that was long ago."""
+        self.answers += len(finished)
+        self.tokens += sum(completion.num_tokens for completion in finished)
+        if time.monotonic() - self.last >= REPORT_EVERY_S:
+            self.show()
+
+    def show(self) -> None:
+        """Print where things stand."""
+        self.last = time.monotonic()
+        if not self.answers:
+            return
+        elapsed = max(self.last - self.begin, 1e-9)
+        left = (self.total - self.before - self.answers) * elapsed / self.answers
+        print(
+            f"{self.label}: {self.before + self.answers}/{self.total} answers, {self.tokens / elapsed:.1f} tokens/s, "
+            f"{int(left) // 60}:{int(left) % 60:02d} left",
+            flush=True,
+        )

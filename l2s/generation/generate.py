@@ -1,0 +1,119 @@
+"""Stage `generate`: the teacher answers the training items; its answers are what the students learn from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from l2s.chat import ChatRenderer, load_renderer
+from l2s.config import ExperimentConfig
+from l2s.devices import peak_memory_bytes, pick_device
+from l2s.errors import UserError
+from l2s.generation.answers import answer_items
+from l2s.generation.engines import Completion, Engine, Metered, Sampling, TransformersEngine
+from l2s.jsonl import Row, load_jsonl, write_jsonl
+from l2s.models.load import load_model
+from l2s.run_dir import RunDir
+from l2s.tasks.table import grade_all
+from l2s.tasks.types import Grade, Item
+
+TRUNCATION_LIMIT = 0.1  # share of cut answers above which a student would learn not to finish
+
+
+def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+    """Answer train_dataset.jsonl and write sft_train_data.jsonl in its order.
+
+    With `keep_correct` an answer that its grader rejects is sampled again, up to `max_tries` answers for an item;
+    items without a right one go to rejected.jsonl.
+    """
+    items: list[Item] = load_jsonl(run_dir.train_data)  # type: ignore[assignment]
+    renderer = load_renderer(config, "student_model")
+    model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
+    engine = Metered(TransformersEngine(model, renderer, batch_size=config.generation_batch_size))
+    collected = collect(items, engine, renderer, config, run_dir)
+    rows = [collected.rows[item["id"]] for item in items if item["id"] in collected.kept]
+    rejected = [collected.rows[item["id"]] for item in items if item["id"] not in collected.kept]
+    if not rows:
+        raise UserError(
+            f"keep_correct=True: the teacher answered none of {len(items)} items right; "
+            "turn it off, raise --max_tries or --max_new_tokens, or take a stronger teacher"
+        )
+    write_jsonl(run_dir.rejected, rejected)
+    write_jsonl(run_dir.responses, rows)
+    return _metrics(rows, rejected, collected.tries) | {
+        "tokens_per_second": engine.tokens_per_second,
+        "peak_memory_bytes": peak_memory_bytes(pick_device(config)),
+    }
+
+
+@dataclass
+class Collection:
+    """Graded answers by item id (the last try of each), which of them are kept, and what each try yielded."""
+
+    rows: dict[str, Row]
+    kept: set[str]
+    tries: list[dict[str, int]]
+
+
+def collect(
+    items: Sequence[Item], engine: Engine, renderer: ChatRenderer, config: ExperimentConfig, run_dir: RunDir
+) -> Collection:
+    """Answer and grade `items`, with `keep_correct` again and again those without a right answer."""
+    result = Collection({}, set(), [])
+    for attempt in range(config.max_tries if config.keep_correct else 1):
+        asked = [item for item in items if item["id"] not in result.kept]
+        if not asked:
+            break
+        sampling = _sampling(config, attempt)
+        log = run_dir.answer_log / f"try-{attempt + 1}.jsonl"
+        answers = answer_items(asked, engine, renderer, sampling, log, label=f"generate, try {attempt + 1}")
+        graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in asked]
+        grades = grade_all(graded, timeout_s=config.code_timeout_s)
+        right = {item["id"] for item, grade in zip(asked, grades, strict=True) if grade.score == 1}
+        for item, grade in zip(asked, grades, strict=True):
+            result.rows[item["id"]] = _row(item, answers[item["id"]], grade, sampling, config.teacher_model)
+        result.kept |= right if config.keep_correct else {item["id"] for item in asked}
+        result.tries.append({"try": attempt + 1, "asked": len(asked), "correct": len(right)})
+    return result
+
+
+def _sampling(config: ExperimentConfig, attempt: int) -> Sampling:
+    temperature = config.sampling_temperature if attempt == 0 else config.retry_temperature
+    return Sampling(config.max_new_tokens, temperature, config.sampling_top_p, config.seed + attempt)
+
+
+def _row(item: Item, answer: Completion, grade: Grade, sampling: Sampling, teacher: str) -> Row:
+    return {
+        **item,
+        "response": answer.text,
+        "finish_reason": answer.finish_reason,
+        "num_tokens": answer.num_tokens,
+        "teacher": teacher,
+        "sampling": asdict(sampling),
+        "graded": {"score": grade.score, "status": grade.status},
+    }
+
+
+def _metrics(rows: list[Row], rejected: list[Row], tries: list[dict[str, int]]) -> dict[str, Any]:
+    domains = Counter(row["domain"] for row in rows)
+    cut = Counter(row["domain"] for row in rows if row["finish_reason"] == "length")
+    warnings = [
+        f"{cut[domain]} of {number} teacher answers on {domain} were cut at max_new_tokens; students learn from them "
+        "not to finish: raise --max_new_tokens"
+        for domain, number in domains.items()
+        if cut[domain] > TRUNCATION_LIMIT * number
+    ]
+    return {
+        "num_responses": len(rows),
+        "num_rejected": len(rejected),
+        "num_tokens": sum(row["num_tokens"] for row in rows),
+        "truncated": sum(cut.values()),
+        "mean_score": {
+            domain: sum(row["graded"]["score"] for row in rows if row["domain"] == domain) / number
+            for domain, number in domains.items()
+        },
+        "tries": tries,
+        "warnings": warnings,
+    }

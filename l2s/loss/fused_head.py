@@ -1,0 +1,186 @@
+"""The distillation loss straight from hidden states: whole-batch logits never exist.
+
+Rows whose label counts are projected a chunk at a time; one student projection serves the cross-entropy and the
+divergence; the gradient is computed in the forward pass and only multiplied in the backward pass. A frozen head
+costs no weight gradient. Division by the number of tokens is the caller's, once, over the global batch.
+
+Shapes: N rows, H hidden size (student Hs, teacher Ht), V vocabulary, C rows of a chunk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from l2s.loss.buffers import logits_buffer
+from l2s.loss.chunk import Objective, chunk_loss
+from l2s.loss.logit_transform import IDENTITY, LogitTransform
+from l2s.loss.reference import IGNORE_INDEX, DistillationLoss, check_labels, check_objective
+from l2s.loss.targets import (
+    HiddenTeacher,
+    Teacher,
+    TopkTeacher,
+    check_head,
+    check_teacher,
+    common_vocabulary,
+    select_rows,
+    write_teacher_logits,
+)
+
+__all__ = ["HiddenTeacher", "LogitTransform", "TopkTeacher", "fused_distillation_loss"]
+
+CHUNK_BYTES = 160 << 20  # of student logits; every chunk reads all weights once, so few large chunks beat many small
+
+
+def fused_distillation_loss(
+    student_hidden: Tensor,
+    student_weight: Tensor,
+    labels: Tensor,
+    *,
+    teacher_hidden: Tensor | None = None,
+    teacher_weight: Tensor | None = None,
+    teacher: Teacher | None = None,
+    alpha: float,
+    temperature: float,
+    divergence: str = "forward_kl",
+    beta: float = 0.5,
+    student_transform: LogitTransform = IDENTITY,
+    chunk_rows: int | None = None,
+) -> DistillationLoss:
+    """`l2s.loss.reference.distillation_loss` of two projections, without their logits in memory.
+
+    Student rows above the teacher's vocabulary are padding that no token stands for, and count neither in the
+    divergence nor in the cross-entropy beside it. With alpha = 1 no teacher says where padding begins, so all count.
+
+    Call it where weights are whole: inside the wrapped forward of DDP or FSDP2. Under autocast the student's
+    product runs in the autocast type. fp64 inputs are computed in fp64, all others reduce in fp32.
+
+    Args:
+        student_hidden: [N, Hs] last hidden states after the final norm.
+        student_weight: [V, Hs] of the output head; its gradient is computed only where it requires one.
+        labels: [N], already shifted; rows with IGNORE_INDEX are dropped before the projection.
+        teacher_hidden, teacher_weight: [N, Ht] and [V, Ht]; short for teacher=HiddenTeacher(...).
+        teacher: what to learn from, with N rows; with alpha = 1 it is ignored and may be missing.
+        alpha, temperature, divergence, beta: see `distillation_loss`.
+        student_transform: softcap or scale of the student's head, from `l2s.models.load.logit_transform`.
+        chunk_rows: rows projected at a time; None chooses by the size of the vocabulary.
+
+    Raises:
+        ValueError: a setting out of range, two teachers or half of one, shapes that disagree, a sharded or quantised
+            weight, or a label outside the common vocabulary.
+    """
+    check_objective(alpha, temperature, divergence, beta)
+    teacher = _one_teacher(teacher, teacher_hidden, teacher_weight, alpha)
+    check_head("student_weight", student_weight, student_hidden)
+    if labels.shape != student_hidden.shape[:1]:
+        raise ValueError(f"labels {tuple(labels.shape)} do not fit student_hidden {tuple(student_hidden.shape)}")
+    if teacher is not None:
+        check_teacher(teacher, len(labels))
+    vocabulary = common_vocabulary(len(student_weight), teacher)
+    if vocabulary < len(student_weight):  # a slice of everything would still cost a copy of its gradient
+        student_weight = student_weight[:vocabulary]
+    if not torch.is_grad_enabled():
+        student_hidden, student_weight = student_hidden.detach(), student_weight.detach()
+    student_hidden, student_weight = _autocast(student_hidden, student_weight)
+    kept = labels != IGNORE_INDEX
+    labels = labels[kept].long()
+    check_labels(labels, vocabulary)
+    teacher_transform = teacher.transform if isinstance(teacher, HiddenTeacher) else IDENTITY
+    objective = Objective(alpha, temperature, divergence, beta, student_transform, teacher_transform)
+    loss_sum, ce_sum, divergence_sum = _FusedHead.apply(  # type: ignore[no-untyped-call]
+        student_hidden[kept],
+        student_weight,
+        labels,
+        None if teacher is None else select_rows(teacher, kept),
+        objective,
+        chunk_rows or _chunk_rows(student_weight),
+    )
+    return DistillationLoss(loss_sum, ce_sum, divergence_sum, len(labels))
+
+
+def _one_teacher(teacher: Teacher | None, hidden: Tensor | None, weight: Tensor | None, alpha: float) -> Teacher | None:
+    """The teacher of the two ways to give one; None where alpha = 1 leaves it without a say."""
+    if hidden is not None or weight is not None:
+        if teacher is not None or hidden is None or weight is None:
+            raise ValueError("teacher_hidden and teacher_weight belong together, and stand in place of teacher")
+        teacher = HiddenTeacher(hidden, weight)
+    if alpha < 1 and teacher is None:
+        raise ValueError(f"alpha={alpha}: below 1 a teacher is needed; give one or set alpha to 1")
+    return teacher if alpha < 1 else None
+
+
+class _FusedHead(torch.autograd.Function):
+    """Loss of N counted rows; the gradient for an upstream gradient of 1 is made in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NH: Tensor,
+        weight_VH: Tensor,
+        labels_N: Tensor,
+        teacher: Teacher | None,
+        objective: Objective,
+        chunk_rows: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        wide = torch.promote_types(weight_VH.dtype, torch.float32)
+        hidden_grad, weight_grad = ctx.needs_input_grad[:2]
+        grad_NH = torch.zeros_like(hidden_NH) if hidden_grad else None
+        grad_VH = torch.zeros_like(weight_VH, dtype=wide) if weight_grad else None
+        ce_sum, divergence_sum = torch.zeros(2, dtype=wide, device=hidden_NH.device).unbind()
+        with torch.autocast(hidden_NH.device.type, enabled=False):
+            for start in range(0, len(hidden_NH), chunk_rows):
+                rows = slice(start, start + chunk_rows)
+                student_CV, teacher_CV = _project(hidden_NH[rows], weight_VH, teacher, rows, objective)
+                grad_CV, ce, divergence = chunk_loss(student_CV, teacher_CV, labels_N[rows], objective)
+                ce_sum += ce
+                divergence_sum += divergence
+                if grad_NH is not None:
+                    torch.mm(grad_CV, weight_VH, out=grad_NH[rows])
+                if grad_VH is not None:
+                    grad_VH += grad_CV.t() @ hidden_NH[rows]
+                del student_CV, teacher_CV, grad_CV  # before the next chunk's are made
+        ctx.grads = grad_NH, grad_VH
+        ctx.weight_dtype = weight_VH.dtype
+        ctx.mark_non_differentiable(ce_sum, divergence_sum)
+        scale = (1 - objective.alpha) * objective.temperature**2
+        return objective.alpha * ce_sum + scale * divergence_sum, ce_sum, divergence_sum
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
+        grad_NH, grad_VH = ctx.grads
+        hidden = None if grad_NH is None else grad_NH * grad
+        weight = None if grad_VH is None else (grad_VH * grad).to(ctx.weight_dtype)
+        return hidden, weight, None, None, None, None
+
+
+def _project(
+    hidden_CH: Tensor, weight_VH: Tensor, teacher: Teacher | None, rows: slice, objective: Objective
+) -> tuple[Tensor, Tensor | None]:
+    """The projections of a chunk by the student and, where there is one, the teacher."""
+    size, device = (len(hidden_CH), len(weight_VH)), hidden_CH.device
+    student_CV = logits_buffer("student", *size, weight_VH.dtype, device)
+    torch.mm(hidden_CH, weight_VH.t(), out=student_CV)
+    if teacher is None:
+        return student_CV, None
+    dtype = teacher.weight.dtype if isinstance(teacher, HiddenTeacher) else weight_VH.dtype
+    teacher_CV = logits_buffer("teacher", *size, dtype, device)
+    write_teacher_logits(teacher_CV, teacher, rows, student_CV, objective)
+    return student_CV, teacher_CV
+
+
+def _chunk_rows(weight_VH: Tensor) -> int:
+    rows = CHUNK_BYTES // (len(weight_VH) * weight_VH.element_size())
+    return max(1, rows if rows < 128 else rows // 128 * 128)  # whole tiles of a matrix product
+
+
+def _autocast(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The types in which a linear layer would multiply here: autocast's where it is on, else the weight's."""
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device) and weight.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+        return hidden.to(dtype), weight.to(dtype)
+    return hidden.to(weight.dtype), weight

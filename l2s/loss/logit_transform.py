@@ -1,0 +1,74 @@
+"""How a model turns the product of hidden states and output head into logits: as it is, scaled, or capped."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from l2s.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+# Fields of transformers' configurations that change the logits; scales by the model types (prefixes) that read them.
+CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+MULTIPLIERS = {"cohere": "logit_scale", "falcon_h1": "lm_head_multiplier", "hyperclovax": "logits_scaling"}
+DIVISORS = {"granite": "logits_scaling", "minicpm3": "logits_scaling"}
+SUSPECT = re.compile(r"(?!.*(attn|attention|router)).*(logit|lm_head|output).*(scal|cap|multipl)")
+
+
+@dataclass(frozen=True)
+class LogitTransform:
+    """logits = cap * tanh(scale * z / cap) with z = hidden @ weight.T; without a cap, logits = scale * z."""
+
+    scale: float = 1.0
+    cap: float | None = None
+
+    def apply(self, projected: Tensor) -> Tensor:
+        """Logits in fp32 (fp64 for fp64) from the projected hidden states."""
+        wide = projected.to(torch.promote_types(projected.dtype, torch.float32))
+        if self.scale != 1.0:
+            wide = wide * self.scale
+        return wide if self.cap is None else self.cap * torch.tanh(wide / self.cap)
+
+    def slope(self, logits: Tensor) -> Tensor | float:
+        """d logits / d projected at `logits`, which `apply` gave."""
+        return self.scale if self.cap is None else self.scale * (1 - (logits / self.cap) ** 2)
+
+
+IDENTITY = LogitTransform()
+
+
+def declared_transform(config: PretrainedConfig) -> LogitTransform:
+    """What the model of this configuration does between its output head and its logits.
+
+    `l2s.models.load.logit_transform` holds it against the model.
+
+    Raises:
+        UserError: a field that looks like a scale or cap of the logits, and this model type is not known to read it.
+    """
+    text = config.get_text_config()
+    multiplier, divisor = _field(MULTIPLIERS, text.model_type), _field(DIVISORS, text.model_type)
+    # An attribute, because MiniCPM3's is a property, which to_dict leaves out.
+    computed = {name: getattr(text, name, 1.0) for name in (multiplier, divisor) if name}
+    active = {
+        name: value
+        for name, value in (text.to_dict() | computed).items()
+        if SUSPECT.match(name) and isinstance(value, int | float) and value not in (False, 1)
+    }
+    scale = active.pop(multiplier, 1.0) / active.pop(divisor, 1.0)
+    caps = [active.pop(name) for name in CAPS if name in active]
+    for name, value in active.items():
+        raise UserError(
+            f"{name}={value!r} of a {text.model_type} model: not known to be left out of its logits, which the loss "
+            "computes itself; choose another model, or teach l2s/loss/logit_transform.py what it means"
+        )
+    return LogitTransform(float(scale), float(caps[0]) if caps else None)
+
+
+def _field(table: dict[str, str], model_type: str) -> str:
+    return next((name for prefix, name in table.items() if model_type.startswith(prefix)), "")

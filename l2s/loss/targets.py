@@ -1,0 +1,196 @@
+"""What the fused head can learn from, and the logits that each kind of teacher gives for a chunk of rows.
+
+Shapes: N response rows, H hidden size (student Hs, teacher Ht), V vocabulary, K kept teacher logits a row,
+F factors of their tail, C rows of a chunk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from l2s.loss.chunk import Objective, row_blocks
+from l2s.loss.logit_transform import IDENTITY, LogitTransform
+
+
+@dataclass(frozen=True)
+class HiddenTeacher:
+    """The teacher's last hidden states and its output head: exact over the whole vocabulary at any temperature.
+
+    Attributes:
+        hidden: [N, Ht], after the final norm.
+        weight: [V, Ht].
+        transform: softcap or scale of the teacher's head.
+    """
+
+    hidden: Tensor
+    weight: Tensor
+    transform: LogitTransform = IDENTITY
+
+
+@dataclass(frozen=True)
+class LowRankTail:
+    """T log q outside the K ids as a product of small matrices, of which nobody stores the result.
+
+    Attributes:
+        weights: [N, F].
+        factors: [V, F]; weights @ factors.T holds for the ids that a row did not keep, and there it sums to the mass
+            that the K leave.
+    """
+
+    weights: Tensor
+    factors: Tensor
+
+
+@dataclass(frozen=True)
+class TopkTeacher:
+    """The teacher's K largest logits and the exact mass outside them.
+
+    Attributes:
+        ids: [N, K] vocabulary ids, no two alike in a row.
+        logits: [N, K], the teacher's logits there, after any softcap or scaling, at T = 1.
+        log_normalizer: [N], log sum_v exp(logits_v / T) over the whole vocabulary at the training temperature T.
+        tail: how the mass outside the K ids spreads. None: the tail is one class, of which only the total is compared.
+        vocabulary: ids among which the teacher chose; rows of the student's head above them are padding. None: as many
+            as the tail counts, and without a tail all that the student has.
+    """
+
+    ids: Tensor
+    logits: Tensor
+    log_normalizer: Tensor
+    tail: LowRankTail | None = None
+    vocabulary: int | None = None
+
+    @property
+    def counted(self) -> int | None:
+        """`vocabulary`, or what its tail says of it."""
+        return self.vocabulary if self.tail is None else len(self.tail.factors)
+
+
+Teacher = HiddenTeacher | TopkTeacher
+
+
+def check_head(name: str, weight: Tensor, hidden: Tensor) -> None:
+    """Refuse an output head [V, H] that cannot be multiplied with hidden states [N, H].
+
+    Raises:
+        ValueError: a weight that is sharded, quantised or of another size.
+    """
+    if type(weight).__name__ == "DTensor":
+        raise ValueError(f"{name} is sharded; compute the loss inside the wrapped forward, where FSDP gathers it")
+    if not weight.is_floating_point():
+        raise ValueError(f"{name} has type {weight.dtype}: quantised; keep the output head in bf16")
+    if weight.dim() != 2 or hidden.dim() != 2 or weight.shape[1] != hidden.shape[1]:
+        raise ValueError(f"{name} {tuple(weight.shape)} does not fit hidden states {tuple(hidden.shape)}")
+
+
+def check_teacher(teacher: Teacher, rows: int) -> None:
+    """Refuse a teacher of another number of rows than `rows`, or whose own parts disagree.
+
+    Raises:
+        ValueError: names the part.
+    """
+    if isinstance(teacher, HiddenTeacher):
+        check_head("teacher_weight", teacher.weight, teacher.hidden)
+        row_counts = {len(teacher.hidden)}
+    else:
+        if teacher.ids.shape != teacher.logits.shape:
+            raise ValueError(f"teacher ids {tuple(teacher.ids.shape)}, but logits {tuple(teacher.logits.shape)}")
+        row_counts = {len(teacher.ids), len(teacher.log_normalizer)}
+        if teacher.tail is not None:
+            row_counts.add(len(teacher.tail.weights))
+            if teacher.vocabulary not in (None, len(teacher.tail.factors)):
+                raise ValueError(f"teacher vocabulary {teacher.vocabulary}, its tail has {len(teacher.tail.factors)}")
+    if row_counts != {rows}:
+        raise ValueError(f"the teacher has {max(row_counts - {rows})} rows, labels {rows}")
+
+
+def common_vocabulary(student_rows: int, teacher: Teacher | None) -> int:
+    """Rows that both output heads have: those above are padding and carry no probability.
+
+    Raises:
+        ValueError: a top-K id above them, or a top-K teacher with mass above them.
+    """
+    match teacher:
+        case HiddenTeacher():
+            return min(student_rows, len(teacher.weight))
+        case TopkTeacher():
+            shared = student_rows if teacher.counted is None else teacher.counted
+            if student_rows < shared:
+                raise ValueError(f"the teacher counts {shared} ids, the student's head only {student_rows}")
+            if teacher.ids.numel() and int(teacher.ids.max()) >= shared:
+                raise ValueError(f"teacher id {int(teacher.ids.max())}: outside the vocabulary of {shared}")
+            return shared
+        case None:
+            return student_rows
+
+
+def select_rows(teacher: Teacher, kept: Tensor) -> Teacher:
+    """The teacher on the rows that the mask `kept` [N] marks."""
+    if isinstance(teacher, HiddenTeacher):
+        return replace(teacher, hidden=teacher.hidden[kept])
+    return replace(
+        teacher,
+        ids=teacher.ids[kept],
+        logits=teacher.logits[kept],
+        log_normalizer=teacher.log_normalizer[kept],
+        tail=teacher.tail and replace(teacher.tail, weights=teacher.tail.weights[kept]),
+    )
+
+
+def write_teacher_logits(
+    out_CV: Tensor, teacher: Teacher, rows: slice, student_CV: Tensor, objective: Objective
+) -> None:
+    """Fill `out_CV` with z such that softmax(transform(z) / T) is what the teacher says of `rows`.
+
+    Args:
+        out_CV: what is written, in any floating type.
+        teacher: of all rows.
+        rows: the chunk's.
+        student_CV: the student's projected hidden states for the chunk.
+        objective: its temperature and transforms.
+    """
+    if isinstance(teacher, HiddenTeacher):
+        weight_VH = teacher.weight[: out_CV.shape[1]]
+        torch.mm(teacher.hidden[rows].to(weight_VH.dtype), weight_VH.t(), out=out_CV)
+        return
+    write_topk_logits(out_CV, teacher, rows, student_CV, objective)
+
+
+def write_topk_logits(
+    out_CV: Tensor, teacher: TopkTeacher, rows: slice, student_CV: Tensor, objective: Objective
+) -> None:
+    """`write_teacher_logits` of a top-K teacher: T log q, exact at its K ids.
+
+    Elsewhere a row follows the teacher's tail. Without one it follows the student's own, scaled to the mass that the K
+    leave: then every term of the tail has one and the same ratio q / p, and D and its gradient equal those of one
+    tail class (D is a sum of p f(q / p) for every divergence here).
+    """
+    temperature = objective.temperature
+    wide = torch.promote_types(out_CV.dtype, torch.float32)
+    ids_CK = teacher.ids[rows].long()
+    log_q_CK = teacher.logits[rows].to(wide) / temperature - teacher.log_normalizer[rows, None].to(wide)
+    if teacher.tail is not None:
+        weights_CF, factors_VF = teacher.tail.weights[rows], teacher.tail.factors
+        torch.mm(weights_CF.to(out_CV.dtype), factors_VF.to(out_CV.dtype).t(), out=out_CV)
+        rows_C1 = torch.arange(len(ids_CK), device=ids_CK.device)[:, None]
+        out_CV[rows_C1, ids_CK] = (log_q_CK * temperature).to(out_CV.dtype)  # scatter_ would copy all of it on the CPU
+        return
+    for block in row_blocks(out_CV):
+        ids, log_q = ids_CK[block], log_q_CK[block]
+        tail = (objective.student_transform.apply(student_CV[block]) / temperature).log_softmax(-1)
+        joined = (tail + _tail_offset(log_q, tail.gather(1, ids))).scatter_(1, ids, log_q)
+        out_CV[block] = joined.mul_(temperature)
+
+
+def _tail_offset(log_q_CK: Tensor, log_tail_CK: Tensor) -> Tensor:
+    """log of the factor [C, 1] that brings a tail distribution outside the K ids to the mass that q has there."""
+    return (_mass_outside(log_q_CK) / _mass_outside(log_tail_CK)).log()
+
+
+def _mass_outside(log_probs_CK: Tensor) -> Tensor:
+    """1 minus the probabilities of a row, [C, 1]; at least the rounding error of that difference."""
+    mass = 1 - log_probs_CK.exp().sum(-1, keepdim=True)
+    return mass.clamp_min(torch.finfo(mass.dtype).eps)

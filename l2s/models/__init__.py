@@ -1,0 +1,1 @@
+"""Models: loading, saving, the output head, and small models for checks and the demo."""

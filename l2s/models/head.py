@@ -1,0 +1,66 @@
+"""From hidden states to logits: a model's output head, and what its configuration does to the head's product."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from l2s.errors import UserError
+from l2s.loss.logit_transform import LogitTransform, declared_transform
+
+
+def output_head(model: nn.Module) -> nn.Linear:
+    """The output head of a causal LM.
+
+    Raises:
+        UserError: it is not one plain matrix, so that logits are more than hidden @ weight.T.
+    """
+    head = cast(Any, model).get_output_embeddings()
+    if not isinstance(head, nn.Linear) or head.bias is not None:
+        raise UserError(f"{type(model).__name__}: its output head is {head}; it must be linear, without bias")
+    return head
+
+
+def logit_transform(model: nn.Module) -> LogitTransform:
+    """How the model's logits follow from hidden @ weight.T: what its configuration says, checked on the model itself.
+
+    Raises:
+        UserError: a field of the configuration that cannot be honoured, by name; or logits that are made in another way
+            than the configuration says, found by running the model on a few tokens.
+    """
+    transform = declared_transform(cast(PreTrainedModel, model).config)
+    hidden, logits = _probe(model)
+    ours = transform.apply(output_head(model)(hidden)).float()
+    error, size = (ours - logits).abs().amax(-1), logits.abs().amax(-1)  # of each token
+    if not bool((error <= 0.02 * size).all()):
+        raise UserError(
+            f"{type(model).__name__}: its logits are not its output head's product, nor a known scale or "
+            "softcap of it; the distillation loss cannot be computed for this architecture"
+        )
+    return transform
+
+
+@torch.no_grad()
+def _probe(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Last hidden states and logits (fp32) of a few tokens, each hidden state longer than the one before.
+
+    The longest make logits of tens of thousands: a softcap would not show in the small logits of real tokens.
+    """
+    hidden: list[torch.Tensor] = []
+    tokens = torch.arange(8, device=next(model.parameters()).device)[None]
+
+    def lengthen(module: nn.Module, inputs: object, output: Any) -> Any:
+        output.last_hidden_state *= (4.0 ** tokens[..., None]).to(output.last_hidden_state.dtype)
+        hidden.append(output.last_hidden_state)
+        return output
+
+    decoder: nn.Module = cast(Any, model).get_decoder()
+    hook = decoder.register_forward_hook(lengthen)
+    try:
+        logits = model(input_ids=tokens, use_cache=False).logits
+    finally:
+        hook.remove()
+    return hidden[0], logits.float()

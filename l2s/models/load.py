@@ -1,0 +1,194 @@
+"""Loading causal language models: for inference, for training, or their configuration alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from l2s import hub
+from l2s.config import ExperimentConfig, Quantization
+from l2s.devices import pick_device, torch_dtype
+from l2s.errors import UserError
+from l2s.models.attention import use_grouped_attention
+
+
+def load_model(name: str, config: ExperimentConfig, *, quantization: Quantization = "none") -> PreTrainedModel:
+    """A model for inference: on the device of `config`, in its dtype, in eval mode, without gradients.
+
+    Raises:
+        UserError: the model cannot be loaded; the message names the field, the value and the fix.
+    """
+    model = _from_pretrained(
+        name, config, dtype=torch_dtype(config), device=pick_device(config), quantization=quantization
+    )
+    use_grouped_attention(model)
+    _project_last_token_without_copies(model)
+    model.requires_grad_(False)
+    model.train(False)
+    return model
+
+
+def _project_last_token_without_copies(model: PreTrainedModel) -> None:
+    """Hand the output head hidden states that lie in one piece.
+
+    Before its first new token `generate` takes the last position of every prompt, a strided slice. For it torch's
+    linear layer becomes a batched product over one copy of the whole head for each prompt: on a CPU minutes and
+    gigabytes for a batch of 32 at a vocabulary of 152k. Copying the slice costs nothing.
+    """
+    head = cast(Any, model).get_output_embeddings()
+    if isinstance(head, nn.Module):
+        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:]))
+
+
+def load_student_for_training(name: str, config: ExperimentConfig) -> nn.Module:
+    """The student, wrapped for `config.tuning`.
+
+    qlora: NF4 weights with doubly quantised scales under LoRA. lora: LoRA on weights of `config.dtype`.
+    full: all weights, in float32 (an update of relative size 1e-3 is lost in a bfloat16 weight; the activations
+    still are of `config.dtype`).
+
+    Embeddings, norms and the output head stay in `config.dtype` under LoRA: they are frozen, and a float32 copy of
+    the head would double the cost of the loss.
+
+    Raises:
+        UserError: the model cannot be loaded, or LoRA cannot be put on it.
+    """
+    full = config.tuning == "full"
+    model = _from_pretrained(
+        name,
+        config,
+        dtype=torch.float32 if full else torch_dtype(config),
+        device=pick_device(config),
+        quantization="nf4" if config.tuning == "qlora" else "none",
+    )
+    return prepare_for_training(model, config)
+
+
+def prepare_for_training(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
+    """Put LoRA on a loaded model unless all of it is trained, switch on checkpointing, and set it to train mode.
+
+    Raises:
+        UserError: LoRA cannot be put on it.
+    """
+    model.config.use_cache = False
+    if config.gradient_checkpointing:
+        cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
+    student = model if config.tuning == "full" else _add_lora(model, config)
+    return student.train()  # in eval mode bitsandbytes repacks 4-bit weights for inference on the CPU
+
+
+def switch_off_dropout(model: nn.Module) -> None:
+    """Set eval mode but for 4-bit layers, which would repack their weights for inference and not train any more."""
+    from bitsandbytes.nn import Linear4bit
+
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.train()
+
+
+def _add_lora(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    names = [name.strip() for name in config.lora_target_modules.split(",")]
+    if "lm_head" in names:
+        raise UserError("lora_target_modules: leave out 'lm_head'; the loss needs the output head as one matrix")
+    lora = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules="all-linear" if names == ["all-linear"] else names,
+    )
+    torch.manual_seed(config.seed)  # the adapter starts from random numbers
+    try:
+        return cast(nn.Module, get_peft_model(model, lora))
+    except ValueError as error:
+        raise UserError(f"lora_target_modules={config.lora_target_modules!r}: {error}") from error
+
+
+def _from_pretrained(
+    name: str, config: ExperimentConfig, *, dtype: torch.dtype, device: torch.device, quantization: Quantization
+) -> PreTrainedModel:
+    hub.expect(name)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=dtype,
+            device_map={"": device},
+            use_safetensors=True,  # a pickled checkpoint can run code
+            trust_remote_code=config.trust_remote_code,
+            quantization_config=_quantization_config(quantization, dtype),
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(_load_failure(name, config, error)) from error
+    return cast(PreTrainedModel, model)
+
+
+def _quantization_config(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    if quantization == "none":
+        return None
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def _load_failure(name: str, config: ExperimentConfig, error: Exception) -> str:
+    field = "teacher_model" if name == config.teacher_model else "student_model"
+    if Path(name).is_dir():
+        reason = str(error).strip().splitlines()[0]
+        return (
+            f"{field}={name!r}: this folder cannot be loaded as a causal language model ({reason}); "
+            "it needs config.json and *.safetensors"
+        )
+    return f"{field}={name!r}: {hub.explain(name, error)}"
+
+
+def load_base(name: str, config: ExperimentConfig) -> PreTrainedModel:
+    """What training started from, on the CPU and in `config.dtype`."""
+    return _from_pretrained(name, config, dtype=torch_dtype(config), device=torch.device("cpu"), quantization="none")
+
+
+def load_config(name: str, config: ExperimentConfig) -> PreTrainedConfig:
+    """The configuration of a model, without its weights.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    hub.expect(name)
+    try:
+        found = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise UserError(_load_failure(name, config, error)) from error
+    return cast(PreTrainedConfig, found)
+
+
+def vocabulary_size(name: str, config: ExperimentConfig) -> int:
+    """Rows of the output head of a model, from its configuration alone.
+
+    Raises:
+        UserError: the configuration cannot be loaded.
+    """
+    return int(load_config(name, config).get_text_config().vocab_size)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of weights; a tied one counts once, a 4-bit one as the numbers it stands for."""
+    return int(cast(Any, model).num_parameters())
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes that the weights take in memory as loaded, quantisation scales included."""
+    return int(cast(Any, model).get_memory_footprint())

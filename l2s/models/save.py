@@ -1,0 +1,72 @@
+"""Saving a trained student: its adapter, and final_model with plain weights that any library loads."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from l2s.config import ExperimentConfig
+from l2s.devices import process_rank, torch_dtype
+from l2s.models.load import load_base
+
+
+def save_trained_student(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path, config: ExperimentConfig
+) -> None:
+    """Write folder/final_model, and folder/adapter where LoRA made one. A kill leaves no half-written final_model.
+
+    final_model holds plain weights of `config.dtype` without quantisation, the generation config and the tokenizer.
+    An adapter is merged into freshly loaded base weights, because NF4 weights have lost what merging needs.
+    Every process of a training calls this; the first one writes.
+    """
+    weights = _gather_trained(model)
+    if process_rank() != 0:
+        return
+    if config.tuning != "full":
+        _replace_folder(
+            folder / "adapter", lambda partial: cast(Any, model).save_pretrained(partial, state_dict=weights)
+        )
+        merged = _merge_adapter(folder / "adapter", config)
+    elif weights is None:
+        merged = cast(PreTrainedModel, model.to(torch_dtype(config)))
+    else:
+        merged = load_base(str(cast(PreTrainedModel, model).name_or_path), config)
+        merged.load_state_dict(weights)
+    merged.config.use_cache = True
+
+    def write(partial: Path) -> None:
+        merged.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+
+    _replace_folder(folder / "final_model", write)
+
+
+def _gather_trained(model: nn.Module) -> dict[str, torch.Tensor] | None:
+    """The trained weights of a model that FSDP2 shards, whole, on the CPU of the first process; else None."""
+    if not any(isinstance(weight, DTensor) for weight in model.parameters()):
+        return None
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    return cast(dict[str, torch.Tensor], get_model_state_dict(model, options=options))
+
+
+def _merge_adapter(adapter: Path, config: ExperimentConfig) -> PreTrainedModel:
+    from peft import PeftConfig, PeftModel
+
+    base = load_base(str(PeftConfig.from_pretrained(adapter).base_model_name_or_path), config)
+    return cast(PreTrainedModel, PeftModel.from_pretrained(base, adapter).merge_and_unload())
+
+
+def _replace_folder(folder: Path, write: Callable[[Path], object]) -> None:
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    write(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)

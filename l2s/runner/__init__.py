@@ -1,0 +1,1 @@
+"""What makes a run: the stage graph, its checks, and where stages run."""

@@ -1,0 +1,128 @@
+"""An experiment from the first check to the last report: the story that `l2s run` tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.run_dir import Manifest, RunDir
+from l2s.runner.executors import USER_ERROR, LocalExecutor, StageError
+from l2s.runner.freshness import State, state_of
+from l2s.runner.pipeline import STAGES, Stage, needs_of, requested_stages, select_stages, settle
+from l2s.runner.preflight import check_benchmarks, check_machine, check_models, check_settings
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
+    """Run the stages that `config` asks for; what is done is skipped, what was interrupted goes on.
+
+    Raises:
+        UserError: something the user can fix; most are found before any model is loaded.
+    """
+    config = settle(config)
+    stages, requested = select_stages(config), requested_stages(config)
+    check_settings(config, stages)
+    check_models(config, stages)
+    check_machine(config, stages)
+    check_benchmarks(config, stages)
+    run_dir = RunDir.of(config)
+    run_dir.create()
+    with run_dir.lock() as lock_fd:
+        states = {stage.name: state_of(stage, config, run_dir, requested=stage.name in requested) for stage in stages}
+        run_dir.save_config(config)
+        run_dir.log("run", stages=states)
+        for stage in stages:
+            state = state_of(stage, config, run_dir, requested=stage.name in requested, force=force)
+            if state == "skip":
+                console.print(f"[dim]{stage.name}: done before, skipped[/dim]")
+            else:
+                _run_stage(stage, run_dir, state, lock_fd)
+        _publish(run_dir)
+    _print_result(config, run_dir, stages)
+
+
+def dry_run(config: ExperimentConfig, *, force: bool = False) -> None:
+    """Print the resolved configuration and what a run would do with each stage; change nothing."""
+    config = settle(config)
+    stages, requested = select_stages(config), requested_stages(config)
+    check_settings(config, stages)
+    run_dir = RunDir.of(config)
+    console.print(f"[bold]Configuration[/bold] of {run_dir.root}")
+    for name, value in config.model_dump(mode="json").items():
+        console.print(f"  {name}: {value}", markup=False)
+    console.print("[bold]Stages[/bold]")
+    will_run: set[str] = set()
+    for stage in stages:
+        state: State = state_of(stage, config, run_dir, requested=stage.name in requested, force=force)
+        if state == "skip" and will_run & set(needs_of(stage, config)):
+            state = "run"
+        will_run |= {stage.name} - ({stage.name} if state == "skip" else set())
+        console.print(f"  {stage.name:<22} {state}")
+
+
+def rebuild_report(root: Path, *, lang: str | None = None) -> None:
+    """Write the reports of the experiment in `root` again, from its files alone.
+
+    Raises:
+        UserError: `root` is not the folder of an experiment.
+    """
+    from l2s.report import stage as report
+
+    run_dir = RunDir(root)
+    if not run_dir.config_file.exists():
+        raise UserError(f"{root}: not the folder of an experiment (no config.yaml); give outputs/<experiment_name>")
+    config = run_dir.load_config()
+    report.run(config.model_copy(update={"lang": lang}) if lang else config, run_dir)
+    _print_result(config, run_dir, [STAGES["report"]])
+
+
+def _run_stage(stage: Stage, run_dir: RunDir, state: State, lock_fd: int) -> None:
+    console.rule(f"{stage.name}{' (going on)' if state == 'resume' else ''}", align="left")
+    run_dir.log("stage_start", stage=stage.name, state=state)
+    try:
+        LocalExecutor().run(stage, run_dir, state, lock_fd=lock_fd)
+    except StageError as error:
+        run_dir.log("stage_failed", stage=stage.name, status=error.code)
+        if error.code == USER_ERROR:
+            raise SystemExit(USER_ERROR) from None  # the stage has said what is wrong
+        raise UserError(
+            f"stage {stage.name} ended with status {error.code} (see above); the same command goes on from there"
+        ) from None
+    manifest = Manifest.load(run_dir.manifest(stage.name))
+    if manifest is None:
+        raise RuntimeError(f"stage {stage.name} ended well but left no manifest")
+    run_dir.log("stage_end", stage=stage.name, seconds=manifest.seconds)
+    for warning in manifest.metrics.get("warnings", []):
+        console.print(f"[yellow]warning:[/yellow] {warning}")
+    console.print(f"[dim]{stage.name}: {manifest.seconds:.0f} s[/dim]")
+
+
+def _publish(run_dir: RunDir) -> None:
+    """outputs/NAME/final_model leads to the student that was trained last."""
+    for model in (run_dir.opd_model, run_dir.kd_model, run_dir.sft_model):
+        if model.exists():
+            run_dir.publish_model(model)
+            return
+
+
+def _print_result(config: ExperimentConfig, run_dir: RunDir, stages: list[Stage]) -> None:
+    if any(stage.name == "report" for stage in stages):
+        from l2s.report.console import print_summary
+
+        print_summary(run_dir, console)
+    for label, path in (
+        ("answers", run_dir.responses),
+        ("SFT student", run_dir.sft_model),
+        ("KD student", run_dir.kd_model),
+        ("OPD student", run_dir.opd_model),
+        ("results", run_dir.results),
+        ("report", run_dir.evaluation / "comparison_report.md"),
+        ("browser report", run_dir.evaluation / "report.html"),
+        ("table", run_dir.evaluation / "model_comparison.csv"),
+    ):
+        if path.exists():
+            console.print(f"{label:<15} {path}")

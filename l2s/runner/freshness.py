@@ -1,0 +1,94 @@
+"""Whether a stage must run, can go on, or is done: its settings and inputs now against those it was made with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.jsonl import write_text_atomic
+from l2s.run_dir import Manifest, RunDir, fingerprint
+from l2s.runner.pipeline import Stage
+
+State = Literal["run", "resume", "skip"]
+
+
+def settings_of(stage: Stage, config: ExperimentConfig) -> dict[str, Any]:
+    """The configuration fields that `stage` reads, with their values, as JSON would keep them."""
+    return config.model_dump(mode="json", include={*stage.reads, *stage.models})
+
+
+def inputs_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> dict[str, str]:
+    """Fingerprints of the files and model folders that `stage` reads and that are there; a hub model is its name."""
+    paths = {str(path): path for path in stage.inputs(run_dir, config)}
+    models = {name: Path(getattr(config, name)) for name in stage.models}
+    found = {label: fingerprint(path) for label, path in (paths | models).items() if path.exists()}
+    return found | {name: f"hub:{path}" for name, path in models.items() if not path.exists()}
+
+
+def state_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir, *, requested: bool, force: bool = False) -> State:
+    """What a run has to do about `stage`.
+
+    A stage that was asked for must match the whole configuration. One that only others need is taken as it is,
+    unless a setting given explicitly contradicts it: `--run_kd` goes on from an SFT that was trained with other flags.
+
+    Raises:
+        UserError: it was made, or begun, with other settings; names the first of them.
+    """
+    if stage.cheap or (force and requested):
+        return "run"
+    manifest = Manifest.load(run_dir.manifest(stage.name))
+    begun = _load(run_dir.started(stage.name))
+    if manifest is not None and all(path.exists() for path in stage.gives(run_dir, config)):
+        _check_settings(stage, config, manifest.config, requested=requested)
+        if not requested or manifest.inputs == inputs_of(stage, config, run_dir):
+            return "skip"
+        return "run"
+    if begun is not None:
+        _check_settings(stage, config, begun["config"], requested=requested)
+        return "resume" if begun["inputs"] == inputs_of(stage, config, run_dir) else "run"
+    return "resume" if manifest is not None and _still_holds(manifest, stage, config, run_dir) else "run"
+
+
+def _still_holds(manifest: Manifest, stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> bool:
+    """Whether what is left of a stage whose result is partly gone was made with these settings and inputs."""
+    return (manifest.config, manifest.inputs) == (settings_of(stage, config), inputs_of(stage, config, run_dir))
+
+
+def begin(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> dict[str, str]:
+    """Clear what a fresh run replaces, note what it is begun with, and return the fingerprints of its inputs."""
+    inputs = inputs_of(stage, config, run_dir)
+    if state == "run":
+        old = [run_dir.manifest(stage.name), *stage.gives(run_dir, config), *stage.scratch(run_dir, config)]
+        for path in old:
+            remove(path)
+    started = run_dir.started(stage.name)
+    started.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(started, json.dumps({"config": settings_of(stage, config), "inputs": inputs}, indent=2))
+    return inputs
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder; nothing happens where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
+def _check_settings(stage: Stage, config: ExperimentConfig, before: dict[str, Any], *, requested: bool) -> None:
+    for name, value in settings_of(stage, config).items():
+        matters = requested or name in config.model_fields_set
+        if matters and name in before and before[name] != value:
+            raise UserError(
+                f"{name}={value!r}: stage {stage.name} of experiment {config.experiment_name!r} was made with "
+                f"{name}={before[name]!r}; repeat that value, add --force to make it anew, "
+                "or choose another --experiment_name"
+            )

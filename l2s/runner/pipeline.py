@@ -1,0 +1,314 @@
+"""The experiment as a graph of stages: what each reads, needs and gives, and which of them a run selects.
+
+Nothing heavy is imported: a stage names its function as text, and the process that runs it imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from l2s.config import ARMS, ExperimentConfig
+from l2s.errors import UserError
+from l2s.models import demo
+from l2s.run_dir import SIGNAL_INDEX, RunDir
+
+ModelField = Literal["teacher_model", "student_model"]
+Paths = Callable[[RunDir, ExperimentConfig], list[Path]]
+
+# Configuration fields by what they decide; a stage is done again only when a field it reads has changed.
+TRAIN_DATA = ("seed", "math_source", "code_train_source", "math_train_size", "code_train_size", "aiops_train_size")
+EVAL_DATA = ("math_eval_size", "code_eval_size", "aiops_eval_size", "aiops_log_lines")
+MODEL = ("dtype", "device", "trust_remote_code")
+ANSWERS = (*MODEL, "seed", "teacher_quantization", "max_new_tokens", "code_timeout_s")
+TEACHER_ANSWERS = (
+    *ANSWERS, "generation_batch_size", "sampling_temperature", "sampling_top_p", "keep_correct", "max_tries",
+    "retry_temperature",
+)  # fmt: skip
+SEQUENCES = (*MODEL, "max_length", "overlong")
+TRAINING = (
+    *SEQUENCES, "seed", "tuning", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules",
+    "gradient_checkpointing", "gradient_accumulation_steps", "warmup_ratio", "lr_scheduler", "weight_decay",
+    "max_grad_norm",
+)  # fmt: skip
+LM_EVAL = (
+    *MODEL, "teacher_quantization", "lm_eval_tasks", "lm_eval_limit", "lm_eval_batch_size", "lm_eval_include_path",
+)  # fmt: skip
+SIGNALS = (*SEQUENCES, "teacher_signal", "teacher_quantization", "topk", "temperature")
+KD_LOSS = ("alpha", "temperature", "divergence", "divergence_beta", "teacher_signal", "teacher_quantization", "topk")
+OPD = (
+    "teacher_quantization", "kd_init", "opd_steps", "opd_batch_size", "opd_lr", "opd_max_new_tokens", "opd_divergence",
+    "divergence_beta",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the experiment.
+
+    Attributes:
+        name: as it stands in manifests, logs and on the console.
+        function: "module:function", called as function(config, run_dir, **arguments) -> metrics.
+        reads: configuration fields that decide the result.
+        needs: stages whose results it reads.
+        inputs: files and folders it reads.
+        gives: files and folders it writes.
+        scratch: what lets it go on after a kill.
+        models: configuration fields naming models it loads.
+        memory: which models it holds at a time, for whoever places stages on devices.
+        arguments: keyword arguments of the function.
+        cheap: done in every run rather than checked for changes.
+        shared: whether the processes of one torchrun can share its work.
+    """
+
+    name: str
+    function: str
+    reads: tuple[str, ...]
+    needs: tuple[str, ...]
+    inputs: Paths
+    gives: Paths
+    scratch: Paths = lambda run_dir, config: []
+    models: tuple[ModelField, ...] = ()
+    memory: frozenset[Literal["teacher", "student"]] = frozenset()
+    arguments: dict[str, str] = field(default_factory=dict)
+    cheap: bool = False
+    shared: bool = False
+
+
+def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models: tuple[ModelField, ...]) -> Stage:
+    """The stage that evaluates one model; the teacher's comes first because fidelity is measured on its answers."""
+    is_teacher = model == "teacher"
+
+    def inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+        return [run_dir.eval_data, *weights(run_dir, config), *([] if is_teacher else [run_dir.heldout_signals])]
+
+    def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+        own = [run_dir.predictions(model), run_dir.fidelity(model)]
+        return [*own, *_signals(run_dir.heldout_signals)] if is_teacher else own
+
+    return Stage(
+        name=f"evaluate_{model}",
+        function="l2s.evaluation.evaluate:run",
+        reads=(*ANSWERS, "eval_batch_size", "fidelity_size"),
+        needs=("prepare", *needs),
+        inputs=inputs,
+        gives=gives,
+        scratch=lambda run_dir, config: [run_dir.prediction_log(model)],
+        models=models,
+        memory=frozenset({"teacher"} if is_teacher else {"student"}),
+        arguments={"model": model},
+    )
+
+
+def _signals(folder: Path) -> list[Path]:
+    """A folder of teacher signals; a reader that finds a file damaged removes the index, and scoring goes on."""
+    return [folder, folder / SIGNAL_INDEX]
+
+
+def _lm_eval_after(evaluation: Stage) -> Stage:
+    """The stage that runs lm-evaluation-harness on the model of an evaluation; selected with it."""
+    model = evaluation.arguments["model"]
+
+    def inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+        own = [config.lm_eval_include_path] if config.lm_eval_include_path else []
+        return own if evaluation.models else [*own, Path(run_dir.weights(model, config))]
+
+    return Stage(
+        name=f"lm_eval_{model}",
+        function="l2s.evaluation.lm_eval:run",
+        reads=LM_EVAL,
+        needs=(evaluation.name,),
+        inputs=inputs,
+        gives=lambda run_dir, config: [run_dir.lm_eval(model)],
+        scratch=lambda run_dir, config: [run_dir.lm_eval_answers(model)],
+        models=evaluation.models,
+        memory=evaluation.memory,
+        arguments=evaluation.arguments,
+    )
+
+
+def _trained(folder: Callable[[RunDir], Path]) -> Paths:
+    """What training leaves in sft/, kd/ or opd/; there is an adapter where LoRA made one."""
+
+    def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+        names = ["final_model", "metrics.jsonl", *([] if config.tuning == "full" else ["adapter"])]
+        return [folder(run_dir) / name for name in names]
+
+    return gives
+
+
+def _kd_inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+    signals = [] if config.teacher_signal == "online" else [run_dir.teacher_signals]
+    return [run_dir.responses, *signals, *_sft_init(run_dir, config)]
+
+
+def _sft_init(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
+    return [run_dir.sft_model] if config.kd_init == "sft" else []
+
+
+_EVALUATIONS = (
+    _evaluation_of("teacher", needs=(), weights=lambda r, c: [], models=("teacher_model", "student_model")),
+    _evaluation_of("student_base", needs=("evaluate_teacher",), weights=lambda r, c: [], models=("student_model",)),
+    _evaluation_of("student_sft", needs=("evaluate_teacher", "sft"), weights=lambda r, c: [r.sft_model], models=()),
+    _evaluation_of("student_kd", needs=("evaluate_teacher", "kd"), weights=lambda r, c: [r.kd_model], models=()),
+    _evaluation_of("student_opd", needs=("evaluate_teacher", "opd"), weights=lambda r, c: [r.opd_model], models=()),
+)
+_TABLE = (
+    Stage(
+        name="prepare",
+        function="l2s.tasks.prepare:run",
+        reads=(*TRAIN_DATA, *EVAL_DATA),
+        needs=(),
+        inputs=lambda run_dir, config: (
+            [config.data_dir / name for name in ("gsm8k", "mbpp")] if config.data_dir else []
+        ),
+        gives=lambda run_dir, config: [run_dir.train_data, run_dir.eval_data],
+    ),
+    Stage(
+        name="generate",
+        function="l2s.generation.generate:run",
+        reads=TEACHER_ANSWERS,
+        needs=("prepare",),
+        inputs=lambda run_dir, config: [run_dir.train_data],
+        gives=lambda run_dir, config: [run_dir.responses, run_dir.rejected],
+        scratch=lambda run_dir, config: [run_dir.answer_log],
+        models=("teacher_model", "student_model"),
+        memory=frozenset({"teacher"}),
+    ),
+    Stage(
+        name="score",
+        function="l2s.signals.score:run",
+        reads=SIGNALS,
+        needs=("generate",),
+        inputs=lambda run_dir, config: [run_dir.responses],
+        gives=lambda run_dir, config: _signals(run_dir.teacher_signals),
+        scratch=lambda run_dir, config: [run_dir.teacher_signals],
+        models=("teacher_model", "student_model"),
+        memory=frozenset({"teacher"}),
+        shared=True,
+    ),
+    Stage(
+        name="sft",
+        function="l2s.training.sft:run",
+        reads=(*TRAINING, "heldout_answers", "sft_epochs", "sft_batch_size", "sft_lr"),
+        needs=("generate",),
+        inputs=lambda run_dir, config: [run_dir.responses],
+        gives=_trained(lambda run_dir: run_dir.sft),
+        scratch=lambda run_dir, config: [run_dir.sft / "checkpoints"],
+        models=("student_model",),
+        memory=frozenset({"student"}),
+        shared=True,
+    ),
+    Stage(
+        name="kd",
+        function="l2s.training.kd:run",
+        reads=(*TRAINING, *KD_LOSS, "heldout_answers", "kd_init", "kd_epochs", "kd_batch_size", "kd_lr"),
+        needs=("generate", "score", "sft"),
+        inputs=_kd_inputs,
+        gives=_trained(lambda run_dir: run_dir.kd),
+        scratch=lambda run_dir, config: [run_dir.kd / "checkpoints"],
+        models=("teacher_model", "student_model"),
+        memory=frozenset({"teacher", "student"}),
+        shared=True,
+    ),
+    Stage(
+        name="opd",
+        function="l2s.training.on_policy:run",
+        reads=(*TRAINING, *OPD),
+        needs=("prepare", "sft"),
+        inputs=lambda run_dir, config: [run_dir.train_data, *_sft_init(run_dir, config)],
+        gives=_trained(lambda run_dir: run_dir.opd),
+        scratch=lambda run_dir, config: [run_dir.opd / "checkpoints"],
+        models=("teacher_model", "student_model"),
+        memory=frozenset({"teacher", "student"}),
+    ),
+    *_EVALUATIONS,
+    *map(_lm_eval_after, _EVALUATIONS),
+    Stage(
+        name="report",
+        function="l2s.report.stage:run",
+        reads=("lang",),
+        needs=("evaluate_teacher", "evaluate_student_base", *(f"evaluate_student_{arm}" for arm in ARMS)),
+        inputs=lambda run_dir, config: [],
+        gives=lambda run_dir, config: [run_dir.results],
+        cheap=True,
+    ),
+)
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}
+
+_ASKS_FOR = {
+    "run_prepare": ("prepare",),
+    "run_generate": ("generate",),
+    "run_score": ("score",),
+    **{f"run_{arm}": (arm,) for arm in ARMS},
+    "run_eval": ("evaluate_teacher", "evaluate_student_base", "report"),
+}
+
+
+def settle(config: ExperimentConfig) -> ExperimentConfig:
+    """Replace values that stand for others: kd_init=auto, and demo models by their folders.
+
+    auto is sft where the experiment trains, or already has, an SFT student.
+    """
+    folders = {name: demo.locate(getattr(config, name)) for name in ("teacher_model", "student_model")}
+    if config.kd_init != "auto":
+        return config.model_copy(update=folders)
+    has_sft = "run_sft" in _run_flags(config) or RunDir.of(config).manifest("sft").exists()
+    return config.model_copy(update={**folders, "kd_init": "sft" if has_sft else "base"})
+
+
+def requested_stages(config: ExperimentConfig) -> set[str]:
+    """Names of the stages that the run flags ask for by themselves.
+
+    Raises:
+        UserError: no run flag is set.
+    """
+    flags = _run_flags(config)
+    if not flags:
+        raise UserError(f"nothing to run: add --run_all, or some of {', '.join('--' + flag for flag in _ASKS_FOR)}")
+    requested = {name for flag in flags for name in _ASKS_FOR[flag]}
+    if "run_eval" in flags:
+        for arm in ARMS:
+            if arm in requested or (not config.run_all and RunDir.of(config).manifest(arm).exists()):
+                requested.add(f"evaluate_student_{arm}")
+    if config.lm_eval_tasks:
+        evaluated = {name.removeprefix("evaluate_") for name in requested if name.startswith("evaluate_")}
+        requested |= {f"lm_eval_{model}" for model in evaluated}
+    if config.run_all:  # every stage that the configuration uses, so that all are checked against it
+        requested |= {stage.name for stage in _closure(requested, config)}
+    return requested
+
+
+def _run_flags(config: ExperimentConfig) -> list[str]:
+    """The run flags in force; run_all stands for those of the data, the arms and the evaluation."""
+    of_all = {"run_prepare", *(f"run_{arm}" for arm in config.arms.split(",")), "run_eval"} if config.run_all else set()
+    return [flag for flag in _ASKS_FOR if getattr(config, flag) or flag in of_all]
+
+
+def select_stages(config: ExperimentConfig) -> list[Stage]:
+    """The requested stages and all that these need, in an order in which every need comes first."""
+    return _closure(requested_stages(config), config)
+
+
+def needs_of(stage: Stage, config: ExperimentConfig) -> list[str]:
+    """The stages that `stage` waits for under this configuration."""
+    unused: set[str] = set()
+    if stage.name == "kd" and config.teacher_signal == "online":
+        unused.add("score")
+    if stage.name in ("kd", "opd") and config.kd_init == "base":
+        unused.add("sft")
+    return [name for name in stage.needs if name not in unused]
+
+
+def _closure(names: Iterable[str], config: ExperimentConfig) -> list[Stage]:
+    wanted, queue = set(names), list(names)
+    while queue:
+        stage = STAGES[queue.pop()]
+        if stage.cheap:  # a report shows what there is; it makes nothing run
+            continue
+        new = set(needs_of(stage, config)) - wanted
+        wanted |= new
+        queue += new
+    return [stage for stage in _TABLE if stage.name in wanted]

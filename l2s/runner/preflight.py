@@ -1,0 +1,205 @@
+"""Checks before anything is loaded or written: each failure names the field, the value and the fix."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from l2s.config import ARMS, TRACKERS, ExperimentConfig
+from l2s.errors import UserError, require_extra
+from l2s.models import demo
+from l2s.run_dir import RunDir, existing_parent
+from l2s.runner.pipeline import ModelField, Stage
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")  # of a model
+
+
+def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Check what can be checked without importing torch or touching the network.
+
+    Raises:
+        UserError: a path does not exist, a package is missing, or there is nothing to train or evaluate on.
+    """
+    names = {stage.name for stage in stages}
+    for field in _model_fields(stages):
+        _check_model_path(field, getattr(config, field))
+    if config.data_dir is not None and not config.data_dir.is_dir():
+        raise UserError(
+            f"data_dir={str(config.data_dir)!r}: no such folder; give the folder that holds gsm8k/ and "
+            "mbpp/, or leave it out to use the hub"
+        )
+    _check_output_dir(config.output_dir)
+    if names & set(ARMS):
+        _check_trackers(config)
+    if "opd" in names:
+        _check_opd(config)
+    if any(name.startswith("lm_eval_") for name in names):
+        _check_harness(config)
+    if "generate" in names and not config.math_train_size + config.code_train_size + config.aiops_train_size:
+        raise UserError(
+            "math_train_size=0, code_train_size=0, aiops_train_size=0: nothing to train on; set at least one above 0"
+        )
+    if "evaluate_teacher" in names and not config.math_eval_size + config.code_eval_size + config.aiops_eval_size:
+        raise UserError(
+            "math_eval_size=0, code_eval_size=0, aiops_eval_size=0: nothing to evaluate on; set at least one above 0"
+        )
+
+
+def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Build the demo's models where they are asked for, and check that the models can be had and share a vocabulary.
+
+    No weights are loaded or downloaded, only configurations and tokenizers.
+
+    Raises:
+        UserError: a configuration or the student's tokenizer cannot be loaded, teacher and student differ in their
+            tokenizers although a stage compares distributions, or a loss cannot be computed for a model's logits.
+    """
+    fields = sorted(_model_fields(stages), reverse=True)  # the teacher first
+    if not fields:
+        return
+    from l2s.chat import check_same_vocabulary, load_renderer
+    from l2s.loss.logit_transform import declared_transform
+    from l2s.models.load import load_config
+
+    names = {stage.name for stage in stages}
+    compares = any(name in ("score", "kd", "opd") or name.startswith("evaluate_") for name in names)
+    for field in fields:
+        demo.build_if_missing(Path(getattr(config, field)))
+        found = load_config(getattr(config, field), config)
+        if compares or "sft" in names:
+            declared_transform(found)
+    student = load_renderer(config, "student_model") if "student_model" in fields else None
+    if student and "teacher_model" in fields and compares:
+        check_same_vocabulary(load_renderer(config, "teacher_model"), student)
+    if "score" in names:
+        check_topk_fits(config)
+    if "opd" in names:
+        check_teacher_covers_student(config)
+
+
+def check_benchmarks(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Check that lm-evaluation-harness, where this run uses it, has the tasks and their data.
+
+    Raises:
+        UserError: it has not.
+    """
+    if any(stage.name.startswith("lm_eval_") for stage in stages):
+        from l2s.evaluation.lm_eval import load_tasks
+
+        load_tasks(config)
+
+
+def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Check that model-written code, where this run grades any, has a sandbox to run in.
+
+    Raises:
+        UserError: it has none; says how to get one.
+    """
+    names = {stage.name for stage in stages}
+    grades_code = ("generate" in names and config.code_train_size) or (
+        "evaluate_teacher" in names and config.code_eval_size
+    )
+    if grades_code:
+        from l2s import sandbox
+
+        sandbox.check()
+
+
+def _check_harness(config: ExperimentConfig) -> None:
+    require_extra("lm_eval", "lm-eval", f"lm_eval_tasks={config.lm_eval_tasks!r}")
+    if config.lm_eval_include_path is not None and not config.lm_eval_include_path.is_dir():
+        raise UserError(
+            f"lm_eval_include_path={str(config.lm_eval_include_path)!r}: no such folder; give the folder that holds "
+            "the YAML files of your tasks"
+        )
+
+
+def _check_output_dir(folder: Path) -> None:
+    nearest = existing_parent(folder)
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(
+            f"output_dir={str(folder)!r}: {nearest} {'cannot be written to' if nearest.is_dir() else 'is a file'}; "
+            "choose another folder with --output_dir"
+        )
+
+
+def _check_trackers(config: ExperimentConfig) -> None:
+    for name in config.report_to.split(","):
+        if name in TRACKERS and find_spec(TRACKERS[name]) is None:
+            raise UserError(
+                f"report_to={config.report_to!r}: {TRACKERS[name]} is not installed; install it with pip, or use "
+                "--report_to none"
+            )
+
+
+def _model_fields(stages: Sequence[Stage]) -> set[ModelField]:
+    return {field for stage in stages for field in stage.models}
+
+
+def _check_opd(config: ExperimentConfig) -> None:
+    if not RunDir.of(config).manifest("opd").exists():  # a student that is there is evaluated without TRL
+        require_extra("trl", "trl", "run_opd (or opd among the arms)")
+    if config.opd_max_new_tokens >= config.max_length:
+        raise UserError(
+            f"opd_max_new_tokens={config.opd_max_new_tokens}: leaves no room for a prompt; "
+            f"it must be below max_length={config.max_length}"
+        )
+
+
+def _check_model_path(field: str, value: str) -> None:
+    """A value that can only be a path must be a model folder; `org/name` may be on the hub and is tried there."""
+    folder = Path(value).expanduser()
+    if _is_folder(folder):
+        if not (folder / "config.json").exists():
+            raise UserError(
+                f"{field}={value!r}: the folder holds no config.json; give a folder saved by "
+                "save_pretrained, such as outputs/NAME/final_model"
+            )
+    elif not demo.is_demo(folder) and not HUB_NAME.fullmatch(value):
+        raise UserError(
+            f"{field}={value!r}: no such folder; give an existing folder or a hub name such as Qwen/Qwen3-8B"
+        )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name longer than file systems take
+        return False
+
+
+def check_topk_fits(config: ExperimentConfig) -> None:
+    """Where topk signals are recorded, the ids that both models have must be at least as many as are kept.
+
+    Raises:
+        UserError: they are fewer, or a configuration cannot be loaded.
+    """
+    if config.teacher_signal != "topk":
+        return
+    from l2s.models.load import vocabulary_size
+
+    shared = min(vocabulary_size(name, config) for name in (config.teacher_model, config.student_model))
+    if config.topk > shared:
+        raise UserError(
+            f"topk={config.topk}: teacher and student share only {shared} ids; set --topk to {shared} at most, or take "
+            "--teacher_signal hidden, which is exact"
+        )
+
+
+def check_teacher_covers_student(config: ExperimentConfig) -> None:
+    """TRL compares two heads row by row, so the teacher's needs every row of the student's; more can be cut.
+
+    Raises:
+        UserError: it has fewer, or a configuration cannot be loaded.
+    """
+    from l2s.models.load import vocabulary_size
+
+    teacher, student = (vocabulary_size(name, config) for name in (config.teacher_model, config.student_model))
+    if teacher < student:
+        raise UserError(
+            f"teacher_model={config.teacher_model!r}: its output head has {teacher} rows and the student's {student}; "
+            "on-policy distillation needs at least as many in the teacher: choose another pair, or --arms sft,kd"
+        )

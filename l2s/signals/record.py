@@ -1,0 +1,233 @@
+"""One forward pass of the teacher over answers, kept on disk shard by shard.
+
+Shards are the unit of work: a killed run resumes at the first shard that is not whole, and ranks of one
+torchrun take shards in turn, once rank 0 has written what all shards share. The rank that finds all shards done
+writes the index.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from l2s.devices import process_count, process_rank
+from l2s.jsonl import write_text_atomic
+from l2s.models.head import logit_transform, output_head
+from l2s.sequences import Collator, TrainingSequence
+from l2s.signals.recorders import Encode, HiddenRecorder, Recorder, TopkRecorder
+from l2s.signals.store import (
+    SHARED,
+    Shard,
+    SignalIndex,
+    SignalSource,
+    hash_file,
+    response_hidden,
+)
+
+SHARD_ROWS = 65_536  # 256 MB of hidden states at H = 2048: a minute of work to lose, a hundred files at most
+BATCH_TOKENS = 8_192  # padded tokens of a forward pass; no logits of a whole batch are made, so activations stay small
+SAMPLE_TOKENS = 8_192  # response tokens over which topk fits its tail, and a quarter more to check it
+POLL_SECONDS = 1.0
+HELD_OUT = 5  # every fifth sequence of the sample is not fitted but checks the fit
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What a scoring wrote and what it cost."""
+
+    num_sequences: int
+    num_tokens: int  # rows
+    bytes: int  # of the rows and of what they share
+    seconds: float  # of this process; resumed work is not counted
+    scored_tokens: int  # rows computed in these seconds
+
+
+def score_sequences(
+    model: PreTrainedModel,
+    sequences: Sequence[TrainingSequence],
+    folder: Path,
+    source: SignalSource,
+    *,
+    vocabulary: int | None = None,
+    shard_rows: int = SHARD_ROWS,
+) -> ScoreResult:
+    """Write the signals of `sequences` to `folder`; whole shards of the same source that are there already are kept.
+
+    Under torchrun every process writes its share of the shards. For topk, `vocabulary` counts the ids that teacher
+    and student share.
+
+    Raises:
+        UserError: the logits of `model` are made in a way that signals cannot carry.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    transform = logit_transform(model)
+    recorder = _recorder(model, source, vocabulary)
+    shards = plan_shards(sequences, shard_rows)
+    num_tokens = sum(sequence.num_response_tokens for sequence in sequences)
+    sample, held_out = split_sample(pick_sample(sequences))
+    shared_size = recorder.shared_bytes(sum(sequence.num_response_tokens for sequence in held_out))
+    size = num_tokens * recorder.bytes_per_row + shared_size
+    print(
+        f"teacher signals: {len(sequences):,} sequences, {num_tokens:,} response tokens in {len(shards)} shards: "
+        f"{size / 2**20:,.1f} MiB ({recorder.bytes_per_row:,} bytes a token, and {shared_size:,} that all share)",
+        flush=True,
+    )
+    start, scored = time.monotonic(), 0
+    if process_rank() == 0 and _shared_hash(folder, source) is None:
+        _write_shared(model, recorder, sample, held_out, folder, source)
+    shared_hash = _wait_for_shared(folder, source)
+    origin = f"{source.digest()}/{shared_hash}"
+    encode = recorder.encoder(load_file(folder / SHARED))
+    for number in range(process_rank(), len(shards), process_count()):
+        if _finished_shard(folder, number, origin) is None:
+            scored += _write_shard(model, encode, shards[number], folder, number, origin)
+            print(f"shard {number + 1}/{len(shards)}: {scored / (time.monotonic() - start):,.0f} tokens/s", flush=True)
+    seconds = time.monotonic() - start
+    finished = [_finished_shard(folder, number, origin) for number in range(len(shards))]
+    if all(finished):
+        whole = [shard for shard in finished if shard]
+        held_out_ids = [sequence.id for sequence in held_out]
+        SignalIndex(source, whole, shared_hash, transform, held_out_ids, vocabulary).save(folder)
+    return ScoreResult(len(sequences), num_tokens, size, seconds, scored)
+
+
+def _recorder(model: PreTrainedModel, source: SignalSource, vocabulary: int | None) -> Recorder:
+    if source.topk is None or source.temperature is None:
+        return HiddenRecorder(model)
+    vocabulary = vocabulary or len(output_head(model).weight)
+    return TopkRecorder(model, source.topk, source.temperature, vocabulary)
+
+
+def pick_sample(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:
+    """Sequences spread evenly, with about SAMPLE_TOKENS response tokens for the fit, longest first."""
+    total = sum(sequence.num_response_tokens for sequence in sequences)
+    spread = sorted(sequences, key=lambda item: item.id)[:: max(1, total * (HELD_OUT - 1) // HELD_OUT // SAMPLE_TOKENS)]
+    return sorted(spread, key=lambda item: (-len(item.input_ids), item.id))
+
+
+def split_sample(
+    sample: Sequence[TrainingSequence],
+) -> tuple[Sequence[TrainingSequence], Sequence[TrainingSequence]]:
+    """Those to fit and those to check; a single sequence has to serve for both."""
+    held_out = sample[::HELD_OUT]
+    fitted = [sequence for number, sequence in enumerate(sample) if number % HELD_OUT]
+    return fitted or held_out, held_out
+
+
+def plan_shards(sequences: Sequence[TrainingSequence], shard_rows: int) -> list[list[TrainingSequence]]:
+    """Split into shards of at most `shard_rows` rows (or one sequence), longest sequences first.
+
+    Neighbours in length share a batch with little padding, and a batch too large for the memory comes at once.
+    """
+    shards: list[list[TrainingSequence]] = []
+    rows = shard_rows
+    for sequence in sorted(sequences, key=lambda item: (-len(item.input_ids), item.id)):
+        if rows + sequence.num_response_tokens > shard_rows:
+            shards.append([])
+            rows = 0
+        shards[-1].append(sequence)
+        rows += sequence.num_response_tokens
+    return shards
+
+
+def _write_shared(
+    model: PreTrainedModel,
+    recorder: Recorder,
+    sample: Sequence[TrainingSequence],
+    held_out: Sequence[TrainingSequence],
+    folder: Path,
+    source: SignalSource,
+) -> None:
+    """Compute and write what all shards share, then its entry."""
+    parts = ((_hidden_of(batch, model) for batch in _batches(part)) for part in (sample, held_out))
+    _save(recorder.shared(*parts), folder / SHARED)
+    _write_entry({"sha256": hash_file(folder / SHARED), "source": source.digest()}, folder / SHARED)
+
+
+def _write_shard(
+    model: PreTrainedModel,
+    encode: Encode,
+    sequences: Sequence[TrainingSequence],
+    folder: Path,
+    number: int,
+    origin: str,
+) -> int:
+    """Compute and write one shard, then its entry; returns its rows."""
+    parts = [encode(_hidden_of(batch, model)) for batch in _batches(sequences)]
+    file = _shard_file(folder, number)
+    _save({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, file)
+    starts = [0, *accumulate(sequence.num_response_tokens for sequence in sequences)]
+    _write_entry(asdict(Shard(file.name, hash_file(file), [item.id for item in sequences], starts, origin)), file)
+    return starts[-1]
+
+
+def _hidden_of(batch: Sequence[TrainingSequence], model: PreTrainedModel) -> Tensor:
+    """Hidden states [N, H] of the response tokens, sequence by sequence."""
+    tensors = Collator(pad_token_id=0)([{"input_ids": item.input_ids, "labels": item.labels} for item in batch])
+    return response_hidden(model, {name: tensor.to(model.device) for name, tensor in tensors.items()})
+
+
+def _batches(sequences: Sequence[TrainingSequence]) -> Iterator[list[TrainingSequence]]:
+    """Consecutive sequences, longest first, whose padded batch has at most BATCH_TOKENS tokens."""
+    batch: list[TrainingSequence] = []
+    for sequence in sequences:
+        if batch and (len(batch) + 1) * len(batch[0].input_ids) > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(sequence)
+    yield batch
+
+
+def _finished_shard(folder: Path, number: int, origin: str) -> Shard | None:
+    """The entry of a shard that was made from `origin` and is whole on disk."""
+    file = _shard_file(folder, number)
+    entry = _read_entry(file)
+    whole = entry.get("origin") == origin and file.exists() and hash_file(file) == entry["sha256"]
+    return Shard(**entry) if whole else None
+
+
+def _shared_hash(folder: Path, source: SignalSource) -> str | None:
+    """sha256 of what all shards share, where that was made from `source` and is whole on disk."""
+    file = folder / SHARED
+    entry = _read_entry(file)
+    whole = entry.get("source") == source.digest() and file.exists() and hash_file(file) == entry["sha256"]
+    return str(entry["sha256"]) if whole else None
+
+
+def _wait_for_shared(folder: Path, source: SignalSource) -> str:
+    """`_shared_hash`, once the first process has left it; where that one fails, torchrun ends all."""
+    while (sha256 := _shared_hash(folder, source)) is None:
+        time.sleep(POLL_SECONDS)
+    return sha256
+
+
+def _read_entry(file: Path) -> dict[str, Any]:
+    """What stands beside `file` about it; nothing where scoring was killed before, or damage was done."""
+    try:
+        return dict(json.loads(file.with_suffix(".json").read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+
+
+def _write_entry(entry: dict[str, Any], file: Path) -> None:
+    write_text_atomic(file.with_suffix(".json"), json.dumps(entry))
+
+
+def _shard_file(folder: Path, number: int) -> Path:
+    return folder / f"shard-{number:05d}.safetensors"
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    save_file(tensors, partial)
+    partial.replace(path)

@@ -1,0 +1,122 @@
+"""What scoring keeps of the teacher's hidden states: all of them, or their top k logits.
+
+Shapes: N rows, H hidden size, V vocabulary, S sample rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from l2s.models.head import logit_transform, output_head
+from l2s.signals.tail import RANK, TailFit, TailModel
+from l2s.signals.topk import TopkEncoder, bytes_per_row
+
+CHUNK_ROWS = 256  # fp32 logits of a chunk take 156 MB at V = 152k
+CPU_ROWS = 8  # of logits encoded at a time on a CPU: their temporaries of some MB stay in the cache
+SAMPLE_ROWS = 256  # rows of exact logits kept to check topk against: 78 MB at V = 152k
+
+
+Encode = Callable[[Tensor], dict[str, Tensor]]  # hidden states [N, H] to tensors on the CPU with N rows each
+
+
+class Recorder(Protocol):
+    """Turns hidden states of response tokens into the rows that are kept."""
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Bytes of a response token."""
+
+    def shared_bytes(self, held_out_tokens: int) -> int:
+        """Bytes of what `shared` makes, where the held-out sequences have so many response tokens."""
+
+    def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
+        """What all rows share, from the hidden states [n, H] of a sample, and what a check needs of other tokens."""
+
+    def encoder(self, shared: Mapping[str, Tensor]) -> Encode:
+        """What makes the rows, given what `shared` made."""
+
+
+class HiddenRecorder:
+    """Keeps hidden states as they are."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.head_VH = output_head(model).weight
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Two bytes a number in bfloat16."""
+        return self.head_VH.shape[1] * self.head_VH.element_size()
+
+    def shared_bytes(self, held_out_tokens: int) -> int:
+        """The output head's."""
+        return self.head_VH.numel() * self.head_VH.element_size()
+
+    def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
+        """`head` [V, H], which makes logits of the rows."""
+        return {"head": self.head_VH.detach().cpu().contiguous()}
+
+    def encoder(self, shared: Mapping[str, Tensor]) -> Encode:
+        """Makes `hidden` [N, H] in the type of the teacher, so nothing is lost."""
+        return lambda hidden_NH: {"hidden": hidden_NH.cpu()}
+
+
+class TopkRecorder:
+    """Keeps the K largest logits, the log-normalisers and the tail's codes over the first `vocabulary` ids."""
+
+    def __init__(self, model: PreTrainedModel, topk: int, temperature: float, vocabulary: int) -> None:
+        self.head_VH = output_head(model).weight[:vocabulary].detach()
+        self.transform = logit_transform(model)
+        self.topk = topk
+        self.temperature = temperature
+        self.rank = min(RANK, self.head_VH.shape[1])
+
+    @property
+    def bytes_per_row(self) -> int:
+        """See `TopkEncoder`."""
+        return bytes_per_row(self.topk, len(self.head_VH), self.rank)
+
+    def shared_bytes(self, held_out_tokens: int) -> int:
+        """Those of the tail's model, float32 but for its basis, and of exact logits in float16 with their places."""
+        vocabulary, size = self.head_VH.shape
+        tail = vocabulary * (4 + 2 * self.rank) + 4 * size * (1 + self.rank)
+        return tail + min(SAMPLE_ROWS, held_out_tokens) * (2 * vocabulary + 8)
+
+    def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
+        """The tensors of a `TailModel`, fitted on the sample, and `sample_logits` [S, V], relative to a row's largest.
+
+        Those are of held-out tokens, spread evenly; `sample_rows` [S] are their places among all held-out tokens.
+        """
+        fit = TailFit(self.head_VH, self.topk, self.temperature)
+        for hidden_NH in sample:
+            for chunk_NH, logits_NV in self._logits(hidden_NH):
+                fit.add(chunk_NH, logits_NV)
+        hidden_NH = torch.cat(list(held_out))
+        rows_S = torch.linspace(0, len(hidden_NH) - 1, min(SAMPLE_ROWS, len(hidden_NH))).long()
+        (_, logits_SV) = next(self._logits(hidden_NH[rows_S.to(hidden_NH.device)]))
+        logits_SV = (logits_SV - logits_SV.amax(-1, keepdim=True)).to(torch.float16).cpu()
+        tail = fit.model(self.rank, self.transform)
+        return tail.tensors() | {"sample_logits": logits_SV, "sample_rows": rows_S}
+
+    def encoder(self, shared: Mapping[str, Tensor]) -> Encode:
+        """See `TopkEncoder.encode`."""
+        encoder = TopkEncoder(self.topk, self.temperature, TailModel.of(shared).to(self.head_VH.device))
+
+        def encode(hidden_NH: Tensor) -> dict[str, Tensor]:
+            parts = [encoder.encode(logits_NV, part_NH) for part_NH, logits_NV in self._few_logits(hidden_NH)]
+            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+        return encode
+
+    def _logits(self, hidden_NH: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        for chunk_NH in torch.split(hidden_NH, CHUNK_ROWS):
+            yield chunk_NH, self.transform.apply(chunk_NH @ self.head_VH.T)
+
+    def _few_logits(self, hidden_NH: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        rows = CPU_ROWS if hidden_NH.device.type == "cpu" else CHUNK_ROWS
+        for chunk_NH, logits_NV in self._logits(hidden_NH):
+            yield from zip(torch.split(chunk_NH, rows), torch.split(logits_NV, rows), strict=True)

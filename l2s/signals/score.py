@@ -1,0 +1,35 @@
+"""The score stage: the teacher's signals on its own answers, kept for every epoch and temperature of KD."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from l2s.chat import check_same_vocabulary, load_renderer
+from l2s.config import ExperimentConfig
+from l2s.devices import peak_memory_bytes
+from l2s.models.head import output_head
+from l2s.models.load import load_model, vocabulary_size
+from l2s.run_dir import RunDir
+from l2s.sequences import load_sequences
+from l2s.signals.record import score_sequences
+from l2s.signals.store import (
+    signal_source,
+)
+
+
+def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+    """Record the teacher's signals on its answers in kd/teacher_signals.
+
+    Raises:
+        UserError: no usable answers, another vocabulary, or a teacher that cannot be loaded.
+    """
+    renderer = load_renderer(config, "student_model")
+    check_same_vocabulary(load_renderer(config, "teacher_model"), renderer)
+    sequences, _ = load_sequences(run_dir.responses, renderer, config)
+    model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
+    source = signal_source(config, renderer, sequences)
+    vocabulary = min(vocabulary_size(config.student_model, config), len(output_head(model).weight))
+    result = score_sequences(model, sequences, run_dir.teacher_signals, source, vocabulary=vocabulary)
+    speed = result.scored_tokens / result.seconds
+    return asdict(result) | {"tokens_per_second": speed, "peak_memory_bytes": peak_memory_bytes(model.device)}

@@ -1,0 +1,277 @@
+"""What a student can learn from: signals that the teacher left in a folder, or the teacher itself.
+
+A folder of signals holds shards of rows (one row a response token), an index that says which rows are whose, and what
+all rows share: for hidden states the teacher's output head, for topk the model of the tail. Every file's sha256 stands
+in the index.
+
+Shapes: N rows, H hidden size of the teacher, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from l2s.chat import IGNORE_INDEX, ChatRenderer
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.jsonl import write_text_atomic
+from l2s.loss.logit_transform import LogitTransform
+from l2s.loss.targets import HiddenTeacher, Teacher
+from l2s.models.head import logit_transform, output_head
+from l2s.run_dir import SIGNAL_INDEX, RunDir
+from l2s.sequences import TEACHER_PREFIX, Signals, TrainingSequence
+from l2s.signals.tail import TailModel
+from l2s.signals.topk import decode
+
+SHARED = "shared.safetensors"  # tensors that all rows share
+FORMAT = 2  # of the files; raised whenever older ones cannot be read any more
+
+UNREADABLE = "damaged: it cannot be read"
+
+SignalKind = Literal["hidden", "topk"]
+
+
+@dataclass(frozen=True)
+class SignalSource:
+    """What a folder of signals was made from; signals are good only for training on exactly that."""
+
+    kind: SignalKind
+    teacher: str
+    quantization: str
+    render_hash: str
+    sequences_hash: str
+    dtype: str
+    topk: int | None = None
+    temperature: float | None = None  # hidden states serve every temperature
+
+    def digest(self) -> str:
+        """sha256 of all of it, and of the format in which its signals are written."""
+        return hashlib.sha256(json.dumps(asdict(self) | {"format": FORMAT}, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of rows: those of ids[i] are rows starts[i] to starts[i + 1]."""
+
+    file: str
+    sha256: str
+    ids: list[str]
+    starts: list[int]  # one more than ids; the last is the number of rows
+    origin: str  # digest of the SignalSource, and sha256 of what all rows shared when they were encoded
+
+
+@dataclass(frozen=True)
+class SignalIndex:
+    """The table of contents of a folder of signals, written last: its presence means that all is there."""
+
+    source: SignalSource
+    shards: list[Shard]
+    shared_sha256: str
+    transform: LogitTransform  # of the teacher's head
+    sample_ids: list[str]  # sequences, in order, of whose rows topk keeps exact logits, to be checked against them
+    vocabulary: int | None  # ids that topk counts
+
+    def save(self, folder: Path) -> None:
+        """Write the index atomically."""
+        write_text_atomic(folder / SIGNAL_INDEX, json.dumps(asdict(self) | {"format": FORMAT}))
+
+    @classmethod
+    def load(cls, folder: Path) -> SignalIndex:
+        """Read the index of `folder`.
+
+        Raises:
+            UserError: scoring never finished there, another version did it, or the index is damaged.
+        """
+        try:
+            raw = dict(json.loads((folder / SIGNAL_INDEX).read_text()))
+        except FileNotFoundError:
+            raise UserError(f"{folder}: holds no finished teacher signals; run the score stage (--run_score)") from None
+        except (ValueError, TypeError):
+            raise _damaged(folder, SIGNAL_INDEX, UNREADABLE) from None
+        if raw.get("format") != FORMAT:
+            raise UserError(
+                f"{folder}: these teacher signals are of format {raw.get('format', 1)}, this version of l2s reads "
+                f"{FORMAT}; run the score stage again (--run_score --force)"
+            )
+        try:
+            shards = [Shard(**shard) for shard in raw["shards"]]
+            transform = LogitTransform(**raw["transform"])
+            fields = (raw["shared_sha256"], transform, raw["sample_ids"], raw["vocabulary"])
+            return cls(SignalSource(**raw["source"]), shards, *fields)
+        except (KeyError, TypeError):
+            raise _damaged(folder, SIGNAL_INDEX, UNREADABLE) from None
+
+
+def signal_source(
+    config: ExperimentConfig, renderer: ChatRenderer, sequences: Iterable[TrainingSequence]
+) -> SignalSource:
+    """The source of the training signals that `config` asks for."""
+    kind: SignalKind = "topk" if config.teacher_signal == "topk" else "hidden"
+    return SignalSource(
+        kind=kind,
+        teacher=config.teacher_model,
+        quantization=config.teacher_quantization,
+        dtype=config.dtype,
+        render_hash=renderer.hash(),
+        sequences_hash=hash_sequences(sequences),
+        topk=config.topk if kind == "topk" else None,
+        temperature=config.temperature if kind == "topk" else None,
+    )
+
+
+def hash_sequences(sequences: Iterable[TrainingSequence]) -> str:
+    """sha256 of ids, tokens and labels, in any order of the sequences: what answers, rendering and cutting decide."""
+    lines = sorted(json.dumps([item.id, item.input_ids, item.labels]) for item in sequences)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of all bytes of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class SignalStore(Mapping[str, Signals]):
+    """The signals of a folder by response id; rows are read from memory-mapped files when they are asked for."""
+
+    def __init__(self, folder: Path, index: SignalIndex) -> None:
+        self.folder = folder
+        self.index = index
+        self._places = {
+            id_: (shard.file, shard.starts[i], shard.starts[i + 1])
+            for shard in index.shards
+            for i, id_ in enumerate(shard.ids)
+        }
+        self._files: dict[str, Any] = {}
+        self._process = os.getpid()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __getitem__(self, id_: str) -> Signals:
+        name, start, end = self._places[id_]
+        file = self._open(name)
+        return {key: file.get_slice(key)[start:end] for key in file.keys()}  # noqa: SIM118 (not a dict)
+
+    def _open(self, name: str) -> Any:
+        if self._process != os.getpid():  # a loader's worker opens files of its own
+            self._files, self._process = {}, os.getpid()
+        if name not in self._files:
+            self._files[name] = safe_open(self.folder / name, framework="pt")
+        return self._files[name]
+
+    def shared(self) -> dict[str, Tensor]:
+        """The tensors that all rows share, as the recorders of `l2s.signals.recorders` made them."""
+        return load_file(self.folder / SHARED)
+
+
+def read_signals(folder: Path) -> SignalStore:
+    """Open a folder of signals after checking every file of it against the index.
+
+    Raises:
+        UserError: there are none, or a file is not what scoring wrote; the message names it, and without its index the
+            folder counts as unfinished, so that scoring mends it.
+    """
+    index = SignalIndex.load(folder)
+    expected = {shard.file: shard.sha256 for shard in index.shards} | {SHARED: index.shared_sha256}
+    for name, sha256 in expected.items():
+        path = folder / name
+        if not path.exists() or hash_file(path) != sha256:
+            raise _damaged(folder, name, "damaged: its sha256 is not the recorded one" if path.exists() else "missing")
+    return SignalStore(folder, index)
+
+
+def _damaged(folder: Path, name: str, state: str) -> UserError:
+    """What to say of a file that is not whole; the folder is marked as unfinished."""
+    (folder / SIGNAL_INDEX).unlink(missing_ok=True)
+    return UserError(
+        f"{folder / name}: this file of teacher signals is {state}; the same command again makes only this file anew"
+    )
+
+
+def check_source(folder: Path, found: SignalSource, wanted: SignalSource) -> None:
+    """Signals teach only what they were recorded for.
+
+    Raises:
+        UserError: names the first thing in which `found` differs from `wanted`.
+    """
+    hashes = {"sequences_hash": "other answers, or cut elsewhere", "render_hash": "another tokenizer or chat template"}
+    for name, value in asdict(wanted).items():
+        if (other := getattr(found, name)) != value:
+            difference = f"that of {hashes[name]}" if name in hashes else f"{other!r}, this run has {value!r}"
+            raise UserError(
+                f"{folder}: these signals were recorded with {name}={difference}; run the score stage (--run_score)"
+            )
+
+
+def open_training_signals(
+    config: ExperimentConfig, run_dir: RunDir, renderer: ChatRenderer, sequences: Iterable[TrainingSequence]
+) -> SignalStore:
+    """The signals of this experiment, checked to be whole and to belong to these sequences.
+
+    Raises:
+        UserError: they are missing, damaged, or were recorded for something else.
+    """
+    index = SignalIndex.load(run_dir.teacher_signals)
+    check_source(run_dir.teacher_signals, index.source, signal_source(config, renderer, sequences))
+    return read_signals(run_dir.teacher_signals)
+
+
+class StoredTeacher:
+    """The teacher of a folder: exact from hidden states and its head, or its top k and a model of the rest."""
+
+    def __init__(self, store: SignalStore, device: torch.device) -> None:
+        self.index = store.index
+        shared = store.shared()
+        hidden = self.index.source.kind == "hidden"
+        self.matrix = (shared["head"] if hidden else TailModel.of(shared).factors()).to(device)
+
+    def __call__(self, batch: dict[str, Tensor]) -> Teacher:
+        """The teacher at the response tokens of `batch`, which carries its signals."""
+        prefix = TEACHER_PREFIX
+        rows = {name.removeprefix(prefix): value for name, value in batch.items() if name.startswith(prefix)}
+        if self.index.source.kind == "hidden":
+            return HiddenTeacher(rows["hidden"], self.matrix, self.index.transform)
+        assert self.index.source.topk is not None
+        return decode(rows, self.index.source.topk, self.matrix)
+
+
+class OnlineTeacher:
+    """The teacher in memory, run on every batch."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.transform = logit_transform(model)
+
+    def __call__(self, batch: dict[str, Tensor]) -> Teacher:
+        """The teacher at the response tokens of `batch`."""
+        hidden_NH = response_hidden(self.model, batch)
+        return HiddenTeacher(hidden_NH, output_head(self.model).weight, self.transform)
+
+
+@torch.no_grad()
+def response_hidden(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+    """Last hidden states after the final norm [N, H] at the positions that predict response tokens.
+
+    `batch` has shifted labels, so a response at positions p to p + n gives rows p - 1 to p + n - 1.
+    """
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
+    with torch.autocast(batch["input_ids"].device.type, enabled=False):  # the same numbers in training and in scoring
+        hidden_BTH = cast(Any, model).get_decoder()(**inputs, use_cache=False).last_hidden_state
+    rows_NH: Tensor = hidden_BTH[batch["labels"] != IGNORE_INDEX]
+    return rows_NH

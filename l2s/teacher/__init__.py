@@ -1,1 +1,0 @@
-"""The teacher's side: engines that answer, the stages that collect answers and signals."""

@@ -1,0 +1,33 @@
+"""The demo's student: the teacher without every other layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+from l2s.models.demo import drop_every_other_layer
+
+TOKENS = torch.arange(12)[None]
+
+
+def test_a_pruned_model_keeps_layers_0_2_4_and_survives_saving(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=5, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, initializer_range=0.2,
+    )  # fmt: skip
+    model: Any = Qwen3ForCausalLM(config)
+    model.eval()
+    kept = [model.model.layers[index].mlp.up_proj.weight for index in (0, 2, 4)]
+    pruned: Any = drop_every_other_layer(model)
+    assert [layer.mlp.up_proj.weight for layer in pruned.model.layers] == kept
+    whole = pruned(TOKENS).logits
+    start = pruned(TOKENS[:, :-1], use_cache=True)  # the cache is addressed by the layers' numbers
+    last = pruned(TOKENS[:, -1:], past_key_values=start.past_key_values).logits
+    torch.testing.assert_close(last[:, 0], whole[:, -1])
+    pruned.save_pretrained(tmp_path)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded(TOKENS).logits, whole)

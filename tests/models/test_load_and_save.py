@@ -1,0 +1,215 @@
+"""Loading and saving models: clear errors, and a merged student that is the trained one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
+
+from l2s.chat import load_renderer
+from l2s.config import ExperimentConfig
+from l2s.devices import peak_memory_bytes, pick_device
+from l2s.errors import UserError
+from l2s.loss.logit_transform import IDENTITY, LogitTransform
+from l2s.models.head import logit_transform, output_head
+from l2s.models.load import count_parameters, load_model, load_student_for_training, weight_bytes
+from l2s.models.save import save_trained_student
+
+MakeConfig = Callable[..., ExperimentConfig]
+TOKENS = torch.tensor([[258, 7, 42, 99, 3]])
+
+
+def logits_of(model: nn.Module) -> Tensor:
+    with torch.no_grad():
+        result: Tensor = model(input_ids=TOKENS).logits
+    return result
+
+
+def trained_student(config: ExperimentConfig) -> nn.Module:
+    """A student whose trained weights have moved."""
+    student = load_student_for_training(config.student_model, config)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in student.parameters():
+            if weight.requires_grad:
+                weight.add_(0.05 * torch.randn_like(weight))
+    return student
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_final_model_is_the_trained_student(tiny_config: MakeConfig, tmp_path: Path, tuning: str) -> None:
+    config = tiny_config(tuning=tuning)
+    student = trained_student(config)
+    expected = logits_of(student)
+
+    save_trained_student(student, load_renderer(config, "student_model").tokenizer, tmp_path, config)
+
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "final_model")
+    torch.testing.assert_close(logits_of(saved), expected, rtol=1e-4, atol=1e-4)
+    assert (tmp_path / "adapter").exists() == (tuning == "lora")
+    assert saved.generation_config.temperature == pytest.approx(0.7)
+    assert output_head(saved).weight is saved.get_input_embeddings().weight  # tied as in the base
+    assert saved.config.use_cache
+    assert load_renderer(tiny_config(student_model=str(tmp_path / "final_model")), "student_model").hash()
+
+
+def test_qlora_merges_into_unquantised_weights(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config(tuning="qlora")
+    student: Any = trained_student(config)
+    layer = student.base_model.model.model.layers[0].self_attn.q_proj
+    update = layer.get_delta_weight("default").detach()
+    base = load_model(config.student_model, config)
+
+    save_trained_student(student, load_renderer(config, "student_model").tokenizer, tmp_path, config)
+
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "final_model")
+    assert "quantization_config" not in json.loads((tmp_path / "final_model" / "config.json").read_text())
+    moved = saved.model.layers[0].self_attn.q_proj.weight - base.model.layers[0].self_attn.q_proj.weight
+    torch.testing.assert_close(moved, update, rtol=1e-3, atol=1e-5)
+
+
+def test_saving_again_replaces_the_whole_folder(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config(tuning="full")
+    (tmp_path / "final_model").mkdir()
+    (tmp_path / "final_model" / "left-over.bin").touch()
+
+    save_trained_student(trained_student(config), load_renderer(config, "student_model").tokenizer, tmp_path, config)
+
+    assert not (tmp_path / "final_model" / "left-over.bin").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["final_model"]
+
+
+def test_lora_trains_adapters_alone(tiny_config: MakeConfig) -> None:
+    config = tiny_config(tuning="lora")
+    student = load_student_for_training(config.student_model, config)
+
+    trained = [name for name, weight in student.named_parameters() if weight.requires_grad]
+
+    assert trained
+    assert all("lora_" in name for name in trained)
+    assert not any("lm_head" in name for name in trained)
+
+
+@pytest.mark.parametrize("quantization", ["int8", "nf4"])
+def test_a_quantised_teacher_stays_close(tiny_config: MakeConfig, quantization: Any) -> None:
+    config = tiny_config()
+    plain = load_model(config.teacher_model, config)
+    quantised = load_model(config.teacher_model, config, quantization=quantization)
+
+    assert weight_bytes(quantised) < weight_bytes(plain)
+    assert count_parameters(quantised) == count_parameters(plain)
+    cosine = torch.cosine_similarity(logits_of(quantised).flatten(), logits_of(plain).flatten(), dim=0)
+    assert cosine > 0.95
+
+
+@pytest.mark.parametrize(("field", "fix"), [("teacher_model", "HF_TOKEN"), ("student_model", "HF_TOKEN")])
+def test_a_model_that_is_not_there(tiny_config: MakeConfig, field: str, fix: str) -> None:
+    config = tiny_config(**{field: "/nowhere/model"})
+
+    with pytest.raises(UserError, match=rf"{field}='/nowhere/model'.*{fix}"):
+        load_model("/nowhere/model", config)
+
+
+def test_a_folder_without_a_model(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config\.json"):
+        load_model(str(tmp_path), tiny_config(student_model=str(tmp_path)))
+
+
+def test_pickled_weights_are_not_loaded(tiny_config: MakeConfig, tiny_model_dir: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "generation_config.json"):
+        (tmp_path / name).write_bytes((tiny_model_dir / "student" / name).read_bytes())
+    torch.save({}, tmp_path / "pytorch_model.bin")
+
+    with pytest.raises(UserError, match="safetensors"):
+        load_model(str(tmp_path), tiny_config(student_model=str(tmp_path)))
+
+
+def test_lora_on_the_output_head_is_refused(tiny_config: MakeConfig) -> None:
+    config = tiny_config(lora_target_modules="q_proj,lm_head")
+
+    with pytest.raises(UserError, match="lm_head"):
+        load_student_for_training(config.student_model, config)
+
+
+def test_lora_on_modules_that_do_not_exist(tiny_config: MakeConfig) -> None:
+    config = tiny_config(lora_target_modules="no_such_module")
+
+    with pytest.raises(UserError, match="no_such_module"):
+        load_student_for_training(config.student_model, config)
+
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "num_key_value_heads": 2, "head_dim": 16, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+
+
+def test_known_ways_from_hidden_states_to_logits(tiny_config: MakeConfig) -> None:
+    config = tiny_config()
+    capped = Gemma2ForCausalLM(Gemma2Config(**SMALL, final_logit_softcapping=30.0))
+    scaled = GraniteForCausalLM(GraniteConfig(**SMALL, logits_scaling=8.0))
+
+    assert logit_transform(load_model(config.student_model, config)) == IDENTITY
+    assert logit_transform(capped) == LogitTransform(scale=1.0, cap=30.0)
+    assert logit_transform(scaled) == LogitTransform(scale=1 / 8)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda logits: logits / 2, lambda logits: 50 * torch.tanh(logits / 50)], ids=["scale", "cap"]
+)
+def test_an_unknown_way_from_hidden_states_to_logits_is_refused(
+    tiny_config: MakeConfig, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    config = tiny_config()
+    model = load_model(config.student_model, config)
+    original = model.forward
+    assert original(input_ids=torch.arange(8)[None]).logits.abs().max() < 12  # a cap of 50 hardly bends these
+
+    def changed(**kwargs: Any) -> Any:
+        output = original(**kwargs)
+        output.logits = change(output.logits)
+        return output
+
+    model.forward = changed
+
+    with pytest.raises(UserError, match="Qwen3ForCausalLM"):
+        logit_transform(model)
+
+
+def test_a_scale_of_unknown_meaning_is_refused_by_name_although_the_model_does_not_use_it(
+    tiny_config: MakeConfig,
+) -> None:
+    config = tiny_config()
+    model = load_model(config.student_model, config)
+    model.config.logits_mup_width_multiplier = 4.0
+
+    with pytest.raises(UserError, match=r"logits_mup_width_multiplier=4\.0 of a qwen3 model"):
+        logit_transform(model)
+
+
+def test_cuda_that_is_not_there_is_an_error(tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    assert pick_device(tiny_config(device="auto")).type == "cpu"
+    with pytest.raises(UserError, match="device='cuda'"):
+        pick_device(tiny_config(device="cuda"))
+
+
+def test_peak_memory_of_a_process_is_in_bytes() -> None:
+    assert 10 << 20 < peak_memory_bytes(torch.device("cpu")) < 1 << 40
+
+
+def test_the_head_gets_the_last_tokens_of_a_batch_in_one_piece(tiny_config: MakeConfig) -> None:
+    """A strided slice makes torch copy the whole head once for each prompt."""
+    config = tiny_config()
+    model: Any = load_model(config.teacher_model, config)
+    seen: list[bool] = []
+    model.get_output_embeddings().register_forward_pre_hook(lambda head, inputs: seen.append(inputs[0].is_contiguous()))
+    model.generate(input_ids=TOKENS.repeat(3, 1), attention_mask=torch.ones(3, 5), max_new_tokens=2, min_new_tokens=2)
+    assert seen == [True, True]

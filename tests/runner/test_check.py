@@ -1,0 +1,31 @@
+"""`l2s check` says 5/5 where all is well, and names what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from l2s.config import ExperimentConfig
+from l2s.runner.check import CHECKS, run_checks
+
+MakeConfig = Callable[..., ExperimentConfig]
+NO_HUB = {"math_source": "synthetic", "code_train_source": "humaneval", "math_train_size": 4, "aiops_train_size": 4}
+
+
+def test_a_machine_that_is_ready_passes_all_five(tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_checks(tiny_config(**NO_HUB)) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "5/5 passed"
+
+
+def test_what_is_missing_is_named_and_the_other_checks_run(
+    tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("l2s.runner.check.PACKAGES", ("torch", "no-such-package"))
+    monkeypatch.setitem(CHECKS, "pipeline", lambda config: "ran in the test above")
+    assert run_checks(tiny_config(teacher_model="/no/such/model", **NO_HUB)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "1/5 packages: failed" in lines
+    assert any("no-such-package" in line and "pip install" in line for line in lines)
+    assert any("teacher_model='/no/such/model'" in line for line in lines)
+    assert lines[-1] == "3/5 passed"

@@ -1,0 +1,42 @@
+"""Run by torchrun from test_sft_kd_stages.py: a stage whose trainer shards by FSDP2, on the CPU.
+
+accelerate's variables (ACCELERATE_USE_FSDP and its kin) shard on accelerators; with CPU processes it leaves them aside.
+Here it takes these for accelerators. All that follows, from `fully_shard` to checkpoints, is its usual path, over gloo.
+The training breaks off after its second step and goes on from the checkpoint of the first.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+from unittest import mock
+
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
+
+from l2s.runner.executors import main
+from l2s.training.progress import Progress
+
+initialize = AcceleratorState.__init__
+
+
+def initialize_sharded(self: AcceleratorState, *args: Any, fsdp_plugin: Any = None, **kwargs: Any) -> None:
+    """What AcceleratorState does with several GPUs."""
+    initialize(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+    if fsdp_plugin is not None and self.distributed_type == DistributedType.MULTI_CPU:
+        self.distributed_type = DistributedType.FSDP
+        if self._mixed_precision != "no":
+            fsdp_plugin.set_mixed_precision(self._mixed_precision)
+        self.fsdp_plugin = fsdp_plugin
+
+
+def break_off(self: Progress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    if state.global_step == 2:
+        raise RuntimeError("broken off on purpose")
+
+
+if __name__ == "__main__":
+    with mock.patch.object(AcceleratorState, "__init__", initialize_sharded):
+        with mock.patch.object(Progress, "on_step_end", break_off):
+            assert main(sys.argv[1], "kd", "run") == 1
+        sys.exit(main(sys.argv[1], "kd", "resume"))

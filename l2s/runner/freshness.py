@@ -38,7 +38,7 @@ def state_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir, *, request
     Raises:
         UserError: it was made, or begun, with other settings; names the first of them.
     """
-    if stage.cheap or (force and requested):
+    if stage.always_run or (force and requested):
         return "run"
     manifest = Manifest.load(run_dir.manifest(stage.name))
     begun = _load(run_dir.started(stage.name))

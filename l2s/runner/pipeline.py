@@ -59,7 +59,7 @@ class Stage:
         models: configuration fields naming models it loads.
         memory: which models it holds at a time, for whoever places stages on devices.
         arguments: keyword arguments of the function.
-        cheap: done in every run rather than checked for changes.
+        always_run: run every time, without a check whether it is up to date.
         shared: whether the processes of one torchrun can share its work.
     """
 
@@ -73,7 +73,7 @@ class Stage:
     models: tuple[ModelField, ...] = ()
     memory: frozenset[Literal["teacher", "student"]] = frozenset()
     arguments: dict[str, str] = field(default_factory=dict)
-    cheap: bool = False
+    always_run: bool = False
     shared: bool = False
 
 
@@ -233,7 +233,7 @@ _TABLE = (
         needs=("evaluate_teacher", "evaluate_student_base", *(f"evaluate_student_{arm}" for arm in ARMS)),
         inputs=lambda run_dir, config: [],
         gives=lambda run_dir, config: [run_dir.results],
-        cheap=True,
+        always_run=True,
     ),
 )
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}
@@ -306,7 +306,7 @@ def _closure(names: Iterable[str], config: ExperimentConfig) -> list[Stage]:
     wanted, queue = set(names), list(names)
     while queue:
         stage = STAGES[queue.pop()]
-        if stage.cheap:  # a report shows what there is; it makes nothing run
+        if stage.always_run:  # a report shows what there is; it makes nothing run
             continue
         new = set(needs_of(stage, config)) - wanted
         wanted |= new

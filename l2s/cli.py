@@ -22,19 +22,26 @@ STAGE_COMMANDS = {
     "evaluate": {"run_eval": True},
 }
 RUN_FLAGS = tuple(name for name in ExperimentConfig.model_fields if name.startswith("run_"))
+RUNS_NOTHING = ("check", "plan")  # commands that start no stage: nothing to force, nothing to try dry
 
 
 class OneLineParser(argparse.ArgumentParser):
     """Reports a wrong argument as one line and exits with 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Print `message` with a hint at the flag that was meant."""
-        prefix = "unrecognized arguments: "
-        if message.startswith(prefix):
-            unknown = message.removeprefix(prefix).split()[0]
-            message = f"{unknown}: no such flag{suggest(unknown.lstrip('-').split('=')[0])}"
+        """Print `message` as the one line."""
         print(f"{self.prog}: {message}", file=sys.stderr)
         raise SystemExit(2)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse unknown flags here: argparse leaves them to the parent parser, which cannot name the command."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            name = unknown[0].lstrip("-").split("=")[0]
+            elsewhere = name in ExperimentConfig.model_fields or name in ("force", "dry_run")
+            reason = f"`{self.prog}` does not take it; leave it out" if elsewhere else f"no such flag{suggest(name)}"
+            self.error(f"{unknown[0]}: {reason}")
+        return found, unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"l2s {arguments.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nl2s: interrupted; the same command again goes on from here", file=sys.stderr)
+        again = "the same command without --force" if getattr(arguments, "force", False) else "the same command"
+        print(f"\nl2s: interrupted; {again} resumes here", file=sys.stderr)
         return 130
 
 
@@ -83,9 +91,13 @@ def _add_experiment_flags(parser: argparse.ArgumentParser, command: str) -> None
     """One flag for each field of ExperimentConfig. pydantic validates, so a flag, a YAML key and a preset agree."""
     parser.add_argument("--preset", metavar="|".join(PRESETS), help="a set of values that the other flags override")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with `field: value` lines")
-    parser.add_argument("--dry_run", action="store_true", help="print the configuration and what would run, and stop")
-    parser.add_argument("--force", action="store_true", help="make the requested stages anew even if they are done")
+    if command not in RUNS_NOTHING:
+        parser.add_argument("--dry_run", action="store_true", help="print the settings and what would run, then stop")
+        parser.add_argument("--force", action="store_true", help="run the requested stages again even if they are done")
+    without = () if command in ("run", "plan") else RUN_FLAGS  # other commands have chosen already
     for name, info in ExperimentConfig.model_fields.items():
+        if name in without:
+            continue
         is_switch = info.annotation is bool
         keywords: dict[str, Any] = {"nargs": "?", "const": True} if is_switch else {}
         metavar = "true|false" if is_switch else "|".join(_choices(info.annotation)) or name.split("_")[-1].upper()
@@ -100,7 +112,8 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 
 def _config(arguments: argparse.Namespace) -> ExperimentConfig:
     given = {name: value for name, value in vars(arguments).items() if name in ExperimentConfig.model_fields}
-    given |= STAGE_COMMANDS.get(arguments.command, {})
+    if arguments.command in STAGE_COMMANDS:
+        given |= dict.fromkeys(RUN_FLAGS, False) | STAGE_COMMANDS[arguments.command]
     return resolve_config(given, preset=arguments.preset, file=arguments.config)
 
 

@@ -105,7 +105,7 @@ class ExperimentConfig(BaseModel):
     lr_scheduler: Literal["cosine", "linear", "constant"] = Field("cosine", description="course of the learning rate")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="norm at which the gradient is clipped")
-    save_steps: int = Field(50, ge=1, description="updates between checkpoints that a killed run goes on from")
+    save_steps: int = Field(50, ge=1, description="updates between checkpoints, from which a killed run resumes")
     heldout_answers: int = Field(
         16, ge=0, description="answers kept out of SFT and KD to follow the loss on, at most 5% of all; 0: none"
     )

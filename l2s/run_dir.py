@@ -147,7 +147,7 @@ class RunDir:
         return self.root / "manifests" / f"{stage}.json"
 
     def started(self, stage: str) -> Path:
-        """What an unfinished stage was begun with, so that only a run with the same settings goes on from it."""
+        """What an unfinished stage was begun with, so that only a run with the same settings resumes it."""
         return self.root / "manifests" / f"{stage}.started.json"
 
     def create(self) -> None:

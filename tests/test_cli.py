@@ -78,6 +78,36 @@ def test_a_wrong_value_is_one_line_with_field_value_and_fix(
     assert [word for word in words if word not in line] == []
 
 
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [("check", "--force"), ("check", "--dry_run"), ("plan", "--force"), ("plan", "--dry_run"), ("check", "--run_all"),
+     ("sft", "--run_kd"), ("evaluate", "--run_all"), ("report", "--force"), ("report", "--alpha"),
+     ("compare", "--dry_run")],
+)  # fmt: skip
+def test_a_flag_that_means_nothing_to_a_command_is_refused(
+    command: str, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"report": ["outputs/x"], "compare": ["outputs/x", "outputs/y"]}.get(command, [])
+    with pytest.raises(SystemExit) as stop:
+        main([command, *places, flag])
+    assert stop.value.code == 2
+    assert f"l2s {command}: {flag}: `l2s {command}` does not take it" in capsys.readouterr().err
+
+
+def test_a_command_of_one_stage_runs_that_one_whatever_the_file_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "experiment.yaml"
+    file.write_text("run_all: true\n")
+    assert main(["prepare", "--dry_run", "--config", str(file), "--output_dir", str(tmp_path / "outputs")]) == 0
+    assert capsys.readouterr().out.split("Stages")[1].split() == ["prepare", "run"]
+
+
+def test_the_package_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "l2s", "check", "--force"], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr.split(":")[0]) == (2, "l2s check")
+
+
 def test_nothing_to_run_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run"]) == 2
     assert "--run_all" in capsys.readouterr().err

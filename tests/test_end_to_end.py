@@ -156,7 +156,7 @@ def test_another_arm_joins_a_finished_experiment(folder: Path, tmp_path: Path) -
         assert "opd" in (root / "evaluation" / report).read_text().lower()
 
 
-def test_an_interrupted_run_says_so_and_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_run_says_so_and_resumes(tmp_path: Path) -> None:
     folder = prepare_folder(tmp_path)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     flags = ("--run_generate", "--max_new_tokens", "1500", "--generation_batch_size", "1")
@@ -168,7 +168,7 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path: Path) -> None:
     first.send_signal(signal.SIGINT)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 130
-    assert "the same command again goes on from here" in errors
+    assert "the same command resumes here" in errors
     answered = log.read_bytes().count(b"\n")
     assert 0 < answered < 8
     second = run(folder, *flags)

@@ -18,7 +18,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
-    """Run the stages that `config` asks for; what is done is skipped, what was interrupted goes on.
+    """Run the stages that `config` asks for; what is done is skipped, what was interrupted is resumed.
 
     Raises:
         UserError: something the user can fix; most are found before any model is loaded.
@@ -32,11 +32,15 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
     run_dir = RunDir.of(config)
     run_dir.create()
     with run_dir.lock() as lock_fd:
-        states = {stage.name: state_of(stage, config, run_dir, requested=stage.name in requested) for stage in stages}
+
+        def state_now(stage: Stage) -> State:
+            return state_of(stage, config, run_dir, requested=stage.name in requested, force=force)
+
+        states = {stage.name: state_now(stage) for stage in stages}  # refuses other settings before anything runs
         run_dir.save_config(config)
         run_dir.log("run", stages=states)
         for stage in stages:
-            state = state_of(stage, config, run_dir, requested=stage.name in requested, force=force)
+            state = state_now(stage)  # an earlier stage may have changed its inputs
             if state == "skip":
                 console.print(f"[dim]{stage.name}: done before, skipped[/dim]")
             else:
@@ -57,10 +61,11 @@ def dry_run(config: ExperimentConfig, *, force: bool = False) -> None:
     console.print("[bold]Stages[/bold]")
     will_run: set[str] = set()
     for stage in stages:
-        state: State = state_of(stage, config, run_dir, requested=stage.name in requested, force=force)
-        if state == "skip" and will_run & set(needs_of(stage, config)):
+        state = state_of(stage, config, run_dir, requested=stage.name in requested, force=force)
+        if state == "skip" and stage.name in requested and will_run & set(needs_of(stage, config)):
             state = "run"
-        will_run |= {stage.name} - ({stage.name} if state == "skip" else set())
+        if state != "skip":
+            will_run.add(stage.name)
         console.print(f"  {stage.name:<22} {state}")
 
 
@@ -81,7 +86,7 @@ def rebuild_report(root: Path, *, lang: str | None = None) -> None:
 
 
 def _run_stage(stage: Stage, run_dir: RunDir, state: State, lock_fd: int) -> None:
-    console.rule(f"{stage.name}{' (going on)' if state == 'resume' else ''}", align="left")
+    console.rule(f"{stage.name}{' (resumed)' if state == 'resume' else ''}", align="left")
     run_dir.log("stage_start", stage=stage.name, state=state)
     try:
         LocalExecutor().run(stage, run_dir, state, lock_fd=lock_fd)
@@ -90,7 +95,7 @@ def _run_stage(stage: Stage, run_dir: RunDir, state: State, lock_fd: int) -> Non
         if error.code == USER_ERROR:
             raise SystemExit(USER_ERROR) from None  # the stage has said what is wrong
         raise UserError(
-            f"stage {stage.name} ended with status {error.code} (see above); the same command goes on from there"
+            f"stage {stage.name} ended with status {error.code} (see above); the same command resumes there"
         ) from None
     manifest = Manifest.load(run_dir.manifest(stage.name))
     if manifest is None:

@@ -1,4 +1,4 @@
-"""Whether a stage must run, can go on, or is done: its settings and inputs now against those it was made with."""
+"""Whether a stage must run, can be resumed, or is done: its settings and inputs now against those it was made with."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def state_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir, *, request
     """What a run has to do about `stage`.
 
     A stage that was asked for must match the whole configuration. One that only others need is taken as it is,
-    unless a setting given explicitly contradicts it: `--run_kd` goes on from an SFT that was trained with other flags.
+    unless a setting given explicitly contradicts it: `--run_kd` uses an SFT student that was trained with other flags.
 
     Raises:
         UserError: it was made, or begun, with other settings; names the first of them.
@@ -87,8 +87,8 @@ def _check_settings(stage: Stage, config: ExperimentConfig, before: dict[str, An
     for name, value in settings_of(stage, config).items():
         matters = requested or name in config.model_fields_set
         if matters and name in before and before[name] != value:
+            again = "add --force to make it again" if requested else "ask for that stage too, with --force"
             raise UserError(
                 f"{name}={value!r}: stage {stage.name} of experiment {config.experiment_name!r} was made with "
-                f"{name}={before[name]!r}; repeat that value, add --force to make it anew, "
-                "or choose another --experiment_name"
+                f"{name}={before[name]!r}; repeat that value, {again}, or choose another --experiment_name"
             )

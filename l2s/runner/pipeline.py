@@ -55,7 +55,7 @@ class Stage:
         needs: stages whose results it reads.
         inputs: files and folders it reads.
         gives: files and folders it writes.
-        scratch: what lets it go on after a kill.
+        scratch: what a killed stage is resumed from.
         models: configuration fields naming models it loads.
         memory: which models it holds at a time, for whoever places stages on devices.
         arguments: keyword arguments of the function.
@@ -103,7 +103,7 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
 
 
 def _signals(folder: Path) -> list[Path]:
-    """A folder of teacher signals; a reader that finds a file damaged removes the index, and scoring goes on."""
+    """A folder of teacher signals; a reader that finds a file damaged removes the index, and scoring resumes."""
     return [folder, folder / SIGNAL_INDEX]
 
 

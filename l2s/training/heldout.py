@@ -24,7 +24,7 @@ HELDOUT_METRICS = "heldout_metrics.jsonl"  # beside metrics.jsonl
 class HeldOutLoss(TrainerCallback):
     """Appends the terms of the loss on held-out answers to `file`: before the first step, every save_steps, at the end.
 
-    A row is there before the checkpoint of its step, so a killed training has every row up to where it goes on.
+    A row is there before the checkpoint of its step, so a killed training has every row up to where it resumes.
     Every process computes all of it: weights that are sharded are gathered by all at once, and nothing is added up.
     transformers' own evaluation would average over batches instead of tokens, and its eval mode spoils 4-bit layers.
     """
@@ -46,7 +46,7 @@ class HeldOutLoss(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """The student as it came; a training that goes on has that row already."""
+        """The student as it came; a resumed training has that row already."""
         if state.global_step == 0:
             self._record(kwargs["model"], args, state)
 
@@ -80,7 +80,7 @@ class HeldOutLoss(TrainerCallback):
 
 
 def begin_heldout_file(file: Path, done: int) -> None:
-    """Keep of an earlier process's file the rows up to step `done`, which the training goes on from; 0 is anew."""
+    """Keep of an earlier process's file the rows up to step `done`, from which the training resumes; 0 starts again."""
     if rows := [row for row in recover_jsonl(file) if row["step"] <= done] if done else []:
         write_jsonl(file, rows)
     else:

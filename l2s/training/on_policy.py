@@ -95,7 +95,7 @@ def train(
     config: ExperimentConfig,
     folder: Path,
 ) -> TrainingResult:
-    """Train `student` in place; a killed training goes on from the checkpoints and metrics.jsonl in `folder`."""
+    """Train `student` in place; a killed training resumes from the checkpoints and metrics.jsonl in `folder`."""
     from datasets import Dataset
     from trl import DistillationConfig, DistillationTrainer
 
@@ -125,15 +125,15 @@ def train(
 
 
 def draw(prompts: Sequence[Prompt], number: int, seed: int) -> list[Prompt]:
-    """The prompts of the whole training in one list, each pass shuffled anew.
+    """The prompts of the whole training in one list, each pass in another order.
 
-    One pass over this list, and not several over `prompts`, is what a killed training can go on with: TRL's sampler
+    One pass over this list, and not several over `prompts`, is what a killed training can resume: TRL's sampler
     begins again with the order of the first pass.
     """
-    dice = random.Random(seed)
+    order = random.Random(seed)
     drawn: list[Prompt] = []
     while len(drawn) < number:
-        drawn += dice.sample(prompts, len(prompts))
+        drawn += order.sample(prompts, len(prompts))
     return drawn[:number]
 
 

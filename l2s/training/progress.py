@@ -24,7 +24,7 @@ class Progress(TrainerCallback):
         """Start the clock."""
         self.started = self.printed = time.monotonic()
         if state.is_world_process_zero and state.global_step:
-            print(f"{self.label}: going on after step {state.global_step} of {state.max_steps}", flush=True)
+            print(f"{self.label}: resumed after step {state.global_step} of {state.max_steps}", flush=True)
 
     def on_log(
         self,

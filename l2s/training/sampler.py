@@ -13,7 +13,7 @@ class LengthGroupedSampler(Sampler[int]):
     """Groups as transformers does, then shuffles the groups, because length goes with domain.
 
     Without that, updates would learn from one domain at a time. An epoch's order depends on seed and epoch alone, so
-    a training that goes on from a checkpoint in a later epoch sees the sequences that an unbroken one sees.
+    a training resumed in a later epoch sees the sequences that an unbroken one sees.
 
     `fill` completes the last group with an index one past the sequences, for which the dataset gives a sequence that
     counts nothing. Ranks need batches of one number and size, and would else be given sequences of this epoch again.

@@ -264,7 +264,7 @@ def train(
     teacher: TeacherSource | None = None,
     held_out: SequenceDataset | None = None,
 ) -> TrainingResult:
-    """Train `model` in place; a killed training goes on from the checkpoints and metrics in `folder`.
+    """Train `model` in place; a killed training resumes from the checkpoints and metrics in `folder`.
 
     The loss on `held_out` is followed in heldout_metrics.jsonl.
     """
@@ -288,7 +288,7 @@ def train(
 def run_trainer(trainer: Trainer, folder: Path) -> TrainingResult:
     """Run a trainer made with `training_settings` that appends a row a step to folder/metrics.jsonl.
 
-    A killed training goes on from its last whole checkpoint; rows of later steps are dropped.
+    A killed training resumes from its last whole checkpoint; rows of later steps are dropped.
     """
     metrics_file = folder / "metrics.jsonl"
     checkpoint = last_whole_checkpoint(folder / "checkpoints")

@@ -37,7 +37,7 @@ from l2s.devices import pick_device, torch_dtype
 from l2s.loss.fused_head import fused_distillation_loss
 from l2s.models.load import load_model, prepare_for_training
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceDataset, TrainingSequence
-from l2s.signals.record import score_sequences
+from l2s.signals.record import record_signals
 from l2s.signals.store import OnlineTeacher, SignalKind, SignalSource, StoredTeacher, hash_sequences, read_signals
 from l2s.training.trainer import SFT_OBJECTIVE, Objective, StudentWithLoss, TeacherSource
 
@@ -142,7 +142,7 @@ def build_arms(
     for kind in kinds:
         settings = (config.topk, config.temperature) if kind == "topk" else (None, None)
         source = SignalSource(kind, "random", "none", "none", hash_sequences(sequences), config.dtype, *settings)
-        score_sequences(teacher, sequences, folder / kind, source)
+        record_signals(teacher, sequences, folder / kind, source)
         store = read_signals(folder / kind)
         arms.append(Arm(kind, SequenceDataset(sequences, store), StoredTeacher(store, teacher.device), kd))
     return [*arms, Arm("online", SequenceDataset(sequences), OnlineTeacher(teacher), kd)]

@@ -14,9 +14,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from l2s import hub
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
+from l2s.loss.reference import IGNORE_INDEX
 from l2s.tasks.types import Message
-
-IGNORE_INDEX = -100  # torch's convention for a label that is not counted
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class RunDir:
         return self.evaluation / "lm_eval" / f"{model}.partial"
 
     @property
-    def heldout_signals(self) -> Path:
+    def evaluation_signals(self) -> Path:
         """Hidden states of the teacher on its own evaluation answers, for fidelity."""
         return self.evaluation / "teacher_signals"
 

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from l2s.chat import IGNORE_INDEX, ChatRenderer, Rendered
+from l2s.chat import ChatRenderer, Rendered
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import load_jsonl
+from l2s.loss.reference import IGNORE_INDEX
 
 Signals = Mapping[str, Tensor]  # what the teacher said at the response tokens of a sequence, one row a token
 HELD_OUT_OF = 20  # answers of which one may be held out

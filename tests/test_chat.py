@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from l2s.chat import IGNORE_INDEX, ChatRenderer, check_same_vocabulary
+from l2s.chat import ChatRenderer, check_same_vocabulary
 from l2s.errors import UserError
+from l2s.loss.reference import IGNORE_INDEX
 from l2s.models import demo
 from l2s.tasks.types import Message
 

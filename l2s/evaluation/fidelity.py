@@ -22,7 +22,7 @@ from l2s.loss.reference import IGNORE_INDEX, distillation_loss
 from l2s.models.head import logit_transform, output_head
 from l2s.run_dir import RunDir
 from l2s.sequences import Collator, TrainingSequence
-from l2s.signals.record import score_sequences
+from l2s.signals.record import record_signals
 from l2s.signals.store import SignalSource, hash_sequences, read_signals, response_hidden
 
 CHUNK_ROWS = 128  # two fp32 logit tensors of a chunk take 160 MB at V = 152k
@@ -40,14 +40,14 @@ def measure(
     answers = _held_out(load_jsonl(run_dir.predictions("teacher")), config.fidelity_size)
     domains = {row["id"]: row["domain"] for row in answers}
     sequences = [_render(row, renderer) for row in answers]
-    run_dir.heldout_signals.mkdir(parents=True, exist_ok=True)
+    run_dir.evaluation_signals.mkdir(parents=True, exist_ok=True)
     run_dir.fidelity(model).parent.mkdir(parents=True, exist_ok=True)
     if not sequences:
         write_jsonl(run_dir.fidelity(model), [])
         return
     if model == "teacher":
-        score_sequences(network, sequences, run_dir.heldout_signals, _source(config, renderer, sequences))
-    store = read_signals(run_dir.heldout_signals)
+        record_signals(network, sequences, run_dir.evaluation_signals, _source(config, renderer, sequences))
+    store = read_signals(run_dir.evaluation_signals)
     teacher = _Head(store.shared()["head"].to(network.device), store.index.transform)
     student = _Head(output_head(network).weight, logit_transform(network))
     rows = []

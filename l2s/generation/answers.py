@@ -27,7 +27,7 @@ def answer_items(
     requests = [Request(item["id"], renderer.prompt_ids(item["messages"])) for item in items]
     wanted = {request.id for request in requests}
     answers = {row["id"]: Completion(**row) for row in recover_jsonl(log) if row["id"] in wanted}
-    progress = Progress(label, len(requests), len(answers))
+    progress = AnswerProgress(label, len(requests), len(answers))
     for finished in engine.generate(requests, sampling, done=set(answers)):
         append_jsonl(log, [asdict(completion) for completion in finished])
         answers |= {completion.id: completion for completion in finished}
@@ -36,7 +36,7 @@ def answer_items(
     return answers
 
 
-class Progress:
+class AnswerProgress:
     """A line now and then: how many answers, tokens/s and time left, at the speed of this run."""
 
     def __init__(self, label: str, total: int, done_before: int) -> None:

@@ -19,7 +19,7 @@ from l2s.run_dir import RunDir
 from l2s.tasks.table import grade_all
 from l2s.tasks.types import Grade, Item
 
-TRUNCATION_LIMIT = 0.1  # share of cut answers above which a student would learn not to finish
+CUT_ANSWERS_LIMIT = 0.1  # share of cut teacher answers above which students learn to stop mid-answer
 
 
 def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
 
 
 @dataclass
-class Collection:
+class CollectedAnswers:
     """Graded answers by item id (the last try of each), which of them are kept, and what each try yielded."""
 
     rows: dict[str, Row]
@@ -59,9 +59,9 @@ class Collection:
 
 def collect(
     items: Sequence[Item], engine: Engine, renderer: ChatRenderer, config: ExperimentConfig, run_dir: RunDir
-) -> Collection:
+) -> CollectedAnswers:
     """Answer and grade `items`, with `keep_correct` again and again those without a right answer."""
-    result = Collection({}, set(), [])
+    result = CollectedAnswers({}, set(), [])
     for attempt in range(config.max_tries if config.keep_correct else 1):
         asked = [item for item in items if item["id"] not in result.kept]
         if not asked:
@@ -103,7 +103,7 @@ def _metrics(rows: list[Row], rejected: list[Row], tries: list[dict[str, int]]) 
         f"{cut[domain]} of {number} teacher answers on {domain} were cut at max_new_tokens; students learn from them "
         "not to finish: raise --max_new_tokens"
         for domain, number in domains.items()
-        if cut[domain] > TRUNCATION_LIMIT * number
+        if cut[domain] > CUT_ANSWERS_LIMIT * number
     ]
     return {
         "num_responses": len(rows),

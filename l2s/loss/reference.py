@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-IGNORE_INDEX = -100
+IGNORE_INDEX = -100  # a label that is not counted; torch's convention
 
 
 class DistillationLoss(NamedTuple):

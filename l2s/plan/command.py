@@ -105,7 +105,7 @@ def stage_table(estimates: dict[str, Estimate], hardware: Hardware, manifests: d
         table.add_row(
             name,
             *map(_gib, sizes),
-            duration(found.seconds),
+            rough_duration(found.seconds),
             *([_measured(manifests.get(name))] if manifests else []),
             style=None if found.memory.total <= USABLE * hardware.memory else "red",
         )
@@ -117,8 +117,8 @@ def stage_table(estimates: dict[str, Estimate], hardware: Hardware, manifests: d
         _gib(max(found.memory.total for found in estimates.values())),
         _gib(sum(found.disk for found in estimates.values())),
         _gib(max(found.scratch for found in estimates.values())),
-        duration(sum(found.seconds for found in estimates.values())),
-        *([duration(sum(done))] if manifests else []),
+        rough_duration(sum(found.seconds for found in estimates.values())),
+        *([rough_duration(sum(done))] if manifests else []),
     )
     return table
 
@@ -160,7 +160,7 @@ def assumptions(situation: Situation) -> list[str]:
     return lines
 
 
-def duration(seconds: float) -> str:
+def rough_duration(seconds: float) -> str:
     """Seconds as 45 s, 12 min or 3.4 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -168,7 +168,7 @@ def duration(seconds: float) -> str:
 
 
 def _measured(manifest: Manifest | None) -> str:
-    return NONE if manifest is None else duration(manifest.seconds)
+    return NONE if manifest is None else rough_duration(manifest.seconds)
 
 
 def _manifests(run_dir: RunDir, names: list[str]) -> dict[str, Manifest]:

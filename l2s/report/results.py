@@ -14,7 +14,7 @@ from l2s.report.strings import Text
 from l2s.tasks.contamination import DomainOverlap, overlap
 from l2s.tasks.table import TASKS
 
-TRUNCATION_LIMIT = 0.05  # share of cut answers above which a score says as much about the limit as about the model
+CUT_PREDICTIONS_LIMIT = 0.05  # share of cut answers above which a score says as much about the limit as about the model
 
 GOLD = "gold"  # the control that must be graded as right
 CONTROL_LIMIT = 0.15  # what the others must stay below
@@ -135,7 +135,7 @@ def _truncation_warnings(results: Results, limit: int, text: Text) -> list[str]:
         text("truncated_part", model=text(model), domain=text(domain), found=result["truncated"], n=result["n"])
         for model, evaluation in results["evaluation"].items()
         for domain, result in evaluation["domain_results"].items()
-        if result["truncated"] > TRUNCATION_LIMIT * result["n"]
+        if result["truncated"] > CUT_PREDICTIONS_LIMIT * result["n"]
     ]
     return [text("warn_truncated", limit=limit, parts=text("join").join(parts))] if parts else []
 

@@ -82,11 +82,11 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
     is_teacher = model == "teacher"
 
     def inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
-        return [run_dir.eval_data, *weights(run_dir, config), *([] if is_teacher else [run_dir.heldout_signals])]
+        return [run_dir.eval_data, *weights(run_dir, config), *([] if is_teacher else [run_dir.evaluation_signals])]
 
     def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         own = [run_dir.predictions(model), run_dir.fidelity(model)]
-        return [*own, *_signals(run_dir.heldout_signals)] if is_teacher else own
+        return [*own, *_signals(run_dir.evaluation_signals)] if is_teacher else own
 
     return Stage(
         name=f"evaluate_{model}",

@@ -38,21 +38,21 @@ SHARD_ROWS = 65_536  # 256 MB of hidden states at H = 2048: a minute of work to 
 BATCH_TOKENS = 8_192  # padded tokens of a forward pass; no logits of a whole batch are made, so activations stay small
 SAMPLE_TOKENS = 8_192  # response tokens over which topk fits its tail, and a quarter more to check it
 POLL_SECONDS = 1.0
-HELD_OUT = 5  # every fifth sequence of the sample is not fitted but checks the fit
+CHECK_EVERY = 5  # every fifth sequence of the sample checks the fit and is left out of it
 
 
 @dataclass(frozen=True)
-class ScoreResult:
-    """What a scoring wrote and what it cost."""
+class RecordingResult:
+    """What a recording wrote and what it cost."""
 
     num_sequences: int
     num_tokens: int  # rows
     bytes: int  # of the rows and of what they share
     seconds: float  # of this process; resumed work is not counted
-    scored_tokens: int  # rows computed in these seconds
+    recorded_tokens: int  # rows computed in these seconds
 
 
-def score_sequences(
+def record_signals(
     model: PreTrainedModel,
     sequences: Sequence[TrainingSequence],
     folder: Path,
@@ -60,7 +60,7 @@ def score_sequences(
     *,
     vocabulary: int | None = None,
     shard_rows: int = SHARD_ROWS,
-) -> ScoreResult:
+) -> RecordingResult:
     """Write the signals of `sequences` to `folder`; whole shards of the same source that are there already are kept.
 
     Under torchrun every process writes its share of the shards. For topk, `vocabulary` counts the ids that teacher
@@ -74,31 +74,33 @@ def score_sequences(
     recorder = _recorder(model, source, vocabulary)
     shards = plan_shards(sequences, shard_rows)
     num_tokens = sum(sequence.num_response_tokens for sequence in sequences)
-    sample, held_out = split_sample(pick_sample(sequences))
-    shared_size = recorder.shared_bytes(sum(sequence.num_response_tokens for sequence in held_out))
+    fit, check = split_sample(pick_sample(sequences))
+    shared_size = recorder.shared_bytes(sum(sequence.num_response_tokens for sequence in check))
     size = num_tokens * recorder.bytes_per_row + shared_size
     print(
         f"teacher signals: {len(sequences):,} sequences, {num_tokens:,} response tokens in {len(shards)} shards: "
         f"{size / 2**20:,.1f} MiB ({recorder.bytes_per_row:,} bytes a token, and {shared_size:,} that all share)",
         flush=True,
     )
-    start, scored = time.monotonic(), 0
+    start, recorded = time.monotonic(), 0
     if process_rank() == 0 and _shared_hash(folder, source) is None:
-        _write_shared(model, recorder, sample, held_out, folder, source)
+        _write_shared(model, recorder, fit, check, folder, source)
     shared_hash = _wait_for_shared(folder, source)
     origin = f"{source.digest()}/{shared_hash}"
     encode = recorder.encoder(load_file(folder / SHARED))
     for number in range(process_rank(), len(shards), process_count()):
         if _finished_shard(folder, number, origin) is None:
-            scored += _write_shard(model, encode, shards[number], folder, number, origin)
-            print(f"shard {number + 1}/{len(shards)}: {scored / (time.monotonic() - start):,.0f} tokens/s", flush=True)
+            recorded += _write_shard(model, encode, shards[number], folder, number, origin)
+            print(
+                f"shard {number + 1}/{len(shards)}: {recorded / (time.monotonic() - start):,.0f} tokens/s", flush=True
+            )
     seconds = time.monotonic() - start
     finished = [_finished_shard(folder, number, origin) for number in range(len(shards))]
     if all(finished):
         whole = [shard for shard in finished if shard]
-        held_out_ids = [sequence.id for sequence in held_out]
-        SignalIndex(source, whole, shared_hash, transform, held_out_ids, vocabulary).save(folder)
-    return ScoreResult(len(sequences), num_tokens, size, seconds, scored)
+        check_ids = [sequence.id for sequence in check]
+        SignalIndex(source, whole, shared_hash, transform, check_ids, vocabulary).save(folder)
+    return RecordingResult(len(sequences), num_tokens, size, seconds, recorded)
 
 
 def _recorder(model: PreTrainedModel, source: SignalSource, vocabulary: int | None) -> Recorder:
@@ -111,7 +113,9 @@ def _recorder(model: PreTrainedModel, source: SignalSource, vocabulary: int | No
 def pick_sample(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:
     """Sequences spread evenly, with about SAMPLE_TOKENS response tokens for the fit, longest first."""
     total = sum(sequence.num_response_tokens for sequence in sequences)
-    spread = sorted(sequences, key=lambda item: item.id)[:: max(1, total * (HELD_OUT - 1) // HELD_OUT // SAMPLE_TOKENS)]
+    spread = sorted(sequences, key=lambda item: item.id)[
+        :: max(1, total * (CHECK_EVERY - 1) // CHECK_EVERY // SAMPLE_TOKENS)
+    ]
     return sorted(spread, key=lambda item: (-len(item.input_ids), item.id))
 
 
@@ -119,9 +123,9 @@ def split_sample(
     sample: Sequence[TrainingSequence],
 ) -> tuple[Sequence[TrainingSequence], Sequence[TrainingSequence]]:
     """Those to fit and those to check; a single sequence has to serve for both."""
-    held_out = sample[::HELD_OUT]
-    fitted = [sequence for number, sequence in enumerate(sample) if number % HELD_OUT]
-    return fitted or held_out, held_out
+    check = sample[::CHECK_EVERY]
+    fit = [sequence for number, sequence in enumerate(sample) if number % CHECK_EVERY]
+    return fit or check, check
 
 
 def plan_shards(sequences: Sequence[TrainingSequence], shard_rows: int) -> list[list[TrainingSequence]]:
@@ -143,13 +147,13 @@ def plan_shards(sequences: Sequence[TrainingSequence], shard_rows: int) -> list[
 def _write_shared(
     model: PreTrainedModel,
     recorder: Recorder,
-    sample: Sequence[TrainingSequence],
-    held_out: Sequence[TrainingSequence],
+    fit: Sequence[TrainingSequence],
+    check: Sequence[TrainingSequence],
     folder: Path,
     source: SignalSource,
 ) -> None:
     """Compute and write what all shards share, then its entry."""
-    parts = ((_hidden_of(batch, model) for batch in _batches(part)) for part in (sample, held_out))
+    parts = ((_hidden_of(batch, model) for batch in _batches(part)) for part in (fit, check))
     _save(recorder.shared(*parts), folder / SHARED)
     _write_entry({"sha256": hash_file(folder / SHARED), "source": source.digest()}, folder / SHARED)
 

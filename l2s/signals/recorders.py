@@ -31,11 +31,11 @@ class Recorder(Protocol):
     def bytes_per_row(self) -> int:
         """Bytes of a response token."""
 
-    def shared_bytes(self, held_out_tokens: int) -> int:
-        """Bytes of what `shared` makes, where the held-out sequences have so many response tokens."""
+    def shared_bytes(self, check_tokens: int) -> int:
+        """Bytes of what `shared` returns when the check sample has `check_tokens` response tokens."""
 
-    def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
-        """What all rows share, from the hidden states [n, H] of a sample, and what a check needs of other tokens."""
+    def shared(self, fit: Iterable[Tensor], check: Iterable[Tensor]) -> dict[str, Tensor]:
+        """The tensors that all rows share: fitted on hidden states [n, H] of `fit`, with exact values on `check`."""
 
     def encoder(self, shared: Mapping[str, Tensor]) -> Encode:
         """What makes the rows, given what `shared` made."""
@@ -52,11 +52,11 @@ class HiddenRecorder:
         """Two bytes a number in bfloat16."""
         return self.head_VH.shape[1] * self.head_VH.element_size()
 
-    def shared_bytes(self, held_out_tokens: int) -> int:
+    def shared_bytes(self, check_tokens: int) -> int:
         """The output head's."""
         return self.head_VH.numel() * self.head_VH.element_size()
 
-    def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
+    def shared(self, fit: Iterable[Tensor], check: Iterable[Tensor]) -> dict[str, Tensor]:
         """`head` [V, H], which makes logits of the rows."""
         return {"head": self.head_VH.detach().cpu().contiguous()}
 
@@ -80,26 +80,27 @@ class TopkRecorder:
         """See `TopkEncoder`."""
         return bytes_per_row(self.topk, len(self.head_VH), self.rank)
 
-    def shared_bytes(self, held_out_tokens: int) -> int:
+    def shared_bytes(self, check_tokens: int) -> int:
         """Those of the tail's model, float32 but for its basis, and of exact logits in float16 with their places."""
         vocabulary, size = self.head_VH.shape
         tail = vocabulary * (4 + 2 * self.rank) + 4 * size * (1 + self.rank)
-        return tail + min(SAMPLE_ROWS, held_out_tokens) * (2 * vocabulary + 8)
+        return tail + min(SAMPLE_ROWS, check_tokens) * (2 * vocabulary + 8)
 
-    def shared(self, sample: Iterable[Tensor], held_out: Iterable[Tensor]) -> dict[str, Tensor]:
-        """The tensors of a `TailModel`, fitted on the sample, and `sample_logits` [S, V], relative to a row's largest.
+    def shared(self, fit: Iterable[Tensor], check: Iterable[Tensor]) -> dict[str, Tensor]:
+        """The tensors of a `TailModel` fitted on `fit`, and exact logits of some tokens of `check`.
 
-        Those are of held-out tokens, spread evenly; `sample_rows` [S] are their places among all held-out tokens.
+        `sample_logits` [S, V] are relative to the row's largest logit. Their tokens are spread evenly over the check
+        sample; `sample_rows` [S] are their positions among all tokens of that sample.
         """
-        fit = TailFit(self.head_VH, self.topk, self.temperature)
-        for hidden_NH in sample:
+        tail_fit = TailFit(self.head_VH, self.topk, self.temperature)
+        for hidden_NH in fit:
             for chunk_NH, logits_NV in self._logits(hidden_NH):
-                fit.add(chunk_NH, logits_NV)
-        hidden_NH = torch.cat(list(held_out))
+                tail_fit.add(chunk_NH, logits_NV)
+        hidden_NH = torch.cat(list(check))
         rows_S = torch.linspace(0, len(hidden_NH) - 1, min(SAMPLE_ROWS, len(hidden_NH))).long()
         (_, logits_SV) = next(self._logits(hidden_NH[rows_S.to(hidden_NH.device)]))
         logits_SV = (logits_SV - logits_SV.amax(-1, keepdim=True)).to(torch.float16).cpu()
-        tail = fit.model(self.rank, self.transform)
+        tail = tail_fit.model(self.rank, self.transform)
         return tail.tensors() | {"sample_logits": logits_SV, "sample_rows": rows_S}
 
     def encoder(self, shared: Mapping[str, Tensor]) -> Encode:

@@ -12,7 +12,7 @@ from l2s.models.head import output_head
 from l2s.models.load import load_model, vocabulary_size
 from l2s.run_dir import RunDir
 from l2s.sequences import load_sequences
-from l2s.signals.record import score_sequences
+from l2s.signals.record import record_signals
 from l2s.signals.store import (
     signal_source,
 )
@@ -30,6 +30,6 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
     source = signal_source(config, renderer, sequences)
     vocabulary = min(vocabulary_size(config.student_model, config), len(output_head(model).weight))
-    result = score_sequences(model, sequences, run_dir.teacher_signals, source, vocabulary=vocabulary)
-    speed = result.scored_tokens / result.seconds
+    result = record_signals(model, sequences, run_dir.teacher_signals, source, vocabulary=vocabulary)
+    speed = result.recorded_tokens / result.seconds
     return asdict(result) | {"tokens_per_second": speed, "peak_memory_bytes": peak_memory_bytes(model.device)}

@@ -23,11 +23,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from l2s.chat import IGNORE_INDEX, ChatRenderer
+from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import write_text_atomic
 from l2s.loss.logit_transform import LogitTransform
+from l2s.loss.reference import IGNORE_INDEX
 from l2s.loss.targets import HiddenTeacher, Teacher
 from l2s.models.head import logit_transform, output_head
 from l2s.run_dir import SIGNAL_INDEX, RunDir

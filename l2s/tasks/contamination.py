@@ -58,7 +58,7 @@ def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOver
     }
 
 
-def _domain_overlap(train: Sequence[Item], held_out: Sequence[Item]) -> DomainOverlap:
+def _domain_overlap(train: Sequence[Item], evaluation: Sequence[Item]) -> DomainOverlap:
     whole: dict[tuple[str, ...], str] = {}  # normalised problem -> first training item that has it
     grams: dict[tuple[str, ...], str] = {}  # 13-gram -> first training item that has it
     for item in train:
@@ -66,10 +66,10 @@ def _domain_overlap(train: Sequence[Item], held_out: Sequence[Item]) -> DomainOv
         whole.setdefault(words, item["id"])
         for gram in _ngrams(words):
             grams.setdefault(gram, item["id"])
-    problems = [(item["id"], _words(item)) for item in held_out]
+    problems = [(item["id"], _words(item)) for item in evaluation]
     duplicates = [(eval_id, whole[words]) for eval_id, words in problems if words in whole]
     matches = [_match(eval_id, words, grams) for eval_id, words in problems]
-    return DomainOverlap(len(train), len(held_out), duplicates, [match for match in matches if match])
+    return DomainOverlap(len(train), len(evaluation), duplicates, [match for match in matches if match])
 
 
 def _match(eval_id: str, words: tuple[str, ...], grams: dict[tuple[str, ...], str]) -> NgramMatch | None:

@@ -23,16 +23,16 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     what answers that read no log score on the AIOps items, for the report to show beside the models.
     """
     train = [item for task in TASKS.values() for item in task.train_items(config)]
-    held_out = [item for task in TASKS.values() for item in task.eval_items(config)]
-    _check_ids(train, held_out)
+    evaluation = [item for task in TASKS.values() for item in task.eval_items(config)]
+    _check_ids(train, evaluation)
     run_dir.train_data.parent.mkdir(parents=True, exist_ok=True)
-    for path, items in ((run_dir.train_data, train), (run_dir.eval_data, held_out)):
+    for path, items in ((run_dir.train_data, train), (run_dir.eval_data, evaluation)):
         write_jsonl(path, items)
         _publish(path, config)
         print(f"{path.name}: {len(items)} rows {dict(Counter(item['domain'] for item in items))}")
-    asked = [item for item in held_out if item["domain"] == "aiops"]
+    asked = [item for item in evaluation if item["domain"] == "aiops"]
     controls = {"aiops": aiops.controls(asked)} if asked else {}
-    return {"train": _counts(train), "eval": _counts(held_out), "controls": controls}
+    return {"train": _counts(train), "eval": _counts(evaluation), "controls": controls}
 
 
 def _publish(path: Path, config: ExperimentConfig) -> None:
@@ -53,8 +53,8 @@ def _counts(items: list[Item]) -> dict[str, int]:
     return dict(Counter(f"{item['domain']}/{item['source']}" for item in items))
 
 
-def _check_ids(train: list[Item], held_out: list[Item]) -> None:
-    for items in (train, held_out):
+def _check_ids(train: list[Item], evaluation: list[Item]) -> None:
+    for items in (train, evaluation):
         double = [name for name, count in Counter(item["id"] for item in items).items() if count > 1]
         if double:
             raise ValueError(f"two items share the id {double[0]!r}: ids name answers and must be unique")

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from l2s.chat import IGNORE_INDEX
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
+from l2s.loss.reference import IGNORE_INDEX
 from l2s.models.load import switch_off_dropout
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceDataset
 

@@ -24,7 +24,7 @@ from l2s.models.head import output_head
 from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
 from l2s.tasks.types import Message
-from l2s.training.progress import Progress
+from l2s.training.progress import TrainingProgress
 from l2s.training.trainer import (
     TrainingResult,
     initial_student,
@@ -144,7 +144,7 @@ def fit_vocabulary(teacher: PreTrainedModel, rows: int) -> None:
         teacher.requires_grad_(False)
 
 
-class StepLog(Progress):
+class StepLog(TrainingProgress):
     """Turns what TRL logs of a step into a row of metrics.jsonl, and shows the progress."""
 
     def __init__(self, folder: Path, prompts_a_step: int) -> None:

@@ -10,7 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class Progress(TrainerCallback):
+class TrainingProgress(TrainerCallback):
     """Prints a line every few seconds, and one at the end."""
 
     def __init__(self, label: str) -> None:

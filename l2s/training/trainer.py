@@ -19,19 +19,20 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
-from l2s.chat import IGNORE_INDEX, ChatRenderer
+from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.devices import peak_memory_bytes, pick_device
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
 from l2s.loss.fused_head import fused_distillation_loss
+from l2s.loss.reference import IGNORE_INDEX
 from l2s.loss.targets import Teacher
 from l2s.models.head import logit_transform, output_head
 from l2s.models.save import save_trained_student
 from l2s.run_dir import RunDir
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
 from l2s.training.heldout import HELDOUT_METRICS, HeldOutLoss, begin_heldout_file
-from l2s.training.progress import Progress
+from l2s.training.progress import TrainingProgress
 from l2s.training.sampler import LengthGroupedSampler
 from l2s.training.sharding import keep_sums_wide
 
@@ -268,7 +269,7 @@ def train(
 
     The loss on `held_out` is followed in heldout_metrics.jsonl.
     """
-    callbacks: list[TrainerCallback] = [Progress(folder.name)]
+    callbacks: list[TrainerCallback] = [TrainingProgress(folder.name)]
     if held_out:
         file = folder / HELDOUT_METRICS
         callbacks.insert(0, HeldOutLoss(held_out, collator, schedule.batch_size, teacher, file))
@@ -293,7 +294,7 @@ def run_trainer(trainer: Trainer, folder: Path) -> TrainingResult:
     metrics_file = folder / "metrics.jsonl"
     checkpoint = last_whole_checkpoint(folder / "checkpoints")
     done = _step_of(checkpoint) if checkpoint else 0
-    trainer.remove_callback(PrinterCallback)  # Progress takes its place
+    trainer.remove_callback(PrinterCallback)  # TrainingProgress takes its place
     if trainer.is_world_process_zero():
         folder.mkdir(parents=True, exist_ok=True)
         write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])

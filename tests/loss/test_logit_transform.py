@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from l2s.chat import IGNORE_INDEX
 from l2s.errors import UserError
 from l2s.loss.chunk import Objective as HeadObjective
 from l2s.loss.logit_transform import IDENTITY, LogitTransform, declared_transform
-from l2s.loss.reference import distillation_loss
+from l2s.loss.reference import IGNORE_INDEX, distillation_loss
 from l2s.loss.targets import Teacher, write_teacher_logits
 from l2s.models.head import output_head
 from l2s.signals.recorders import TopkRecorder

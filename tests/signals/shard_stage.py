@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
 from l2s.runner.executors import main
-from l2s.training.progress import Progress
+from l2s.training.progress import TrainingProgress
 
 initialize = AcceleratorState.__init__
 
@@ -30,13 +30,13 @@ def initialize_sharded(self: AcceleratorState, *args: Any, fsdp_plugin: Any = No
         self.fsdp_plugin = fsdp_plugin
 
 
-def break_off(self: Progress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+def break_off(self: TrainingProgress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
     if state.global_step == 2:
         raise RuntimeError("broken off on purpose")
 
 
 if __name__ == "__main__":
     with mock.patch.object(AcceleratorState, "__init__", initialize_sharded):
-        with mock.patch.object(Progress, "on_step_end", break_off):
+        with mock.patch.object(TrainingProgress, "on_step_end", break_off):
             assert main(sys.argv[1], "kd", "run") == 1
         sys.exit(main(sys.argv[1], "kd", "resume"))

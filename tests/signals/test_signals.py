@@ -24,7 +24,7 @@ from l2s.loss.targets import write_teacher_logits
 from l2s.models.load import load_model
 from l2s.run_dir import RunDir
 from l2s.sequences import Collator, SequenceDataset, TrainingSequence, load_sequences
-from l2s.signals.record import pick_sample, plan_shards, score_sequences, split_sample
+from l2s.signals.record import pick_sample, plan_shards, record_signals, split_sample
 from l2s.signals.store import (
     SHARED,
     SignalIndex,
@@ -65,8 +65,8 @@ class Recording:
 
     def score(self) -> int:
         """Score into the folder; returns the rows that had to be computed."""
-        result = score_sequences(self.model, self.sequences, self.folder, self.source, shard_rows=SHARD_ROWS)
-        return result.scored_tokens
+        result = record_signals(self.model, self.sequences, self.folder, self.source, shard_rows=SHARD_ROWS)
+        return result.recorded_tokens
 
     def response_logits(self, sequence: TrainingSequence) -> torch.Tensor:
         """Of the model itself, at the positions before each response token."""
@@ -99,7 +99,7 @@ def test_the_size_said_beforehand_is_that_of_the_tensors_on_disk(
 ) -> None:
     recording = Recording(tiny_config(**fields))
     capsys.readouterr()
-    result = score_sequences(recording.model, recording.sequences, recording.folder, recording.source, shard_rows=40)
+    result = record_signals(recording.model, recording.sequences, recording.folder, recording.source, shard_rows=40)
 
     said = capsys.readouterr().out.splitlines()[0].replace(",", "")
     found = re.search(r"(\d+) response tokens in (\d+) shards: ([\d.]+) MiB \((\d+) bytes a token and (\d+) that", said)
@@ -274,10 +274,10 @@ def test_exact_logits_are_kept_of_sequences_that_were_not_fitted(tiny_config: Ma
     recording.score()
 
     store = read_signals(recording.folder)
-    fitted, held_out = split_sample(pick_sample(recording.sequences))
-    assert store.index.sample_ids == [sequence.id for sequence in held_out]
-    assert not {sequence.id for sequence in fitted} & set(store.index.sample_ids)
-    logits = torch.cat([recording.response_logits(sequence) for sequence in held_out])
+    fit, check = split_sample(pick_sample(recording.sequences))
+    assert store.index.sample_ids == [sequence.id for sequence in check]
+    assert not {sequence.id for sequence in fit} & set(store.index.sample_ids)
+    logits = torch.cat([recording.response_logits(sequence) for sequence in check])
     expected = (logits - logits.amax(-1, keepdim=True))[store.shared()["sample_rows"]]
     torch.testing.assert_close(store.shared()["sample_logits"].float(), expected, rtol=2e-3, atol=2e-3)
 

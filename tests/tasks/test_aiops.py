@@ -38,18 +38,18 @@ def train() -> list[Item]:
 
 
 @pytest.fixture(scope="module")
-def held_out() -> list[Item]:
+def evaluation() -> list[Item]:
     return aiops.eval_items(ExperimentConfig())
 
 
 # The benchmark -------------------------------------------------------------------------------------------------------
 
 
-def test_there_are_enough_families_styles_and_held_out_families() -> None:
+def test_there_are_enough_families_styles_and_families_kept_for_evaluation() -> None:
     assert len(STYLES) >= 6
     assert len(FAMILIES) >= 25
     assert len({family.cause for family in FAMILIES}) == len(FAMILIES)
-    assert sum(family.held_out for family in FAMILIES) / len(FAMILIES) == pytest.approx(0.2)
+    assert sum(family.eval_only for family in FAMILIES) / len(FAMILIES) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.cause)
@@ -61,8 +61,8 @@ def test_a_family_asks_for_three_to_five_concepts_and_may_mention_few_other_caus
     assert len(family.symptoms) >= 4
 
 
-def test_sizes_shares_and_languages(train: list[Item], held_out: list[Item]) -> None:
-    for items, size in ((train, 1000), (held_out, 100)):
+def test_sizes_shares_and_languages(train: list[Item], evaluation: list[Item]) -> None:
+    for items, size in ((train, 1000), (evaluation, 100)):
         assert len(items) == len({item["id"] for item in items}) == size
         for share in ("healthy", "misleading"):
             assert sum(item["meta"][share] for item in items) == 0.15 * size
@@ -70,24 +70,24 @@ def test_sizes_shares_and_languages(train: list[Item], held_out: list[Item]) -> 
         assert not any(item["meta"]["healthy"] and item["meta"]["misleading"] for item in items)
 
 
-def test_items_are_deterministic_in_the_seed(held_out: list[Item]) -> None:
-    assert aiops.eval_items(ExperimentConfig()) == held_out
+def test_items_are_deterministic_in_the_seed(evaluation: list[Item]) -> None:
+    assert aiops.eval_items(ExperimentConfig()) == evaluation
     other = aiops.eval_items(ExperimentConfig(seed=7))
-    assert not {item["meta"]["problem"] for item in other} & {item["meta"]["problem"] for item in held_out}
+    assert not {item["meta"]["problem"] for item in other} & {item["meta"]["problem"] for item in evaluation}
 
 
-def test_training_knows_neither_held_out_families_nor_held_out_wordings(
-    train: list[Item], held_out: list[Item]
+def test_training_knows_neither_families_or_wordings_kept_for_evaluation(
+    train: list[Item], evaluation: list[Item]
 ) -> None:
     assert not any(item["meta"]["held_out_family"] for item in train)
-    assert {item["meta"]["family"] for item in held_out} - {item["meta"]["family"] for item in train} == {
-        family.cause for family in FAMILIES if family.held_out
+    assert {item["meta"]["family"] for item in evaluation} - {item["meta"]["family"] for item in train} == {
+        family.cause for family in FAMILIES if family.eval_only
     }
     for wordings in QUESTIONS.values():
         kept = [question.split("{title}")[0] for question in wordings["eval"]]
         assert not any(item["messages"][0]["content"].startswith(tuple(kept)) for item in train)
     last_symptoms = {family.cause: literal(family.symptoms[-1].text) for family in FAMILIES}
-    used = [last_symptoms[item["meta"]["family"]] in item["meta"]["problem"] for item in held_out if faulty(item)]
+    used = [last_symptoms[item["meta"]["family"]] in item["meta"]["problem"] for item in evaluation if faulty(item)]
     assert any(used)
     repeated = {literal(line.text) for family in FAMILIES for line in (*family.clues, *family.symptoms[:-1])}
     for item in train:
@@ -104,8 +104,8 @@ def test_logs_have_fifteen_to_forty_lines_or_as_few_as_configured(train: list[It
     assert {len(item["meta"]["problem"].splitlines()) for item in short} == {15}
 
 
-def test_the_cause_never_stands_in_the_log(train: list[Item], held_out: list[Item]) -> None:
-    for item in chain(train, held_out):
+def test_the_cause_never_stands_in_the_log(train: list[Item], evaluation: list[Item]) -> None:
+    for item in chain(train, evaluation):
         log = normalise(item["meta"]["problem"])
         cause = item["meta"]["concepts"][0]
         assert cause["role"] == "cause"
@@ -114,25 +114,25 @@ def test_the_cause_never_stands_in_the_log(train: list[Item], held_out: list[Ite
             assert not said, (item["meta"]["family"], said)
 
 
-def test_component_and_evidence_stand_in_every_prompt_with_a_fault(held_out: list[Item]) -> None:
-    for item in held_out:
+def test_component_and_evidence_stand_in_every_prompt_with_a_fault(evaluation: list[Item]) -> None:
+    for item in evaluation:
         prompt = normalise(item["messages"][0]["content"])
         for concept in item["meta"]["concepts"]:
             if concept["role"] in ("component", "evidence") and faulty(item):
                 assert any(find(concept["phrases"], prompt)), (item["meta"]["family"], concept)
 
 
-def test_a_fault_forbids_every_cause_that_it_may_not_mention(held_out: list[Item]) -> None:
+def test_a_fault_forbids_every_cause_that_it_may_not_mention(evaluation: list[Item]) -> None:
     families = {family.cause: family for family in FAMILIES}
-    for item in filter(faulty, held_out):
+    for item in filter(faulty, evaluation):
         family = families[item["meta"]["family"]]
         forbidden = {wrong["cause"] for wrong in item["meta"]["forbidden"]}
         assert CAUSES.keys() - forbidden <= {family.cause, *family.may_mention}
         assert family.cause not in forbidden
 
 
-def test_every_forbidden_cause_beside_the_reference_zeroes_the_item(held_out: list[Item]) -> None:
-    for item in held_out:
+def test_every_forbidden_cause_beside_the_reference_zeroes_the_item(evaluation: list[Item]) -> None:
+    for item in evaluation:
         for wrong in item["meta"]["forbidden"]:
             cause = CAUSES.get(wrong["cause"])
             for said in (cause.en[0], cause.zh[0]) if cause else wrong["phrases"][:1]:
@@ -141,25 +141,25 @@ def test_every_forbidden_cause_beside_the_reference_zeroes_the_item(held_out: li
 
 
 @pytest.mark.parametrize("verdict", ["no fault", "Nothing is wrong, healthy", "没有故障", "一切正常"])
-def test_no_fault_beside_the_reference_zeroes_a_fault(held_out: list[Item], verdict: str) -> None:
-    for item in filter(faulty, held_out):
+def test_no_fault_beside_the_reference_zeroes_a_fault(evaluation: list[Item], verdict: str) -> None:
+    for item in filter(faulty, evaluation):
         grade = aiops.grade(item, f"Answer: {verdict}. {item['reference']}")
         assert grade.details["wrong_cause"] == NO_FAULT, item["id"]
 
 
 @pytest.mark.parametrize("aside", ["no fault in the network", "the database is healthy", "网络没有故障", "数据库健康"])
-def test_a_fault_may_be_said_to_lie_nowhere_else(held_out: list[Item], aside: str) -> None:
-    for item in filter(faulty, held_out):
+def test_a_fault_may_be_said_to_lie_nowhere_else(evaluation: list[Item], aside: str) -> None:
+    for item in filter(faulty, evaluation):
         assert aiops.grade(item, f"Answer: {aside}. {item['reference']}").score == 1, item["id"]
 
 
-def test_a_misleading_log_is_loudest_about_a_forbidden_cause(train: list[Item], held_out: list[Item]) -> None:
+def test_a_misleading_log_is_loudest_about_a_forbidden_cause(train: list[Item], evaluation: list[Item]) -> None:
     """At the loudest level of its style it has more entries of the red herring than clues, and no fewer than all of the
     fault's entries.
     """
     styles = {style.name: style for style in STYLES}
     families = {family.cause: family for family in FAMILIES}
-    for item in filter(lambda item: item["meta"]["misleading"], chain(train, held_out)):
+    for item in filter(lambda item: item["meta"]["misleading"], chain(train, evaluation)):
         family, log = families[item["meta"]["family"]], item["meta"]["problem"]
         forbidden = {wrong["cause"] for wrong in item["meta"]["forbidden"]}
         herrings = [red.lines for red in styles[item["meta"]["style"]].red_herrings if red.blames in forbidden]
@@ -176,10 +176,10 @@ def num_entries(log: str, lines: Iterable[Line], level: str) -> int:
     return sum(any(pattern.search(entry) for pattern in patterns) for entry in log.splitlines())
 
 
-def test_no_evaluation_log_is_a_training_log(train: list[Item], held_out: list[Item]) -> None:
-    found = overlap(train, held_out)["aiops"]
+def test_no_evaluation_log_is_a_training_log(train: list[Item], evaluation: list[Item]) -> None:
+    found = overlap(train, evaluation)["aiops"]
     assert found.duplicates == []
-    assert len(found.ngram) <= 0.05 * len(held_out)
+    assert len(found.ngram) <= 0.05 * len(evaluation)
 
 
 # Controls ------------------------------------------------------------------------------------------------------------
@@ -199,9 +199,9 @@ def test_every_training_reference_scores_one_as_it_stands_and_delimited(train: l
             assert aiops.grade(item, response).status == "correct", item["id"]
 
 
-def test_calling_a_fault_healthy_and_a_good_day_faulty_scores_nothing(held_out: list[Item]) -> None:
-    healthy = [item for item in held_out if item["meta"]["healthy"]]
-    faulty = [item for item in held_out if not item["meta"]["healthy"]]
+def test_calling_a_fault_healthy_and_a_good_day_faulty_scores_nothing(evaluation: list[Item]) -> None:
+    healthy = [item for item in evaluation if item["meta"]["healthy"]]
+    faulty = [item for item in evaluation if not item["meta"]["healthy"]]
     for item in faulty:
         assert aiops.grade(item, healthy[0]["reference"]).score == 0
     for item in healthy:

@@ -40,11 +40,11 @@ def test_a_duplicate_is_found_through_case_punctuation_and_spaces() -> None:
 def test_thirteen_shared_words_count_and_twelve_do_not() -> None:
     shared = words("s", NGRAM_SIZE)
     train = [item("t0", words("x", 30)), item("t1", f"{words('a', 5)} {shared} {words('b', 5)}")]
-    held_out = [
+    evaluation = [
         item("e13", f"{words('c', 3)} {shared.upper()}! {words('d', 3)}"),
         item("e12", f"{words('c', 3)} {words('s', NGRAM_SIZE - 1)} {words('d', 3)}"),
     ]
-    found = overlap(train, held_out)["math"]
+    found = overlap(train, evaluation)["math"]
     assert [(match.eval_id, match.train_id, match.ngram) for match in found.ngram] == [("e13", "t1", shared)]
     assert found.ngram[0].share == 1 / (3 + 13 + 3 - NGRAM_SIZE + 1)
 

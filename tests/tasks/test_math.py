@@ -176,16 +176,16 @@ def test_gsm8k_items_come_from_the_split_of_their_name(tmp_path: Path) -> None:
     write_gsm8k(tmp_path, "train", rows(1500))
     write_gsm8k(tmp_path, "test", rows(8))
     settings = config(tmp_path, math_train_size=1500, math_eval_size=4)
-    train, held_out = math.train_items(settings), math.eval_items(settings)
+    train, evaluation = math.train_items(settings), math.eval_items(settings)
     assert len({item["id"] for item in train}) == 1500
-    assert len(held_out) == 4
-    assert all(item["id"].startswith("gsm8k-test-") for item in held_out)
+    assert len(evaluation) == 4
+    assert all(item["id"].startswith("gsm8k-test-") for item in evaluation)
     item = next(item for item in train if item["meta"]["problem"] == "What is 1233 + 1?")
     assert item["reference"] == "1234"
     assert item["messages"][0]["content"].endswith("What is 1233 + 1?")
     assert math.grade_item(item, item["meta"]["solution"]).score == 1
     assert math.train_items(settings) == train
-    assert math.eval_items(settings.model_copy(update={"seed": 1})) != held_out
+    assert math.eval_items(settings.model_copy(update={"seed": 1})) != evaluation
 
 
 def test_more_items_than_the_source_has_is_an_error(tmp_path: Path) -> None:
@@ -221,10 +221,10 @@ def test_a_missing_file_and_an_unreachable_hub_name_the_ways_out(tmp_path: Path)
 
 def test_synthetic_items_are_called_so_and_their_solutions_are_right() -> None:
     settings = ExperimentConfig(math_source="synthetic", math_train_size=600, math_eval_size=200)
-    train, held_out = math.train_items(settings), math.eval_items(settings)
-    assert (len(train), len(held_out)) == (600, 200)
-    assert {item["source"] for item in train + held_out} == {"synthetic"}
-    for item in train + held_out:
+    train, evaluation = math.train_items(settings), math.eval_items(settings)
+    assert (len(train), len(evaluation)) == (600, 200)
+    assert {item["source"] for item in train + evaluation} == {"synthetic"}
+    for item in train + evaluation:
         grade = math.grade_item(item, item["meta"]["solution"])
         assert grade.score == 1
         assert grade.details == {"strict_match": True, "flexible_extract": True}
@@ -235,9 +235,9 @@ def test_synthetic_items_are_called_so_and_their_solutions_are_right() -> None:
 
 
 def test_no_synthetic_evaluation_problem_or_person_appears_in_training_of_any_seed() -> None:
-    held_out = {problem.text for seed in range(3) for problem in word_problems.generate("eval", 400, seed=seed)}
+    evaluation = {problem.text for seed in range(3) for problem in word_problems.generate("eval", 400, seed=seed)}
     train = {problem.text for seed in range(3) for problem in word_problems.generate("train", 2000, seed=seed)}
-    assert not held_out & train
+    assert not evaluation & train
     assert not set(word_problems.NAMES["train"]) & set(word_problems.NAMES["eval"])
 
 

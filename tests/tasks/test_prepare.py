@@ -34,11 +34,11 @@ def prepared(tmp_path: Path, name: str = "x", **fields: Any) -> RunDir:
 def test_the_full_datasets_have_the_specified_rows(tmp_path: Path) -> None:
     prepared(tmp_path, data_dir=DATA)
     train = load_jsonl(tmp_path / "processed" / "train_dataset.jsonl")
-    held_out = load_jsonl(tmp_path / "processed" / "eval_dataset.jsonl")
+    evaluation = load_jsonl(tmp_path / "processed" / "eval_dataset.jsonl")
     assert Counter(row["domain"] for row in train) == {"math": 2000, "code": 164, "aiops": 1000}
-    assert Counter(row["domain"] for row in held_out) == {"math": 200, "code": 50, "aiops": 100}
+    assert Counter(row["domain"] for row in evaluation) == {"math": 200, "code": 50, "aiops": 100}
     assert {row["source"] for row in train if row["domain"] == "code"} == {"mbpp"}
-    for row in train + held_out:
+    for row in train + evaluation:
         assert list(row) == ["id", "domain", "source", "messages", "reference", "meta"]
 
 
@@ -46,8 +46,8 @@ def test_the_full_datasets_have_the_specified_rows(tmp_path: Path) -> None:
 def test_the_specifications_own_code_table_can_be_had(tmp_path: Path) -> None:
     run_dir = prepared(tmp_path, data_dir=DATA, code_train_source="humaneval", math_train_size=1, aiops_train_size=1)
     train = {row["meta"]["row"]["task_id"] for row in load_jsonl(run_dir.train_data) if row["domain"] == "code"}
-    held_out = {row["meta"]["row"]["task_id"] for row in load_jsonl(run_dir.eval_data) if row["domain"] == "code"}
-    assert (len(train), len(held_out), len(train & held_out)) == (164, 50, 50)
+    evaluation = {row["meta"]["row"]["task_id"] for row in load_jsonl(run_dir.eval_data) if row["domain"] == "code"}
+    assert (len(train), len(evaluation), len(train & evaluation)) == (164, 50, 50)
 
 
 def test_datasets_are_deterministic_in_the_seed(tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_every_item_names_its_problem_apart_from_the_instructions(tmp_path: Path
     sizes: dict[str, Any] = {"math_train_size": 5, "code_train_size": 20, "aiops_train_size": 5, "math_eval_size": 5,
              "code_eval_size": 20, "aiops_eval_size": 5}  # fmt: skip
     run_dir = prepared(tmp_path, math_source="synthetic", code_train_source="humaneval", **sizes)
-    train, held_out = load_jsonl(run_dir.train_data), load_jsonl(run_dir.eval_data)
-    for row in train + held_out:
+    train, evaluation = load_jsonl(run_dir.train_data), load_jsonl(run_dir.eval_data)
+    for row in train + evaluation:
         assert isinstance(row["meta"]["problem"], str)
         assert row["meta"]["problem"] in row["messages"][-1]["content"]
-    assert overlap(train, held_out)["code"].ngram == []  # type: ignore[arg-type]
+    assert overlap(train, evaluation)["code"].ngram == []  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ from l2s.sequences import (
 )
 from l2s.signals import score
 from l2s.training import kd, sft
-from l2s.training.progress import Progress
+from l2s.training.progress import TrainingProgress
 from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, train
 
 MakeConfig = Callable[..., ExperimentConfig]
@@ -153,12 +153,12 @@ def test_a_killed_training_leaves_the_curve_of_an_unbroken_one(
     unbroken, killed = (prepare(config, answers(40)) for config in configs)
     sft.run(configs[0], unbroken)
 
-    def die(self: Progress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def die(self: TrainingProgress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == last_step:
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Progress, "on_step_end", die, raising=False)
+        patch.setattr(TrainingProgress, "on_step_end", die, raising=False)
         with pytest.raises(KilledError):
             sft.run(configs[1], killed)
     with heldout(killed).open("a") as file:

@@ -23,7 +23,7 @@ from l2s.run_dir import RunDir
 from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models
 from l2s.training import on_policy
-from l2s.training.progress import Progress
+from l2s.training.progress import TrainingProgress
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
 
@@ -144,12 +144,12 @@ def test_a_killed_training_ends_as_an_unbroken_one(
     )
     run(unbroken)
 
-    def die_in_step_4(self: Progress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def die_in_step_4(self: TrainingProgress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == 3:
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Progress, "on_step_end", die_in_step_4, raising=False)
+        patch.setattr(TrainingProgress, "on_step_end", die_in_step_4, raising=False)
         with pytest.raises(KilledError):
             run(killed)
     (RunDir.of(killed).opd / "checkpoints" / "checkpoint-4").mkdir()  # the kill came while this one was written

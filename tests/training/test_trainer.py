@@ -12,16 +12,17 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainingArguments
 
-from l2s.chat import IGNORE_INDEX, load_renderer
+from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import load_jsonl, write_jsonl
+from l2s.loss.reference import IGNORE_INDEX
 from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
 from l2s.sequences import Collator, SequenceDataset, load_sequences
 from l2s.signals.store import OnlineTeacher
 from l2s.training import trainer as trainer_module
-from l2s.training.progress import Progress
+from l2s.training.progress import TrainingProgress
 from l2s.training.trainer import SFT_OBJECTIVE, Objective, Schedule, StudentWithLoss, TrainingResult, train
 
 MakeConfig = Callable[..., ExperimentConfig]
@@ -96,12 +97,12 @@ def test_a_killed_training_ends_as_an_unbroken_one(
     objective = Objective(alpha=0.5, temperature=2.0)
     train_tiny(unbroken, objective, epochs=3)
 
-    def die_in_step_6(self: Progress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def die_in_step_6(self: TrainingProgress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == 5:
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Progress, "on_step_end", die_in_step_6, raising=False)
+        patch.setattr(TrainingProgress, "on_step_end", die_in_step_6, raising=False)
         with pytest.raises(KilledError):
             train_tiny(killed, objective, epochs=3)
     (RunDir.of(killed).kd / "checkpoints" / "checkpoint-6").mkdir()  # the kill came while this one was written

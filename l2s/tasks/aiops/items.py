@@ -36,12 +36,12 @@ class Plan:
 
 
 def train_items(config: ExperimentConfig) -> list[Item]:
-    """`aiops_train_size` items without the held-out families and wordings; deterministic in the seed."""
+    """`aiops_train_size` items without the families and wordings kept for evaluation; deterministic in the seed."""
     return _items("train", config.aiops_train_size, config)
 
 
 def eval_items(config: ExperimentConfig) -> list[Item]:
-    """`aiops_eval_size` items of all families, asked in held-out wordings; deterministic in the seed."""
+    """`aiops_eval_size` items of all families, in wordings that training never uses; deterministic in the seed."""
     return _items("eval", config.aiops_eval_size, config)
 
 
@@ -57,7 +57,7 @@ def _plans(split: Split, size: int, rng: random.Random) -> list[Plan]:
     """Families and styles about equally often, in random order."""
     num_healthy = round(HEALTHY_SHARE * size)
     faults = [
-        (style, family) for style in STYLES for family in style.families if split == "eval" or not family.held_out
+        (style, family) for style in STYLES for family in style.families if split == "eval" or not family.eval_only
     ]
     chosen: list[tuple[Style, Family | None]] = [(style, None) for style in _deal(STYLES, num_healthy, rng)]
     chosen += _deal(faults, size - num_healthy, rng)
@@ -96,7 +96,7 @@ def _item(plan: Plan, split: Split, index: int, max_lines: int, rng: random.Rand
             "language": plan.language,
             "healthy": plan.family is None,
             "misleading": plan.misleading,
-            "held_out_family": plan.family is not None and plan.family.held_out,
+            "held_out_family": plan.family is not None and plan.family.eval_only,
             "concepts": [{"role": role, "phrases": _fill(phrases, slots)} for role, phrases in concepts],
             "forbidden": [{"cause": cause, "phrases": _fill(phrases, slots)} for cause, phrases in forbidden.items()],
             "problem": log,

@@ -70,7 +70,7 @@ class Family:
         evidence: one or two things in the log that point to the cause.
         clues: entries that show the cause, all of them in every log, in this order.
         symptoms: entries that show its effects; a log has a choice of them.
-        held_out: never in training.
+        eval_only: in evaluation items alone, never in training.
         also: more wordings of the cause that blame nothing in logs of other styles: those with the component's name,
             and those that there may name an effect.
         may_mention: keys of CAUSES that a right answer may name as an effect, in other words for the cause, or as part
@@ -83,7 +83,7 @@ class Family:
     remediation: Phrases
     clues: tuple[Line, ...]
     symptoms: tuple[Line, ...]
-    held_out: bool = False
+    eval_only: bool = False
     also: Phrases = Phrases((), ())
     may_mention: tuple[str, ...] = ()
 

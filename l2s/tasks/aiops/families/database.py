@@ -196,7 +196,7 @@ FAMILIES = (
             info("autovac@{db}", "canceling autovacuum task on {table}, asked by pid {n}"),
             warn("monitor@{db}", "age of relfrozenxid {big}"),
         ),
-        held_out=True,
+        eval_only=True,
     ),
     Family(
         cause="old_credentials",

@@ -281,7 +281,7 @@ FAMILIES = (
             warn("Cluster", "member {svc} suspected, then back after {ms} ms"),
             warn("Scheduler", "clockwork task tick-{n} fired {ms} ms late"),
         ),
-        held_out=True,
+        eval_only=True,
     ),
 )
 

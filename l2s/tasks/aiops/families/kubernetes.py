@@ -197,7 +197,7 @@ FAMILIES = (
             warn("pod/{pod}", "FailedMount: timed out waiting for volumes creds"),
             warn("ingress/{client}", "Upstream: no ready address for {svc}"),
         ),
-        held_out=True,
+        eval_only=True,
     ),
     Family(
         cause="volume_attached_elsewhere",
@@ -239,7 +239,7 @@ FAMILIES = (
             warn("ingress/{client}", "Upstream: no ready address for {svc}"),
             info("pod/{pod}", "Scheduled: assigned to {host}"),
         ),
-        held_out=True,
+        eval_only=True,
     ),
 )
 

@@ -117,7 +117,7 @@ FAMILIES = (
             info("{ip2}", "GET /{page}/upload?error=1 200 {n} 0.012"),
             info("{ip2}", "POST /{page}/attachments 413 183 0.001"),
         ),
-        held_out=True,
+        eval_only=True,
     ),
     Family(
         cause="worker_limit",

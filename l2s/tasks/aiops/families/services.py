@@ -212,7 +212,7 @@ FAMILIES = (
             error("{other}", "reconciliation differs by {count} entries"),
             info("ledger-main", "healthy, idle, 0 requests in the last {minutes} min"),
         ),
-        held_out=True,
+        eval_only=True,
     ),
     Family(
         cause="cache_stampede",

@@ -119,7 +119,7 @@ FAMILIES = (
             warn("corosync[{pid}]", "message of {peer} carries a timestamp ahead of ours"),
             error("{svc}[{pid}]", "TLS peer {peer}: notBefore check did not pass"),
         ),
-        held_out=True,
+        eval_only=True,
     ),
     Family(
         cause="disk_failing",

@@ -55,6 +55,7 @@ def _prediction(item: Item, answer: Completion, grade: Grade) -> Row:
         "response": answer.text,
         "finish_reason": answer.finish_reason,
         "num_tokens": answer.num_tokens,
+        "token_ids": answer.token_ids,
         "score": grade.score,
         "status": grade.status,
         "extracted": grade.extracted,

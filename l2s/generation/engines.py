@@ -35,13 +35,22 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Completion:
-    """A finished answer. `num_tokens` counts the closing EOS; `seconds` is this answer's share of its batch's time."""
+    """A finished answer.
+
+    Attributes:
+        text: the answer as the renderer decodes it: what graders read.
+        num_tokens: tokens written, the closing one among them.
+        seconds: this answer's share of its batch's time.
+        token_ids: the tokens that the model wrote, the closing one among them where it finished. Students learn these;
+            None where an engine only knows the text.
+    """
 
     id: str
     text: str
     finish_reason: FinishReason
     num_tokens: int
     seconds: float
+    token_ids: list[int] | None = None
 
 
 class Engine(Protocol):
@@ -95,7 +104,7 @@ class TransformersEngine:
         total = sum(len(tokens) for tokens, _ in answers)
         speed = total / (time.monotonic() - begin)
         return [
-            Completion(request.id, self.renderer.decode(tokens), reason, len(tokens), len(tokens) / speed)
+            Completion(request.id, self.renderer.decode(tokens), reason, len(tokens), len(tokens) / speed, tokens)
             for request, (tokens, reason) in zip(batch, answers, strict=True)
         ]
 

@@ -90,6 +90,7 @@ def _row(item: Item, answer: Completion, grade: Grade, sampling: Sampling, teach
         "response": answer.text,
         "finish_reason": answer.finish_reason,
         "num_tokens": answer.num_tokens,
+        "token_ids": answer.token_ids,
         "teacher": teacher,
         "sampling": asdict(sampling),
         "graded": {"score": grade.score, "status": grade.status},

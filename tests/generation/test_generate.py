@@ -69,6 +69,7 @@ def test_greedy_answers_equal_a_plain_loop_in_spite_of_batching_and_sampling_def
     for request in requests:
         tokens = greedy_alone(model, renderer, request.prompt_ids, 12)
         assert answers[request.id].text == renderer.decode(tokens)
+        assert answers[request.id].token_ids == tokens
         assert answers[request.id].num_tokens == len(tokens)
 
 

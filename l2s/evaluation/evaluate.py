@@ -13,7 +13,7 @@ from l2s.generation.engines import Completion, Sampling, TransformersEngine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.models.load import count_parameters, load_model, weight_bytes
 from l2s.run_dir import RunDir
-from l2s.tasks.table import grade_all
+from l2s.tasks.table import TASKS, grade_all
 from l2s.tasks.types import Grade, Item
 
 
@@ -32,7 +32,7 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
     answers = answer_items(items, engine, renderer, Sampling(config.max_new_tokens), log, label=f"evaluate {model}")
     peak_bytes = peak_memory_bytes(pick_device(config))  # of answering; fidelity below holds logits as well
     graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in items]
-    grades = grade_all(graded, timeout_s=config.code_timeout_s)
+    grades = grade_all(graded, config)
     rows = [_prediction(item, answers[item["id"]], grade) for item, grade in zip(items, grades, strict=True)]
     write_jsonl(run_dir.predictions(model), rows)
     fidelity.measure(model, network, renderer, config, run_dir)
@@ -64,8 +64,8 @@ def _prediction(item: Item, answer: Completion, grade: Grade) -> Row:
 
 
 def _sandbox_name(items: list[Item]) -> str | None:
-    """The backend that code ran in, or None where no item was code."""
-    if not any(item["domain"] == "code" for item in items):
+    """The backend that programs ran in, or None where no grader ran any."""
+    if not any(TASKS[item["domain"]].runs_programs for item in items):
         return None
     from l2s import sandbox
 

@@ -70,7 +70,7 @@ def collect(
         log = run_dir.answer_log / f"try-{attempt + 1}.jsonl"
         answers = answer_items(asked, engine, renderer, sampling, log, label=f"generate, try {attempt + 1}")
         graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in asked]
-        grades = grade_all(graded, timeout_s=config.code_timeout_s)
+        grades = grade_all(graded, config)
         right = {item["id"] for item, grade in zip(asked, grades, strict=True) if grade.score == 1}
         for item, grade in zip(asked, grades, strict=True):
             result.rows[item["id"]] = _row(item, answers[item["id"]], grade, sampling, config.teacher_model)

@@ -12,12 +12,13 @@ from l2s.jsonl import Row
 from l2s.report import formats, tables
 from l2s.report.files import RunFiles, read_run
 from l2s.report.markdown import escape, render_table
-from l2s.report.results import build_results
-from l2s.report.schema import DOMAINS, MODELS, Results
+from l2s.report.results import build_results, shown_domains
+from l2s.report.schema import MODELS, Results
 from l2s.report.scores import clusters, contrast, pair
 from l2s.report.strings import Text
 from l2s.report.tables import Cells, Table, make_table
 from l2s.run_dir import RunDir
+from l2s.tasks.table import in_order
 
 NAMES_AND_PLACES = ("experiment_name", "output_dir", "processed_dir", "lang")  # differ without changing a result
 
@@ -75,7 +76,7 @@ def _score_table(a: Run, b: Run, text: Text) -> Table:
         (domain, model): [
             run.results["evaluation"].get(model, {"domain_results": {}})["domain_results"].get(domain) for run in (a, b)
         ]
-        for domain in DOMAINS
+        for domain in _domains(a, b)
         for model in MODELS
     }
     rows: list[Cells] = [
@@ -90,6 +91,10 @@ def _score_table(a: Run, b: Run, text: Text) -> Table:
     return make_table([text("domain"), text("model"), a.name, b.name], rows)
 
 
+def _domains(a: Run, b: Run) -> list[str]:
+    return in_order([*shown_domains(a.results), *shown_domains(b.results)])
+
+
 def _label(a: Run, b: Run, domain: str, text: Text) -> str:
     """The domain's name, called synthetic where either run took it from a generator."""
     labels = {tables.domain_label(run.results, domain, text) for run in (a, b)}
@@ -99,7 +104,7 @@ def _label(a: Run, b: Run, domain: str, text: Text) -> str:
 def _contrast_table(a: Run, b: Run, text: Text) -> Table:
     """B - A for each model that both evaluated."""
     rows: list[Cells] = []
-    for domain in DOMAINS:
+    for domain in _domains(a, b):
         pairs = {model: _shared(a.files, b.files, model, domain) for model in MODELS}
         compared = {model: _compare(found) for model, found in pairs.items() if found}
         adjusted = stats.holm([comparison.p_value for comparison in compared.values()])

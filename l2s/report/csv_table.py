@@ -6,8 +6,8 @@ import csv
 import io
 
 from l2s.report.results import is_contaminated
-from l2s.report.schema import Results
-from l2s.report.tables import STRICT_RATE
+from l2s.report.schema import DomainResult, Results
+from l2s.tasks.table import TASKS
 
 Value = str | int | float | None
 
@@ -30,7 +30,6 @@ def _row(results: Results, model: str, domain: str) -> dict[str, Value]:
     result = results["evaluation"][model]["domain_results"][domain]
     fidelity = results["fidelity"][model].get("domains", {}).get(domain) if model in results["fidelity"] else None
     cost = results["models"].get(model)
-    strict = result["also_ci95"].get(STRICT_RATE, [None, None])
     return {
         "model": model,
         "domain": domain,
@@ -41,9 +40,7 @@ def _row(results: Results, model: str, domain: str) -> dict[str, Value]:
         "ci95_low": result["ci95"][0],
         "ci95_high": result["ci95"][1],
         "contaminated": is_contaminated(results, domain),
-        "all_required": result["also"].get(STRICT_RATE),
-        "all_required_ci95_low": strict[0],
-        "all_required_ci95_high": strict[1],
+        **_strict_shares(result),
         "truncated": result["truncated"],
         "no_answer": result["no_answer"],
         "mean_tokens": result["mean_tokens"],
@@ -57,3 +54,12 @@ def _row(results: Results, model: str, domain: str) -> dict[str, Value]:
         "peak_memory_bytes": cost and cost["peak_memory_bytes"],
         "tokens_per_second": cost and cost["tokens_per_second"],
     }
+
+
+def _strict_shares(result: DomainResult) -> dict[str, Value]:
+    """Columns of the strict verdicts of all domains; empty where a domain has another one, or none."""
+    found: dict[str, Value] = {}
+    for name in filter(None, (task.strict_detail for task in TASKS.values())):
+        low, high = result["also_ci95"].get(name, (None, None))
+        found |= {name: result["also"].get(name), f"{name}_ci95_low": low, f"{name}_ci95_high": high}
+    return found

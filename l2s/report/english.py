@@ -7,9 +7,6 @@ ENGLISH = {
     "student_sft": "SFT",
     "student_kd": "KD",
     "student_opd": "OPD",
-    "math": "math",
-    "code": "code",
-    "aiops": "AIOps",
     "all": "all domains",
     "synthetic": "{domain} (synthetic)",
     "higher": "higher",
@@ -19,15 +16,6 @@ ENGLISH = {
     "farther": "farther",
     "interval": "{low} to {high}",
     "none": "–",
-    "exact match": "exact match",
-    "pass@1": "pass@1",
-    "concept rate": "concept rate",
-    "control_gold": "the reference answer",
-    "control_log_echo": "the log, echoed",
-    "control_keyword_stuffing": "a list of keywords",
-    "control_majority_answer": "the most common answer",
-    "control_another_items_answer": "another item's answer",
-    "control_hedging": "the reference and three wrong causes",
     # Headings
     "title": "Distillation report: {name}",
     "verdict": "Verdict",
@@ -47,9 +35,7 @@ ENGLISH = {
     "environment": "Environment",
     "configuration": "Configuration",
     # Notes
-    "scores_note": "Mean score with its 95% interval: Wilson for right-or-wrong items, bootstrap otherwise; AIOps "
-    "items are resampled by fault family. All required: the share of AIOps answers that name every concept and no "
-    "wrong cause.",
+    "scores_note": "Mean score with its 95% interval: Wilson for right-or-wrong items, bootstrap otherwise.",
     "controls": "Controls of the grader",
     "controls_note": "Answers that need no understanding of the item must stay below 15%; the reference answer must "
     "reach 100%.",
@@ -168,24 +154,6 @@ ENGLISH = {
     "answers at every point, so it shows whether learning goes beyond the answers trained on. In nats a token; KD's "
     "divergence is taken at its temperature.",
     "divergence": "divergence",
-    # Verdicts of the graders, as predictions.jsonl has them
-    "status_correct": "correct",
-    "status_wrong": "wrong",
-    "status_no_answer": "no_answer",
-    "status_truncated": "truncated",
-    "status_partial": "partial",
-    "status_wrong_cause": "wrong_cause",
-    "status_too_long": "too_long",
-    "status_syntax_error": "syntax_error",
-    "status_undefined": "undefined",
-    "status_raised": "raised",
-    "status_crashed": "crashed",
-    "status_timeout": "timeout",
-    "status_resource_limit": "resource_limit",
-    "status_invalid_result": "invalid_result",
-    "strict_match": "strict_match",
-    "flexible_extract": "flexible_extract",
-    "all_required": "all required",
     # Sentences of the verdict
     "say_contrast": "{model} against {reference}: {parts}.",
     "say_higher": "higher on {domains}",
@@ -212,9 +180,8 @@ ENGLISH = {
     # Warnings
     "warn_contaminated": "The {domain} score is contaminated: {found} of {n} evaluation items are in the training data"
     "{because}. It measures memory as well as ability.",
-    "because_humaneval": " (code_train_source=humaneval)",
+    "because": " ({setting})",
     "warn_ngrams": "{domain}: {found} of {n} evaluation items share a run of 13 words with a training item.",
-    "warn_synthetic": "The math problems are synthetic: scores on them say nothing about GSM8K.",
     "warn_controls": "{domain}: the grader fails its controls ({names}), so its scores are not to be trusted.",
     "warn_truncated": "Many answers were cut at max_new_tokens={limit} or never closed their <think>: {parts}. A "
     "larger limit tells whether it or the model is at fault.",

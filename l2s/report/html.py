@@ -19,12 +19,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from l2s.report import plots as figures
-from l2s.report.english import ENGLISH
 from l2s.report.formats import NONE
 from l2s.report.schema import Results
 from l2s.report.sections import build_sections
 from l2s.report.strings import Text
 from l2s.report.verdict import write_verdict
+from l2s.tasks.table import TASKS
 
 # Fixed colours of the figures -> variables of page.css, so that figures follow light and dark.
 THEME = {
@@ -37,7 +37,6 @@ BROWSER_STRINGS = (
     "count_items", "no_items", "previous", "next", "prompt", "reference", "extracted", "details", "score", "cut",
     "tokens_unit", "no_unpack", "none", "teacher", "student_base", "student_sft", "student_kd", "student_opd",
 )  # fmt: skip
-STATUSES = [key for key in ENGLISH if key.startswith("status_")]
 FILTERS = ("all_items", "filter_kd_over_sft", "filter_sft_over_kd", "filter_disagree", "filter_all_wrong",
            "filter_truncated")  # fmt: skip
 
@@ -59,7 +58,7 @@ def render_html(results: Results, items: Sequence[Mapping[str, Any]], plots: Map
         has_items=bool(items),
         none=NONE,
         packed_items=pack(items),
-        strings=embed_json({key: _template(text, key) for key in (*BROWSER_STRINGS, *STATUSES)}),
+        strings=embed_json({key: _template(text, key) for key in BROWSER_STRINGS} | _status_names(text)),
         style=Markup(_asset("page.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -68,6 +67,11 @@ def render_html(results: Results, items: Sequence[Mapping[str, Any]], plots: Map
 
 def _asset(name: str) -> str:
     return resources.files("l2s.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _status_names(text: Text) -> dict[str, str]:
+    statuses = {status for task in TASKS.values() for status in task.statuses}
+    return {f"status_{status}": text.named(status) for status in sorted(statuses)}
 
 
 def _template(text: Text, key: str) -> str:

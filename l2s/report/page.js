@@ -2,7 +2,7 @@
 // The item browser. Everything a model wrote goes through textContent, never through markup.
 
 const byId = (id) => document.getElementById(id);
-const RIGHT = 0.5; // from this score an answer counts as right; scores other than 0 and 1 exist only in AIOps
+const RIGHT = 0.5; // from this score an answer counts as right, where a grader gives parts of 1
 const PAGE_KEYS = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
 
 const strings = JSON.parse(byId("strings").textContent);

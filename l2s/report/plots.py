@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from l2s.report import formats
-from l2s.report.schema import DOMAINS, Bounds, Contrast, Results
+from l2s.report.results import shown_domains
+from l2s.report.schema import Bounds, Contrast, Results
 from l2s.report.strings import Text
 from l2s.report.tables import contrast_name, domain_label, held_out_answers, is_detectable, metric_label
 
@@ -46,7 +47,7 @@ WIDTH = 4.3  # inches; about the width of a phone, so that text keeps its size t
 def draw_plots(results: Results, text: Text) -> dict[str, str]:
     """Name -> SVG of every figure that the results allow."""
     drawings: dict[str, Callable[[], Figure]] = {}
-    for domain in DOMAINS:
+    for domain in shown_domains(results):
         if any(domain in evaluation["domain_results"] for evaluation in results["evaluation"].values()):
             drawings[f"scores_{domain}"] = partial(_scores, results, domain, text)
         if any(contrast["domain"] == domain for contrast in results["comparisons"]):

@@ -9,10 +9,10 @@ from l2s.jsonl import Row
 from l2s.report import costs, scores
 from l2s.report.files import RunFiles
 from l2s.report.harness import harness
-from l2s.report.schema import DOMAINS, Overlap, Results
+from l2s.report.schema import Overlap, Results
 from l2s.report.strings import Text
 from l2s.tasks.contamination import DomainOverlap, overlap
-from l2s.tasks.table import TASKS
+from l2s.tasks.table import TASKS, in_order
 
 CUT_PREDICTIONS_LIMIT = 0.05  # share of cut answers above which a score says as much about the limit as about the model
 
@@ -23,10 +23,10 @@ CONTROL_LIMIT = 0.15  # what the others must stay below
 def build_results(files: RunFiles) -> Results:
     """Compute everything that the reports show."""
     models = costs.model_costs(files.manifests)
-    evaluation = scores.evaluate_models(files.predictions, {domain: TASKS[domain].METRIC for domain in DOMAINS})
+    metrics = {domain: TASKS[domain].metric(files.config) for domain in scores.domains_in(files.predictions)}
     results: Results = {
         "experiment_name": files.config.experiment_name,
-        "evaluation": evaluation,
+        "evaluation": scores.evaluate_models(files.predictions, metrics),
         "sources": _sources(files),
         "controls": _controls(files),
         "comparisons": scores.compare_models(files.predictions),
@@ -53,8 +53,10 @@ def _sources(files: RunFiles) -> dict[str, list[str]]:
     """Where the items of each domain come from, as the items themselves say."""
     answered = [row for rows in files.predictions.values() for row in rows]
     pairs = [(item["domain"], item["source"]) for item in files.eval] or [(r["domain"], r["source"]) for r in answered]
-    found = {domain: {source for of, source in pairs if of == domain} for domain in DOMAINS}
-    return {domain: sorted(sources) for domain, sources in found.items() if sources}
+    found: dict[str, set[str]] = {domain: set() for domain in in_order(domain for domain, _ in pairs)}
+    for domain, source in pairs:
+        found[domain].add(source)
+    return {domain: sorted(sources) for domain, sources in found.items()}
 
 
 def _numbers(row: Row) -> dict[str, float]:
@@ -97,26 +99,39 @@ def report_warnings(results: Results, files: RunFiles) -> list[str]:
     """What the files show that limits a conclusion."""
     text = Text(files.config.lang)
     return [
-        *_source_warnings(results, files.config.code_train_source, text),
+        *_source_warnings(results, text),
         *_truncation_warnings(results, files.config.max_new_tokens, text),
         *_coverage_warnings(files, text),
     ]
 
 
-def _source_warnings(results: Results, code_train_source: str, text: Text) -> Iterator[str]:
+def _source_warnings(results: Results, text: Text) -> Iterator[str]:
     for domain, found in results["contamination"].items():
-        because = text("because_humaneval") if domain == "code" and code_train_source == "humaneval" else ""
-        counts = {"domain": text(domain), "n": found["eval_items"]}
+        counts = {"domain": text.domain(domain), "n": found["eval_items"]}
         if found["duplicates"]:
+            because = _because(results, domain, text)
             yield text("warn_contaminated", found=len(found["duplicates"]), because=because, **counts)
         if found["ngram_overlaps"]:
             yield text("warn_ngrams", found=len(found["ngram_overlaps"]), **counts)
-    if is_synthetic(results["sources"], "math"):
-        yield text("warn_synthetic")
+    for domain, sources in results["sources"].items():
+        yield from (text.of(said) for source, said in TASKS[domain].stand_ins.items() if source in sources)
     for domain, controls in results["controls"].items():
         failed = [name for name, score in controls.items() if (score < 1 if name == GOLD else score >= CONTROL_LIMIT)]
         if failed:
-            yield text("warn_controls", domain=text(domain), names=", ".join(failed))
+            yield text("warn_controls", domain=text.domain(domain), names=", ".join(failed))
+
+
+def _because(results: Results, domain: str, text: Text) -> str:
+    """The setting that makes training items of evaluation items, in brackets, where it is in force."""
+    setting = TASKS[domain].overlap_setting
+    if setting is None or results["config"][setting[0]] != setting[1]:
+        return ""
+    return text("because", setting="=".join(setting))
+
+
+def shown_domains(results: Results) -> list[str]:
+    """The domains that any model was evaluated on, in the order of the reports."""
+    return in_order(domain for found in results["evaluation"].values() for domain in found["domain_results"])
 
 
 def is_synthetic(sources: Mapping[str, list[str]], domain: str) -> bool:
@@ -132,7 +147,7 @@ def is_contaminated(results: Results, domain: str) -> bool | None:
 
 def _truncation_warnings(results: Results, limit: int, text: Text) -> list[str]:
     parts = [
-        text("truncated_part", model=text(model), domain=text(domain), found=result["truncated"], n=result["n"])
+        text("truncated_part", model=text(model), domain=text.domain(domain), found=result["truncated"], n=result["n"])
         for model, evaluation in results["evaluation"].items()
         for domain, result in evaluation["domain_results"].items()
         if result["truncated"] > CUT_PREDICTIONS_LIMIT * result["n"]
@@ -158,6 +173,7 @@ def item_rows(files: RunFiles) -> list[dict[str, Any]]:
     by_model = {model: {row["id"]: row for row in rows} for model, rows in files.predictions.items()}
     items: dict[str, Mapping[str, Any]] = {row["id"]: row for rows in files.predictions.values() for row in rows}
     items |= {item["id"]: item for item in files.eval}
+    order = in_order(item["domain"] for item in items.values())
     return [
         {
             "id": item["id"],
@@ -167,7 +183,7 @@ def item_rows(files: RunFiles) -> list[dict[str, Any]]:
             "reference": item["reference"],
             "answers": {model: _answer(rows[item["id"]]) for model, rows in by_model.items() if item["id"] in rows},
         }
-        for item in sorted(items.values(), key=lambda item: DOMAINS.index(item["domain"]))
+        for item in sorted(items.values(), key=lambda item: order.index(item["domain"]))
     ]
 
 

@@ -8,7 +8,6 @@ Bounds = list[float]  # [low, high] of a 95% interval
 Verdict = Literal["higher", "lower", "no detectable difference"]
 
 MODELS = ("teacher", "student_base", "student_sft", "student_kd", "student_opd")
-DOMAINS = ("math", "code", "aiops")
 CONTRASTS = (  # declared before any result is seen: model, reference
     ("student_sft", "student_base"),
     ("student_kd", "student_base"),

@@ -10,21 +10,17 @@ import numpy as np
 
 from l2s.evaluation import stats
 from l2s.jsonl import Row
-from l2s.report.schema import (
-    CONTRASTS,
-    DOMAINS,
-    Contrast,
-    DomainResult,
-    Fidelity,
-    Gap,
-    ModelEvaluation,
-    Verdict,
-)
+from l2s.report.schema import CONTRASTS, Contrast, DomainResult, Fidelity, Gap, ModelEvaluation, Verdict
+from l2s.tasks.table import TASKS, in_order
 
 Predictions = Mapping[str, Sequence[Row]]  # model -> rows
 
-CLUSTER_FIELDS = {"aiops": "family"}  # items of a fault family are easy or hard together
 ALL_DOMAINS = "all"
+
+
+def domains_in(predictions: Predictions) -> list[str]:
+    """The domains of these rows, in the order of the reports."""
+    return in_order(row["domain"] for rows in predictions.values() for row in rows)
 
 
 def evaluate_models(predictions: Predictions, metrics: Mapping[str, str]) -> dict[str, ModelEvaluation]:
@@ -33,7 +29,7 @@ def evaluate_models(predictions: Predictions, metrics: Mapping[str, str]) -> dic
         model: {
             "domain_results": {
                 domain: _domain_result(rows_of, metrics[domain], clusters(rows_of))
-                for domain in DOMAINS
+                for domain in metrics
                 if (rows_of := [row for row in rows if row["domain"] == domain])
             }
         }
@@ -72,7 +68,7 @@ def _further_verdicts(rows: Sequence[Row]) -> dict[str, list[bool]]:
 
 def clusters(rows: Sequence[Row]) -> list[str] | None:
     """The cluster label of each row of one domain, or None where items are independent."""
-    name = CLUSTER_FIELDS.get(rows[0]["domain"])
+    name = TASKS[rows[0]["domain"]].cluster_field
     if name is None or any(name not in row["meta"] for row in rows):
         return None
     return [str(row["meta"][name]) for row in rows]
@@ -87,7 +83,7 @@ def pair(first: Iterable[Row], second: Iterable[Row]) -> list[tuple[Row, Row]]:
 def compare_models(predictions: Predictions) -> list[Contrast]:
     """Every declared contrast whose models are there, domain by domain, Holm-adjusted within a domain."""
     found: list[Contrast] = []
-    for domain in DOMAINS:
+    for domain in domains_in(predictions):
         rows = {model: [row for row in all_rows if row["domain"] == domain] for model, all_rows in predictions.items()}
         found += _declared_contrasts(domain, rows, _compare_scores)
     return found
@@ -155,7 +151,7 @@ def recover_gaps(predictions: Predictions) -> list[Gap]:
     if not {"teacher", "student_base"} <= predictions.keys():
         return []
     students = [model for model in predictions if model not in ("teacher", "student_base")]
-    gaps = [_gap(domain, model, predictions) for domain in DOMAINS for model in students]
+    gaps = [_gap(domain, model, predictions) for domain in domains_in(predictions) for model in students]
     return [gap for gap in gaps if gap is not None]
 
 
@@ -186,8 +182,8 @@ def _gap(domain: str, model: str, predictions: Predictions) -> Gap | None:
 def measure_fidelity(rows: Sequence[Row]) -> Fidelity:
     """Fidelity of one model over all rows and by domain."""
     measured = _fidelity(rows)
-    by_domain = {domain: [row for row in rows if row["domain"] == domain] for domain in DOMAINS}
-    measured["domains"] = {domain: _fidelity(found) for domain, found in by_domain.items() if found}
+    by_domain = {domain: [row for row in rows if row["domain"] == domain] for domain in domains_in({"": rows})}
+    measured["domains"] = {domain: _fidelity(found) for domain, found in by_domain.items()}
     return measured
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from l2s.report import cost_tables, tables
+from l2s.report.results import shown_domains
 from l2s.report.schema import Results
 from l2s.report.strings import Text
 from l2s.report.tables import Table
+from l2s.tasks.table import TASKS
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,16 @@ def build_sections(results: Results, text: Text, plots: list[str]) -> list[Secti
 
 def _score_blocks(results: Results, text: Text) -> list[Block]:
     return [
-        Block(tables.score_table(results, text), note=text("scores_note"), empty=text("say_nothing")),
+        Block(tables.score_table(results, text), note=_scores_note(results, text), empty=text("say_nothing")),
         Block(tables.outcome_table(results, text), title=text("outcomes"), folded=True),
         Block(tables.control_table(results, text), title=text("controls"), note=text("controls_note"), folded=True),
     ]
+
+
+def _scores_note(results: Results, text: Text) -> str:
+    """What holds for every domain, and what those that are shown say of themselves."""
+    own = [text.of(note) for domain in shown_domains(results) if (note := TASKS[domain].note)]
+    return text("space").join([text("scores_note"), *own])
 
 
 def _contrast_blocks(results: Results, text: Text) -> list[Block]:

@@ -7,6 +7,8 @@ from typing import Literal
 
 from l2s.report.chinese import CHINESE
 from l2s.report.english import ENGLISH
+from l2s.tasks.table import TASKS, names_of
+from l2s.tasks.task import Names
 
 Lang = Literal["en", "zh"]
 
@@ -26,19 +28,23 @@ class Text:
         """The sentence with its blanks filled."""
         return self._table[key].format(**values)
 
-    def known(self, key: str) -> str:
-        """The translation of a name that may have none, such as a status of a grader."""
-        return self._table.get(key, key)
+    def domain(self, domain: str) -> str:
+        """The title of a domain."""
+        return self.of(TASKS[domain].title) if domain in TASKS else domain
 
-    def status(self, status: str) -> str:
-        """The name of a grader's verdict."""
-        return self._table.get(f"status_{status}", status)
+    def named(self, key: str) -> str:
+        """What the domains call a metric, a grader's status, a detail of a grade or a control."""
+        return self.of(names_of(key))
+
+    def of(self, names: Names) -> str:
+        """The one of two names that is in this language."""
+        return names.zh if self.lang == "zh" else names.en
 
     def stage_says(self, warning: str) -> str:
         """The warning of a stage, which speaks English, in this language; as it is where it is not known."""
         for key, sentence in ENGLISH.items():
             if key.startswith("stage_says_") and (found := re.fullmatch(_pattern(sentence), warning)):
-                return self(key, **{name: self.known(value) for name, value in found.groupdict().items()})
+                return self(key, **{name: self.domain(value) for name, value in found.groupdict().items()})
         return warning
 
     def spaced(self, sentence: str) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from l2s.report import formats
-from l2s.report.results import is_synthetic
-from l2s.report.schema import DOMAINS, Contrast, DomainResult, Fidelity, Results
+from l2s.report.results import is_synthetic, shown_domains
+from l2s.report.schema import Contrast, DomainResult, Fidelity, Results
 from l2s.report.strings import Text
+from l2s.tasks.table import TASKS
 
 SHOWN_LEAKS = 20
-STRICT_RATE = "all_required"  # share of AIOps answers that have every concept of the key and no wrong cause
 
 
 class Cell(NamedTuple):
@@ -56,37 +56,37 @@ def make_table(header: Iterable[str], rows: Iterable[Cells], *, is_grouped: bool
 
 def domain_label(results: Results, domain: str, text: Text) -> str:
     """The name of a domain, with its source where that decides what a score means."""
-    name = text(domain)
+    name = text.domain(domain)
     return text("synthetic", domain=name) if is_synthetic(results["sources"], domain) else name
 
 
 def score_table(results: Results, text: Text) -> Table:
-    """Domains down, models across; of AIOps also how often nothing was missing."""
+    """Domains down, models across; where a domain has a strict verdict, its share stands below the score."""
     evaluation = results["evaluation"]
     rows: list[Cells] = []
-    for domain in DOMAINS:
+    for domain in shown_domains(results):
         found = {model: e["domain_results"].get(domain) for model, e in evaluation.items()}
         first = next((result for result in found.values() if result), None)
         if first is None:
             continue
         name = Cell(domain_label(results, domain, text), metric_label(first["metric"], first["n"], text))
         rows.append([name, *(score_cell(result) for result in found.values())])
-        if STRICT_RATE in first["also"]:
-            name = Cell(name.value, metric_label(STRICT_RATE, first["n"], text))
-            rows.append([name, *(_strict_cell(result) for result in found.values())])
+        strict = TASKS[domain].strict_detail
+        if strict in first["also"]:
+            name = Cell(name.value, metric_label(strict, first["n"], text))
+            rows.append([name, *(_strict_cell(result, strict) for result in found.values())])
     return make_table([text("domain"), *(text(model) for model in evaluation)], rows)
 
 
 def metric_label(metric: str, n: int, text: Text) -> str:
     """exact match, n=200."""
-    return text("metric_of", metric=text.known(metric), n=n)
+    return text("metric_of", metric=text.named(metric), n=n)
 
 
-def _strict_cell(result: DomainResult | None) -> Cell:
-    if result is None or STRICT_RATE not in result["also"]:
+def _strict_cell(result: DomainResult | None, strict: str) -> Cell:
+    if result is None or strict not in result["also"]:
         return Cell(formats.NONE)
-    bounds = result["also_ci95"][STRICT_RATE]
-    return Cell(formats.percent(result["also"][STRICT_RATE]), formats.percent_bounds(bounds))
+    return Cell(formats.percent(result["also"][strict]), formats.percent_bounds(result["also_ci95"][strict]))
 
 
 def score_cell(result: DomainResult | None, *, show_count: bool = False) -> Cell:
@@ -108,11 +108,11 @@ def outcome_table(results: Results, text: Text) -> Table:
             Cell(formats.percent(result["truncated"] / result["n"]), formats.count(result["truncated"])),
             Cell(formats.percent(result["no_answer"] / result["n"]), formats.count(result["no_answer"])),
             formats.count(result["mean_tokens"]),
-            text("comma").join(f"{text.status(status)} {number}" for status, number in result["statuses"].items()),
-            text("comma").join(f"{text.known(name)} {formats.percent(share)}" for name, share in result["also"].items())
+            text("comma").join(f"{text.named(status)} {number}" for status, number in result["statuses"].items()),
+            text("comma").join(f"{text.named(name)} {formats.percent(share)}" for name, share in result["also"].items())
             or formats.NONE,
         ]
-        for domain in DOMAINS
+        for domain in shown_domains(results)
         for model, evaluation in results["evaluation"].items()
         if (result := evaluation["domain_results"].get(domain))
     ]
@@ -122,7 +122,7 @@ def outcome_table(results: Results, text: Text) -> Table:
 def control_table(results: Results, text: Text) -> Table:
     """What the grader of a domain gives to answers without understanding, and to the reference answer."""
     rows: list[Cells] = [
-        [domain_label(results, domain, text), text.known(f"control_{name}"), formats.percent(score)]
+        [domain_label(results, domain, text), text.named(name), formats.percent(score)]
         for domain, controls in results["controls"].items()
         for name, score in controls.items()
     ]
@@ -157,7 +157,7 @@ def contrast_cells(contrast: Contrast, text: Text) -> list[Cell]:
         Cell(formats.p_value(contrast["p_holm"])),
         Cell(f"{contrast['wins']} / {contrast['losses']}"),
         Cell(formats.NONE if least is None else f"±{least * 100:.1f}"),
-        Cell(text.known(contrast["verdict"])),
+        Cell(text(contrast["verdict"])),
     ]
 
 
@@ -202,7 +202,7 @@ def domain_fidelity_table(results: Results, text: Text) -> Table:
     """The same by domain."""
     rows: list[Cells] = [
         [domain_label(results, domain, text), text(model), *_fidelity_cells(overall["domains"][domain])]
-        for domain in DOMAINS
+        for domain in shown_domains(results)
         for model, overall in results["fidelity"].items()
         if domain in overall.get("domains", {})
     ]

@@ -17,6 +17,7 @@ from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.program import defined_names, extract_program, parse
+from l2s.tasks.task import COMMON_NAMES, Lengths, Names, Split, Task
 from l2s.tasks.types import Grade, Item
 
 STATUSES = (
@@ -246,3 +247,52 @@ def _mbpp_names(problem: dict[str, Any]) -> list[str]:
     if not names:
         raise ValueError(f"mbpp-{problem['task_id']}: its tests call nothing that its reference defines")
     return list(dict.fromkeys(names))
+
+
+# What the rest of l2s knows of this domain ---------------------------------------------------------------------------
+
+LENGTHS = {  # with Qwen's tokenizer and chat template; answers are Qwen2.5-Coder-1.5B's
+    "mbpp": Lengths("mbpp", 161, 415, 50, 115),
+    "humaneval": Lengths("humaneval", 183, 440, 150, 300),
+}
+
+
+def _lengths(split: Split, config: ExperimentConfig) -> Lengths:
+    return LENGTHS[config.code_train_source if split == "train" else "humaneval"]
+
+
+def _files(config: ExperimentConfig) -> list[Path]:
+    return [config.data_dir / "mbpp"] if config.data_dir and config.code_train_source == "mbpp" else []
+
+
+def _grade(item: Item, response: str, finish_reason: str, config: ExperimentConfig) -> Grade:
+    return grade_item(item, response, finish_reason=finish_reason, timeout_s=config.code_timeout_s)
+
+
+TASK = Task(
+    name="code",
+    title=Names("code", "代码"),
+    metric=lambda config: METRIC,
+    statuses=STATUSES,
+    train_items=train_items,
+    eval_items=eval_items,
+    grade=_grade,
+    lengths=_lengths,
+    trial={"code_train_source": "humaneval", "code_train_size": 2, "code_eval_size": 2},
+    names=COMMON_NAMES
+    | {
+        METRIC: Names("pass@1", "Pass@1"),
+        "syntax_error": Names("syntax_error", "语法错误"),
+        "undefined": Names("undefined", "未定义"),
+        "raised": Names("raised", "抛出异常"),
+        "crashed": Names("crashed", "崩溃"),
+        "timeout": Names("timeout", "超时"),
+        "resource_limit": Names("resource_limit", "超出资源限制"),
+        "invalid_result": Names("invalid_result", "结果无效"),
+    },
+    settings=("code_train_source",),
+    grading=("code_timeout_s",),
+    files=_files,
+    runs_programs=True,
+    overlap_setting=("code_train_source", "humaneval"),
+)

@@ -13,6 +13,7 @@ from l2s.jsonl import Row, load_jsonl
 from l2s.tasks import word_problems
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.numbers import extract_number, first_number
+from l2s.tasks.task import COMMON_NAMES, Lengths, Names, Split, Task
 from l2s.tasks.types import Grade, Item
 
 STATUSES = ("correct", "wrong", "no_answer", "truncated")
@@ -172,3 +173,46 @@ def _harness_equal(answer: str, gold: str) -> bool:
     for ignored in HARNESS_IGNORES:
         answer, gold = ignored.sub("", answer), ignored.sub("", gold)
     return answer == gold
+
+
+# What the rest of l2s knows of this domain ---------------------------------------------------------------------------
+
+LENGTHS = {  # with Qwen's tokenizer and chat template; answers are Qwen2.5-Coder-1.5B's
+    "gsm8k": Lengths("gsm8k", 121, 238, 260, 420),
+    "synthetic": Lengths("synthetic", 89, 102, 200, 350),
+}
+
+
+def _lengths(split: Split, config: ExperimentConfig) -> Lengths:
+    return LENGTHS[config.math_source]
+
+
+def _files(config: ExperimentConfig) -> list[Path]:
+    return [config.data_dir / "gsm8k"] if config.data_dir and config.math_source == "gsm8k" else []
+
+
+TASK = Task(
+    name="math",
+    title=Names("math", "数学"),
+    metric=lambda config: METRIC,
+    statuses=STATUSES,
+    train_items=train_items,
+    eval_items=eval_items,
+    grade=lambda item, response, finish_reason, config: grade_item(item, response, finish_reason=finish_reason),
+    lengths=_lengths,
+    trial={"math_source": "synthetic", "math_train_size": 4, "math_eval_size": 2},
+    names=COMMON_NAMES
+    | {
+        METRIC: Names("exact match", "精确匹配率"),
+        "strict_match": Names("strict_match", "lm-eval 严格匹配"),
+        "flexible_extract": Names("flexible_extract", "lm-eval 宽松提取"),
+    },
+    settings=("math_source",),
+    files=_files,
+    stand_ins={
+        "synthetic": Names(
+            "The math problems are synthetic: scores on them say nothing about GSM8K.",
+            "数学题是合成的：其得分不能说明 GSM8K 上的表现。",
+        )
+    },
+)

@@ -11,7 +11,6 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import write_jsonl
 from l2s.run_dir import RunDir
-from l2s.tasks import aiops
 from l2s.tasks.table import TASKS
 from l2s.tasks.types import Item
 
@@ -20,7 +19,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     """Write train_dataset.jsonl and eval_dataset.jsonl to the run folder and publish copies in processed_dir.
 
     The run reads its own copies: another experiment that publishes other sizes does not change them. The metrics hold
-    what answers that read no log score on the AIOps items, for the report to show beside the models.
+    what answers that need no understanding score on the evaluation items, for the report to show beside the models.
     """
     train = [item for task in TASKS.values() for item in task.train_items(config)]
     evaluation = [item for task in TASKS.values() for item in task.eval_items(config)]
@@ -30,9 +29,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
         write_jsonl(path, items)
         _publish(path, config)
         print(f"{path.name}: {len(items)} rows {dict(Counter(item['domain'] for item in items))}")
-    asked = [item for item in evaluation if item["domain"] == "aiops"]
-    controls = {"aiops": aiops.controls(asked)} if asked else {}
-    return {"train": _counts(train), "eval": _counts(evaluation), "controls": controls}
+    return {"train": _counts(train), "eval": _counts(evaluation), "controls": _controls(evaluation)}
 
 
 def _publish(path: Path, config: ExperimentConfig) -> None:
@@ -46,6 +43,14 @@ def _publish(path: Path, config: ExperimentConfig) -> None:
             f"processed_dir={str(config.processed_dir)!r}: cannot write there ({error.strerror}); "
             "choose another --processed_dir"
         ) from None
+
+
+def _controls(evaluation: list[Item]) -> dict[str, dict[str, float]]:
+    """What the controls of each domain score on its items."""
+    asked = {name: [item for item in evaluation if item["domain"] == name] for name in TASKS}
+    return {
+        name: task.controls(asked[name]) for name, task in TASKS.items() if task.controls is not None and asked[name]
+    }
 
 
 def _counts(items: list[Item]) -> dict[str, int]:

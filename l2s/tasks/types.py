@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
-Domain = Literal["math", "code", "aiops"]
 FinishReason = Literal["stop", "length"]
 
 
@@ -23,7 +22,7 @@ class Item(TypedDict):
     """
 
     id: str
-    domain: Domain
+    domain: str  # a name of l2s.tasks.table.TASKS
     source: str
     messages: list[Message]
     reference: Any

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from l2s.tasks.contamination import NGRAM_SIZE, overlap
-from l2s.tasks.types import Domain, Item
+from l2s.tasks.types import Item
 
 INSTRUCTIONS = "Solve the following problem step by step and end with a line that holds only the final number please. "
 
 
-def item(name: str, problem: str | None, *, domain: Domain = "math", prompt: str = "") -> Item:
+def item(name: str, problem: str | None, *, domain: str = "math", prompt: str = "") -> Item:
     return Item(
         id=name,
         domain=domain,

@@ -3,7 +3,6 @@
 from l2s.tasks.aiops.control_answers import controls
 from l2s.tasks.aiops.items import eval_items, train_items
 from l2s.tasks.aiops.scoring import METRIC, STATUSES, grade
+from l2s.tasks.aiops.task import TASK
 
-grade_item = grade
-
-__all__ = ["METRIC", "STATUSES", "controls", "eval_items", "grade", "grade_item", "train_items"]
+__all__ = ["METRIC", "STATUSES", "TASK", "controls", "eval_items", "grade", "train_items"]

@@ -1,0 +1,52 @@
+"""What the rest of l2s knows of this domain."""
+
+from __future__ import annotations
+
+from l2s.config import ExperimentConfig
+from l2s.tasks.aiops.control_answers import controls
+from l2s.tasks.aiops.items import eval_items, train_items
+from l2s.tasks.aiops.scoring import METRIC, STATUSES, grade
+from l2s.tasks.task import COMMON_NAMES, Lengths, Names, Split, Task
+
+LONG_LOGS = Lengths("aiops", 975, 1386, 100, 210)  # with Qwen's tokenizer; answers are Qwen2.5-Coder-1.5B's
+SHORT_LOGS = Lengths("aiops, 15 lines", 739, 1015, 100, 210)
+
+
+def _lengths(split: Split, config: ExperimentConfig) -> Lengths:
+    return LONG_LOGS if config.aiops_log_lines > 15 else SHORT_LOGS
+
+
+TASK = Task(
+    name="aiops",
+    title=Names("AIOps", "AIOps"),
+    metric=lambda config: METRIC,
+    statuses=STATUSES,
+    train_items=train_items,
+    eval_items=eval_items,
+    grade=lambda item, response, finish_reason, config: grade(item, response, finish_reason=finish_reason),
+    lengths=_lengths,
+    trial={"aiops_train_size": 2, "aiops_eval_size": 1},
+    names=COMMON_NAMES
+    | {
+        METRIC: Names("concept rate", "关键词匹配率"),
+        "partial": Names("partial", "部分正确"),
+        "wrong_cause": Names("wrong_cause", "归因错误"),
+        "too_long": Names("too_long", "过长"),
+        "all_required": Names("all required", "要点齐全"),
+        "gold": Names("the reference answer", "参考答案"),
+        "log_echo": Names("the log, echoed", "照抄日志"),
+        "keyword_stuffing": Names("a list of keywords", "堆砌关键词"),
+        "majority_answer": Names("the most common answer", "最常见的答案"),
+        "another_items_answer": Names("another item's answer", "别题的答案"),
+        "hedging": Names("the reference and three wrong causes", "参考答案加三个错误原因"),
+    },
+    settings=("aiops_log_lines",),
+    cluster_field="family",
+    strict_detail="all_required",
+    controls=controls,
+    note=Names(
+        "AIOps items are resampled by fault family. All required: the share of AIOps answers that name every concept "
+        "and no wrong cause.",
+        "AIOps 按故障族重抽样。要点齐全：说出全部要点且没有误判原因的 AIOps 回答所占比例。",
+    ),
+)

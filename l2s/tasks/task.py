@@ -1,0 +1,107 @@
+"""Task: all that the rest of l2s knows about one domain. A domain's module ends with its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from l2s.config import ExperimentConfig
+from l2s.tasks.types import Grade, Item
+
+Split = Literal["train", "eval"]
+
+
+class Names(NamedTuple):
+    """A word or sentence of the report in its two languages."""
+
+    en: str
+    zh: str
+
+
+class Lengths(NamedTuple):
+    """Tokens of the items of one source: mean and longest prompt, mean answer, and mean longest answer of 16.
+
+    A batch decodes until the last of its answers ends. `source` is how a plan names them.
+    """
+
+    source: str
+    prompt: float
+    longest_prompt: int
+    answer: float
+    longest_answer: float
+
+
+COMMON_NAMES = {  # statuses that graders share
+    "correct": Names("correct", "正确"),
+    "wrong": Names("wrong", "错误"),
+    "no_answer": Names("no_answer", "无答案"),
+    "truncated": Names("truncated", "被截断"),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One domain.
+
+    Its sizes are the configuration fields `<name>_train_size` and `<name>_eval_size`, unless it counts its items.
+
+    Attributes:
+        name: as it stands in items and results.
+        title: as the report shows it.
+        metric: what a mean score measures, by the configuration.
+        statuses: all that a grade's status can be.
+        train_items: the training items that the configuration asks for; deterministic in the seed.
+        eval_items: the evaluation items.
+        grade: (item, response, finish reason, configuration) -> grade.
+        lengths: what a plan assumes of prompts and answers.
+        trial: settings of a run of a few items that needs no network.
+        names: what the report calls the metric, statuses, details and controls; a key without a name is its own.
+        settings: further configuration fields that decide the items; all read seed and data_dir.
+        grading: configuration fields that decide grades.
+        files: files and folders that the items are read from.
+        count: how many items there are, where no size field says so.
+        runs_programs: whether grading runs what a model wrote, and so needs the sandbox.
+        cluster_field: field of `meta` that names items which are easy or hard together; they are resampled together.
+        strict_detail: a yes-or-no detail of the grades whose share stands below the score.
+        controls: what answers that need no understanding score on these items, by name; "gold" must score 1.
+        note: a sentence about how the scores of this domain come about.
+        stand_ins: source of items -> warning where they are evaluated on.
+        overlap_setting: a field and its value with which training items are evaluation items.
+    """
+
+    name: str
+    title: Names
+    metric: Callable[[ExperimentConfig], str]
+    statuses: tuple[str, ...]
+    train_items: Callable[[ExperimentConfig], list[Item]]
+    eval_items: Callable[[ExperimentConfig], list[Item]]
+    grade: Callable[[Item, str, str, ExperimentConfig], Grade]
+    lengths: Callable[[Split, ExperimentConfig], Lengths]
+    trial: Mapping[str, Any]
+    names: Mapping[str, Names] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+    grading: tuple[str, ...] = ()
+    files: Callable[[ExperimentConfig], list[Path]] = lambda config: []
+    count: Callable[[Split, ExperimentConfig], int] | None = None
+    runs_programs: bool = False
+    cluster_field: str | None = None
+    strict_detail: str | None = None
+    controls: Callable[[Sequence[Item]], dict[str, float]] | None = None
+    note: Names | None = None
+    stand_ins: Mapping[str, Names] = field(default_factory=dict)
+    overlap_setting: tuple[str, str] | None = None
+
+    def size_field(self, split: Split) -> str | None:
+        """The configuration field that says how many items there are, or None where no field does."""
+        return None if self.count else f"{self.name}_{split}_size"
+
+    def size(self, split: Split, config: ExperimentConfig) -> int:
+        """How many items the configuration asks for."""
+        return self.count(split, config) if self.count else int(getattr(config, f"{self.name}_{split}_size"))
+
+    def reads(self) -> tuple[str, ...]:
+        """The configuration fields that decide the items, but for those that all domains read."""
+        sizes = () if self.count else (f"{self.name}_train_size", f"{self.name}_eval_size")
+        return (*sizes, *self.settings)

@@ -24,6 +24,7 @@ from l2s.models.head import output_head
 from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
 from l2s.tasks.types import Message
+from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
 from l2s.training.trainer import (
     TrainingResult,
@@ -110,6 +111,7 @@ def train(
         chat_template_kwargs={"enable_thinking": False},
         shuffle_dataset=False,
     )
+    settings = on_one_device(settings)
     fit_vocabulary(teacher, len(output_head(student).weight))
     prompts_a_step = config.opd_batch_size * config.gradient_accumulation_steps * settings.world_size
     drawn = draw(prompts, config.opd_steps * prompts_a_step, config.seed)

@@ -32,6 +32,7 @@ from l2s.models.save import save_trained_student
 from l2s.run_dir import RunDir
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
 from l2s.training.heldout import HELDOUT_METRICS, HeldOutLoss, begin_heldout_file
+from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
 from l2s.training.sampler import LengthGroupedSampler
 from l2s.training.sharding import keep_sums_wide
@@ -276,7 +277,7 @@ def train(
     settings = training_settings(config, schedule.batch_size, schedule.learning_rate, folder)
     trainer = DistillationTrainer(
         model=model,
-        args=TrainingArguments(**settings, num_train_epochs=schedule.epochs),
+        args=on_one_device(TrainingArguments(**settings, num_train_epochs=schedule.epochs)),
         data_collator=collator,
         train_dataset=dataset,
         metrics_file=folder / "metrics.jsonl",

@@ -66,6 +66,11 @@ class ExperimentConfig(BaseModel):
     seed: int = Field(42, ge=0, lt=2**32, description="seed of data selection, sampling and training")
 
     # Data
+    domains: str = Field(
+        "auto",
+        min_length=1,
+        description="comma-separated domains to prepare, train and evaluate; auto: all that have data",
+    )
     math_source: Literal["gsm8k", "synthetic"] = Field("gsm8k", description="where the math problems come from")
     code_train_source: Literal["mbpp", "humaneval"] = Field(
         "mbpp", description="code training problems; humaneval overlaps the evaluation and is reported as contaminated"

@@ -21,29 +21,9 @@ from l2s.signals.record import BATCH_TOKENS
 from l2s.signals.recorders import SAMPLE_ROWS
 from l2s.signals.tail import OFFSET_FACTORS, RANK
 from l2s.signals.topk import bytes_per_row
+from l2s.tasks.table import tasks_of
+from l2s.tasks.task import Split
 
-
-@dataclass(frozen=True)
-class Lengths:
-    """Tokens of one source of items: mean and longest prompt, mean answer, and mean longest answer of 16.
-
-    A batch decodes until the last of its answers ends.
-    """
-
-    prompt: float
-    longest_prompt: int
-    answer: float
-    longest_answer: float
-
-
-LENGTHS = {  # with Qwen's tokenizer and chat template; answers are Qwen2.5-Coder-1.5B's
-    "gsm8k": Lengths(121, 238, 260, 420),
-    "synthetic": Lengths(89, 102, 200, 350),
-    "mbpp": Lengths(161, 415, 50, 115),
-    "humaneval": Lengths(183, 440, 150, 300),
-    "aiops": Lengths(975, 1386, 100, 210),
-    "aiops, 15 lines": Lengths(739, 1015, 100, 210),
-}
 ASKED_AGAIN = 0.5  # share of answers that keep_correct rejects, at every try
 
 START_S = 6.0  # imports and the first use of everything, measured on the CPU
@@ -126,29 +106,26 @@ class Situation:
     @property
     def training_texts(self) -> list[Texts]:
         """The items that are answered and trained on."""
-        config = self.config
-        sizes = (config.math_train_size, config.code_train_size, config.aiops_train_size)
-        return self._texts(config.code_train_source, sizes)
+        return self._texts("train")
 
     @property
     def evaluation_texts(self) -> list[Texts]:
         """The items of the evaluation."""
-        config = self.config
-        return self._texts("humaneval", (config.math_eval_size, config.code_eval_size, config.aiops_eval_size))
+        return self._texts("eval")
 
-    def _texts(self, code: str, sizes: tuple[int, int, int]) -> list[Texts]:
+    def _texts(self, split: Split) -> list[Texts]:
         config, most = self.config, self.config.max_new_tokens
-        aiops = "aiops" if config.aiops_log_lines > 15 else "aiops, 15 lines"
+        found = [(task.size(split, config), task.lengths(split, config)) for task in tasks_of(config).values()]
         return [
             Texts(
-                source,
+                lengths.source,
                 number,
-                LENGTHS[source].prompt,
-                LENGTHS[source].longest_prompt,
-                min(LENGTHS[source].answer, most),
-                min(LENGTHS[source].longest_answer, most),
+                lengths.prompt,
+                lengths.longest_prompt,
+                min(lengths.answer, most),
+                min(lengths.longest_answer, most),
             )
-            for source, number in zip((config.math_source, code, aiops), sizes, strict=True)
+            for number, lengths in found
             if number
         ]
 

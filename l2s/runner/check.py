@@ -19,6 +19,7 @@ from l2s.jsonl import load_jsonl
 from l2s.run_dir import RunDir, existing_parent
 from l2s.runner.executors import quiet_libraries
 from l2s.runner.pipeline import STAGES, settle
+from l2s.tasks.table import TASKS, tasks_of
 
 PACKAGES = (
     "torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "safetensors", "pydantic", "scipy",
@@ -121,10 +122,8 @@ def check_pair(config: ExperimentConfig) -> str:
 
 def check_data(config: ExperimentConfig) -> str:
     """Every data source of the configuration can be read."""
-    from l2s.tasks.table import TASKS
-
     counts, failures = [], []
-    for name, task in TASKS.items():
+    for name, task in tasks_of(config).items():
         for of, items_of in (("training", task.train_items), ("evaluation", task.eval_items)):
             try:
                 items = items_of(config)
@@ -145,7 +144,7 @@ def check_pipeline(config: ExperimentConfig) -> str:
     from l2s import sandbox
     from l2s.models.tiny import save_tiny_pair
 
-    sandbox.check()
+    sandbox.check()  # programs are among the answers
     with tempfile.TemporaryDirectory(prefix="l2s-check-") as folder, redirect_stdout(io.StringIO()):
         save_tiny_pair(Path(folder))
         tiny = tiny_experiment(Path(folder))
@@ -159,7 +158,7 @@ def check_pipeline(config: ExperimentConfig) -> str:
         graded = load_jsonl(run_dir.predictions("student_kd"))
     return (
         f"prepare, generate, score, QLoRA SFT, KD and evaluation ran; {len(graded)} answers graded, "
-        f"code in the {sandbox.backend().name} sandbox"
+        f"programs in the {sandbox.backend().name} sandbox"
     )
 
 
@@ -172,14 +171,7 @@ def tiny_experiment(folder: Path) -> ExperimentConfig:
         output_dir=folder / "outputs",
         processed_dir=folder / "processed",
         kd_init="sft",
-        math_source="synthetic",
-        code_train_source="humaneval",
-        math_train_size=4,
-        code_train_size=2,
-        aiops_train_size=2,
-        math_eval_size=2,
-        code_eval_size=2,
-        aiops_eval_size=1,
+        **{name: value for task in TASKS.values() for name, value in task.trial.items()},
         max_new_tokens=8,
         max_length=4096,
         lora_r=4,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -14,15 +15,16 @@ from l2s.config import ARMS, ExperimentConfig
 from l2s.errors import UserError
 from l2s.models import demo
 from l2s.run_dir import SIGNAL_INDEX, RunDir
+from l2s.tasks.table import TASKS, tasks_of
 
 ModelField = Literal["teacher_model", "student_model"]
 Paths = Callable[[RunDir, ExperimentConfig], list[Path]]
 
 # Configuration fields by what they decide; a stage is done again only when a field it reads has changed.
-TRAIN_DATA = ("seed", "math_source", "code_train_source", "math_train_size", "code_train_size", "aiops_train_size")
-EVAL_DATA = ("math_eval_size", "code_eval_size", "aiops_eval_size", "aiops_log_lines")
+DATA = ("seed", "domains", *chain.from_iterable(task.reads() for task in TASKS.values()))
+GRADES = tuple(chain.from_iterable(task.grading for task in TASKS.values()))
 MODEL = ("dtype", "device", "trust_remote_code")
-ANSWERS = (*MODEL, "seed", "teacher_quantization", "max_new_tokens", "code_timeout_s")
+ANSWERS = (*MODEL, "seed", "teacher_quantization", "max_new_tokens", *GRADES)
 TEACHER_ANSWERS = (
     *ANSWERS, "generation_batch_size", "sampling_temperature", "sampling_top_p", "keep_correct", "max_tries",
     "retry_temperature",
@@ -82,7 +84,8 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
     is_teacher = model == "teacher"
 
     def inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
-        return [run_dir.eval_data, *weights(run_dir, config), *([] if is_teacher else [run_dir.evaluation_signals])]
+        read = [run_dir.eval_data, *_grader_files(config), *weights(run_dir, config)]
+        return read if is_teacher else [*read, run_dir.evaluation_signals]
 
     def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         own = [run_dir.predictions(model), run_dir.fidelity(model)]
@@ -100,6 +103,10 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
         memory=frozenset({"teacher"} if is_teacher else {"student"}),
         arguments={"model": model},
     )
+
+
+def _grader_files(config: ExperimentConfig) -> list[Path]:
+    return [path for task in tasks_of(config).values() for path in task.grader_files(config)]
 
 
 def _signals(folder: Path) -> list[Path]:
@@ -159,11 +166,9 @@ _TABLE = (
     Stage(
         name="prepare",
         function="l2s.tasks.prepare:run",
-        reads=(*TRAIN_DATA, *EVAL_DATA),
+        reads=DATA,
         needs=(),
-        inputs=lambda run_dir, config: (
-            [config.data_dir / name for name in ("gsm8k", "mbpp")] if config.data_dir else []
-        ),
+        inputs=lambda run_dir, config: [path for task in tasks_of(config).values() for path in task.files(config)],
         gives=lambda run_dir, config: [run_dir.train_data, run_dir.eval_data],
     ),
     Stage(
@@ -171,7 +176,7 @@ _TABLE = (
         function="l2s.generation.generate:run",
         reads=TEACHER_ANSWERS,
         needs=("prepare",),
-        inputs=lambda run_dir, config: [run_dir.train_data],
+        inputs=lambda run_dir, config: [run_dir.train_data, *_grader_files(config)],
         gives=lambda run_dir, config: [run_dir.responses, run_dir.rejected],
         scratch=lambda run_dir, config: [run_dir.answer_log],
         models=("teacher_model", "student_model"),

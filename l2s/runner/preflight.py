@@ -13,7 +13,10 @@ from l2s.errors import UserError, require_extra
 from l2s.models import demo
 from l2s.run_dir import RunDir, existing_parent
 from l2s.runner.pipeline import ModelField, Stage
+from l2s.tasks.table import tasks_of
+from l2s.tasks.task import Split
 
+GRADING_STAGES: dict[Split, str] = {"train": "generate", "eval": "evaluate_teacher"}
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")  # of a model
 
 
@@ -28,8 +31,8 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         _check_model_path(field, getattr(config, field))
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise UserError(
-            f"data_dir={str(config.data_dir)!r}: no such folder; give the folder that holds gsm8k/ and "
-            "mbpp/, or leave it out to use the hub"
+            f"data_dir={str(config.data_dir)!r}: no such folder; give the folder that holds "
+            f"{_data_folders(config)}, or leave it out to use the hub"
         )
     _check_output_dir(config.output_dir)
     if names & set(ARMS):
@@ -38,14 +41,10 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         _check_opd(config)
     if any(name.startswith("lm_eval_") for name in names):
         _check_harness(config)
-    if "generate" in names and not config.math_train_size + config.code_train_size + config.aiops_train_size:
-        raise UserError(
-            "math_train_size=0, code_train_size=0, aiops_train_size=0: nothing to train on; set at least one above 0"
-        )
-    if "evaluate_teacher" in names and not config.math_eval_size + config.code_eval_size + config.aiops_eval_size:
-        raise UserError(
-            "math_eval_size=0, code_eval_size=0, aiops_eval_size=0: nothing to evaluate on; set at least one above 0"
-        )
+    if "generate" in names:
+        _check_sizes(config, "train", "train on")
+    if "evaluate_teacher" in names:
+        _check_sizes(config, "eval", "evaluate on")
 
 
 def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
@@ -99,13 +98,25 @@ def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         UserError: it has none; says how to get one.
     """
     names = {stage.name for stage in stages}
-    grades_code = ("generate" in names and config.code_train_size) or (
-        "evaluate_teacher" in names and config.code_eval_size
-    )
-    if grades_code:
+    graded: list[Split] = [split for split, stage in GRADING_STAGES.items() if stage in names]
+    tasks = tasks_of(config).values()
+    if any(task.runs_programs and task.size(split, config) for task in tasks for split in graded):
         from l2s import sandbox
 
         sandbox.check()
+
+
+def _data_folders(config: ExperimentConfig) -> str:
+    """gsm8k/ and mbpp/, as far as the domains read them."""
+    files = [file for task in tasks_of(config).values() for file in task.files(config)]
+    return " and ".join(f"{file.name}/" for file in files if file.parent == config.data_dir) or "the data sets"
+
+
+def _check_sizes(config: ExperimentConfig, split: Split, purpose: str) -> None:
+    tasks = tasks_of(config).values()
+    if not any(task.size(split, config) for task in tasks):
+        zeros = ", ".join(f"{task.size_field(split)}=0" for task in tasks)
+        raise UserError(f"{zeros}: nothing to {purpose}; set at least one above 0")
 
 
 def _check_harness(config: ExperimentConfig) -> None:

@@ -11,7 +11,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import write_jsonl
 from l2s.run_dir import RunDir
-from l2s.tasks.table import TASKS
+from l2s.tasks.table import TASKS, tasks_of
 from l2s.tasks.types import Item
 
 
@@ -21,8 +21,9 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     The run reads its own copies: another experiment that publishes other sizes does not change them. The metrics hold
     what answers that need no understanding score on the evaluation items, for the report to show beside the models.
     """
-    train = [item for task in TASKS.values() for item in task.train_items(config)]
-    evaluation = [item for task in TASKS.values() for item in task.eval_items(config)]
+    tasks = tasks_of(config).values()
+    train = [item for task in tasks for item in task.train_items(config)]
+    evaluation = [item for task in tasks for item in task.eval_items(config)]
     _check_ids(train, evaluation)
     run_dir.train_data.parent.mkdir(parents=True, exist_ok=True)
     for path, items in ((run_dir.train_data, train), (run_dir.eval_data, evaluation)):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from l2s.config import ExperimentConfig
+from l2s.errors import UserError
 from l2s.tasks import aiops, code, math
 from l2s.tasks.task import Names, Task
 from l2s.tasks.types import Grade, Item
@@ -16,6 +17,24 @@ TASKS: dict[str, Task] = {
     "code": code.TASK,
     "aiops": aiops.TASK,
 }
+
+
+def tasks_of(config: ExperimentConfig) -> dict[str, Task]:
+    """The domains that the configuration asks for, in the order of the table.
+
+    Raises:
+        UserError: it names one that is not there.
+    """
+    if config.domains == "auto":
+        return {name: task for name, task in TASKS.items() if task.by_default(config)}
+    named = [name.strip() for name in config.domains.split(",")]
+    for name in named:
+        if name not in TASKS:
+            raise UserError(
+                f"domains={config.domains!r}: {name!r} is not a domain; name some of {', '.join(TASKS)}, separated by "
+                "commas"
+            )
+    return {name: task for name, task in TASKS.items() if name in named}
 
 
 def in_order(domains: Iterable[str]) -> list[str]:

@@ -61,6 +61,8 @@ class Task:
         settings: further configuration fields that decide the items; all read seed and data_dir.
         grading: configuration fields that decide grades.
         files: files and folders that the items are read from.
+        grader_files: files that decide grades.
+        by_default: whether `domains=auto` takes this domain.
         count: how many items there are, where no size field says so.
         runs_programs: whether grading runs what a model wrote, and so needs the sandbox.
         cluster_field: field of `meta` that names items which are easy or hard together; they are resampled together.
@@ -84,6 +86,8 @@ class Task:
     settings: tuple[str, ...] = ()
     grading: tuple[str, ...] = ()
     files: Callable[[ExperimentConfig], list[Path]] = lambda config: []
+    grader_files: Callable[[ExperimentConfig], list[Path]] = lambda config: []
+    by_default: Callable[[ExperimentConfig], bool] = lambda config: True
     count: Callable[[Split, ExperimentConfig], int] | None = None
     runs_programs: bool = False
     cluster_field: str | None = None

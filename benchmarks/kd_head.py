@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from l2s.loss import chunk
 from l2s.loss.buffers import release_buffers
-from l2s.loss.fused_head import TopkTeacher, fused_distillation_loss
+from l2s.loss.fused_head import TopkTargets, fused_distillation_loss
 from l2s.loss.logit_transform import IDENTITY
 from l2s.loss.reference import distillation_loss
 from l2s.signals.tail import RANK, TailFit
@@ -69,7 +69,7 @@ class Problem:
     teacher_hidden: Tensor
     teacher_weight: Tensor
     labels: Tensor
-    topk: TopkTeacher
+    topk: TopkTargets
 
     @property
     def gradient(self) -> Tensor:
@@ -112,7 +112,7 @@ def draw_problem(shape: Shape, device: str, dtype: torch.dtype) -> Problem:
     )
 
 
-def keep_topk(hidden_NH: Tensor, weight_VH: Tensor) -> TopkTeacher:
+def keep_topk(hidden_NH: Tensor, weight_VH: Tensor) -> TopkTargets:
     """What KD reads of the rows that scoring would keep."""
     chunks = [(chunk_CH, chunk_CH @ weight_VH.T) for chunk_CH in torch.split(hidden_NH, SCORED_ROWS)]
     fit = TailFit(weight_VH, TOPK, TEMPERATURE)
@@ -150,7 +150,7 @@ def ours_topk(problem: Problem) -> None:
         problem.student_hidden,
         problem.student_weight,
         problem.labels,
-        teacher=problem.topk,
+        targets=problem.topk,
         alpha=ALPHA,
         temperature=TEMPERATURE,
     ).loss_sum.backward()  # type: ignore[no-untyped-call]

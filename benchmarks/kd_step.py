@@ -35,11 +35,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from l2s.config import ExperimentConfig, resolve_config
 from l2s.devices import pick_device, torch_dtype
 from l2s.loss.fused_head import fused_distillation_loss
+from l2s.loss.objective import Objective
 from l2s.models.load import load_model, prepare_for_training
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceDataset, TrainingSequence
 from l2s.signals.record import record_signals
-from l2s.signals.store import OnlineTeacher, SignalKind, SignalSource, StoredTeacher, hash_sequences, read_signals
-from l2s.training.trainer import SFT_OBJECTIVE, Objective, StudentWithLoss, TeacherSource
+from l2s.signals.store import SignalKind, SignalSource, hash_sequences, read_signals
+from l2s.signals.teachers import OnlineTeacher, StoredTeacher, Teacher
+from l2s.training.kd import kd_objective
+from l2s.training.trainer import SFT_OBJECTIVE, StudentWithLoss
 
 PHASES = ("read", "teacher", "forward", "head", "backward", "update")  # head: loss and its gradient, teacher's logits
 
@@ -68,7 +71,7 @@ class Arm:
 
     name: str
     dataset: SequenceDataset
-    teacher: TeacherSource | None
+    teacher: Teacher | None
     objective: Objective
 
 
@@ -136,7 +139,7 @@ def build_arms(
     teacher: PreTrainedModel, sequences: list[TrainingSequence], config: ExperimentConfig, folder: Path
 ) -> list[Arm]:
     """SFT, and KD from each signal; the stored ones are recorded to `folder` first."""
-    kd = Objective.of(config)
+    kd = kd_objective(config)
     arms = [Arm("sft", SequenceDataset(sequences), None, SFT_OBJECTIVE)]
     kinds: tuple[SignalKind, ...] = ("hidden", "topk")
     for kind in kinds:
@@ -162,13 +165,13 @@ def step(arm: Arm, student: StudentWithLoss, optimizer: torch.optim.Optimizer, i
     batch = {name: tensor.to(device) for name, tensor in Collator(0)([arm.dataset[i] for i in indices]).items()}
     inputs: dict[str, Tensor] = {name: value for name, value in batch.items() if not name.startswith(TEACHER_PREFIX)}
     watch.lap("read")
-    word = None if arm.teacher is None else arm.teacher(batch)
+    targets = None if arm.teacher is None else arm.teacher.targets(batch)
     watch.lap("teacher")
     student.objective = arm.objective
     mixed = student.config.dtype == torch.bfloat16
     autocast = torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext()
     with autocast, mock.patch("l2s.training.trainer.fused_distillation_loss", timed_head):
-        loss = student(**inputs, teacher=word, num_items_in_batch=int((batch["labels"] != -100).sum()))["loss"]
+        loss = student(**inputs, targets=targets, num_items_in_batch=int((batch["labels"] != -100).sum()))["loss"]
     watch.lap("forward")
     loss.backward()
     watch.lap("backward")

@@ -26,12 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig, resolve_config
 from l2s.loss.logit_transform import IDENTITY
-from l2s.loss.targets import TopkTeacher
+from l2s.loss.targets import TopkTargets
 from l2s.models.head import output_head
 from l2s.models.load import load_model
-from l2s.sequences import Collator, TrainingSequence
+from l2s.sequences import TrainingSequence
+from l2s.signals.hidden import hidden_of
 from l2s.signals.recorders import CHUNK_ROWS
-from l2s.signals.store import response_hidden
 from l2s.signals.tail import RANK, TailFit
 from l2s.signals.topk import TopkCheck, TopkEncoder, check_topk, decode
 from l2s.tasks import code, math
@@ -103,11 +103,7 @@ def hidden_and_head(
 ) -> tuple[Tensor, Tensor]:
     """Hidden states [N, H] of all response tokens, and the output head [V, H]; the rest of the model is let go."""
     model = load_model(name, config)
-    collate = Collator(pad_token_id=0)
-    hidden = []
-    for sequence in sequences:
-        batch = collate([{"input_ids": sequence.input_ids, "labels": sequence.labels}])
-        hidden.append(response_hidden(model, {name: tensor.to(model.device) for name, tensor in batch.items()}))
+    hidden = [hidden_of(model, [sequence]) for sequence in sequences]
     return torch.cat(hidden), output_head(model).weight.detach().clone()
 
 
@@ -122,7 +118,7 @@ def fit_tail(answers: Answers, config: ExperimentConfig) -> TailFit:
 
 def signals(
     answers: Answers, fit: TailFit, rows_N: Tensor, ranks: list[int], config: ExperimentConfig
-) -> Iterator[tuple[str, int, TopkTeacher]]:
+) -> Iterator[tuple[str, int, TopkTargets]]:
     """Name, bytes a token and decoded rows of every way to keep the top k."""
     hidden_NH = answers.teacher_hidden[rows_N]
     logits_NV = hidden_NH @ answers.teacher_head.T

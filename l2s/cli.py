@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from typing import Any, NoReturn
 
 from l2s import __version__
-from l2s.config import PRESETS, ExperimentConfig, resolve_config, suggest
+from l2s.config import PRESETS, ExperimentConfig, choices, resolve_config, suggest
 from l2s.errors import UserError
 
 STAGE_COMMANDS = {
@@ -100,14 +100,10 @@ def _add_experiment_flags(parser: argparse.ArgumentParser, command: str) -> None
             continue
         is_switch = info.annotation is bool
         keywords: dict[str, Any] = {"nargs": "?", "const": True} if is_switch else {}
-        metavar = "true|false" if is_switch else "|".join(_choices(info.annotation)) or name.split("_")[-1].upper()
+        metavar = "true|false" if is_switch else "|".join(choices(info)) or name.split("_")[-1].upper()
         help_text = f"{info.description} [{info.default}]".replace("%", "%%")
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=help_text, **keywords)
     parser.set_defaults(handler={"check": _check, "plan": _plan}.get(command, _run))
-
-
-def _choices(annotation: Any) -> tuple[str, ...]:
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
 def _config(arguments: argparse.Namespace) -> ExperimentConfig:

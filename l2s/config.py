@@ -8,21 +8,23 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from l2s.errors import UserError
+from l2s.loss.divergences import DIVERGENCES, ON_POLICY_BETA
 from l2s.models import demo
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Tuning = Literal["qlora", "lora", "full"]
 Quantization = Literal["none", "int8", "nf4"]
-Divergence = Literal["forward_kl", "reverse_kl", "jsd", "skew_kl", "total_variation"]
 ARMS = ("sft", "kd", "opd")
 TRACKERS = {  # what transformers reports to, and the package that each needs
     "azure_ml": "azureml", "clearml": "clearml", "codecarbon": "codecarbon", "comet_ml": "comet_ml",
@@ -30,6 +32,31 @@ TRACKERS = {  # what transformers reports to, and the package that each needs
     "neptune": "neptune", "swanlab": "swanlab", "tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb",
 }  # fmt: skip
 TeacherSignal = Literal["hidden", "topk", "online"]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Accepts a key of `table`, so that a new line in the table is a new value of the field."""
+
+    table: Collection[str]
+
+    def __call__(self, value: str) -> str:
+        """`value`, or a ValueError that lists the table."""
+        if value not in self.table:
+            raise ValueError(f"must be one of {', '.join(self.table)}")
+        return value
+
+
+def choices(field: FieldInfo) -> tuple[str, ...]:
+    """The values that a field accepts, or nothing where it isn't a choice among names."""
+    if get_origin(field.annotation) is Literal:
+        return get_args(field.annotation)
+    tables = [part.func.table for part in field.metadata if isinstance(getattr(part, "func", None), OneOf)]
+    return tuple(name for table in tables for name in table)
+
+
+Divergence = Annotated[str, AfterValidator(OneOf(DIVERGENCES))]
+OnPolicyDivergence = Annotated[str, AfterValidator(OneOf(ON_POLICY_BETA))]
 
 
 class ExperimentConfig(BaseModel):
@@ -130,7 +157,7 @@ class ExperimentConfig(BaseModel):
     kd_lr: float = Field(1.5e-4, gt=0, lt=1, description="peak learning rate of KD")
     temperature: float = Field(2.0, gt=0, le=100, description="T of the KD loss")
     alpha: float = Field(0.5, ge=0, le=1, description="weight of cross-entropy; 1 - alpha weighs the divergence")
-    divergence: Divergence = Field("forward_kl", description="how far the student is from the teacher")
+    divergence: Divergence = Field("forward_kl", description="divergence minimised between teacher and student")
     divergence_beta: float = Field(0.5, gt=0, lt=1, description="mixture weight of jsd and skew_kl")
     teacher_signal: TeacherSignal = Field("hidden", description="what KD learns from: stored signals or a live teacher")
     topk: int = Field(64, ge=1, description="teacher logits kept for a token with teacher_signal topk")
@@ -140,8 +167,8 @@ class ExperimentConfig(BaseModel):
     opd_batch_size: int = Field(2, ge=1, description="prompts on a device at a time in OPD")
     opd_lr: float = Field(1e-4, gt=0, lt=1, description="peak learning rate of OPD")
     opd_max_new_tokens: int = Field(256, ge=1, description="longest answer that the student gives in OPD")
-    opd_divergence: Literal["reverse_kl", "forward_kl", "jsd"] = Field(
-        "reverse_kl", description="how far the student is from the teacher on its own answers"
+    opd_divergence: OnPolicyDivergence = Field(
+        "reverse_kl", description="divergence minimised between teacher and student on the student's answers"
     )
 
     # Evaluation

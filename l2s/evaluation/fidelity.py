@@ -21,9 +21,10 @@ from l2s.loss.logit_transform import LogitTransform
 from l2s.loss.reference import IGNORE_INDEX, distillation_loss
 from l2s.models.head import logit_transform, output_head
 from l2s.run_dir import RunDir
-from l2s.sequences import Collator, TrainingSequence
+from l2s.sequences import TrainingSequence
+from l2s.signals.hidden import hidden_of
 from l2s.signals.record import record_signals
-from l2s.signals.store import SignalSource, hash_sequences, read_signals, response_hidden
+from l2s.signals.store import SignalSource, hash_sequences, read_signals
 
 CHUNK_ROWS = 128  # two fp32 logit tensors of a chunk take 160 MB at V = 152k
 
@@ -53,7 +54,7 @@ def measure(
     rows = []
     for sequence in sequences:
         teacher_NH = store[sequence.id]["hidden"].to(network.device)
-        hidden_NH = teacher_NH if model == "teacher" else _hidden(sequence, network)
+        hidden_NH = teacher_NH if model == "teacher" else hidden_of(network, [sequence])
         labels_N = [label for label in sequence.labels if label != IGNORE_INDEX]
         sums = _compare(student, hidden_NH, teacher, teacher_NH, torch.tensor(labels_N, device=network.device))
         rows.append({"id": sequence.id, "domain": domains[sequence.id], **sums})
@@ -108,8 +109,3 @@ def _compare(
         nll_sum += float(loss.ce_sum)
         top1_sum += float((student_NV.argmax(-1) == teacher_NV.argmax(-1)).sum())
     return {"num_tokens": len(labels_N), "kl_sum": kl_sum, "top1_sum": top1_sum, "nll_sum": nll_sum}
-
-
-def _hidden(sequence: TrainingSequence, network: PreTrainedModel) -> Tensor:
-    batch = Collator(pad_token_id=0)([{"input_ids": sequence.input_ids, "labels": sequence.labels}])
-    return response_hidden(network, {name: tensor.to(network.device) for name, tensor in batch.items()})

@@ -1,15 +1,10 @@
 """Loss and logit gradient of one chunk of rows, in closed form: no autograd graph over the vocabulary.
 
-With u = logits / T, p = softmax(u) the student and q the teacher, a divergence D(p) has the gradient
-
-    dD/du_i = p_i (g_i - sum_j p_j g_j),   g_i = dD/dp_i
-
-so a divergence is two elementwise terms: the summands of D, and p_i g_i (up to a constant in g, which cancels). Then
+With p the student at T, p_1 the student at T = 1 and p g the second term of a divergence (`l2s.loss.divergences`),
 
     d(alpha CE + (1 - alpha) T**2 D) / dlogits = alpha (p_1 - onehot) + (1 - alpha) T (p g - p sum(p g))
 
-with p_1 the student at T = 1; forward KL gives the familiar alpha (p_1 - onehot) + (1 - alpha) T (p - q).
-`l2s.loss.reference` states the same divergences for autograd; the tests hold the two together.
+Forward KL gives the familiar alpha (p_1 - onehot) + (1 - alpha) T (p - q).
 
 Shapes: C rows of a chunk, V vocabulary.
 """
@@ -18,78 +13,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 
+from l2s.loss.divergences import DIVERGENCES
 from l2s.loss.kernel import kernel_chunk_loss, load_kernel
-from l2s.loss.logit_transform import IDENTITY, LogitTransform
+from l2s.loss.logit_transform import IDENTITY, HeadTransforms
+from l2s.loss.objective import Objective
 
 CPU_BLOCK_ELEMENTS = 1 << 18  # logits widened at a time: temporaries of 1 MB stay in the second-level cache
 CUDA_BLOCK_ELEMENTS = 1 << 26
 
 
-@dataclass(frozen=True)
-class Objective:
-    """The settings of the loss that a chunk needs; see `l2s.loss.reference.distillation_loss`."""
-
-    alpha: float
-    temperature: float
-    divergence: str
-    beta: float
-    student_transform: LogitTransform
-    teacher_transform: LogitTransform
-
-
-BlockLoss = Callable[[Tensor, Tensor | None, Tensor, Objective], tuple[Tensor, Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """Elementwise parts of a divergence [C, V]: D is the sum of `value`; `p_g` is p dD/dp."""
-
-    value: Tensor
-    p_g: Tensor
-
-
-def _forward_kl(log_p: Tensor, log_q: Tensor, p: Tensor, q: Tensor, beta: float) -> Terms:
-    return Terms(q * (log_q - log_p), -q)
-
-
-def _reverse_kl(log_p: Tensor, log_q: Tensor, p: Tensor, q: Tensor, beta: float) -> Terms:
-    log_ratio = p * (log_p - log_q)
-    return Terms(log_ratio, log_ratio)
-
-
-def _jsd(log_p: Tensor, log_q: Tensor, p: Tensor, q: Tensor, beta: float) -> Terms:
-    log_m = (beta * q + (1 - beta) * p).clamp_min(torch.finfo(p.dtype).tiny).log()
-    student_part = (1 - beta) * p * (log_p - log_m)
-    return Terms(beta * q * (log_q - log_m) + student_part, student_part)
-
-
-def _skew_kl(log_p: Tensor, log_q: Tensor, p: Tensor, q: Tensor, beta: float) -> Terms:
-    m = (beta * q + (1 - beta) * p).clamp_min(torch.finfo(p.dtype).tiny)
-    return Terms(q * (log_q - m.log()), -(1 - beta) * p * q / m)
-
-
-def _total_variation(log_p: Tensor, log_q: Tensor, p: Tensor, q: Tensor, beta: float) -> Terms:
-    difference = p - q
-    return Terms(0.5 * difference.abs(), 0.5 * p * difference.sign())
-
-
-DIVERGENCE_TERMS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, float], Terms]] = {
-    "forward_kl": _forward_kl,
-    "reverse_kl": _reverse_kl,
-    "jsd": _jsd,
-    "skew_kl": _skew_kl,
-    "total_variation": _total_variation,
-}
+BlockLoss = Callable[[Tensor, Tensor | None, Tensor, Objective, HeadTransforms], tuple[Tensor, Tensor, Tensor]]
 
 
 def chunk_loss(
-    student_CV: Tensor, teacher_CV: Tensor | None, labels_C: Tensor, objective: Objective
+    student_CV: Tensor, teacher_CV: Tensor | None, labels_C: Tensor, objective: Objective, transforms: HeadTransforms
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient [C, V] of the weighted sum, and the sums of cross-entropy and divergence.
 
@@ -100,25 +42,28 @@ def chunk_loss(
         student_CV: projected hidden states of the student; the gradient may overwrite them.
         teacher_CV: the teacher's, or None for the cross-entropy alone.
         labels_C: counted labels.
-        objective: the settings.
+        objective: the settings of the loss.
+        transforms: what each model does to its projection.
 
     Returns:
         The gradient in the type of the logits, and two scalars in fp32, or fp64 for fp64 logits.
     """
     if student_CV.is_cuda:
-        gradient_CV, ce_C, divergence_C = compiled_block_loss()(student_CV, teacher_CV, labels_C, objective)
+        gradient_CV, ce_C, divergence_C = compiled_block_loss()(student_CV, teacher_CV, labels_C, objective, transforms)
         return gradient_CV, ce_C.sum(), divergence_C.sum()
-    kernel = load_kernel() if _suits_kernel(student_CV, teacher_CV, objective) else None
+    kernel = load_kernel() if _suits_kernel(student_CV, teacher_CV, objective, transforms) else None
     if kernel is not None:
         sums = kernel_chunk_loss(
             kernel, student_CV, teacher_CV, labels_C, alpha=objective.alpha, temperature=objective.temperature
         )
         return student_CV, *sums
-    return student_CV, *plain_chunk_loss(student_CV, teacher_CV, labels_C, objective)
+    return student_CV, *plain_chunk_loss(student_CV, teacher_CV, labels_C, objective, transforms)
 
 
-def _suits_kernel(student_CV: Tensor, teacher_CV: Tensor | None, objective: Objective) -> bool:
-    plain_heads = objective.student_transform == objective.teacher_transform == IDENTITY
+def _suits_kernel(
+    student_CV: Tensor, teacher_CV: Tensor | None, objective: Objective, transforms: HeadTransforms
+) -> bool:
+    plain_heads = transforms.student == transforms.teacher == IDENTITY
     return (
         student_CV.device.type == "cpu"
         and student_CV.dtype == torch.bfloat16
@@ -134,16 +79,20 @@ def compiled_block_loss() -> BlockLoss:
     works = True
 
     def run(
-        student_CV: Tensor, teacher_CV: Tensor | None, labels_C: Tensor, objective: Objective
+        student_CV: Tensor,
+        teacher_CV: Tensor | None,
+        labels_C: Tensor,
+        objective: Objective,
+        transforms: HeadTransforms,
     ) -> tuple[Tensor, Tensor, Tensor]:
         nonlocal works
         if works:
             try:
-                return compiled(student_CV, teacher_CV, labels_C, objective)
+                return compiled(student_CV, teacher_CV, labels_C, objective, transforms)
             except torch._dynamo.exc.TorchDynamoException as error:
                 warnings.warn(f"the loss runs uncompiled and slower; torch.compile failed: {error}", stacklevel=2)
                 works = False
-        return block_loss(student_CV, teacher_CV, labels_C, objective)
+        return block_loss(student_CV, teacher_CV, labels_C, objective, transforms)
 
     return run
 
@@ -156,25 +105,27 @@ def row_blocks(logits_CV: Tensor) -> Iterator[slice]:
 
 
 def plain_chunk_loss(
-    student_CV: Tensor, teacher_CV: Tensor | None, labels_C: Tensor, objective: Objective
+    student_CV: Tensor, teacher_CV: Tensor | None, labels_C: Tensor, objective: Objective, transforms: HeadTransforms
 ) -> tuple[Tensor, Tensor]:
     """The two sums; the gradient overwrites `student_CV`."""
     wide = torch.promote_types(student_CV.dtype, torch.float32)
     ce_sum, divergence_sum = torch.zeros(2, dtype=wide, device=student_CV.device).unbind()
     for rows in row_blocks(student_CV):
         teacher = None if teacher_CV is None else teacher_CV[rows]
-        student_CV[rows], ce_C, divergence_C = block_loss(student_CV[rows], teacher, labels_C[rows], objective)
+        student_CV[rows], ce_C, divergence_C = block_loss(
+            student_CV[rows], teacher, labels_C[rows], objective, transforms
+        )
         ce_sum += ce_C.sum()
         divergence_sum += divergence_C.sum()
     return ce_sum, divergence_sum
 
 
 def block_loss(
-    student_CV: Tensor, teacher_CV: Tensor | None, labels_C: Tensor, objective: Objective
+    student_CV: Tensor, teacher_CV: Tensor | None, labels_C: Tensor, objective: Objective, transforms: HeadTransforms
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient [C, V], cross-entropy [C] and divergence [C] of a few rows."""
     alpha, temperature = objective.alpha, objective.temperature
-    student = objective.student_transform.apply(student_CV)
+    student = transforms.student.apply(student_CV)
     log_p1 = student.log_softmax(-1)
     label_C1 = labels_C[:, None]
     ce_C = -log_p1.gather(1, label_C1)[:, 0]
@@ -183,12 +134,12 @@ def block_loss(
     divergence_C = torch.zeros_like(ce_C)
     if teacher_CV is not None:
         log_p = (student / temperature).log_softmax(-1)
-        log_q = (objective.teacher_transform.apply(teacher_CV) / temperature).log_softmax(-1)
+        log_q = (transforms.teacher.apply(teacher_CV) / temperature).log_softmax(-1)
         p = log_p.exp()
-        terms = DIVERGENCE_TERMS[objective.divergence](log_p, log_q, p, log_q.exp(), objective.beta)
+        terms = DIVERGENCES[objective.divergence](log_p, log_q, p, log_q.exp(), objective.beta)
         divergence_C = terms.value.sum(-1)
         slope = p.mul_(terms.p_g.sum(-1, keepdim=True)).neg_().add_(terms.p_g)
         gradient += slope.mul_((1 - alpha) * temperature)
-    if objective.student_transform != IDENTITY:
-        gradient *= objective.student_transform.slope(student)
+    if transforms.student != IDENTITY:
+        gradient *= transforms.student.slope(student)
     return gradient.to(student_CV.dtype), ce_C, divergence_C

@@ -16,21 +16,26 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from l2s.loss.buffers import logits_buffer
-from l2s.loss.chunk import Objective, chunk_loss
-from l2s.loss.logit_transform import IDENTITY, LogitTransform
+from l2s.loss.chunk import chunk_loss
+from l2s.loss.divergences import DIVERGENCES
+from l2s.loss.logit_transform import IDENTITY, HeadTransforms, LogitTransform
+from l2s.loss.objective import Objective
+from l2s.loss.reference import DIVERGENCES as REFERENCE
 from l2s.loss.reference import IGNORE_INDEX, DistillationLoss, check_labels, check_objective
 from l2s.loss.targets import (
-    HiddenTeacher,
-    Teacher,
-    TopkTeacher,
+    HiddenTargets,
+    Targets,
+    TopkTargets,
     check_head,
-    check_teacher,
+    check_targets,
     common_vocabulary,
     select_rows,
     write_teacher_logits,
 )
 
-__all__ = ["HiddenTeacher", "LogitTransform", "TopkTeacher", "fused_distillation_loss"]
+assert DIVERGENCES.keys() == REFERENCE.keys(), "a divergence needs a function and a line in both modules"
+
+__all__ = ["HiddenTargets", "LogitTransform", "TopkTargets", "fused_distillation_loss"]
 
 CHUNK_BYTES = 160 << 20  # of student logits; every chunk reads all weights once, so few large chunks beat many small
 
@@ -42,7 +47,7 @@ def fused_distillation_loss(
     *,
     teacher_hidden: Tensor | None = None,
     teacher_weight: Tensor | None = None,
-    teacher: Teacher | None = None,
+    targets: Targets | None = None,
     alpha: float,
     temperature: float,
     divergence: str = "forward_kl",
@@ -62,24 +67,24 @@ def fused_distillation_loss(
         student_hidden: [N, Hs] last hidden states after the final norm.
         student_weight: [V, Hs] of the output head; its gradient is computed only where it requires one.
         labels: [N], already shifted; rows with IGNORE_INDEX are dropped before the projection.
-        teacher_hidden, teacher_weight: [N, Ht] and [V, Ht]; short for teacher=HiddenTeacher(...).
-        teacher: what to learn from, with N rows; with alpha = 1 it is ignored and may be missing.
+        teacher_hidden, teacher_weight: [N, Ht] and [V, Ht]; short for targets=HiddenTargets(...).
+        targets: what to learn from, with N rows; ignored with alpha = 1, and may then be missing.
         alpha, temperature, divergence, beta: see `distillation_loss`.
-        student_transform: softcap or scale of the student's head, from `l2s.models.load.logit_transform`.
+        student_transform: softcap or scale of the student's head, from `l2s.models.head.logit_transform`.
         chunk_rows: rows projected at a time; None chooses by the size of the vocabulary.
 
     Raises:
-        ValueError: a setting out of range, two teachers or half of one, shapes that disagree, a sharded or quantised
+        ValueError: a setting out of range, targets given twice or by half, shapes that disagree, a sharded or quantised
             weight, or a label outside the common vocabulary.
     """
     check_objective(alpha, temperature, divergence, beta)
-    teacher = _one_teacher(teacher, teacher_hidden, teacher_weight, alpha)
+    targets = _one_source(targets, teacher_hidden, teacher_weight, alpha)
     check_head("student_weight", student_weight, student_hidden)
     if labels.shape != student_hidden.shape[:1]:
         raise ValueError(f"labels {tuple(labels.shape)} do not fit student_hidden {tuple(student_hidden.shape)}")
-    if teacher is not None:
-        check_teacher(teacher, len(labels))
-    vocabulary = common_vocabulary(len(student_weight), teacher)
+    if targets is not None:
+        check_targets(targets, len(labels))
+    vocabulary = common_vocabulary(len(student_weight), targets)
     if vocabulary < len(student_weight):  # a slice of everything would still cost a copy of its gradient
         student_weight = student_weight[:vocabulary]
     if not torch.is_grad_enabled():
@@ -88,28 +93,28 @@ def fused_distillation_loss(
     kept = labels != IGNORE_INDEX
     labels = labels[kept].long()
     check_labels(labels, vocabulary)
-    teacher_transform = teacher.transform if isinstance(teacher, HiddenTeacher) else IDENTITY
-    objective = Objective(alpha, temperature, divergence, beta, student_transform, teacher_transform)
+    teacher_transform = targets.transform if isinstance(targets, HiddenTargets) else IDENTITY
     loss_sum, ce_sum, divergence_sum = _FusedHead.apply(  # type: ignore[no-untyped-call]
         student_hidden[kept],
         student_weight,
         labels,
-        None if teacher is None else select_rows(teacher, kept),
-        objective,
+        None if targets is None else select_rows(targets, kept),
+        Objective(alpha, temperature, divergence, beta),
+        HeadTransforms(student_transform, teacher_transform),
         chunk_rows or _chunk_rows(student_weight),
     )
     return DistillationLoss(loss_sum, ce_sum, divergence_sum, len(labels))
 
 
-def _one_teacher(teacher: Teacher | None, hidden: Tensor | None, weight: Tensor | None, alpha: float) -> Teacher | None:
-    """The teacher of the two ways to give one; None where alpha = 1 leaves it without a say."""
+def _one_source(targets: Targets | None, hidden: Tensor | None, weight: Tensor | None, alpha: float) -> Targets | None:
+    """The targets, in whichever of the two ways they were given; None with alpha = 1, which ignores them."""
     if hidden is not None or weight is not None:
-        if teacher is not None or hidden is None or weight is None:
-            raise ValueError("teacher_hidden and teacher_weight belong together, and stand in place of teacher")
-        teacher = HiddenTeacher(hidden, weight)
-    if alpha < 1 and teacher is None:
-        raise ValueError(f"alpha={alpha}: below 1 a teacher is needed; give one or set alpha to 1")
-    return teacher if alpha < 1 else None
+        if targets is not None or hidden is None or weight is None:
+            raise ValueError("give teacher_hidden and teacher_weight together, or targets, not both")
+        targets = HiddenTargets(hidden, weight)
+    if alpha < 1 and targets is None:
+        raise ValueError(f"alpha={alpha}: below 1 a teacher is needed; give targets or set alpha to 1")
+    return targets if alpha < 1 else None
 
 
 class _FusedHead(torch.autograd.Function):
@@ -121,8 +126,9 @@ class _FusedHead(torch.autograd.Function):
         hidden_NH: Tensor,
         weight_VH: Tensor,
         labels_N: Tensor,
-        teacher: Teacher | None,
+        targets: Targets | None,
         objective: Objective,
+        transforms: HeadTransforms,
         chunk_rows: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         wide = torch.promote_types(weight_VH.dtype, torch.float32)
@@ -133,8 +139,8 @@ class _FusedHead(torch.autograd.Function):
         with torch.autocast(hidden_NH.device.type, enabled=False):
             for start in range(0, len(hidden_NH), chunk_rows):
                 rows = slice(start, start + chunk_rows)
-                student_CV, teacher_CV = _project(hidden_NH[rows], weight_VH, teacher, rows, objective)
-                grad_CV, ce, divergence = chunk_loss(student_CV, teacher_CV, labels_N[rows], objective)
+                student_CV, teacher_CV = _project(hidden_NH[rows], weight_VH, targets, rows, objective, transforms)
+                grad_CV, ce, divergence = chunk_loss(student_CV, teacher_CV, labels_N[rows], objective, transforms)
                 ce_sum += ce
                 divergence_sum += divergence
                 if grad_NH is not None:
@@ -154,21 +160,26 @@ class _FusedHead(torch.autograd.Function):
         grad_NH, grad_VH = ctx.grads
         hidden = None if grad_NH is None else grad_NH * grad
         weight = None if grad_VH is None else (grad_VH * grad).to(ctx.weight_dtype)
-        return hidden, weight, None, None, None, None
+        return hidden, weight, None, None, None, None, None
 
 
 def _project(
-    hidden_CH: Tensor, weight_VH: Tensor, teacher: Teacher | None, rows: slice, objective: Objective
+    hidden_CH: Tensor,
+    weight_VH: Tensor,
+    targets: Targets | None,
+    rows: slice,
+    objective: Objective,
+    transforms: HeadTransforms,
 ) -> tuple[Tensor, Tensor | None]:
-    """The projections of a chunk by the student and, where there is one, the teacher."""
+    """The projections of a chunk: the student's, and the teacher's if there is one."""
     size, device = (len(hidden_CH), len(weight_VH)), hidden_CH.device
     student_CV = logits_buffer("student", *size, weight_VH.dtype, device)
     torch.mm(hidden_CH, weight_VH.t(), out=student_CV)
-    if teacher is None:
+    if targets is None:
         return student_CV, None
-    dtype = teacher.weight.dtype if isinstance(teacher, HiddenTeacher) else weight_VH.dtype
+    dtype = targets.weight.dtype if isinstance(targets, HiddenTargets) else weight_VH.dtype
     teacher_CV = logits_buffer("teacher", *size, dtype, device)
-    write_teacher_logits(teacher_CV, teacher, rows, student_CV, objective)
+    write_teacher_logits(teacher_CV, targets, rows, student_CV, objective.temperature, transforms.student)
     return student_CV, teacher_CV
 
 

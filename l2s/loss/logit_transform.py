@@ -43,10 +43,18 @@ class LogitTransform:
 IDENTITY = LogitTransform()
 
 
+@dataclass(frozen=True)
+class HeadTransforms:
+    """The transforms of the two models whose logits a loss compares."""
+
+    student: LogitTransform = IDENTITY
+    teacher: LogitTransform = IDENTITY
+
+
 def declared_transform(config: PretrainedConfig) -> LogitTransform:
     """What the model of this configuration does between its output head and its logits.
 
-    `l2s.models.load.logit_transform` holds it against the model.
+    `l2s.models.head.logit_transform` holds it against the model.
 
     Raises:
         UserError: a field that looks like a scale or cap of the logits, and this model type is not known to read it.
@@ -62,10 +70,12 @@ def declared_transform(config: PretrainedConfig) -> LogitTransform:
     }
     scale = active.pop(multiplier, 1.0) / active.pop(divisor, 1.0)
     caps = [active.pop(name) for name in CAPS if name in active]
-    for name, value in active.items():
+    if active:
+        name, value = next(iter(active.items()))
         raise UserError(
-            f"{name}={value!r} of a {text.model_type} model: not known to be left out of its logits, which the loss "
-            "computes itself; choose another model, or teach l2s/loss/logit_transform.py what it means"
+            f"{name}={value!r} of a {text.model_type} model: this setting may change the logits, and the loss, which "
+            "computes them itself, does not know how; choose another model, or add the setting to "
+            "l2s/loss/logit_transform.py"
         )
     return LogitTransform(float(scale), float(caps[0]) if caps else None)
 

@@ -1,4 +1,4 @@
-"""What the fused head can learn from, and the logits that each kind of teacher gives for a chunk of rows.
+"""Teacher targets: what the fused head learns from, and the logits that each kind gives for a chunk of rows.
 
 Shapes: N response rows, H hidden size (student Hs, teacher Ht), V vocabulary, K kept teacher logits a row,
 F factors of their tail, C rows of a chunk.
@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from l2s.loss.chunk import Objective, row_blocks
+from l2s.loss.chunk import row_blocks
 from l2s.loss.logit_transform import IDENTITY, LogitTransform
 
 
 @dataclass(frozen=True)
-class HiddenTeacher:
+class HiddenTargets:
     """The teacher's last hidden states and its output head: exact over the whole vocabulary at any temperature.
 
     Attributes:
@@ -45,7 +45,7 @@ class LowRankTail:
 
 
 @dataclass(frozen=True)
-class TopkTeacher:
+class TopkTargets:
     """The teacher's K largest logits and the exact mass outside them.
 
     Attributes:
@@ -69,7 +69,7 @@ class TopkTeacher:
         return self.vocabulary if self.tail is None else len(self.tail.factors)
 
 
-Teacher = HiddenTeacher | TopkTeacher
+Targets = HiddenTargets | TopkTargets
 
 
 def check_head(name: str, weight: Tensor, hidden: Tensor) -> None:
@@ -86,81 +86,92 @@ def check_head(name: str, weight: Tensor, hidden: Tensor) -> None:
         raise ValueError(f"{name} {tuple(weight.shape)} does not fit hidden states {tuple(hidden.shape)}")
 
 
-def check_teacher(teacher: Teacher, rows: int) -> None:
-    """Refuse a teacher of another number of rows than `rows`, or whose own parts disagree.
+def check_targets(targets: Targets, rows: int) -> None:
+    """Refuse targets that do not have `rows` rows, or whose parts disagree.
 
     Raises:
         ValueError: names the part.
     """
-    if isinstance(teacher, HiddenTeacher):
-        check_head("teacher_weight", teacher.weight, teacher.hidden)
-        row_counts = {len(teacher.hidden)}
+    if isinstance(targets, HiddenTargets):
+        check_head("teacher_weight", targets.weight, targets.hidden)
+        row_counts = {len(targets.hidden)}
     else:
-        if teacher.ids.shape != teacher.logits.shape:
-            raise ValueError(f"teacher ids {tuple(teacher.ids.shape)}, but logits {tuple(teacher.logits.shape)}")
-        row_counts = {len(teacher.ids), len(teacher.log_normalizer)}
-        if teacher.tail is not None:
-            row_counts.add(len(teacher.tail.weights))
-            if teacher.vocabulary not in (None, len(teacher.tail.factors)):
-                raise ValueError(f"teacher vocabulary {teacher.vocabulary}, its tail has {len(teacher.tail.factors)}")
+        if targets.ids.shape != targets.logits.shape:
+            raise ValueError(f"teacher ids {tuple(targets.ids.shape)}, but logits {tuple(targets.logits.shape)}")
+        row_counts = {len(targets.ids), len(targets.log_normalizer)}
+        if targets.tail is not None:
+            row_counts.add(len(targets.tail.weights))
+            if targets.vocabulary not in (None, len(targets.tail.factors)):
+                raise ValueError(f"teacher vocabulary {targets.vocabulary}, its tail has {len(targets.tail.factors)}")
     if row_counts != {rows}:
         raise ValueError(f"the teacher has {max(row_counts - {rows})} rows, labels {rows}")
 
 
-def common_vocabulary(student_rows: int, teacher: Teacher | None) -> int:
+def common_vocabulary(student_rows: int, targets: Targets | None) -> int:
     """Rows that both output heads have: those above are padding and carry no probability.
 
     Raises:
         ValueError: a top-K id above them, or a top-K teacher with mass above them.
     """
-    match teacher:
-        case HiddenTeacher():
-            return min(student_rows, len(teacher.weight))
-        case TopkTeacher():
-            shared = student_rows if teacher.counted is None else teacher.counted
+    match targets:
+        case HiddenTargets():
+            return min(student_rows, len(targets.weight))
+        case TopkTargets():
+            shared = student_rows if targets.counted is None else targets.counted
             if student_rows < shared:
                 raise ValueError(f"the teacher counts {shared} ids, the student's head only {student_rows}")
-            if teacher.ids.numel() and int(teacher.ids.max()) >= shared:
-                raise ValueError(f"teacher id {int(teacher.ids.max())}: outside the vocabulary of {shared}")
+            if targets.ids.numel() and int(targets.ids.max()) >= shared:
+                raise ValueError(f"teacher id {int(targets.ids.max())}: outside the vocabulary of {shared}")
             return shared
         case None:
             return student_rows
 
 
-def select_rows(teacher: Teacher, kept: Tensor) -> Teacher:
-    """The teacher on the rows that the mask `kept` [N] marks."""
-    if isinstance(teacher, HiddenTeacher):
-        return replace(teacher, hidden=teacher.hidden[kept])
+def select_rows(targets: Targets, kept: Tensor) -> Targets:
+    """The targets of the rows that the mask `kept` [N] marks."""
+    if isinstance(targets, HiddenTargets):
+        return replace(targets, hidden=targets.hidden[kept])
     return replace(
-        teacher,
-        ids=teacher.ids[kept],
-        logits=teacher.logits[kept],
-        log_normalizer=teacher.log_normalizer[kept],
-        tail=teacher.tail and replace(teacher.tail, weights=teacher.tail.weights[kept]),
+        targets,
+        ids=targets.ids[kept],
+        logits=targets.logits[kept],
+        log_normalizer=targets.log_normalizer[kept],
+        tail=targets.tail and replace(targets.tail, weights=targets.tail.weights[kept]),
     )
 
 
 def write_teacher_logits(
-    out_CV: Tensor, teacher: Teacher, rows: slice, student_CV: Tensor, objective: Objective
+    out_CV: Tensor,
+    targets: Targets,
+    rows: slice,
+    student_CV: Tensor,
+    temperature: float,
+    student_transform: LogitTransform,
 ) -> None:
     """Fill `out_CV` with z such that softmax(transform(z) / T) is what the teacher says of `rows`.
 
     Args:
         out_CV: what is written, in any floating type.
-        teacher: of all rows.
+        targets: those of all rows.
         rows: the chunk's.
         student_CV: the student's projected hidden states for the chunk.
-        objective: its temperature and transforms.
+        temperature: T of the loss.
+        student_transform: of the student's head; a tail without a model follows the student's logits.
     """
-    if isinstance(teacher, HiddenTeacher):
-        weight_VH = teacher.weight[: out_CV.shape[1]]
-        torch.mm(teacher.hidden[rows].to(weight_VH.dtype), weight_VH.t(), out=out_CV)
+    if isinstance(targets, HiddenTargets):
+        weight_VH = targets.weight[: out_CV.shape[1]]
+        torch.mm(targets.hidden[rows].to(weight_VH.dtype), weight_VH.t(), out=out_CV)
         return
-    write_topk_logits(out_CV, teacher, rows, student_CV, objective)
+    write_topk_logits(out_CV, targets, rows, student_CV, temperature, student_transform)
 
 
 def write_topk_logits(
-    out_CV: Tensor, teacher: TopkTeacher, rows: slice, student_CV: Tensor, objective: Objective
+    out_CV: Tensor,
+    targets: TopkTargets,
+    rows: slice,
+    student_CV: Tensor,
+    temperature: float,
+    student_transform: LogitTransform,
 ) -> None:
     """`write_teacher_logits` of a top-K teacher: T log q, exact at its K ids.
 
@@ -168,19 +179,18 @@ def write_topk_logits(
     leave: then every term of the tail has one and the same ratio q / p, and D and its gradient equal those of one
     tail class (D is a sum of p f(q / p) for every divergence here).
     """
-    temperature = objective.temperature
     wide = torch.promote_types(out_CV.dtype, torch.float32)
-    ids_CK = teacher.ids[rows].long()
-    log_q_CK = teacher.logits[rows].to(wide) / temperature - teacher.log_normalizer[rows, None].to(wide)
-    if teacher.tail is not None:
-        weights_CF, factors_VF = teacher.tail.weights[rows], teacher.tail.factors
+    ids_CK = targets.ids[rows].long()
+    log_q_CK = targets.logits[rows].to(wide) / temperature - targets.log_normalizer[rows, None].to(wide)
+    if targets.tail is not None:
+        weights_CF, factors_VF = targets.tail.weights[rows], targets.tail.factors
         torch.mm(weights_CF.to(out_CV.dtype), factors_VF.to(out_CV.dtype).t(), out=out_CV)
         rows_C1 = torch.arange(len(ids_CK), device=ids_CK.device)[:, None]
         out_CV[rows_C1, ids_CK] = (log_q_CK * temperature).to(out_CV.dtype)  # scatter_ would copy all of it on the CPU
         return
     for block in row_blocks(out_CV):
         ids, log_q = ids_CK[block], log_q_CK[block]
-        tail = (objective.student_transform.apply(student_CV[block]) / temperature).log_softmax(-1)
+        tail = (student_transform.apply(student_CV[block]) / temperature).log_softmax(-1)
         joined = (tail + _tail_offset(log_q, tail.gather(1, ids))).scatter_(1, ids, log_q)
         out_CV[block] = joined.mul_(temperature)
 

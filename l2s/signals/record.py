@@ -23,7 +23,8 @@ from transformers import PreTrainedModel
 from l2s.devices import process_count, process_rank
 from l2s.jsonl import write_text_atomic
 from l2s.models.head import logit_transform, output_head
-from l2s.sequences import Collator, TrainingSequence
+from l2s.sequences import TrainingSequence
+from l2s.signals.hidden import hidden_of
 from l2s.signals.recorders import Encode, HiddenRecorder, Recorder, TopkRecorder
 from l2s.signals.store import (
     SHARED,
@@ -31,7 +32,6 @@ from l2s.signals.store import (
     SignalIndex,
     SignalSource,
     hash_file,
-    response_hidden,
 )
 
 SHARD_ROWS = 65_536  # 256 MB of hidden states at H = 2048: a minute of work to lose, a hundred files at most
@@ -153,7 +153,7 @@ def _write_shared(
     source: SignalSource,
 ) -> None:
     """Compute and write what all shards share, then its entry."""
-    parts = ((_hidden_of(batch, model) for batch in _batches(part)) for part in (fit, check))
+    parts = ((hidden_of(model, batch) for batch in _batches(part)) for part in (fit, check))
     _save(recorder.shared(*parts), folder / SHARED)
     _write_entry({"sha256": hash_file(folder / SHARED), "source": source.digest()}, folder / SHARED)
 
@@ -167,18 +167,12 @@ def _write_shard(
     origin: str,
 ) -> int:
     """Compute and write one shard, then its entry; returns its rows."""
-    parts = [encode(_hidden_of(batch, model)) for batch in _batches(sequences)]
+    parts = [encode(hidden_of(model, batch)) for batch in _batches(sequences)]
     file = _shard_file(folder, number)
     _save({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, file)
     starts = [0, *accumulate(sequence.num_response_tokens for sequence in sequences)]
     _write_entry(asdict(Shard(file.name, hash_file(file), [item.id for item in sequences], starts, origin)), file)
     return starts[-1]
-
-
-def _hidden_of(batch: Sequence[TrainingSequence], model: PreTrainedModel) -> Tensor:
-    """Hidden states [N, H] of the response tokens, sequence by sequence."""
-    tensors = Collator(pad_token_id=0)([{"input_ids": item.input_ids, "labels": item.labels} for item in batch])
-    return response_hidden(model, {name: tensor.to(model.device) for name, tensor in tensors.items()})
 
 
 def _batches(sequences: Sequence[TrainingSequence]) -> Iterator[list[TrainingSequence]]:

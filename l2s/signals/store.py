@@ -1,6 +1,6 @@
-"""What a student can learn from: signals that the teacher left in a folder, or the teacher itself.
+"""A folder of teacher signals on disk: its index, its shards, and what they were recorded for.
 
-A folder of signals holds shards of rows (one row a response token), an index that says which rows are whose, and what
+It holds shards of rows (one row a response token), an index that says which rows are whose, and what
 all rows share: for hidden states the teacher's output head, for topk the model of the tail. Every file's sha256 stands
 in the index.
 
@@ -15,26 +15,19 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import write_text_atomic
 from l2s.loss.logit_transform import LogitTransform
-from l2s.loss.reference import IGNORE_INDEX
-from l2s.loss.targets import HiddenTeacher, Teacher
-from l2s.models.head import logit_transform, output_head
 from l2s.run_dir import SIGNAL_INDEX, RunDir
-from l2s.sequences import TEACHER_PREFIX, Signals, TrainingSequence
-from l2s.signals.tail import TailModel
-from l2s.signals.topk import decode
+from l2s.sequences import Signals, TrainingSequence
 
 SHARED = "shared.safetensors"  # tensors that all rows share
 FORMAT = 2  # of the files; raised whenever older ones cannot be read any more
@@ -231,48 +224,3 @@ def open_training_signals(
     index = SignalIndex.load(run_dir.teacher_signals)
     check_source(run_dir.teacher_signals, index.source, signal_source(config, renderer, sequences))
     return read_signals(run_dir.teacher_signals)
-
-
-class StoredTeacher:
-    """The teacher of a folder: exact from hidden states and its head, or its top k and a model of the rest."""
-
-    def __init__(self, store: SignalStore, device: torch.device) -> None:
-        self.index = store.index
-        shared = store.shared()
-        hidden = self.index.source.kind == "hidden"
-        self.matrix = (shared["head"] if hidden else TailModel.of(shared).factors()).to(device)
-
-    def __call__(self, batch: dict[str, Tensor]) -> Teacher:
-        """The teacher at the response tokens of `batch`, which carries its signals."""
-        prefix = TEACHER_PREFIX
-        rows = {name.removeprefix(prefix): value for name, value in batch.items() if name.startswith(prefix)}
-        if self.index.source.kind == "hidden":
-            return HiddenTeacher(rows["hidden"], self.matrix, self.index.transform)
-        assert self.index.source.topk is not None
-        return decode(rows, self.index.source.topk, self.matrix)
-
-
-class OnlineTeacher:
-    """The teacher in memory, run on every batch."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.model = model
-        self.transform = logit_transform(model)
-
-    def __call__(self, batch: dict[str, Tensor]) -> Teacher:
-        """The teacher at the response tokens of `batch`."""
-        hidden_NH = response_hidden(self.model, batch)
-        return HiddenTeacher(hidden_NH, output_head(self.model).weight, self.transform)
-
-
-@torch.no_grad()
-def response_hidden(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
-    """Last hidden states after the final norm [N, H] at the positions that predict response tokens.
-
-    `batch` has shifted labels, so a response at positions p to p + n gives rows p - 1 to p + n - 1.
-    """
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
-    with torch.autocast(batch["input_ids"].device.type, enabled=False):  # the same numbers in training and in scoring
-        hidden_BTH = cast(Any, model).get_decoder()(**inputs, use_cache=False).last_hidden_state
-    rows_NH: Tensor = hidden_BTH[batch["labels"] != IGNORE_INDEX]
-    return rows_NH

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.loss.chunk import Objective
 from l2s.loss.logit_transform import IDENTITY
 from l2s.loss.reference import DIVERGENCES
-from l2s.loss.targets import LowRankTail, TopkTeacher, write_teacher_logits
+from l2s.loss.targets import LowRankTail, TopkTargets, write_teacher_logits
 from l2s.signals.tail import LEVELS, OFFSET_FACTORS, TailModel, weights
 
 MIN_GRADIENT_COSINE = 0.9  # below it a tenth of each step goes astray, and `hidden` is worth its disk
@@ -77,11 +76,11 @@ def bytes_per_row(topk: int, vocabulary: int, rank: int) -> int:
     return sum(-(-bits // 8) for bits in packed) + 4 * 4
 
 
-def decode(rows: Mapping[str, Tensor], topk: int, tail_factors_VF: Tensor) -> TopkTeacher:
+def decode(rows: Mapping[str, Tensor], topk: int, tail_factors_VF: Tensor) -> TopkTargets:
     """What `TopkEncoder.encode` packed, as the loss takes it; `tail_factors_VF` are `TailModel.factors`."""
     vocabulary, rank = len(tail_factors_VF), tail_factors_VF.shape[1] - OFFSET_FACTORS
     codes_NR = unpack_bits(rows["tail_codes"], CODE_BITS, rank)
-    return TopkTeacher(
+    return TopkTargets(
         ids=unpack_bits(rows["ids"], id_bits(vocabulary), topk),
         logits=-rows["logit_steps"][:, None] * unpack_bits(rows["logits"], LOGIT_BITS, topk),
         log_normalizer=rows["log_normalizers"][:, 1],
@@ -152,20 +151,19 @@ class TopkCheck:
 
 
 def check_topk(
-    student_logits_NV: Tensor, exact_logits_NV: Tensor, teacher: TopkTeacher, config: ExperimentConfig
+    student_logits_NV: Tensor, exact_logits_NV: Tensor, targets: TopkTargets, config: ExperimentConfig
 ) -> TopkCheck:
-    """Compare the divergence that `config` sets, from `teacher` and from the exact logits of the same rows.
+    """Compare the divergence that `config` sets, from `targets` and from the exact logits of the same rows.
 
     As in training, the teacher's rows are written in the type of the student's logits.
     """
-    objective = Objective(0.0, config.temperature, config.divergence, config.divergence_beta, IDENTITY, IDENTITY)
     approximate_NV = torch.empty_like(student_logits_NV)
-    write_teacher_logits(approximate_NV, teacher, slice(None), student_logits_NV, objective)
+    write_teacher_logits(approximate_NV, targets, slice(None), student_logits_NV, config.temperature, IDENTITY)
     exact_N, exact_gradient = _divergence(student_logits_NV, exact_logits_NV, config)
     ours_N, gradient = _divergence(student_logits_NV, approximate_NV, config)
     error_N, total = ours_N - exact_N, exact_N.sum().clamp_min(torch.finfo(exact_N.dtype).tiny)
     cosines_N = torch.cosine_similarity(gradient, exact_gradient, dim=-1)
-    kept_NK = (teacher.logits / config.temperature - teacher.log_normalizer[:, None]).exp()
+    kept_NK = (targets.logits / config.temperature - targets.log_normalizer[:, None]).exp()
     return TopkCheck(
         tail_mass=float(1 - kept_NK.sum(1).mean()),
         divergence_error=float(error_N.abs().sum() / total),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.models.load import switch_off_dropout
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceDataset
+from l2s.signals.teachers import Teacher
 
 Batch = dict[str, Tensor]
 TERMS = ("loss", "ce", "divergence")
@@ -34,7 +34,7 @@ class HeldOutLoss(TrainerCallback):
         dataset: SequenceDataset,
         collator: Collator,
         batch_size: int,
-        teacher: Callable[[Batch], Any] | None,
+        teacher: Teacher | None,
         file: Path,
     ) -> None:
         items = [dataset[index] for index in range(len(dataset))]
@@ -69,9 +69,9 @@ class HeldOutLoss(TrainerCallback):
         switch_off_dropout(model)
         for batch in self.batches:
             inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-            teacher = None if self.teacher is None else self.teacher(inputs)
+            targets = None if self.teacher is None else self.teacher.targets(inputs)
             own = {name: tensor for name, tensor in inputs.items() if not name.startswith(TEACHER_PREFIX)}
-            outputs = model(**own, teacher=teacher, num_items_in_batch=num_tokens)
+            outputs = model(**own, targets=targets, num_items_in_batch=num_tokens)
             sums = {name: sums[name] + float(outputs[name]) for name in TERMS}
         model.train(was_training)
         if isinstance(model, FSDPModule):

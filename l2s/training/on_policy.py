@@ -20,6 +20,7 @@ from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError, require_extra
 from l2s.jsonl import append_jsonl, load_jsonl
+from l2s.loss.divergences import ON_POLICY_BETA
 from l2s.models.head import output_head
 from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
@@ -100,6 +101,7 @@ def train(
     from datasets import Dataset
     from trl import DistillationConfig, DistillationTrainer
 
+    beta = ON_POLICY_BETA[config.opd_divergence]
     settings = DistillationConfig(
         **training_settings(config, config.opd_batch_size, config.opd_lr, folder),
         num_train_epochs=1,
@@ -107,7 +109,7 @@ def train(
         gradient_checkpointing_kwargs={"use_reentrant": False},
         max_completion_length=config.opd_max_new_tokens,
         temperature=TEMPERATURE,
-        beta={"forward_kl": 0.0, "jsd": config.divergence_beta, "reverse_kl": 1.0}[config.opd_divergence],
+        beta=config.divergence_beta if beta is None else beta,
         chat_template_kwargs={"enable_thinking": False},
         shuffle_dataset=False,
     )

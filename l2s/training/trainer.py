@@ -12,7 +12,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -25,12 +25,14 @@ from l2s.devices import peak_memory_bytes, pick_device
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
 from l2s.loss.fused_head import fused_distillation_loss
+from l2s.loss.objective import Objective
 from l2s.loss.reference import IGNORE_INDEX
-from l2s.loss.targets import Teacher
+from l2s.loss.targets import Targets
 from l2s.models.head import logit_transform, output_head
 from l2s.models.save import save_trained_student
 from l2s.run_dir import RunDir
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
+from l2s.signals.teachers import Teacher
 from l2s.training.heldout import HELDOUT_METRICS, HeldOutLoss, begin_heldout_file
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
@@ -39,28 +41,6 @@ from l2s.training.sharding import keep_sums_wide
 
 Batch = dict[str, Tensor]
 LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a CPU that trains has no core to spare
-
-
-class TeacherSource(Protocol):
-    """Where the trainer has the teacher's word on a batch from."""
-
-    def __call__(self, batch: Batch) -> Teacher:
-        """What the teacher says at the N response tokens of `batch`, on its device."""
-
-
-@dataclass(frozen=True)
-class Objective:
-    """The loss: alpha * CE + (1 - alpha) * T**2 * divergence."""
-
-    alpha: float
-    temperature: float = 1.0
-    divergence: str = "forward_kl"
-    beta: float = 0.5
-
-    @classmethod
-    def of(cls, config: ExperimentConfig) -> Objective:
-        """The objective of KD that `config` sets."""
-        return cls(config.alpha, config.temperature, config.divergence, config.divergence_beta)
 
 
 SFT_OBJECTIVE = Objective(alpha=1.0)
@@ -97,7 +77,7 @@ class StudentWithLoss(nn.Module):
         labels: Tensor,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        teacher: Teacher | None = None,
+        targets: Targets | None = None,
         num_items_in_batch: Tensor | int = 1,
     ) -> dict[str, Tensor]:
         """The loss of a batch.
@@ -105,7 +85,7 @@ class StudentWithLoss(nn.Module):
         Args:
             input_ids, position_ids, attention_mask: [B, T].
             labels: [B, T], shifted: labels[b, t] is what position t predicts; IGNORE_INDEX is not counted.
-            teacher: N rows, in the row-major order of the counted labels.
+            targets: N rows, in the row-major order of the counted labels.
             num_items_in_batch: counted labels of the global batch.
 
         Returns:
@@ -119,7 +99,7 @@ class StudentWithLoss(nn.Module):
             hidden_BTH[counted_BT],
             output_head(self.causal_lm).weight,
             labels[counted_BT],
-            teacher=teacher,
+            targets=targets,
             alpha=self.objective.alpha,
             temperature=self.objective.temperature,
             divergence=self.objective.divergence,
@@ -136,7 +116,7 @@ class StudentWithLoss(nn.Module):
 class DistillationTrainer(Trainer):
     """transformers.Trainer with a teacher beside it, writing one line of metrics a step."""
 
-    def __init__(self, *args: Any, metrics_file: Path, teacher: TeacherSource | None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, metrics_file: Path, teacher: Teacher | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         keep_sums_wide(self.accelerator)
         self.metrics_file = metrics_file
@@ -159,7 +139,7 @@ class DistillationTrainer(Trainer):
         """Add the teacher to the batch; the model does the rest."""
         student_inputs = {name: value for name, value in inputs.items() if not name.startswith(TEACHER_PREFIX)}
         if self.teacher is not None:
-            student_inputs["teacher"] = cast(Any, self.teacher(inputs))
+            student_inputs["targets"] = cast(Any, self.teacher.targets(inputs))
         loss, outputs = super().compute_loss(
             model, student_inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
         )
@@ -232,7 +212,7 @@ def train_and_save(
     schedule: Schedule,
     folder: Path,
     *,
-    teacher: TeacherSource | None = None,
+    teacher: Teacher | None = None,
 ) -> dict[str, Any]:
     """Train, save the student to `folder`, and return the metrics of the stage."""
     collator = Collator(renderer.pad_token_id)
@@ -263,7 +243,7 @@ def train(
     schedule: Schedule,
     folder: Path,
     *,
-    teacher: TeacherSource | None = None,
+    teacher: Teacher | None = None,
     held_out: SequenceDataset | None = None,
 ) -> TrainingResult:
     """Train `model` in place; a killed training resumes from the checkpoints and metrics in `folder`.

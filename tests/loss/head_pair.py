@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from l2s.loss.fused_head import TopkTeacher, fused_distillation_loss
+from l2s.loss.fused_head import TopkTargets, fused_distillation_loss
 from l2s.loss.reference import IGNORE_INDEX, DistillationLoss, distillation_loss
 from l2s.loss.targets import LowRankTail
 
@@ -38,11 +38,11 @@ class Pair:
     def teacher_logits(self) -> Tensor:
         return self.teacher_hidden @ self.teacher_weight.T
 
-    def topk(self, k: int, temperature: float, *, with_tail: bool) -> TopkTeacher:
+    def topk(self, k: int, temperature: float, *, with_tail: bool) -> TopkTargets:
         values, ids = self.teacher_logits.topk(k)
         log_normalizer = (self.teacher_logits / temperature).logsumexp(-1)
         tail = self.tail(ids, temperature) if with_tail else None
-        return TopkTeacher(ids, values, log_normalizer, tail)
+        return TopkTargets(ids, values, log_normalizer, tail)
 
     def tail(self, ids: Tensor, temperature: float) -> LowRankTail:
         """Two components of the teacher's hidden states, and an offset that gives each tail its true mass."""
@@ -54,7 +54,7 @@ class Pair:
         return LowRankTail(torch.cat([codes_NR, temperature * offset_N1], 1), torch.cat([basis_VR, ones_V1], 1))
 
     def fused(self, **settings: Any) -> DistillationLoss:
-        if "teacher" not in settings:
+        if "targets" not in settings:
             settings |= {"teacher_hidden": self.teacher_hidden, "teacher_weight": self.teacher_weight}
         return fused_distillation_loss(
             self.hidden, self.weight, self.labels, **({"alpha": 0.5, "temperature": 2.0, "beta": BETA} | settings)

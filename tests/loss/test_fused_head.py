@@ -12,7 +12,7 @@ from torch import Tensor
 
 from l2s.loss import fused_head
 from l2s.loss.buffers import logits_buffer
-from l2s.loss.fused_head import HiddenTeacher, LogitTransform, fused_distillation_loss
+from l2s.loss.fused_head import HiddenTargets, LogitTransform, fused_distillation_loss
 from l2s.loss.reference import DIVERGENCES, IGNORE_INDEX, distillation_loss
 from tests.loss.head_pair import BETA, ROWS, STUDENT_SIZE, VOCABULARY, Array, Pair, assert_agree
 
@@ -65,7 +65,7 @@ def test_gradient_agrees_with_finite_differences_of_the_returned_loss_at_t_2(div
     pair = Pair()
     settings: dict[str, Any] = {"alpha": 0.5, "temperature": 2.0, "divergence": divergence, "beta": BETA}
     settings["teacher"] = {
-        "hidden": HiddenTeacher(pair.teacher_hidden, pair.teacher_weight),
+        "hidden": HiddenTargets(pair.teacher_hidden, pair.teacher_weight),
         "topk": pair.topk(6, 2.0, with_tail=True),
         "tail class": pair.topk(6, 2.0, with_tail=False),
     }[teacher]
@@ -81,7 +81,7 @@ def test_gradient_agrees_with_finite_differences_of_the_returned_loss_at_t_2(div
 def test_topk_of_the_whole_vocabulary_is_exact(divergence: str, with_tail: bool) -> None:
     pair = Pair()
     teacher = pair.topk(VOCABULARY, 2.0, with_tail=with_tail)
-    assert_agree(pair, pair.fused(divergence=divergence, teacher=teacher), pair.fused(divergence=divergence))
+    assert_agree(pair, pair.fused(divergence=divergence, targets=teacher), pair.fused(divergence=divergence))
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
@@ -103,7 +103,7 @@ def test_topk_with_a_tail_equals_the_reference_on_probabilities_written_out_id_b
     settings: dict[str, Any] = {"alpha": 0.5, "temperature": temperature, "divergence": divergence, "beta": BETA}
     student = pair.hidden @ pair.weight.T
     expected = distillation_loss(student, temperature * torch.from_numpy(q).log(), pair.labels, **settings)
-    assert_agree(pair, pair.fused(teacher=teacher, **settings), expected)
+    assert_agree(pair, pair.fused(targets=teacher, **settings), expected)
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
@@ -116,7 +116,7 @@ def test_topk_without_a_tail_compares_the_tail_as_one_class(student: LogitTransf
     with_tail = [torch.cat([mass, 1 - mass.sum(-1, keepdim=True)], dim=1) for mass in (p, q)]
     counted = pair.labels != IGNORE_INDEX
     expected = DIVERGENCES[divergence](with_tail[0].log(), with_tail[1].log(), BETA)[counted].sum()
-    loss = pair.fused(alpha=0.0, divergence=divergence, teacher=teacher, student_transform=student)
+    loss = pair.fused(alpha=0.0, divergence=divergence, targets=teacher, student_transform=student)
     torch.testing.assert_close(loss.divergence_sum, expected)
     for gradient, reference in zip(
         pair.gradients(loss), torch.autograd.grad(4 * expected, (pair.hidden, pair.weight)), strict=True
@@ -128,16 +128,16 @@ def test_topk_without_a_tail_compares_the_tail_as_one_class(student: LogitTransf
 def test_padding_rows_of_the_student_are_no_part_of_the_tail_class(divergence: str) -> None:
     pair = Pair()
     teacher = pair.topk(6, 2.0, with_tail=False)
-    expected = pair.fused(divergence=divergence, teacher=teacher)
+    expected = pair.fused(divergence=divergence, targets=teacher)
     expected_gradients = pair.gradients(expected)
     pair.weight = torch.cat([pair.weight.detach(), torch.ones(5, STUDENT_SIZE)]).requires_grad_()
-    loss = pair.fused(divergence=divergence, teacher=replace(teacher, vocabulary=VOCABULARY))
+    loss = pair.fused(divergence=divergence, targets=replace(teacher, vocabulary=VOCABULARY))
     hidden_gradient, weight_gradient = pair.gradients(loss)
     torch.testing.assert_close(loss[:3], expected[:3])
     torch.testing.assert_close(hidden_gradient, expected_gradients[0])
     torch.testing.assert_close(weight_gradient[:VOCABULARY], expected_gradients[1])
     assert torch.equal(weight_gradient[VOCABULARY:], torch.zeros(5, STUDENT_SIZE, dtype=torch.float64))
-    counted = pair.fused(divergence=divergence, teacher=teacher)  # whose vocabulary nobody knows: the student's
+    counted = pair.fused(divergence=divergence, targets=teacher)  # whose vocabulary nobody knows: the student's
     assert abs(counted.divergence_sum - expected.divergence_sum) > 1e-3
 
 
@@ -194,7 +194,7 @@ def test_a_batch_without_counted_tokens_has_loss_and_gradient_zero(alpha: float,
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_alpha_1_is_sft_to_the_bit_and_never_touches_the_teacher(dtype: torch.dtype) -> None:
     pair = Pair(dtype)
-    alone = pair.fused(alpha=1.0, teacher=None)
+    alone = pair.fused(alpha=1.0, targets=None)
     pair.teacher_hidden.fill_(float("nan"))
     taught = pair.fused(alpha=1.0)
     assert torch.equal(taught.loss_sum, alone.loss_sum)
@@ -237,7 +237,7 @@ def test_unequal_vocabularies_with_identical_distributions_are_no_distance_apart
     pair = Pair()
     rows = torch.cat([pair.weight.detach(), torch.zeros(5, STUDENT_SIZE, dtype=torch.float64)])[: VOCABULARY + extra]
     pair.labels[pair.labels >= VOCABULARY + extra] = 0
-    loss = pair.fused(alpha=0.0, divergence=divergence, teacher=HiddenTeacher(pair.hidden.detach(), rows))
+    loss = pair.fused(alpha=0.0, divergence=divergence, targets=HiddenTargets(pair.hidden.detach(), rows))
     assert loss.divergence_sum.item() == pytest.approx(0, abs=1e-13)
     if extra < 0:
         assert torch.equal(pair.gradients(loss)[1][extra:], torch.zeros(5, STUDENT_SIZE, dtype=torch.float64))
@@ -250,7 +250,7 @@ def test_softcaps_and_scales_of_both_heads_are_honoured(divergence: str) -> None
     loss = pair.fused(
         divergence=divergence,
         student_transform=student,
-        teacher=HiddenTeacher(pair.teacher_hidden, pair.teacher_weight, teacher),
+        targets=HiddenTargets(pair.teacher_hidden, pair.teacher_weight, teacher),
     )
     expected = distillation_loss(
         student.apply(pair.hidden @ pair.weight.T),

@@ -15,7 +15,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import distribute_tensor
 
 from l2s.loss import chunk, kernel
-from l2s.loss.fused_head import HiddenTeacher, LogitTransform, fused_distillation_loss
+from l2s.loss.fused_head import HiddenTargets, LogitTransform, fused_distillation_loss
+from l2s.loss.logit_transform import HeadTransforms
+from l2s.loss.objective import Objective
 from l2s.loss.reference import DIVERGENCES, distillation_loss
 from tests.loss.head_pair import BETA, ROWS, VOCABULARY, Pair
 
@@ -87,8 +89,9 @@ def test_the_kernel_agrees_with_the_plain_path_on_rows_longer_than_a_tile(taught
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 5, 9001, generator=generator).mul(4).bfloat16().unbind()
     labels = torch.tensor([0, 9000, 4096, 17, 5])
-    plain = chunk.Objective(0.5, temperature, "forward_kl", BETA, LogitTransform(), LogitTransform())
-    exact, ce, divergence = chunk.block_loss(student.double(), teacher.double() if taught else None, labels, plain)
+    objective = Objective(0.5, temperature)
+    wide = student.double(), teacher.double() if taught else None
+    exact, ce, divergence = chunk.block_loss(*wide, labels, objective, HeadTransforms())
     sums = kernel.kernel_chunk_loss(
         library, student, teacher if taught else None, labels, alpha=0.5, temperature=temperature
     )
@@ -143,29 +146,29 @@ def test_inputs_that_do_not_fit_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"student_weight has type torch\.uint8: quantised"):
         fused_distillation_loss(hidden, weight.detach().byte(), labels, alpha=1.0, temperature=2.0)
     with pytest.raises(ValueError, match="the teacher has 8 rows, labels 9"):
-        pair.fused(teacher=HiddenTeacher(pair.teacher_hidden[1:], pair.teacher_weight))
+        pair.fused(targets=HiddenTargets(pair.teacher_hidden[1:], pair.teacher_weight))
     with pytest.raises(ValueError, match=r"teacher_weight .* does not fit"):
-        pair.fused(teacher=HiddenTeacher(pair.teacher_hidden, pair.teacher_weight[:, 1:]))
+        pair.fused(targets=HiddenTargets(pair.teacher_hidden, pair.teacher_weight[:, 1:]))
     halves: dict[str, Any] = {"teacher_hidden": pair.teacher_hidden, "teacher_weight": pair.teacher_weight}
-    for too_much_or_little in ({"teacher": HiddenTeacher(*halves.values())}, {"teacher_weight": None}):
+    for too_much_or_little in ({"targets": HiddenTargets(*halves.values())}, {"teacher_weight": None}):
         with pytest.raises(ValueError, match="belong together, and stand in place of teacher"):
             fused_distillation_loss(hidden, weight, labels, **(halves | too_much_or_little), **settings)
     with pytest.raises(ValueError, match="teacher vocabulary 40, its tail has 37"):
-        pair.fused(teacher=replace(pair.topk(4, 2.0, with_tail=True), vocabulary=40))
+        pair.fused(targets=replace(pair.topk(4, 2.0, with_tail=True), vocabulary=40))
     with pytest.raises(ValueError, match="outside the vocabulary of 3"):
-        pair.fused(teacher=HiddenTeacher(pair.teacher_hidden, pair.teacher_weight[:3]))
+        pair.fused(targets=HiddenTargets(pair.teacher_hidden, pair.teacher_weight[:3]))
     with pytest.raises(ValueError, match="teacher id 37: outside the vocabulary of 37"):
-        pair.fused(teacher=replace(pair.topk(4, 2.0, with_tail=True), ids=torch.full((ROWS, 4), VOCABULARY)))
+        pair.fused(targets=replace(pair.topk(4, 2.0, with_tail=True), ids=torch.full((ROWS, 4), VOCABULARY)))
     with pytest.raises(ValueError, match="the teacher counts 37 ids, the student's head only 36"):
-        fused_distillation_loss(hidden, weight[1:], labels, teacher=pair.topk(4, 2.0, with_tail=True), **settings)
+        fused_distillation_loss(hidden, weight[1:], labels, targets=pair.topk(4, 2.0, with_tail=True), **settings)
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 def test_the_body_that_cuda_compiles_can_be_traced_and_agrees(divergence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
     student, teacher = torch.randn(2, 3, 50, generator=torch.Generator().manual_seed(0)).unbind()
-    objective = chunk.Objective(0.5, 2.0, divergence, BETA, LogitTransform(cap=3.0), LogitTransform())
-    arguments = student, teacher, torch.tensor([1, 2, 3]), objective
+    objective, transforms = Objective(0.5, 2.0, divergence, BETA), HeadTransforms(LogitTransform(cap=3.0))
+    arguments = student, teacher, torch.tensor([1, 2, 3]), objective, transforms
     compiled = chunk.compiled_block_loss.__wrapped__()
     torch.testing.assert_close(compiled(*arguments), chunk.block_loss(*arguments))
 
@@ -175,12 +178,7 @@ def test_a_compiler_that_fails_is_named_and_the_uncompiled_body_serves(monkeypat
         raise TorchDynamoException("no Triton here")
 
     monkeypatch.setattr(torch, "compile", lambda body: refuse)
-    arguments = (
-        torch.randn(3, 50),
-        None,
-        torch.tensor([1, 2, 3]),
-        chunk.Objective(1.0, 2.0, "forward_kl", BETA, LogitTransform(), LogitTransform()),
-    )
+    arguments = torch.randn(3, 50), None, torch.tensor([1, 2, 3]), Objective(1.0), HeadTransforms()
     compiled = chunk.compiled_block_loss.__wrapped__()
     with pytest.warns(UserWarning, match="no Triton here"):
         first = compiled(*arguments)

@@ -10,16 +10,17 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from l2s.errors import UserError
-from l2s.loss.chunk import Objective as HeadObjective
 from l2s.loss.logit_transform import IDENTITY, LogitTransform, declared_transform
+from l2s.loss.objective import Objective
 from l2s.loss.reference import IGNORE_INDEX, distillation_loss
-from l2s.loss.targets import Teacher, write_teacher_logits
+from l2s.loss.targets import Targets, write_teacher_logits
 from l2s.models.head import output_head
+from l2s.signals.hidden import response_hidden
 from l2s.signals.recorders import TopkRecorder
-from l2s.signals.store import OnlineTeacher, response_hidden
 from l2s.signals.tail import TailModel
+from l2s.signals.teachers import OnlineTeacher
 from l2s.signals.topk import decode
-from l2s.training.trainer import Objective, StudentWithLoss
+from l2s.training.trainer import StudentWithLoss
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40,
@@ -108,10 +109,10 @@ def logits_of(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
 
 
 def assert_learns_from_its_own_logits(
-    student: PreTrainedModel, teacher: Teacher, teacher_logits: Tensor, batch: dict[str, Tensor]
+    student: PreTrainedModel, targets: Targets, teacher_logits: Tensor, batch: dict[str, Tensor]
 ) -> None:
     """The loss, and its gradient in all weights, are those of the student's own logits and `teacher_logits`."""
-    loss = StudentWithLoss(student, Objective(0.3, 2.0))(**batch, teacher=teacher)["loss"]
+    loss = StudentWithLoss(student, Objective(0.3, 2.0))(**batch, targets=targets)["loss"]
     logits, labels = logits_of(student, batch), batch["labels"][batch["labels"] != IGNORE_INDEX]
     expected = distillation_loss(logits, teacher_logits, labels, alpha=0.3, temperature=2.0).loss_sum
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
@@ -125,7 +126,7 @@ def test_student_and_teacher_in_memory_are_their_own_logits(types: tuple[str, st
     student, teacher = small_model(types[0], seed=0), small_model(types[1], seed=1)
     taught = logits_of(teacher, batch).detach()
 
-    assert_learns_from_its_own_logits(student, OnlineTeacher(teacher)(batch), taught, batch)
+    assert_learns_from_its_own_logits(student, OnlineTeacher(teacher).targets(batch), taught, batch)
 
 
 @pytest.mark.parametrize("types", [("gemma2", "granite"), ("granite", "gemma2")])
@@ -139,9 +140,7 @@ def test_topk_signals_teach_a_student_by_its_own_logits(
     shared = recorder.shared([hidden], [hidden])
     signals = decode(recorder.encoder(shared)(hidden), topk, TailModel.of(shared).factors())
     read = torch.empty(len(hidden), 40)
-    write_teacher_logits(
-        read, signals, slice(None), read, HeadObjective(0.3, 2.0, "forward_kl", 0.5, IDENTITY, IDENTITY)
-    )
+    write_teacher_logits(read, signals, slice(None), read, 2.0, IDENTITY)
     exact = (logits_of(teacher, batch).detach() / 2).log_softmax(-1)
     kept = exact.topk(topk, dim=-1)
     torch.testing.assert_close((read / 2).gather(1, kept.indices), kept.values, rtol=0, atol=5e-3)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from l2s.loss.chunk import Objective
 from l2s.loss.logit_transform import IDENTITY, LogitTransform
 from l2s.loss.targets import write_teacher_logits
 from l2s.signals.tail import LEVELS, RANK, TailFit, TailModel, steps
@@ -36,8 +35,7 @@ class Teacher:
         tail = self.fit(rank)
         rows = TopkEncoder(topk, TEMPERATURE, tail).encode(self.logits[400:], self.hidden[400:])
         read = torch.empty(100, VOCABULARY, dtype=dtype)
-        objective = Objective(0.0, TEMPERATURE, "forward_kl", 0.5, IDENTITY, IDENTITY)
-        write_teacher_logits(read, decode(rows, topk, tail.factors()), slice(None), read, objective)
+        write_teacher_logits(read, decode(rows, topk, tail.factors()), slice(None), read, TEMPERATURE, IDENTITY)
         return read.float() / TEMPERATURE, (self.logits[400:] / TEMPERATURE).log_softmax(-1)
 
     def divergence(self, rank: int) -> float:

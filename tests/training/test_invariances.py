@@ -22,14 +22,17 @@ from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.devices import torch_dtype
 from l2s.jsonl import load_jsonl, write_jsonl
+from l2s.loss.objective import Objective
 from l2s.loss.reference import DIVERGENCES, distillation_loss
-from l2s.loss.targets import HiddenTeacher
+from l2s.loss.targets import HiddenTargets
 from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
 from l2s.sequences import Collator, SequenceDataset, load_sequences
 from l2s.signals import record, score
-from l2s.signals.store import OnlineTeacher, StoredTeacher, read_signals
-from l2s.training.trainer import SFT_OBJECTIVE, Objective, Schedule, StudentWithLoss, train
+from l2s.signals.store import read_signals
+from l2s.signals.teachers import OnlineTeacher, StoredTeacher
+from l2s.training.kd import kd_objective
+from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, train
 
 MakeConfig = Callable[..., ExperimentConfig]
 HERE = Path(__file__).parent
@@ -71,7 +74,7 @@ class Setting:
 
     def student(self, objective: Objective | None = None) -> StudentWithLoss:
         student = load_student_for_training(self.config.student_model, self.config)
-        return StudentWithLoss(student, objective or Objective.of(self.config))
+        return StudentWithLoss(student, objective or kd_objective(self.config))
 
     def gradients(
         self, batches: Sequence[dict[str, Tensor]], objective: Objective | None = None, *, with_teacher: bool = True
@@ -80,8 +83,8 @@ class Setting:
         student, teacher = self.student(objective), OnlineTeacher(self.teacher_model)
         total = torch.zeros(())
         for batch in batches:
-            word = teacher(batch) if with_teacher else None
-            loss = student(**batch, teacher=word, num_items_in_batch=self.num_items)["loss"]
+            targets = teacher.targets(batch) if with_teacher else None
+            loss = student(**batch, targets=targets, num_items_in_batch=self.num_items)["loss"]
             loss.backward()
             total += loss.detach()
         grads = {name: weight.grad for name, weight in student.named_parameters() if weight.grad is not None}
@@ -154,7 +157,7 @@ def test_student_with_loss_is_the_loss_of_its_logits(setting: Setting, objective
     torch.autograd.backward(total)
 
     batch = setting.collator(setting.items())
-    loss = student(**batch, teacher=OnlineTeacher(teacher)(batch), num_items_in_batch=setting.num_items)["loss"]
+    loss = student(**batch, targets=OnlineTeacher(teacher).targets(batch), num_items_in_batch=setting.num_items)["loss"]
     loss.backward()
 
     assert loss.item() == pytest.approx(total.item(), rel=1e-5)
@@ -171,19 +174,20 @@ def test_stored_hidden_states_are_the_teacher(tiny_config: MakeConfig, dtype: st
     store = read_signals(setting.run_dir.teacher_signals)
     (scored,) = record.plan_shards(setting.sequences, record.SHARD_ROWS)
     batch = setting.collator([SequenceDataset(scored, store)[index] for index in range(len(scored))])
-    stored, online = StoredTeacher(store, torch.device("cpu"))(batch), OnlineTeacher(setting.teacher_model)(batch)
-    assert isinstance(stored, HiddenTeacher)
-    assert isinstance(online, HiddenTeacher)
+    stored = StoredTeacher(store, torch.device("cpu")).targets(batch)
+    online = OnlineTeacher(setting.teacher_model).targets(batch)
+    assert isinstance(stored, HiddenTargets)
+    assert isinstance(online, HiddenTargets)
     assert stored.hidden.dtype == torch_dtype(setting.config)
     assert torch.equal(stored.hidden, online.hidden)
     assert torch.equal(stored.weight, online.weight)
     inputs = {name: value for name, value in batch.items() if not name.startswith("teacher_")}
 
     results = []
-    for teacher in (stored, online):
+    for targets in (stored, online):
         student = setting.student()
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-            loss = student(**inputs, teacher=teacher)["loss"]
+            loss = student(**inputs, targets=targets)["loss"]
         loss.backward()
         grads = {name: weight.grad for name, weight in student.named_parameters() if weight.grad is not None}
         results.append({"loss": loss.detach(), **grads})
@@ -197,9 +201,9 @@ def test_bfloat16_agrees_with_float64(tiny_config: MakeConfig, divergence: str) 
     setting = Setting(tiny_config(tuning="full", dtype="bfloat16", divergence=divergence))
     batch = setting.collator(setting.items())
     with torch.autocast("cpu", torch.bfloat16):
-        low = setting.student()(**batch, teacher=OnlineTeacher(setting.teacher_model)(batch))["loss"]
+        low = setting.student()(**batch, targets=OnlineTeacher(setting.teacher_model).targets(batch))["loss"]
     teacher = OnlineTeacher(load_model(setting.config.teacher_model, setting.config).double())
-    high = setting.student().double()(**batch, teacher=teacher(batch))["loss"]
+    high = setting.student().double()(**batch, targets=teacher.targets(batch))["loss"]
 
     assert low.item() == pytest.approx(high.item(), rel=1e-2)
 
@@ -223,11 +227,11 @@ def test_qlora_is_the_loss_of_its_dequantised_weights(tiny_config: MakeConfig) -
                 weight.normal_(std=0.1, generator=generator)
                 student.student.get_parameter(name).copy_(weight)
     batch = setting.collator(setting.items())
-    teacher = OnlineTeacher(setting.teacher_model)(batch)
-    loss = student(**batch, teacher=teacher)["loss"]
+    targets = OnlineTeacher(setting.teacher_model).targets(batch)
+    loss = student(**batch, targets=targets)["loss"]
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     logits, taught = (model(**inputs).logits for model in (reference, setting.teacher_model))
-    objective = asdict(Objective.of(setting.config))
+    objective = asdict(kd_objective(setting.config))
     expected = distillation_loss(logits, taught, batch["labels"], **objective).loss_sum
     torch.autograd.backward([loss, expected])
 

@@ -16,14 +16,15 @@ from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import load_jsonl, write_jsonl
+from l2s.loss.objective import Objective
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
 from l2s.sequences import Collator, SequenceDataset, load_sequences
-from l2s.signals.store import OnlineTeacher
+from l2s.signals.teachers import OnlineTeacher
 from l2s.training import trainer as trainer_module
 from l2s.training.progress import TrainingProgress
-from l2s.training.trainer import SFT_OBJECTIVE, Objective, Schedule, StudentWithLoss, TrainingResult, train
+from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, TrainingResult, train
 
 MakeConfig = Callable[..., ExperimentConfig]
 GOLDEN = Path(__file__).parent / "golden_curves.json"

@@ -23,15 +23,16 @@ from l2s.models.load import load_model, load_student_for_training
 from l2s.models.save import save_trained_student
 from l2s.run_dir import RunDir
 from l2s.sequences import Collator, SequenceDataset, TrainingSequence, load_sequences
-from l2s.signals.store import OnlineTeacher
+from l2s.signals.teachers import OnlineTeacher
 from l2s.training.heldout import HeldOutLoss
-from l2s.training.trainer import Objective, Schedule, StudentWithLoss, train
+from l2s.training.kd import kd_objective
+from l2s.training.trainer import Schedule, StudentWithLoss, train
 
 SAVED = (("fsdp2", "full"), ("fsdp2", "lora"), ("ddp", "lora"))  # what is trained and saved, and under what
 
 
 def build_student(config: ExperimentConfig) -> StudentWithLoss:
-    return StudentWithLoss(load_student_for_training(config.student_model, config), Objective.of(config))
+    return StudentWithLoss(load_student_for_training(config.student_model, config), kd_objective(config))
 
 
 def train_steps(config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator) -> None:
@@ -89,7 +90,7 @@ def backward(
     num_items = sum(item.num_response_tokens for item in sequences)
     batch = collator(items[rank::world])
     teacher = OnlineTeacher(load_model(config.teacher_model, config))
-    outputs = wrapped(**batch, teacher=teacher(batch), num_items_in_batch=num_items)
+    outputs = wrapped(**batch, targets=teacher.targets(batch), num_items_in_batch=num_items)
     (outputs["loss"] * world).backward()  # ranks are averaged
 
 

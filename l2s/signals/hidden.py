@@ -1,0 +1,36 @@
+"""Hidden states of a causal LM at response tokens.
+
+Shapes: N response tokens of the batch, H hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from l2s.loss.reference import IGNORE_INDEX
+from l2s.sequences import Collator, TrainingSequence
+
+
+@torch.no_grad()
+def response_hidden(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+    """Last hidden states after the final norm [N, H] at the positions that predict response tokens.
+
+    `batch` has shifted labels: a response at positions p to p + n gives rows p - 1 to p + n - 1.
+    """
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
+    with torch.autocast(batch["input_ids"].device.type, enabled=False):  # the same numbers in training and recording
+        hidden_BTH = cast(Any, model).get_decoder()(**inputs, use_cache=False).last_hidden_state
+    rows_NH: Tensor = hidden_BTH[batch["labels"] != IGNORE_INDEX]
+    return rows_NH
+
+
+def hidden_of(model: PreTrainedModel, sequences: Sequence[TrainingSequence]) -> Tensor:
+    """`response_hidden` of one batch of sequences, rows in their order."""
+    collate = Collator(pad_token_id=0)  # padding is masked, so any id will do
+    batch = collate([{"input_ids": item.input_ids, "labels": item.labels} for item in sequences])
+    return response_hidden(model, {name: tensor.to(model.device) for name, tensor in batch.items()})

@@ -64,7 +64,7 @@ def test_every_divergence_equals_the_reference(divergence: str, temperature: flo
 def test_gradient_agrees_with_finite_differences_of_the_returned_loss_at_t_2(divergence: str, teacher: str) -> None:
     pair = Pair()
     settings: dict[str, Any] = {"alpha": 0.5, "temperature": 2.0, "divergence": divergence, "beta": BETA}
-    settings["teacher"] = {
+    settings["targets"] = {
         "hidden": HiddenTargets(pair.teacher_hidden, pair.teacher_weight),
         "topk": pair.topk(6, 2.0, with_tail=True),
         "tail class": pair.topk(6, 2.0, with_tail=False),

@@ -50,7 +50,7 @@ def test_lower_precision_stays_close_to_fp64(
     losses = []
     for pair in (low, exact):
         if teacher in ("topk", "tail class"):
-            settings["teacher"] = exact.topk(6, temperature, with_tail=teacher == "topk")
+            settings["targets"] = exact.topk(6, temperature, with_tail=teacher == "topk")
         losses.append(pair.fused(**settings))
     assert losses[0].loss_sum.dtype == torch.float32
     assert losses[0].loss_sum.item() == pytest.approx(losses[1].loss_sum.item(), rel=tolerance)
@@ -151,7 +151,7 @@ def test_inputs_that_do_not_fit_are_refused_by_name() -> None:
         pair.fused(targets=HiddenTargets(pair.teacher_hidden, pair.teacher_weight[:, 1:]))
     halves: dict[str, Any] = {"teacher_hidden": pair.teacher_hidden, "teacher_weight": pair.teacher_weight}
     for too_much_or_little in ({"targets": HiddenTargets(*halves.values())}, {"teacher_weight": None}):
-        with pytest.raises(ValueError, match="belong together, and stand in place of teacher"):
+        with pytest.raises(ValueError, match="together, or targets, not both"):
             fused_distillation_loss(hidden, weight, labels, **(halves | too_much_or_little), **settings)
     with pytest.raises(ValueError, match="teacher vocabulary 40, its tail has 37"):
         pair.fused(targets=replace(pair.topk(4, 2.0, with_tail=True), vocabulary=40))

@@ -12,7 +12,8 @@ from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl
 from l2s.tasks import word_problems
 from l2s.tasks.chat_answer import without_thinking
-from l2s.tasks.numbers import extract_number, first_number
+from l2s.tasks.final_number import final_number
+from l2s.tasks.numbers import first_number
 from l2s.tasks.task import COMMON_NAMES, Lengths, Names, Split, Task
 from l2s.tasks.types import Grade, Item
 
@@ -146,7 +147,7 @@ def grade(response: str, reference: str, *, finish_reason: str = "stop") -> Grad
     visible = without_thinking(response)
     if visible is None or finish_reason == "length":
         return Grade(0.0, "truncated", None, details)
-    answer = extract_number(visible)
+    answer = final_number(visible)
     if answer is None:
         return Grade(0.0, "no_answer", None, details)
     correct = answer == expected

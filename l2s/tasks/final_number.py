@@ -1,0 +1,235 @@
+"""Which number of a chat answer is its answer.
+
+A marker names it. `####` and `\\boxed` rank above looser ones such as "the answer is". Of equal markers the last one
+counts, because models correct themselves, unless it belongs to a next question that the model made up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+
+from l2s.tasks.numbers import NUMBER, numbers, plain_numbers, value
+
+# Markers -------------------------------------------------------------------------------------------------------------
+
+LABEL = re.compile(
+    r"####|<answer>|\b(?:answer|ans\.?)[\"'*_ \t]*[:=]|\banswer[ \t]+-[ \t]|\bfinal answer[ \t]+(?=-?[\d.])"
+    r"|^[ \t#*_]*+(?:the )?(?:final )?answer[ \t#*_]*\n+|答案?[ \t]*[:=]|^[ \t#*_]*+(?:最终)?答案[ \t#*_]*\n+",
+    re.IGNORECASE | re.MULTILINE,
+)
+STATEMENT = re.compile(
+    r"\banswer(?:[ \t]+(?:to|for)\b[^.:=\n\d]{0,80}?|[ \t]*\([^()\n]*\)|,[^,.\n\d]{0,30},)?[ \t\n]+"
+    r"(?:is|was|(?:should|would|will|must|has to) be|equals|becomes|comes (?:out )?to)\b(?!\s+not\b)"
+    r"|答案(?:应该|应当|应|就|便)?(?:是|为|等于)|(?:最终|最后)(?:的)?(?:结果|答案)(?:是|为|等于)",
+    re.IGNORECASE,
+)
+BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?:\{|(?=-?[\d.]))")
+MARKER = f"(?:{LABEL.pattern}|{STATEMENT.pattern}|{BOX.pattern})"
+# "#### - 5" is negative; on a line of its own "- 5" is an entry of a list.
+LOOSE_MINUS = re.compile(rf"({MARKER}[ \t:]*)-[ \t]+(?=[\d.])", re.IGNORECASE | re.MULTILINE)
+
+# Behind a marker -----------------------------------------------------------------------------------------------------
+
+# Between a marker and its number: symbols, a currency code, an unknown. With other words `####` is a heading.
+LEAD = r"[^\w.\-]*+(?:(?:US|USD|EUR|GBP|CNY|RMB|INR|Rs\.?|[a-z]\s*+=)[^\w.\-]*+)?"
+LABELLED_NUMBER = re.compile(rf"{LEAD}(?={NUMBER.pattern})", re.IGNORECASE)
+# "#### 2. Add them" with numbers in the lines below it
+NUMBERED_HEADING = re.compile(r"####\s*\d+[.):]\s+[^\W\d][^\n]*\n(?=.*\d)", re.DOTALL)
+ADVERBS = (
+    "therefore|thus|hence|then|simply|clearly|exactly|precisely|approximately|approx|about|around|roughly|nearly|only|"
+    "just|indeed|actually|equal to|equals|a total of|in total|a|the number|一共|总共|共|约|大约|就是|等于"
+)
+BARE_NUMBER = re.compile(
+    rf"{LEAD}(?:(?:{ADVERBS})[^\w.\-]*+){{0,2}}(?!-?[\d.,]+[a-z]\s*=){NUMBER.pattern}",  # "2x = 36" begins an equation
+    re.IGNORECASE,
+)
+# Behind a number, and perhaps its unit: the number is an operand, "12 eggs + 6 eggs = 18 eggs".
+OPERATION = re.compile(
+    r"\s*+%?\s*+(?:[^\W\d_]{1,20}?\s*+){0,2}(?:\\times|\\cdot|\\div|[+*/×÷^·x-]|plus|minus|times|of|"
+    r"(?:less|more|fewer) than|(?:divided|multiplied) by|[乘除]以?|加上?|减去?)\s*[\d.(\\]",
+    re.IGNORECASE,
+)
+EQUALS = r"(?:=|≈|≅|\\approx|\\implies|\\Rightarrow|\b(?:equals|is|makes|gives)\b|[→⇒]|等于)"
+# From a quantity to the same in another unit: "2 hours = 120 minutes", "1 hour and 30 minutes = 90 minutes".
+SAME_AS = re.compile(
+    r"(?:[\s%}\])]|\band\b|(?!(?:because|since|as|so|where|when|if|with|then|thus|hence)\b)[^\W\d_]++|\d++(?=\s?[^\W\d_]))"
+    r"{0,16}?(?:=|≈|≅|\\approx)",
+    re.IGNORECASE,
+)
+EXPLANATION = re.compile(r"\b(?:because|since|as)\b|因为|由于", re.IGNORECASE)
+LONGEST_CLAIM = 500  # characters behind a marker; a response may repeat one word a thousand times
+THOUSANDS_SPACE = re.compile(r"(?<![\d.,])(\d{1,3})((?: \d{3})+)(?![\d-])")
+SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)|[。！？]")
+
+# Around the answer ---------------------------------------------------------------------------------------------------
+
+CORRECTION = re.compile(
+    r"(?:^|(?<=[.!?。！？\n]))[ \t>*_#-]*+(?:but |oh,? |no,? |hmm,? )?(?:wait|hold on|actually|"
+    r"correction|corrected|hmm|oops|sorry|apolog\w+|my mistake|i (?:made|see) (?:a|an|my) (?:\w+ )?(?:mistake|error)|"
+    r"(?:let me|let's|i should) (?:re-?)?(?:check|do|verify|calculate|consider|think)|"
+    r"that(?:'s| is) (?:not right|wrong)|on second thought|no\b|等等|等一下|不对|更正|抱歉|修正|重新)",
+    re.IGNORECASE | re.MULTILINE,
+)
+# A line with which a model goes on to a question, or a whole conversation, that nobody asked for.
+NEXT_QUESTION = re.compile(
+    r"^[ \t>*_#\-\[(]*+(?:(?:next|new|another|follow-?up|similar)[ \t]+)?"
+    r"(?:(?:question|q|problem|exercise|task|example|instruction|input|prompt|human|user|问题|题目|用户|例题?|题|问)"
+    r"[ \t]*(?P<number>\#?\d+)?[ \t*_\])]*(?:[:.)]|$)|第\s*[\d一二三四五六七八九十]+\s*题|solve the following"
+    r"|[^\n]*\b(?:another|next|similar|follow-?up)[ \t]+(?:\w+[ \t]+)?(?:question|problem|example|exercise)\b[^\n]*$)"
+    r"|</s>|<\|\w+\|>|\[INST\]",
+    re.IGNORECASE | re.MULTILINE,
+)
+# A question without such a line: a sentence that asks for a quantity, at the end of a line.
+QUANTITY_ASKED = re.compile(
+    r"(?:\bhow\s+\w+|\bwhat\s+(?:is|was|are|were|will|would|percent\w*|fraction|number|amount|total)\b|多少|几)"
+    r"[^?？\n]*[?？][ \t*_]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+NOTE = re.compile(
+    r"\n[ \t>*_(#-]*(?:note|n\.?b\.?|p\.?s\.?|remark|disclaimer|注意?|备注|说明)\b[^\n:]{0,20}:", re.IGNORECASE
+)
+# A whole reply such as "1234 in 5 days": the second number only measures the first.
+NUMBER_WITH_MEASURE = re.compile(
+    rf"\W*+{NUMBER.pattern}\W*+(?:[^\W\d]++\s++){{0,2}}?(?:in|per|for|over|within|every|each|after)\s+\d+\s+[^\W\d]+\W*"
+)
+
+
+@dataclass(frozen=True, order=True)
+class Claim:
+    """A number that a marker names; the largest claim is the answer.
+
+    Attributes:
+        direct: the number, or the working that ends in it, follows the marker at once, and not somewhere in a sentence.
+        part: how many corrections ("Wait, ...") stand before it.
+        strong: the marker is `####` or a box.
+        position: of the marker in the text.
+    """
+
+    direct: bool
+    part: int
+    strong: bool
+    position: int
+    number: Decimal
+
+
+def final_number(text: str) -> Decimal | None:
+    r"""The number that `text` gives as its answer, else its last number; None where there is no number.
+
+    Markers, by rank: `#### 5` and `\boxed{5}`; "answer is ... 5", "Answer: 5", "答案是 5", "答：5". A number in "18,
+    since 9 * 2 = 18" is explained by what follows; of working, "x = 9 * 2 = 18", and of an equality, "2 hours = 120
+    minutes", it is the last one that counts.
+    """
+    text = LOOSE_MINUS.sub(r"\1-", plain_numbers(text))
+    claims = list(_claims(text))
+    text = _without_next_question(text, claims)
+    claims = [claim for claim in claims if claim.position < len(text)]
+    if claims:
+        return max(claims).number
+    text = _without_note(text)
+    found = list(numbers(text))
+    if not found:
+        return None
+    return found[0] if NUMBER_WITH_MEASURE.fullmatch(text) else found[-1]
+
+
+def _without_next_question(text: str, claims: list[Claim]) -> str:
+    """`text` up to a question that follows the first claim, or the first number where nothing claims.
+
+    Numbered headings that begin before the first claim ("Question 1: ...") are the steps of one solution.
+    """
+    first = min((claim.position for claim in claims), default=None)
+    headings = list(NEXT_QUESTION.finditer(text))
+    if any(found["number"] and (first is None or found.start() < first) for found in headings):
+        return text
+    ends = [found.start() for found in headings if _answered(text, found.start(), first)]
+    strong = sorted(claim.position for claim in claims if claim.strong)
+    for here, there in pairwise(strong):
+        between = text[here:there]
+        asked = QUANTITY_ASKED.search(between)
+        if asked and not CORRECTION.search(between):
+            ends.append(here + asked.start())
+    return text[: min(ends)] if ends else text
+
+
+def _answered(text: str, position: int, first_claim: int | None) -> bool:
+    """Whether the answer stands before `position`."""
+    return NUMBER.search(text, 0, position) is not None if first_claim is None else first_claim < position
+
+
+def _without_note(text: str) -> str:
+    """`text` without a note at its end that follows a number."""
+    note = NOTE.search(text)
+    return text[: note.start()] if note and NUMBER.search(text, 0, note.start()) else text
+
+
+def _claims(text: str) -> Iterator[Claim]:
+    corrections = [found.end() for found in CORRECTION.finditer(text)]
+    for strong, position, said in (*_labels(text), *_statements(text), *_boxes(text)):
+        number = _claimed(said)
+        if number is not None:
+            part = sum(correction <= position for correction in corrections)
+            direct = strong or LABELLED_NUMBER.match(said) is not None or BARE_NUMBER.match(said) is not None
+            yield Claim(direct, part, strong, position, number)
+
+
+def _claimed(said: str) -> Decimal | None:
+    """The number that the words behind a marker come to."""
+    said = _unexplained(said)
+    bare = BARE_NUMBER.match(said)
+    if bare and not OPERATION.match(said, bare.end()):
+        return _last_of_equal(said, bare)
+    results = (BARE_NUMBER.match(side) for side in reversed(re.split(EQUALS, said, flags=re.IGNORECASE)[1:]))
+    for result in results:
+        if result and not OPERATION.match(result.string, result.end()):
+            return value(result)
+    return next(numbers(said), None)
+
+
+def _unexplained(said: str) -> str:
+    """`said` up to the word that begins the reason of a number."""
+    digit = re.search(r"\d", said)
+    reason = EXPLANATION.search(said, digit.end()) if digit else None
+    return said[: reason.start()] if reason else said
+
+
+def _last_of_equal(said: str, match: re.Match[str]) -> Decimal | None:
+    """Of "2 hours = 120 minutes" the 120; of "18 = 9 * 2" the 18."""
+    while same := SAME_AS.match(said, match.end()):
+        further = BARE_NUMBER.match(said, same.end())
+        if not further or OPERATION.match(said, further.end()):
+            break
+        match = further
+    return value(match)
+
+
+def _labels(text: str) -> Iterator[tuple[bool, int, str]]:
+    for marker in LABEL.finditer(text):
+        line = text[marker.end() : marker.end() + LONGEST_CLAIM].lstrip().partition("\n")[0]
+        if LABELLED_NUMBER.match(line) and not NUMBERED_HEADING.match(text, marker.start()):
+            yield marker.group() == "####", marker.start(), _joined_thousands(line)
+
+
+def _statements(text: str) -> Iterator[tuple[bool, int, str]]:
+    for marker in STATEMENT.finditer(text):
+        said = text[marker.end() : marker.end() + LONGEST_CLAIM].lstrip(" \t\n:")
+        sentence = SENTENCE_END.split(said, maxsplit=1)[0]
+        yield False, marker.start(), _joined_thousands(sentence)
+
+
+def _boxes(text: str) -> Iterator[tuple[bool, int, str]]:
+    """The content of every box up to its own closing brace, or to the end of the line where that is missing."""
+    for marker in BOX.finditer(text):
+        depth, end = 1, marker.end()
+        while depth and end < min(len(text), marker.end() + LONGEST_CLAIM) and text[end] != "\n":
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        yield True, marker.start(), _joined_thousands(text[marker.end() : end])
+
+
+def _joined_thousands(said: str) -> str:
+    """ "1 234" as one number, which it is behind a marker alone."""
+    return THOUSANDS_SPACE.sub(lambda found: found[1] + found[2].replace(" ", ""), said)

@@ -1,0 +1,206 @@
+"""Which number of an answer counts, and how it may be written; each list holds examples of one kind."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from l2s.tasks.final_number import final_number
+
+DASHES = "‐‑‒–—―−﹘﹣－"  # U+2010 to U+2015, minus, small and full-width forms
+
+MARKERS_BY_RANK = [
+    ("#### 18\nNote: the answer is rounded to 2 decimal places.", "18"),
+    ("#### 18\nThe answer is given for 7 days.", "18"),
+    ("#### 18\nActually, the answer is given for 7 days.", "18"),
+    ("\\boxed{18}\nThe answer is in dollars, with 2 cents to spare.", "18"),
+    ("**Step 1:** The answer takes 3 steps.\n#### 18", "18"),
+    ("The answer is 7.\n#### 18", "18"),
+    ("#### 18\nThe answer is 7.", "18"),
+    ("\\boxed{9} eggs, and then \\boxed{18} dollars", "18"),
+    ("\\boxed{9}\n#### 18", "18"),
+    ("Answer: 18\nNote: the answer is rounded to 2 decimal places.", "18"),
+    ("<answer>18</answer> in 3 steps", "18"),
+    ('{"answer": 18, "steps": 3}', "18"),
+    ("**Answer**: 18\n3 steps", "18"),
+    ("__Answer:__ 18\n3 steps", "18"),
+    ("### Final Answer\n18\n\n(3 steps)", "18"),
+    ("**Final Answer**\n\n$18$\n\nin 3 steps", "18"),
+    ("Ans: 18 (3 steps)", "18"),
+    ("The correct answer should be 18, in 3 steps", "18"),
+    ("The answer to the question is 18 in 3 steps", "18"),
+    ("The answer (in dollars) is 18 in 3 steps", "18"),
+    ("The answer, then, is 18 in 3 steps", "18"),
+    ("The answer isn't 17, it is 18", "18"),
+    ("\\boxed 5", "5"),
+    ("\\fbox{18} in 3 steps", "18"),
+]
+NOTES_WITHOUT_MARKER = [
+    ("She makes $18.\n\nNote: this assumes 7 days.", "18"),
+    ("So 18.50, rounded to 2 decimal places.", "18.5"),
+    ("So it is 20, rounded to the nearest 10.", "20"),
+    ("一共18元。\n注意：这里按7天计算", "18"),
+]
+NEXT_QUESTIONS = [
+    ("#### 18\n\nQuestion: Tom has 3 apples and 4 pears. How many?\nHe has 7.\n#### 7", "18"),
+    ("#### 18\n\nQ: Tom has 3.\nA: #### 7", "18"),
+    ("#### 18\n### Question\nTom has 3.\n#### 7", "18"),
+    ("#### 18\n\nHuman: Tom has 3.\n\nAssistant: #### 7", "18"),
+    ("#### 18\nUser: and now?\n#### 7", "18"),
+    ("#### 18<|im_end|>\n<|im_start|>user\nTom has 3.<|im_end|>\n#### 7", "18"),
+    ("#### 18</s>[INST] Tom has 3. [/INST]\n#### 7", "18"),
+    ("#### 18\n\n**Question:** Tom has 3.\n#### 7", "18"),
+    ("#### 18\n\n**Problem 2:** Tom has 3.\n#### 7", "18"),
+    ("#### 18\n\nExercise 3. Tom has 3.\n#### 7", "18"),
+    ("#### 18\n\nQuestion 2\nTom has 3.\n#### 7", "18"),
+    ("#### 18\n\n### Instruction:\nTom has 3.\n#### 7", "18"),
+    ("#### 18\n\nTom has 3 apples and buys 4. How many does he have?\n3+4=7\n#### 7", "18"),
+    ("#### 18\n\nHere is another problem:\nTom has 3.\n#### 7", "18"),
+    ("#### 18\n\nSolve the following problem step by step. Tom has 3.\n#### 7", "18"),
+    ("#### 18\n\n问题：小明有3个苹果\n#### 7", "18"),
+    ("#### 18\n\n题目：小明有3个苹果\n答案：7", "18"),
+    ("#### 18\n\n小明有3个苹果，又买了4个，一共有多少个？\n#### 7", "18"),
+    ("The answer is 18.\n\nQ: There are 7 trees.\nA: The answer is 7.", "18"),
+    ("\\boxed{18}\n\nProblem: Tom has 3.\n\\boxed{7}", "18"),
+    ("Question: Janet has 16 eggs\nAnswer: 18\n\nQuestion: Tom has 3\nAnswer: 7", "18"),
+    # no next question: a restated one, the steps of one solution, a question to oneself
+    ("Problem: Janet has 16 eggs.\nSolution: 9 * 2 = 18", "18"),
+    ("Question 1: How many eggs? Answer: 9\nQuestion 2: How much money? Answer: 18", "18"),
+    ("#### 17\nIs that right? How much did she eat? Wait, 3.\n#### 18", "18"),
+    ("#### 18\n\nHow did we get this? 9 * 2 = 18", "18"),
+    ("First, 16 - 3 = 13. Next problem: he eats 4, so 9.", "9"),
+]
+CORRECTIONS = [
+    ("#### 12\nwait\n#### 34", "34"),
+    ("#### 12, wait, #### 34", "34"),
+    ("#### 17\nActually, that is wrong.\n#### 18", "18"),
+    ("\\boxed{17}\n\nWait, I made a mistake. The answer is 18.", "18"),
+    ("The answer is 9.\n\nHold on, let me re-check: 9 * 2 = 18. So the answer is 18.", "18"),
+    ("The answer is 9. Sorry, the answer is 18.", "18"),
+    ("答案是9。等等，不对，答案是18。", "18"),
+    ("#### ~~17~~ 18", "18"),
+    ("#### 18\n\nLet me check: 9 * 2 = 18, and 16 - 7 = 9.", "18"),
+]
+EQUALITIES = [
+    ("The final answer is 2 hours = 120 minutes.", "120"),
+    ("#### 1 hour and 30 minutes = 90 minutes", "90"),
+    ("\\boxed{2\\text{ hours} = 120\\text{ minutes}}", "120"),
+    ("答案是2小时=120分钟", "120"),
+    ("The answer is 3 apples for 2 dollars each = 6 dollars", "6"),
+    ("The answer is 17.99 ≈ 18", "18"),
+    ("The answer is $0.5 = 50%$", "50"),
+    ("#### 2 hours (120 minutes)", "2"),  # what stands in brackets explains
+    ("The answer is 18 = 9 * 2", "18"),
+    ("#### 20 - 2 = 18 = 9 * 2", "18"),
+    ("The answer is 9*2 = 18, since 18 / 2 = 9", "18"),
+    ("The answer is 9 times 2, which is 18", "18"),
+    ("The answer is 3 more than 15 = 18", "18"),
+    ("#### 18 = x", "18"),
+]
+RANGES_AND_SUBTRACTIONS = [
+    ("pages 3–5", "5"),
+    ("pages 3 – 5", "5"),
+    ("between 3 –5", "5"),
+    ("$3–$5", "5"),
+    ("3%–5%", "5"),
+    ("#### 3–5", "3"),
+    ("10 minus 5", "5"),
+    ("3 - 5 = -2", "-2"),
+    ("eggs—18", "18"),
+    ("(−5)", "-5"),
+]
+NOTATIONS = [
+    ("#### negative 5", "-5"),
+    ("#### minus 5", "-5"),
+    ("答案是负5", "-5"),
+    ("#### +18", "18"),
+    # characters
+    ("#### ＄１，２３４．５０", "1234.5"),
+    ("＃＃＃＃ １８", "18"),
+    ("#### 1\u200b8\ufeff", "18"),
+    ("#### 3½", "3.5"),
+    ("#### ½", "0.5"),
+    # separators of other places
+    ("#### 1.234.567", "1234567"),
+    ("#### 1.234,56", "1234.56"),
+    ("#### 1'234", "1234"),
+    ("#### 1’234,50", "1234.5"),
+    ("#### 12,34,567", "1234567"),
+    ("#### 1_234", "1234"),
+    ("#### 12,50 €", "12.5"),
+    ("The answer is 1 234.", "1234"),
+    ("#### 5 100-dollar bills", "5"),
+    ("答案是18,5元是运费", "18"),
+    ("1,2,3", "3"),
+    ("x=1,y=2", "2"),
+    # fractions, powers of ten, scale words
+    ("#### $3\\frac{1}{2}$", "3.5"),
+    ("#### 3 and 1/2", "3.5"),
+    ("x = -\\frac{1}{2}", "-0.5"),
+    ("\\boxed{-\\dfrac{3}{4}}", "-0.75"),
+    ("#### 1.2 \\times 10^3", "1200"),
+    ("#### 1.2×10³", "1200"),
+    ("#### 1.5 million", "1500000"),
+    ("#### 5 thousand", "5000"),
+    ("答案是3千元", "3000"),
+    ("答案是5千克", "5"),
+    # markup
+    ("\\boxed{\\text{\\textbf{18}}}", "18"),
+    ("\\boxed{18\\ \\mathrm{dollars}}", "18"),
+    ("\\boxed{1,\\!234}", "1234"),
+    ("\\boxed{1\\text{,}234}", "1234"),
+    ("$\\boxed{\\$18.00}$", "18"),
+    ("#### *18*", "18"),
+    ("#### __18__", "18"),
+    ("#### <b>18</b>", "18"),
+    ("> #### 18", "18"),
+    ("2 * 3 * 3", "3"),
+    ("**3** * **2** = **6**", "6"),
+    ("18 cm²", "18"),
+    ("#### USD 18", "18"),
+    ("#### x=18", "18"),
+    ("#### $18/hour", "18"),
+]
+CHINESE = [
+    ("答案为18元，共3步", "18"),
+    ("答案应该是18元，共3步", "18"),
+    ("正确答案是：18\n共3步", "18"),
+    ("最终答案：18\n共3步", "18"),
+    ("最终答案\n\n18\n\n共3步", "18"),
+    ("因此答案是 **18** 元，共3步", "18"),
+    ("答案等于18，有3个", "18"),
+    ("答案就是 18。有3个", "18"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *MARKERS_BY_RANK,
+        *NOTES_WITHOUT_MARKER,
+        *NEXT_QUESTIONS,
+        *CORRECTIONS,
+        *EQUALITIES,
+        *RANGES_AND_SUBTRACTIONS,
+        *NOTATIONS,
+        *CHINESE,
+    ],
+)
+def test_the_answer_is_the_number_that_a_reader_takes(text: str, number: str) -> None:
+    assert final_number(text) == Decimal(number)
+
+
+@pytest.mark.parametrize("dash", DASHES)
+def test_every_dash_is_a_minus_before_a_number_and_none_between_two(dash: str) -> None:
+    for negative in (f"#### {dash}5", f"#### {dash} 5", f"#### {dash}$5", f"The answer is {dash}5.", f"x = {dash}5"):
+        assert final_number(negative) == -5, negative
+    assert final_number(f"\\boxed{{{dash}5}}") == -5
+    assert final_number(f"pages 3{dash}5") == 5
+    assert final_number(f"It takes a{dash}5 minutes") == 5
+
+
+@pytest.mark.parametrize("unit", [" ", "( ", "#### ", "abcdefgh", "小时", "\\boxed{", "*a ", "how many ", "Wait\n"])
+def test_a_response_that_repeats_itself_is_read(unit: str) -> None:
+    """A pattern that takes exponential time on one of these would not come back."""
+    assert final_number("#### 1 " + unit * (4000 // len(unit))) == 1

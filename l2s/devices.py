@@ -11,7 +11,7 @@ import resource
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psutil
 
@@ -21,6 +21,7 @@ from l2s.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 PATIENCE = timedelta(hours=12)  # one process merges and saves a large model while the others wait
 
 
@@ -73,8 +74,17 @@ def wait_for_others(config: ExperimentConfig) -> None:
         PartialState(cpu=pick_device(config).type == "cpu", timeout=PATIENCE).wait_for_everyone()
 
 
+def gather_from_all(value: T) -> list[T]:
+    """The value of every process, in the order of their ranks; returns when all have come here."""
+    if process_count() == 1:
+        return [value]
+    from accelerate.utils import gather_object
+
+    return cast(list[T], gather_object([value]))
+
+
 def leave_others() -> None:
-    """Take leave at the end of a process."""
+    """Leave the process group at the end of a process."""
     if process_count() > 1:
         from accelerate import PartialState
 

@@ -1,10 +1,15 @@
-"""JSON Lines: read with line numbers in errors, append durably, write atomically. Imports nothing from l2s."""
+"""JSON Lines: read with line numbers in errors, append durably, write atomically. Imports nothing from l2s.
+
+`replacing_file` and `replacing_folder` write anything else atomically.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +62,55 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:
-    """Write `text` to a neighbour file, flush it to disk, and rename it over `path`."""
+    """Write `text` so that a reader sees the old file or the whole new one."""
+    with replacing_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing_file(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside `path`; the file or link written there replaces `path` once it is whole and on disk.
+
+    Several processes may do so at once: the last one wins. Where the block raises, `path` stays as it is.
+    """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        partial.unlink(missing_ok=True)
+        yield partial
+        if not partial.is_symlink():
+            _flush(partial)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _flush(path.parent)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path`; the folder written there replaces `path` once it is whole and on disk.
+
+    For one process at a time. A reader sees the old folder, none for a moment, or the whole new one. What a killed
+    process left there is removed first.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    yield partial
+    for part in [partial, *partial.rglob("*")]:
+        _flush(part)
+    shutil.rmtree(path, ignore_errors=True)
+    partial.rename(path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the list of a folder's files, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def recover_jsonl(path: str | Path) -> list[Row]:

@@ -17,7 +17,7 @@ import yaml
 
 from l2s.config import ARMS, ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import append_jsonl, write_text_atomic
+from l2s.jsonl import append_jsonl, replacing_file, write_text_atomic
 
 WHOLE_FILE_BYTES = 64 << 20  # larger files are fingerprinted by samples: a 16 GB model must not delay a dry run
 SAMPLES = 64
@@ -201,10 +201,8 @@ class RunDir:
 
     def publish_model(self, model: Path) -> None:
         """Point <root>/final_model at the model trained last, so that later experiments can start from it."""
-        link, partial = self.root / "final_model", self.root / ".final_model.partial"
-        partial.unlink(missing_ok=True)
-        partial.symlink_to(os.path.relpath(model, self.root))
-        partial.replace(link)
+        with replacing_file(self.root / "final_model") as partial:
+            partial.symlink_to(os.path.relpath(model, self.root))
 
 
 @dataclass(frozen=True)

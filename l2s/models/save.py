@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from l2s.config import ExperimentConfig
 from l2s.devices import process_rank, torch_dtype
+from l2s.jsonl import replacing_folder
 from l2s.models.load import load_base
 
 
@@ -31,9 +30,8 @@ def save_trained_student(
     if process_rank() != 0:
         return
     if config.tuning != "full":
-        _replace_folder(
-            folder / "adapter", lambda partial: cast(Any, model).save_pretrained(partial, state_dict=weights)
-        )
+        with replacing_folder(folder / "adapter") as partial:
+            cast(Any, model).save_pretrained(partial, state_dict=weights)
         merged = _merge_adapter(folder / "adapter", config)
     elif weights is None:
         merged = cast(PreTrainedModel, model.to(torch_dtype(config)))
@@ -41,12 +39,9 @@ def save_trained_student(
         merged = load_base(str(cast(PreTrainedModel, model).name_or_path), config)
         merged.load_state_dict(weights)
     merged.config.use_cache = True
-
-    def write(partial: Path) -> None:
+    with replacing_folder(folder / "final_model") as partial:
         merged.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
-
-    _replace_folder(folder / "final_model", write)
 
 
 def _gather_trained(model: nn.Module) -> dict[str, torch.Tensor] | None:
@@ -62,11 +57,3 @@ def _merge_adapter(adapter: Path, config: ExperimentConfig) -> PreTrainedModel:
 
     base = load_base(str(PeftConfig.from_pretrained(adapter).base_model_name_or_path), config)
     return cast(PreTrainedModel, PeftModel.from_pretrained(base, adapter).merge_and_unload())
-
-
-def _replace_folder(folder: Path, write: Callable[[Path], object]) -> None:
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    write(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)

@@ -1,8 +1,8 @@
-"""One forward pass of the teacher over answers, kept on disk shard by shard.
+"""Record teacher signals: one forward pass of the teacher over answers, kept on disk shard by shard.
 
-Shards are the unit of work: a killed run resumes at the first shard that is not whole, and ranks of one
-torchrun take shards in turn, once rank 0 has written what all shards share. The rank that finds all shards done
-writes the index.
+Shards are the unit of work. A killed run resumes at the first shard that is not whole. The ranks of one torchrun take
+shards in turn, once rank 0 has written what all shards share. At the end rank 0 collects the entries of all ranks and
+writes the index: it does not look for their files, which a network file system may show it late.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from l2s.devices import process_count, process_rank
-from l2s.jsonl import write_text_atomic
+from l2s.devices import gather_from_all, process_count, process_rank
+from l2s.jsonl import replacing_file, write_text_atomic
 from l2s.models.head import logit_transform, output_head
 from l2s.sequences import TrainingSequence
 from l2s.signals.hidden import hidden_of
@@ -63,44 +63,66 @@ def record_signals(
 ) -> RecordingResult:
     """Write the signals of `sequences` to `folder`; whole shards of the same source that are there already are kept.
 
-    Under torchrun every process writes its share of the shards. For topk, `vocabulary` counts the ids that teacher
-    and student share.
+    Under torchrun every rank calls this and writes its share of the shards; the index is there when rank 0 returns.
+    For topk, `vocabulary` counts the ids that teacher and student share.
 
     Raises:
-        UserError: the logits of `model` are made in a way that signals cannot carry.
+        UserError: `model` computes its logits in a way that signals cannot carry.
     """
     folder.mkdir(parents=True, exist_ok=True)
     transform = logit_transform(model)
     recorder = _recorder(model, source, vocabulary)
     shards = plan_shards(sequences, shard_rows)
-    num_tokens = sum(sequence.num_response_tokens for sequence in sequences)
     fit, check = split_sample(pick_sample(sequences))
-    shared_size = recorder.shared_bytes(sum(sequence.num_response_tokens for sequence in check))
-    size = num_tokens * recorder.bytes_per_row + shared_size
-    print(
-        f"teacher signals: {len(sequences):,} sequences, {num_tokens:,} response tokens in {len(shards)} shards: "
-        f"{size / 2**20:,.1f} MiB ({recorder.bytes_per_row:,} bytes a token, and {shared_size:,} that all share)",
-        flush=True,
+    num_tokens = _num_tokens(sequences)
+    size = _announce(
+        recorder, len(sequences), num_tokens, len(shards), shared=recorder.shared_bytes(_num_tokens(check))
     )
-    start, recorded = time.monotonic(), 0
+    start = time.monotonic()
     if process_rank() == 0 and _shared_hash(folder, source) is None:
         _write_shared(model, recorder, fit, check, folder, source)
     shared_hash = _wait_for_shared(folder, source)
-    origin = f"{source.digest()}/{shared_hash}"
     encode = recorder.encoder(load_file(folder / SHARED))
-    for number in range(process_rank(), len(shards), process_count()):
-        if _finished_shard(folder, number, origin) is None:
-            recorded += _write_shard(model, encode, shards[number], folder, number, origin)
-            print(
-                f"shard {number + 1}/{len(shards)}: {recorded / (time.monotonic() - start):,.0f} tokens/s", flush=True
-            )
+    own, recorded = _own_shards(model, encode, shards, folder, origin=f"{source.digest()}/{shared_hash}")
     seconds = time.monotonic() - start
-    finished = [_finished_shard(folder, number, origin) for number in range(len(shards))]
-    if all(finished):
-        whole = [shard for shard in finished if shard]
+    entries = {number: shard for part in gather_from_all(own) for number, shard in part.items()}
+    if process_rank() == 0:
+        whole = [entries[number] for number in range(len(shards))]
         check_ids = [sequence.id for sequence in check]
         SignalIndex(source, whole, shared_hash, transform, check_ids, vocabulary).save(folder)
     return RecordingResult(len(sequences), num_tokens, size, seconds, recorded)
+
+
+def _announce(recorder: Recorder, num_sequences: int, num_tokens: int, num_shards: int, *, shared: int) -> int:
+    """Print what will be written, and return its bytes."""
+    size = num_tokens * recorder.bytes_per_row + shared
+    if process_rank() == 0:
+        print(
+            f"teacher signals: {num_sequences:,} sequences, {num_tokens:,} response tokens in {num_shards} shards: "
+            f"{size / 2**20:,.1f} MiB ({recorder.bytes_per_row:,} bytes a token, and {shared:,} that all share)",
+            flush=True,
+        )
+    return size
+
+
+def _own_shards(
+    model: PreTrainedModel, encode: Encode, shards: list[list[TrainingSequence]], folder: Path, *, origin: str
+) -> tuple[dict[int, Shard], int]:
+    """Write the shards of this rank that are not there yet; returns its entries by number, and the rows written."""
+    start, recorded, entries = time.monotonic(), 0, {}
+    for number in range(process_rank(), len(shards), process_count()):
+        finished = _finished_shard(folder, number, origin)
+        if finished is None:
+            finished = _write_shard(model, encode, shards[number], folder, number, origin)
+            recorded += finished.starts[-1]
+            speed = recorded / (time.monotonic() - start)
+            print(f"shard {number + 1}/{len(shards)}: {speed:,.0f} tokens/s", flush=True)
+        entries[number] = finished
+    return entries, recorded
+
+
+def _num_tokens(sequences: Sequence[TrainingSequence]) -> int:
+    return sum(sequence.num_response_tokens for sequence in sequences)
 
 
 def _recorder(model: PreTrainedModel, source: SignalSource, vocabulary: int | None) -> Recorder:
@@ -112,10 +134,8 @@ def _recorder(model: PreTrainedModel, source: SignalSource, vocabulary: int | No
 
 def pick_sample(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:
     """Sequences spread evenly, with about SAMPLE_TOKENS response tokens for the fit, longest first."""
-    total = sum(sequence.num_response_tokens for sequence in sequences)
-    spread = sorted(sequences, key=lambda item: item.id)[
-        :: max(1, total * (CHECK_EVERY - 1) // CHECK_EVERY // SAMPLE_TOKENS)
-    ]
+    fit_tokens = _num_tokens(sequences) * (CHECK_EVERY - 1) // CHECK_EVERY
+    spread = sorted(sequences, key=lambda item: item.id)[:: max(1, fit_tokens // SAMPLE_TOKENS)]
     return sorted(spread, key=lambda item: (-len(item.input_ids), item.id))
 
 
@@ -165,14 +185,15 @@ def _write_shard(
     folder: Path,
     number: int,
     origin: str,
-) -> int:
-    """Compute and write one shard, then its entry; returns its rows."""
+) -> Shard:
+    """Compute and write one shard, then its entry, which is returned."""
     parts = [encode(hidden_of(model, batch)) for batch in _batches(sequences)]
     file = _shard_file(folder, number)
     _save({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, file)
     starts = [0, *accumulate(sequence.num_response_tokens for sequence in sequences)]
-    _write_entry(asdict(Shard(file.name, hash_file(file), [item.id for item in sequences], starts, origin)), file)
-    return starts[-1]
+    shard = Shard(file.name, hash_file(file), [item.id for item in sequences], starts, origin)
+    _write_entry(asdict(shard), file)
+    return shard
 
 
 def _batches(sequences: Sequence[TrainingSequence]) -> Iterator[list[TrainingSequence]]:
@@ -203,14 +224,14 @@ def _shared_hash(folder: Path, source: SignalSource) -> str | None:
 
 
 def _wait_for_shared(folder: Path, source: SignalSource) -> str:
-    """`_shared_hash`, once the first process has left it; where that one fails, torchrun ends all."""
+    """`_shared_hash`, once rank 0 has written the file; if rank 0 fails, torchrun ends all ranks."""
     while (sha256 := _shared_hash(folder, source)) is None:
         time.sleep(POLL_SECONDS)
     return sha256
 
 
 def _read_entry(file: Path) -> dict[str, Any]:
-    """What stands beside `file` about it; nothing where scoring was killed before, or damage was done."""
+    """The entry beside `file`; empty where recording was killed before writing it, or where it is damaged."""
     try:
         return dict(json.loads(file.with_suffix(".json").read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -226,6 +247,5 @@ def _shard_file(folder: Path, number: int) -> Path:
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial)
-    partial.replace(path)
+    with replacing_file(path) as partial:
+        save_file(tensors, partial)

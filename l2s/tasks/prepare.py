@@ -9,7 +9,7 @@ from typing import Any
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import write_jsonl
+from l2s.jsonl import replacing_file, write_jsonl
 from l2s.run_dir import RunDir
 from l2s.tasks.table import TASKS, tasks_of
 from l2s.tasks.types import Item
@@ -36,9 +36,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
 def _publish(path: Path, config: ExperimentConfig) -> None:
     try:
         config.processed_dir.mkdir(parents=True, exist_ok=True)
-        partial = config.processed_dir / f".{path.name}.partial"
-        shutil.copyfile(path, partial)
-        partial.replace(config.processed_dir / path.name)
+        with replacing_file(config.processed_dir / path.name) as partial:
+            shutil.copyfile(path, partial)
     except OSError as error:
         raise UserError(
             f"processed_dir={str(config.processed_dir)!r}: cannot write there ({error.strerror}); "

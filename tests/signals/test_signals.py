@@ -23,6 +23,7 @@ from l2s.loss.targets import write_teacher_logits
 from l2s.models.load import load_model
 from l2s.run_dir import RunDir
 from l2s.sequences import Collator, SequenceDataset, TrainingSequence, load_sequences
+from l2s.signals import record
 from l2s.signals.record import pick_sample, plan_shards, record_signals, split_sample
 from l2s.signals.store import (
     SHARED,
@@ -116,7 +117,7 @@ def tensor_bytes(file: Path) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in load_file(file).values())
 
 
-def test_scoring_goes_on_after_a_kill(recording: Recording) -> None:
+def test_recording_resumes_after_a_kill(recording: Recording) -> None:
     total = recording.score()
     (recording.folder / "index.json").unlink()
     (recording.folder / "shard-00001.json").unlink()  # as if killed between a shard and its entry
@@ -126,26 +127,46 @@ def test_scoring_goes_on_after_a_kill(recording: Recording) -> None:
     assert len(read_signals(recording.folder)) == len(recording.sequences)
 
 
-def test_shards_of_other_answers_are_made_anew(recording: Recording) -> None:
+def test_shards_of_other_answers_are_recorded_again(recording: Recording) -> None:
     total = recording.score()
     recording.source = SignalSource(**(vars(recording.source) | {"sequences_hash": "other"}))
 
     assert recording.score() == total
 
 
-def test_processes_share_the_shards(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rank_0_writes_the_index_even_if_the_files_of_the_others_reach_it_late(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two ranks of one torchrun, one after the other; between them the second's files are out of sight."""
+    recording.score()  # for what all shards share
+    whole = SignalIndex.load(recording.folder)
+    for file in [recording.folder / "index.json", *recording.folder.glob("shard-*")]:
+        file.unlink()
+    handed: list[Any] = []
+
+    def record_as(rank: int) -> int:
+        monkeypatch.setenv("RANK", str(rank))
+        return recording.score()
+
+    def gather(value: Any) -> list[Any]:
+        handed.insert(0, value)
+        return handed
+
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "0")
-    first = recording.score()
+    monkeypatch.setattr(record, "gather_from_all", gather)
+    second = record_as(1)
     with pytest.raises(UserError, match="no finished teacher signals"):
         read_signals(recording.folder)
-    monkeypatch.setenv("RANK", "1")
-    second = recording.score()
+    late = recording.folder.with_name("late")
+    late.mkdir()
+    moved = [file.rename(late / file.name) for file in recording.folder.glob("shard-*")]
+    first = record_as(0)
+    for file in moved:
+        file.rename(recording.folder / file.name)
 
-    assert first > 0
-    assert second > 0
+    assert min(first, second) > 0
     assert first + second == sum(item.num_response_tokens for item in recording.sequences)
-    assert len(read_signals(recording.folder)) == len(recording.sequences)
+    assert read_signals(recording.folder).index == whole
 
 
 def flip_a_bit(file: Path) -> None:
@@ -160,7 +181,7 @@ def cut_the_end(file: Path) -> None:
 
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_the_end, Path.unlink])
 @pytest.mark.parametrize("name", ["shard-00001.safetensors", SHARED])
-def test_a_damaged_file_is_found_and_named_and_scoring_mends_it(
+def test_a_damaged_file_is_found_and_named_and_recording_repairs_it(
     recording: Recording, name: str, damage: Callable[[Path], None]
 ) -> None:
     recording.score()
@@ -280,7 +301,7 @@ def test_exact_logits_are_kept_of_sequences_that_were_not_fitted(tiny_config: Ma
     torch.testing.assert_close(store.shared()["sample_logits"].float(), expected, rtol=2e-3, atol=2e-3)
 
 
-def test_rows_encoded_with_another_tail_are_made_anew(tiny_config: MakeConfig) -> None:
+def test_rows_encoded_with_another_tail_are_recorded_again(tiny_config: MakeConfig) -> None:
     recording = Recording(tiny_config(teacher_signal="topk", topk=16, temperature=2.0))
     total = recording.score()
     assert recording.score() == 0
@@ -294,7 +315,7 @@ def test_rows_encoded_with_another_tail_are_made_anew(tiny_config: MakeConfig) -
     assert recording.score() == sum(item.num_response_tokens for item in recording.sequences)
 
 
-def test_signals_of_an_older_format_are_scored_again_and_refused_until_then(recording: Recording) -> None:
+def test_signals_of_an_older_format_are_recorded_again_and_refused_until_then(recording: Recording) -> None:
     total = recording.score()
     for file in [*recording.folder.glob("shard-*.json"), recording.folder / "shared.json"]:
         entry = json.loads(file.read_text())

@@ -27,6 +27,7 @@ from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models
 from l2s.sequences import Collator, load_sequences
 from l2s.signals import recorders, score
+from l2s.signals.store import SignalIndex
 from l2s.training import kd, sft
 
 MakeConfig = Callable[..., ExperimentConfig]
@@ -210,6 +211,18 @@ def test_two_processes_leave_one_student_one_curve_and_one_manifest(tiny_config:
         assert manifest is not None
         assert manifest.metrics["num_tokens"] == sum(row["num_tokens"] for row in curves[1])
     assert not (RunDir.of(two).sft / "checkpoints").exists()
+
+
+def test_two_processes_record_the_signals_that_one_does(tiny_config: MakeConfig) -> None:
+    two, one = (tiny_config(experiment_name=name) for name in ("two", "one"))
+    for config in (two, one):
+        write_responses(RunDir.of(config), count=8)
+        RunDir.of(config).save_config(config)
+    torchrun_two("-m", "l2s.runner.executors", str(RunDir.of(two).root), "score", "run")
+    run_stage(STAGES["score"], one, RunDir.of(one), "run")
+
+    indexes = [SignalIndex.load(RunDir.of(config).teacher_signals) for config in (two, one)]
+    assert indexes[0] == indexes[1]
 
 
 def test_fsdp2_by_variables_of_accelerate_trains_breaks_off_and_goes_on_as_one_process(tiny_config: MakeConfig) -> None:

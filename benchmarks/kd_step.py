@@ -38,6 +38,7 @@ from l2s.loss.fused_head import fused_distillation_loss
 from l2s.loss.objective import Objective
 from l2s.models.load import load_model, prepare_for_training
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceDataset, TrainingSequence
+from l2s.signals.hidden import ModelHidden
 from l2s.signals.record import record_signals
 from l2s.signals.store import SignalKind, SignalSource, hash_sequences, read_signals
 from l2s.signals.teachers import OnlineTeacher, StoredTeacher, Teacher
@@ -145,7 +146,7 @@ def build_arms(
     for kind in kinds:
         settings = (config.topk, config.temperature) if kind == "topk" else (None, None)
         source = SignalSource(kind, "random", "none", "none", hash_sequences(sequences), config.dtype, *settings)
-        record_signals(teacher, sequences, folder / kind, source)
+        record_signals(ModelHidden(teacher), sequences, folder / kind, source)
         store = read_signals(folder / kind)
         arms.append(Arm(kind, SequenceDataset(sequences, store), StoredTeacher(store, teacher.device), kd))
     return [*arms, Arm("online", SequenceDataset(sequences), OnlineTeacher(teacher), kd)]

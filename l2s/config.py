@@ -24,13 +24,14 @@ from l2s.models import demo
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Tuning = Literal["qlora", "lora", "full"]
-Quantization = Literal["none", "int8", "nf4"]
+Quantization = Literal["none", "int8", "nf4", "fp8", "awq", "gptq"]
 ARMS = ("sft", "kd", "opd")
 TRACKERS = {  # what transformers reports to, and the package that each needs
     "azure_ml": "azureml", "clearml": "clearml", "codecarbon": "codecarbon", "comet_ml": "comet_ml",
     "dagshub": "dagshub", "dvclive": "dvclive", "flyte": "flytekit", "kubeflow": "kubeflow", "mlflow": "mlflow",
     "neptune": "neptune", "swanlab": "swanlab", "tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb",
 }  # fmt: skip
+Engine = Literal["auto", "vllm", "transformers"]
 TeacherSignal = Literal["hidden", "topk", "online"]
 
 
@@ -81,9 +82,17 @@ class ExperimentConfig(BaseModel):
         "Qwen/Qwen3-30B-A3B-Instruct-2507", min_length=1, description="hub name or folder of the teacher"
     )
     student_model: str = Field("Qwen/Qwen3-8B", min_length=1, description="hub name or folder of the student")
-    teacher_quantization: Quantization = Field("none", description="how the teacher is held in memory")
+    teacher_quantization: Quantization = Field(
+        "none", description="how the teacher is held in memory; fp8, awq and gptq need vLLM"
+    )
     dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="type of the weights and activations")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto takes CUDA if present")
+    engine: Engine = Field(
+        "auto", description="what runs models outside training; auto: vLLM on CUDA where installed, else transformers"
+    )
+    teacher_gpus: int = Field(
+        0, ge=0, description="GPUs that vLLM splits the teacher over; 0: the fewest that hold it (on a CPU: processes)"
+    )
     trust_remote_code: bool = Field(False, description="let a model folder run its own Python code")
 
     # Places

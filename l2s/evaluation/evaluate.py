@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
-from l2s.devices import peak_memory_bytes, pick_device
 from l2s.evaluation import fidelity
 from l2s.generation.answers import answer_items
-from l2s.generation.engines import Completion, Sampling, TransformersEngine
+from l2s.generation.engines.protocol import Completion, ModelChoice, Sampling
+from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
-from l2s.models.load import count_parameters, load_model, weight_bytes
 from l2s.run_dir import RunDir
 from l2s.tasks.table import TASKS, grade_all
 from l2s.tasks.types import Grade, Item
@@ -25,23 +25,23 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
     """
     items: list[Item] = load_jsonl(run_dir.eval_data)  # type: ignore[assignment]
     renderer = load_renderer(config, "student_model")
-    quantization = config.teacher_quantization if model == "teacher" else "none"
-    network = load_model(run_dir.weights(model, config), config, quantization=quantization)
-    engine = TransformersEngine(network, renderer, batch_size=config.eval_batch_size)
+    choice = ModelChoice(run_dir.weights(model, config), batch_size=config.eval_batch_size)
+    if model == "teacher":
+        choice = ModelChoice.of_teacher(config, batch_size=config.eval_batch_size)
     log = run_dir.prediction_log(model)
-    answers = answer_items(items, engine, renderer, Sampling(config.max_new_tokens), log, label=f"evaluate {model}")
-    peak_bytes = peak_memory_bytes(pick_device(config))  # of answering; fidelity below holds logits as well
-    graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in items]
-    grades = grade_all(graded, config)
-    rows = [_prediction(item, answers[item["id"]], grade) for item, grade in zip(items, grades, strict=True)]
-    write_jsonl(run_dir.predictions(model), rows)
-    fidelity.measure(model, network, renderer, config, run_dir)
+    with open_engine(choice, renderer, config) as engine:
+        answers = answer_items(items, engine, renderer, Sampling(config.max_new_tokens), log, label=f"evaluate {model}")
+        cost = engine.cost()  # of answering; fidelity below holds logits as well
+        graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in items]
+        grades = grade_all(graded, config)
+        rows = [_prediction(item, answers[item["id"]], grade) for item, grade in zip(items, grades, strict=True)]
+        write_jsonl(run_dir.predictions(model), rows)
+        fidelity.measure(model, engine.hidden(), renderer, config, run_dir)
     seconds = sum(answer.seconds for answer in answers.values())
     tokens = sum(answer.num_tokens for answer in answers.values())
     return {
-        "parameters": count_parameters(network),
-        "weight_bytes": weight_bytes(network),
-        "peak_memory_bytes": peak_bytes,
+        "engine": choose_engine(config).metric(),
+        **asdict(cost),
         "generated_tokens": tokens,
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,

@@ -8,21 +8,18 @@ Shapes: N response tokens of one answer, H hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.jsonl import Row, load_jsonl, write_jsonl
-from l2s.loss.logit_transform import LogitTransform
 from l2s.loss.reference import IGNORE_INDEX, distillation_loss
-from l2s.models.head import logit_transform, output_head
+from l2s.models.head import Head
 from l2s.run_dir import RunDir
 from l2s.sequences import TrainingSequence
-from l2s.signals.hidden import hidden_of
+from l2s.signals.hidden import HiddenStates
 from l2s.signals.record import record_signals
 from l2s.signals.store import SignalSource, hash_sequences, read_signals
 
@@ -30,7 +27,7 @@ CHUNK_ROWS = 128  # two fp32 logit tensors of a chunk take 160 MB at V = 152k
 
 
 def measure(
-    model: str, network: PreTrainedModel, renderer: ChatRenderer, config: ExperimentConfig, run_dir: RunDir
+    model: str, hidden: HiddenStates, renderer: ChatRenderer, config: ExperimentConfig, run_dir: RunDir
 ) -> None:
     """Write fidelity/<model>.jsonl: for each held-out teacher answer the sums over its tokens.
 
@@ -47,16 +44,17 @@ def measure(
         write_jsonl(run_dir.fidelity(model), [])
         return
     if model == "teacher":
-        record_signals(network, sequences, run_dir.evaluation_signals, _source(config, renderer, sequences))
+        record_signals(hidden, sequences, run_dir.evaluation_signals, _source(config, renderer, sequences))
     store = read_signals(run_dir.evaluation_signals)
-    teacher = _Head(store.shared()["head"].to(network.device), store.index.transform)
-    student = _Head(output_head(network).weight, logit_transform(network))
+    student, device = hidden.head, hidden.head.weight.device
+    teacher = Head(store.shared()["head"].to(device), store.index.transform)
+    of_teacher = (store[sequence.id]["hidden"] for sequence in sequences)
+    of_model = of_teacher if model == "teacher" else hidden.of([sequence] for sequence in sequences)
     rows = []
-    for sequence in sequences:
-        teacher_NH = store[sequence.id]["hidden"].to(network.device)
-        hidden_NH = teacher_NH if model == "teacher" else hidden_of(network, [sequence])
-        labels_N = [label for label in sequence.labels if label != IGNORE_INDEX]
-        sums = _compare(student, hidden_NH, teacher, teacher_NH, torch.tensor(labels_N, device=network.device))
+    for sequence, hidden_NH in zip(sequences, of_model, strict=True):
+        teacher_NH = store[sequence.id]["hidden"].to(device)
+        labels_N = torch.tensor([label for label in sequence.labels if label != IGNORE_INDEX], device=device)
+        sums = _compare(student, hidden_NH.to(device), teacher, teacher_NH, labels_N)
         rows.append({"id": sequence.id, "domain": domains[sequence.id], **sums})
     write_jsonl(run_dir.fidelity(model), rows)
 
@@ -84,21 +82,10 @@ def _source(config: ExperimentConfig, renderer: ChatRenderer, sequences: Sequenc
     )
 
 
-@dataclass(frozen=True)
-class _Head:
-    weight_VH: Tensor
-    transform: LogitTransform
-
-    def logits(self, hidden_NH: Tensor, vocabulary: int) -> Tensor:
-        return self.transform.apply(hidden_NH @ self.weight_VH[:vocabulary].T)
-
-
 @torch.inference_mode()
-def _compare(
-    student: _Head, hidden_NH: Tensor, teacher: _Head, teacher_NH: Tensor, labels_N: Tensor
-) -> dict[str, float]:
+def _compare(student: Head, hidden_NH: Tensor, teacher: Head, teacher_NH: Tensor, labels_N: Tensor) -> dict[str, float]:
     """Sums over the tokens of one answer."""
-    vocabulary = min(len(student.weight_VH), len(teacher.weight_VH))  # rows beyond it pad an embedding matrix
+    vocabulary = min(len(student.weight), len(teacher.weight))  # rows beyond it pad an embedding matrix
     kl_sum = top1_sum = nll_sum = 0.0
     for start in range(0, len(labels_N), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)

@@ -16,7 +16,7 @@ from l2s import hub
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.generation.engines import stop_ids
+from l2s.generation.engines.transformers import stop_ids
 from l2s.jsonl import write_text_atomic
 from l2s.models.load import load_model
 from l2s.run_dir import RunDir
@@ -114,7 +114,7 @@ def _harness_model(config: ExperimentConfig, run_dir: RunDir, model: str) -> HFL
     renderer = load_renderer(config, "student_model")
     quantization = config.teacher_quantization if model == "teacher" else "none"
     network = load_model(run_dir.weights(model, config), config, quantization=quantization)
-    stops = sorted(stop_ids(network, renderer))
+    stops = sorted(stop_ids(network.generation_config, renderer))
     network.generation_config = GenerationConfig(eos_token_id=stops)  # type: ignore[no-untyped-call]  # plain greedy
     return HFLM(
         pretrained=network,

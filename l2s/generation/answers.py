@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from l2s.chat import ChatRenderer
-from l2s.generation.engines import Completion, Engine, Request, Sampling
+from l2s.generation.engines.protocol import Answering, Completion, Request, Sampling
 from l2s.jsonl import append_jsonl, recover_jsonl
 from l2s.tasks.types import Item
 
@@ -16,7 +16,7 @@ REPORT_EVERY_S = 10.0
 
 
 def answer_items(
-    items: Sequence[Item], engine: Engine, renderer: ChatRenderer, sampling: Sampling, log: Path, *, label: str
+    items: Sequence[Item], engine: Answering, renderer: ChatRenderer, sampling: Sampling, log: Path, *, label: str
 ) -> dict[str, Completion]:
     """Answer `items` and return the completions by item id.
 
@@ -24,7 +24,7 @@ def answer_items(
     come out as in an unbroken run, because an engine's answer does not depend on which others are done.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    requests = [Request(item["id"], renderer.prompt_ids(item["messages"])) for item in items]
+    requests = [Request(item["id"], renderer.prompt_ids(item["messages"]), item["messages"]) for item in items]
     wanted = {request.id for request in requests}
     answers = {row["id"]: Completion(**row) for row in recover_jsonl(log) if row["id"] in wanted}
     progress = AnswerProgress(label, len(requests), len(answers))

@@ -9,12 +9,11 @@ from typing import Any
 
 from l2s.chat import ChatRenderer, load_renderer
 from l2s.config import ExperimentConfig
-from l2s.devices import peak_memory_bytes, pick_device
 from l2s.errors import UserError
 from l2s.generation.answers import answer_items
-from l2s.generation.engines import Completion, Engine, Metered, Sampling, TransformersEngine
+from l2s.generation.engines.protocol import Answering, Completion, Metered, ModelChoice, Sampling
+from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
-from l2s.models.load import load_model
 from l2s.run_dir import RunDir
 from l2s.tasks.table import grade_all
 from l2s.tasks.types import Grade, Item
@@ -30,9 +29,11 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     """
     items: list[Item] = load_jsonl(run_dir.train_data)  # type: ignore[assignment]
     renderer = load_renderer(config, "student_model")
-    model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
-    engine = Metered(TransformersEngine(model, renderer, batch_size=config.generation_batch_size))
-    collected = collect(items, engine, renderer, config, run_dir)
+    choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size)
+    with open_engine(choice, renderer, config) as engine:
+        metered = Metered(engine)
+        collected = collect(items, metered, renderer, config, run_dir)
+        peak_bytes = engine.cost().peak_memory_bytes
     rows = [collected.rows[item["id"]] for item in items if item["id"] in collected.kept]
     rejected = [collected.rows[item["id"]] for item in items if item["id"] not in collected.kept]
     if not rows:
@@ -43,8 +44,9 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     write_jsonl(run_dir.rejected, rejected)
     write_jsonl(run_dir.responses, rows)
     return _metrics(rows, rejected, collected.tries) | {
-        "tokens_per_second": engine.tokens_per_second,
-        "peak_memory_bytes": peak_memory_bytes(pick_device(config)),
+        "engine": choose_engine(config).metric(),
+        "tokens_per_second": metered.tokens_per_second,
+        "peak_memory_bytes": peak_bytes,
     }
 
 
@@ -58,7 +60,7 @@ class CollectedAnswers:
 
 
 def collect(
-    items: Sequence[Item], engine: Engine, renderer: ChatRenderer, config: ExperimentConfig, run_dir: RunDir
+    items: Sequence[Item], engine: Answering, renderer: ChatRenderer, config: ExperimentConfig, run_dir: RunDir
 ) -> CollectedAnswers:
     """Answer and grade `items`, with `keep_correct` again and again those without a right answer."""
     result = CollectedAnswers({}, set(), [])

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Self, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from l2s.errors import UserError
 from l2s.loss.logit_transform import LogitTransform, declared_transform
+
+
+@dataclass(frozen=True)
+class Head:
+    """What makes logits of hidden states: the output head's matrix [V, H], and what follows it."""
+
+    weight: Tensor
+    transform: LogitTransform
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Self:
+        """The head of a loaded model.
+
+        Raises:
+            UserError: its logits are made in another way.
+        """
+        return cls(output_head(model).weight, logit_transform(model))
+
+    def logits(self, hidden_NH: Tensor, vocabulary: int) -> Tensor:
+        """[N, vocabulary] in fp32: of the first rows of the head."""
+        return self.transform.apply(hidden_NH @ self.weight[:vocabulary].T)
 
 
 def output_head(model: nn.Module) -> nn.Linear:

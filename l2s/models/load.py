@@ -11,6 +11,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -173,6 +174,15 @@ def load_config(name: str, config: ExperimentConfig) -> PreTrainedConfig:
     except (OSError, ValueError) as error:
         raise UserError(_load_failure(name, config, error)) from error
     return cast(PreTrainedConfig, found)
+
+
+def load_generation_config(name: str) -> GenerationConfig | None:
+    """How a model says that its answers end; None where its files do not say."""
+    hub.expect(name)
+    try:
+        return GenerationConfig.from_pretrained(name)
+    except OSError:
+        return None
 
 
 def vocabulary_size(name: str, config: ExperimentConfig) -> int:

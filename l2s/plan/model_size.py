@@ -6,23 +6,17 @@ tests/plan/test_model_size.py counts again.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.utils.hub import cached_file
 
 from l2s.config import ExperimentConfig, Quantization
 from l2s.devices import torch_dtype
 from l2s.models.head import output_head
 from l2s.models.load import count_parameters, load_config, prepare_for_training, weight_bytes
+from l2s.models.stored import checkpoint_bytes, empty_model
 from l2s.plan.hardware import Hardware
-
-SAFETENSORS_INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -211,20 +205,8 @@ def size_of(name: str, config: ExperimentConfig) -> ModelSize:
         keys=(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * head_dim,
         num_experts=_number_of_experts(text) if experts else 0,
         experts_per_token=chosen,
-        checkpoint_bytes=_checkpoint_bytes(name) or 2 * count_parameters(model),
+        checkpoint_bytes=checkpoint_bytes(name) or 2 * count_parameters(model),
     )
-
-
-def empty_model(name: str, config: ExperimentConfig) -> PreTrainedModel:
-    """The model on the meta device: all shapes, no memory.
-
-    Raises:
-        UserError: its configuration cannot be loaded.
-    """
-    build = cast(Any, AutoModelForCausalLM).from_config
-    with torch.device("meta"):
-        model = build(load_config(name, config), dtype=torch_dtype(config), trust_remote_code=config.trust_remote_code)
-    return cast(PreTrainedModel, model)
 
 
 def lora_parameters(name: str, config: ExperimentConfig) -> int:
@@ -240,16 +222,3 @@ def lora_parameters(name: str, config: ExperimentConfig) -> int:
 def _number_of_experts(text: Any) -> int:
     names = ("num_experts", "num_local_experts", "n_routed_experts")
     return int(next(number for name in names if (number := getattr(text, name, None))))
-
-
-def _checkpoint_bytes(name: str) -> int:
-    """Size of the weights' files: of the folder's, or as the index says; 0 where neither is known."""
-    if Path(name).is_dir():
-        return sum(file.stat().st_size for file in Path(name).glob("*.safetensors"))
-    index = cached_file(
-        name,
-        SAFETENSORS_INDEX,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return int(json.loads(Path(index).read_text())["metadata"]["total_size"]) if index else 0

@@ -46,8 +46,8 @@ def ratios_to_teacher(models: Mapping[str, ModelCost]) -> dict[str, Ratios]:
     }
 
 
-def _ratio(numerator: float, denominator: float) -> float | None:
-    return numerator / denominator if denominator else None
+def _ratio(numerator: float | None, denominator: float | None) -> float | None:
+    return numerator / denominator if numerator is not None and denominator else None
 
 
 def stage_costs(manifests: Mapping[str, Manifest]) -> dict[str, StageCost]:

@@ -115,9 +115,9 @@ class ModelCost(TypedDict):
     """Size and speed as measured during the evaluation."""
 
     parameters: int
-    weight_bytes: int
+    weight_bytes: int | None
     tokens_per_second: float
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None  # None: the engine cannot tell
     generated_tokens: int
     seconds: float
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from l2s.config import ARMS, ExperimentConfig
 from l2s.errors import UserError
+from l2s.generation.engines.table import choose_engine
 from l2s.models import demo
 from l2s.run_dir import SIGNAL_INDEX, RunDir
 from l2s.tasks.table import TASKS, tasks_of
@@ -24,7 +25,7 @@ Paths = Callable[[RunDir, ExperimentConfig], list[Path]]
 DATA = ("seed", "domains", *chain.from_iterable(task.reads() for task in TASKS.values()))
 GRADES = tuple(chain.from_iterable(task.grading for task in TASKS.values()))
 MODEL = ("dtype", "device", "trust_remote_code")
-ANSWERS = (*MODEL, "seed", "teacher_quantization", "max_new_tokens", *GRADES)
+ANSWERS = (*MODEL, "engine", "seed", "teacher_quantization", "max_new_tokens", *GRADES)
 TEACHER_ANSWERS = (
     *ANSWERS, "generation_batch_size", "sampling_temperature", "sampling_top_p", "keep_correct", "max_tries",
     "retry_temperature",
@@ -38,7 +39,7 @@ TRAINING = (
 LM_EVAL = (
     *MODEL, "teacher_quantization", "lm_eval_tasks", "lm_eval_limit", "lm_eval_batch_size", "lm_eval_include_path",
 )  # fmt: skip
-SIGNALS = (*SEQUENCES, "teacher_signal", "teacher_quantization", "topk", "temperature")
+SIGNALS = (*SEQUENCES, "engine", "teacher_signal", "teacher_quantization", "topk", "temperature")
 KD_LOSS = ("alpha", "temperature", "divergence", "divergence_beta", "teacher_signal", "teacher_quantization", "topk")
 OPD = (
     "teacher_quantization", "kd_init", "opd_steps", "opd_batch_size", "opd_lr", "opd_max_new_tokens", "opd_divergence",
@@ -253,10 +254,14 @@ _ASKS_FOR = {
 
 
 def settle(config: ExperimentConfig) -> ExperimentConfig:
-    """Replace values that stand for others: kd_init=auto, and demo models by their folders.
+    """Replace values that stand for others: engine=auto, kd_init=auto, and demo models by their folders.
 
-    auto is sft where the experiment trains, or already has, an SFT student.
+    kd_init=auto is sft where the experiment trains, or already has, an SFT student. The engine is chosen once for all
+    stages; as it was not asked for, results of another engine that only other stages need are taken as they are.
     """
+    if config.engine == "auto":
+        config = config.model_copy(update={"engine": choose_engine(config).name})
+        config.model_fields_set.discard("engine")
     folders = {name: demo.locate(getattr(config, name)) for name in ("teacher_model", "student_model")}
     if config.kd_init != "auto":
         return config.model_copy(update=folders)

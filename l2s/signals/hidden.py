@@ -1,18 +1,19 @@
-"""Hidden states of a causal LM at response tokens.
+"""Hidden states of a causal LM at response tokens: what signals and fidelity are made of.
 
 Shapes: N response tokens of the batch, H hidden size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from l2s.loss.reference import IGNORE_INDEX
+from l2s.models.head import Head
 from l2s.sequences import Collator, TrainingSequence
 
 
@@ -34,3 +35,31 @@ def hidden_of(model: PreTrainedModel, sequences: Sequence[TrainingSequence]) -> 
     collate = Collator(pad_token_id=0)  # padding is masked, so any id will do
     batch = collate([{"input_ids": item.input_ids, "labels": item.labels} for item in sequences])
     return response_hidden(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
+
+
+class HiddenStates(Protocol):
+    """A model's last hidden states, after the final norm, where they predict the tokens of answers."""
+
+    @property
+    def head(self) -> Head:
+        """What makes logits of them."""
+        ...
+
+    def of(self, batches: Iterable[Sequence[TrainingSequence]]) -> Iterator[Tensor]:
+        """Yield [N, H] for each batch, in order: the rows of its response tokens, sequence by sequence.
+
+        A batch is what transformers runs at a time; an engine that batches by itself only keeps the grouping.
+        """
+        ...
+
+
+class ModelHidden:
+    """The hidden states of a loaded model, a padded batch at a time."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.head = Head.of(model)
+
+    def of(self, batches: Iterable[Sequence[TrainingSequence]]) -> Iterator[Tensor]:
+        """See `HiddenStates`."""
+        return (hidden_of(self.model, batch) for batch in batches)

@@ -18,13 +18,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from l2s.devices import gather_from_all, process_count, process_rank
 from l2s.jsonl import replacing_file, write_text_atomic
-from l2s.models.head import logit_transform, output_head
+from l2s.models.head import Head
 from l2s.sequences import TrainingSequence
-from l2s.signals.hidden import hidden_of
+from l2s.signals.hidden import HiddenStates
 from l2s.signals.recorders import Encode, HiddenRecorder, Recorder, TopkRecorder
 from l2s.signals.store import (
     SHARED,
@@ -53,7 +52,7 @@ class RecordingResult:
 
 
 def record_signals(
-    model: PreTrainedModel,
+    hidden: HiddenStates,
     sequences: Sequence[TrainingSequence],
     folder: Path,
     source: SignalSource,
@@ -67,11 +66,10 @@ def record_signals(
     For topk, `vocabulary` counts the ids that teacher and student share.
 
     Raises:
-        UserError: `model` computes its logits in a way that signals cannot carry.
+        UserError: the model cannot be loaded, or computes its logits in a way that signals cannot carry.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    transform = logit_transform(model)
-    recorder = _recorder(model, source, vocabulary)
+    recorder = _recorder(hidden.head, source, vocabulary)
     shards = plan_shards(sequences, shard_rows)
     fit, check = split_sample(pick_sample(sequences))
     num_tokens = _num_tokens(sequences)
@@ -80,16 +78,16 @@ def record_signals(
     )
     start = time.monotonic()
     if process_rank() == 0 and _shared_hash(folder, source) is None:
-        _write_shared(model, recorder, fit, check, folder, source)
+        _write_shared(hidden, recorder, fit, check, folder, source)
     shared_hash = _wait_for_shared(folder, source)
     encode = recorder.encoder(load_file(folder / SHARED))
-    own, recorded = _own_shards(model, encode, shards, folder, origin=f"{source.digest()}/{shared_hash}")
+    own, recorded = _own_shards(hidden, encode, shards, folder, origin=f"{source.digest()}/{shared_hash}")
     seconds = time.monotonic() - start
     entries = {number: shard for part in gather_from_all(own) for number, shard in part.items()}
     if process_rank() == 0:
         whole = [entries[number] for number in range(len(shards))]
         check_ids = [sequence.id for sequence in check]
-        SignalIndex(source, whole, shared_hash, transform, check_ids, vocabulary).save(folder)
+        SignalIndex(source, whole, shared_hash, hidden.head.transform, check_ids, vocabulary).save(folder)
     return RecordingResult(len(sequences), num_tokens, size, seconds, recorded)
 
 
@@ -106,14 +104,14 @@ def _announce(recorder: Recorder, num_sequences: int, num_tokens: int, num_shard
 
 
 def _own_shards(
-    model: PreTrainedModel, encode: Encode, shards: list[list[TrainingSequence]], folder: Path, *, origin: str
+    hidden: HiddenStates, encode: Encode, shards: list[list[TrainingSequence]], folder: Path, *, origin: str
 ) -> tuple[dict[int, Shard], int]:
     """Write the shards of this rank that are not there yet; returns its entries by number, and the rows written."""
     start, recorded, entries = time.monotonic(), 0, {}
     for number in range(process_rank(), len(shards), process_count()):
         finished = _finished_shard(folder, number, origin)
         if finished is None:
-            finished = _write_shard(model, encode, shards[number], folder, number, origin)
+            finished = _write_shard(hidden, encode, shards[number], folder, number, origin)
             recorded += finished.starts[-1]
             speed = recorded / (time.monotonic() - start)
             print(f"shard {number + 1}/{len(shards)}: {speed:,.0f} tokens/s", flush=True)
@@ -125,11 +123,11 @@ def _num_tokens(sequences: Sequence[TrainingSequence]) -> int:
     return sum(sequence.num_response_tokens for sequence in sequences)
 
 
-def _recorder(model: PreTrainedModel, source: SignalSource, vocabulary: int | None) -> Recorder:
+def _recorder(head: Head, source: SignalSource, vocabulary: int | None) -> Recorder:
     if source.topk is None or source.temperature is None:
-        return HiddenRecorder(model)
-    vocabulary = vocabulary or len(output_head(model).weight)
-    return TopkRecorder(model, source.topk, source.temperature, vocabulary)
+        return HiddenRecorder(head)
+    vocabulary = vocabulary or len(head.weight)
+    return TopkRecorder(head, source.topk, source.temperature, vocabulary)
 
 
 def pick_sample(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:
@@ -165,7 +163,7 @@ def plan_shards(sequences: Sequence[TrainingSequence], shard_rows: int) -> list[
 
 
 def _write_shared(
-    model: PreTrainedModel,
+    hidden: HiddenStates,
     recorder: Recorder,
     fit: Sequence[TrainingSequence],
     check: Sequence[TrainingSequence],
@@ -173,13 +171,13 @@ def _write_shared(
     source: SignalSource,
 ) -> None:
     """Compute and write what all shards share, then its entry."""
-    parts = ((hidden_of(model, batch) for batch in _batches(part)) for part in (fit, check))
+    parts = (hidden.of(_batches(part)) for part in (fit, check))
     _save(recorder.shared(*parts), folder / SHARED)
     _write_entry({"sha256": hash_file(folder / SHARED), "source": source.digest()}, folder / SHARED)
 
 
 def _write_shard(
-    model: PreTrainedModel,
+    hidden: HiddenStates,
     encode: Encode,
     sequences: Sequence[TrainingSequence],
     folder: Path,
@@ -187,7 +185,7 @@ def _write_shard(
     origin: str,
 ) -> Shard:
     """Compute and write one shard, then its entry, which is returned."""
-    parts = [encode(hidden_of(model, batch)) for batch in _batches(sequences)]
+    parts = [encode(hidden_NH) for hidden_NH in hidden.of(_batches(sequences))]
     file = _shard_file(folder, number)
     _save({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, file)
     starts = [0, *accumulate(sequence.num_response_tokens for sequence in sequences)]

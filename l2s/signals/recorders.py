@@ -10,9 +10,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from l2s.models.head import logit_transform, output_head
+from l2s.models.head import Head
 from l2s.signals.tail import RANK, TailFit, TailModel
 from l2s.signals.topk import TopkEncoder, bytes_per_row
 
@@ -44,8 +43,8 @@ class Recorder(Protocol):
 class HiddenRecorder:
     """Keeps hidden states as they are."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.head_VH = output_head(model).weight
+    def __init__(self, head: Head) -> None:
+        self.head_VH = head.weight
 
     @property
     def bytes_per_row(self) -> int:
@@ -68,9 +67,9 @@ class HiddenRecorder:
 class TopkRecorder:
     """Keeps the K largest logits, the log-normalisers and the tail's codes over the first `vocabulary` ids."""
 
-    def __init__(self, model: PreTrainedModel, topk: int, temperature: float, vocabulary: int) -> None:
-        self.head_VH = output_head(model).weight[:vocabulary].detach()
-        self.transform = logit_transform(model)
+    def __init__(self, head: Head, topk: int, temperature: float, vocabulary: int) -> None:
+        self.head_VH = head.weight[:vocabulary].detach()
+        self.transform = head.transform
         self.topk = topk
         self.temperature = temperature
         self.rank = min(RANK, self.head_VH.shape[1])

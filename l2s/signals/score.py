@@ -7,9 +7,9 @@ from typing import Any
 
 from l2s.chat import check_same_vocabulary, load_renderer
 from l2s.config import ExperimentConfig
-from l2s.devices import peak_memory_bytes
-from l2s.models.head import output_head
-from l2s.models.load import load_model, vocabulary_size
+from l2s.generation.engines.protocol import ModelChoice
+from l2s.generation.engines.table import choose_engine, open_engine
+from l2s.models.load import vocabulary_size
 from l2s.run_dir import RunDir
 from l2s.sequences import load_sequences
 from l2s.signals.record import record_signals
@@ -27,9 +27,14 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     renderer = load_renderer(config, "student_model")
     check_same_vocabulary(load_renderer(config, "teacher_model"), renderer)
     sequences, _ = load_sequences(run_dir.responses, renderer, config)
-    model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
     source = signal_source(config, renderer, sequences)
-    vocabulary = min(vocabulary_size(config.student_model, config), len(output_head(model).weight))
-    result = record_signals(model, sequences, run_dir.teacher_signals, source, vocabulary=vocabulary)
-    speed = result.recorded_tokens / result.seconds
-    return asdict(result) | {"tokens_per_second": speed, "peak_memory_bytes": peak_memory_bytes(model.device)}
+    with open_engine(ModelChoice.of_teacher(config), renderer, config) as engine:
+        hidden = engine.hidden()
+        vocabulary = min(vocabulary_size(config.student_model, config), len(hidden.head.weight))
+        result = record_signals(hidden, sequences, run_dir.teacher_signals, source, vocabulary=vocabulary)
+        peak_bytes = engine.cost().peak_memory_bytes
+    return asdict(result) | {
+        "engine": choose_engine(config).metric(),
+        "tokens_per_second": result.recorded_tokens / result.seconds,
+        "peak_memory_bytes": peak_bytes,
+    }

@@ -14,6 +14,7 @@ from l2s.evaluation.fidelity import measure
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.models.load import load_model
 from l2s.run_dir import RunDir
+from l2s.signals.hidden import ModelHidden
 
 Make = Callable[..., ExperimentConfig]
 ANSWERS = ["The answer is 4.", "#### 12", "def f(x):\n    return x + 1", "磁盘已满"]
@@ -46,11 +47,16 @@ def plain_log_probs(name: str, input_ids: list[int], vocabulary: int) -> torch.T
     return logits[:, :vocabulary].log_softmax(-1)
 
 
+def measure_teacher(config: ExperimentConfig, run_dir: RunDir) -> None:
+    hidden = ModelHidden(load_model(config.teacher_model, config))
+    measure("teacher", hidden, load_renderer(config, "student_model"), config, run_dir)
+
+
 def test_sums_equal_a_plain_computation_on_whole_logits(evaluated: tuple[ExperimentConfig, RunDir]) -> None:
     config, run_dir = evaluated
     renderer = load_renderer(config, "student_model")
     for model, name in (("teacher", config.teacher_model), ("student_base", config.student_model)):
-        measure(model, load_model(name, config), renderer, config, run_dir)
+        measure(model, ModelHidden(load_model(name, config)), renderer, config, run_dir)
     rows = load_jsonl(run_dir.fidelity("student_base"))
     assert len(rows) == len(ANSWERS)
     for row, text in zip(rows, ANSWERS, strict=True):
@@ -70,7 +76,11 @@ def test_sums_equal_a_plain_computation_on_whole_logits(evaluated: tuple[Experim
 def test_the_teacher_is_at_distance_zero_from_itself(evaluated: tuple[ExperimentConfig, RunDir]) -> None:
     config, run_dir = evaluated
     measure(
-        "teacher", load_model(config.teacher_model, config), load_renderer(config, "student_model"), config, run_dir
+        "teacher",
+        ModelHidden(load_model(config.teacher_model, config)),
+        load_renderer(config, "student_model"),
+        config,
+        run_dir,
     )
     for row in load_jsonl(run_dir.fidelity("teacher")):
         assert row["kl_sum"] == pytest.approx(0, abs=1e-5)
@@ -81,7 +91,11 @@ def test_fewer_answers_are_spread_over_the_file(evaluated: tuple[ExperimentConfi
     config, run_dir = evaluated
     config = config.model_copy(update={"fidelity_size": 2})
     measure(
-        "teacher", load_model(config.teacher_model, config), load_renderer(config, "student_model"), config, run_dir
+        "teacher",
+        ModelHidden(load_model(config.teacher_model, config)),
+        load_renderer(config, "student_model"),
+        config,
+        run_dir,
     )
     assert [row["id"] for row in load_jsonl(run_dir.fidelity("teacher"))] == ["i0", "i2"]
 
@@ -90,6 +104,10 @@ def test_no_answers_asked_for_leave_an_empty_file(evaluated: tuple[ExperimentCon
     config, run_dir = evaluated
     config = config.model_copy(update={"fidelity_size": 0})
     measure(
-        "teacher", load_model(config.teacher_model, config), load_renderer(config, "student_model"), config, run_dir
+        "teacher",
+        ModelHidden(load_model(config.teacher_model, config)),
+        load_renderer(config, "student_model"),
+        config,
+        run_dir,
     )
     assert run_dir.fidelity("teacher").read_text() == ""

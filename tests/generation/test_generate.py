@@ -14,7 +14,8 @@ from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.generation import generate
 from l2s.generation.answers import answer_items
-from l2s.generation.engines import Completion, Request, Sampling, TransformersEngine
+from l2s.generation.engines.protocol import Completion, Request, Sampling, cut_at_stop
+from l2s.generation.engines.transformers import TransformersEngine
 from l2s.jsonl import append_jsonl, load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
 from l2s.tasks.types import Item
@@ -85,9 +86,9 @@ def test_every_end_that_a_model_declares_ends_an_answer(model: PreTrainedModel, 
 
 
 def test_finish_reason_tells_an_end_from_a_cut(model: PreTrainedModel, renderer: ChatRenderer) -> None:
-    engine = TransformersEngine(model, renderer, batch_size=2)
-    assert engine._cut_at_stop([5, renderer.eos_token_id, 7, 7]) == ([5, renderer.eos_token_id], "stop")
-    assert engine._cut_at_stop([5, 6, 7]) == ([5, 6, 7], "length")
+    stops = TransformersEngine(model, renderer, batch_size=2).stop_ids
+    assert cut_at_stop([5, renderer.eos_token_id, 7, 7], stops) == ([5, renderer.eos_token_id], "stop")
+    assert cut_at_stop([5, 6, 7], stops) == ([5, 6, 7], "length")
 
 
 def test_sampled_answers_do_not_depend_on_which_are_done(model: PreTrainedModel, renderer: ChatRenderer) -> None:

@@ -14,7 +14,7 @@ from l2s.loss.logit_transform import IDENTITY, LogitTransform, declared_transfor
 from l2s.loss.objective import Objective
 from l2s.loss.reference import IGNORE_INDEX, distillation_loss
 from l2s.loss.targets import Targets, write_teacher_logits
-from l2s.models.head import output_head
+from l2s.models.head import Head, output_head
 from l2s.signals.hidden import response_hidden
 from l2s.signals.recorders import TopkRecorder
 from l2s.signals.tail import TailModel
@@ -136,7 +136,7 @@ def test_topk_signals_teach_a_student_by_its_own_logits(
 ) -> None:
     student, teacher = small_model(types[0], seed=0), small_model(types[1], seed=1)
     hidden = response_hidden(teacher, batch)
-    recorder = TopkRecorder(teacher, topk, temperature=2.0, vocabulary=40)
+    recorder = TopkRecorder(Head.of(teacher), topk, temperature=2.0, vocabulary=40)
     shared = recorder.shared([hidden], [hidden])
     signals = decode(recorder.encoder(shared)(hidden), topk, TailModel.of(shared).factors())
     read = torch.empty(len(hidden), 40)

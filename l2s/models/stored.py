@@ -1,0 +1,128 @@
+"""What is known of a model without loading it: its size from its configuration, its output head from its files.
+
+Shapes: V vocabulary, H hidden size.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.hub import cached_file
+
+from l2s import hub
+from l2s.config import ExperimentConfig, Quantization
+from l2s.devices import torch_dtype
+from l2s.errors import UserError
+from l2s.loss.logit_transform import declared_transform
+from l2s.models.head import Head, output_head
+from l2s.models.load import load_config, weight_bytes
+
+SAFETENSORS_INDEX = "model.safetensors.index.json"
+USABLE = 0.9  # share of a GPU's memory that a model and its cache may take
+CACHE_SHARE = 0.15  # share of a GPU's memory kept for the cache and activations
+
+
+def empty_model(name: str, config: ExperimentConfig) -> PreTrainedModel:
+    """The model on the meta device: all shapes, no memory.
+
+    Raises:
+        UserError: its configuration cannot be loaded.
+    """
+    build = cast(Any, AutoModelForCausalLM).from_config
+    with torch.device("meta"):
+        model = build(load_config(name, config), dtype=torch_dtype(config), trust_remote_code=config.trust_remote_code)
+    return cast(PreTrainedModel, model)
+
+
+def quantization_method(name: str, config: ExperimentConfig) -> str | None:
+    """How a checkpoint was quantised by who made it (awq, gptq, fp8, ...); None where it holds plain weights.
+
+    Raises:
+        UserError: its configuration cannot be loaded.
+    """
+    declared = getattr(load_config(name, config), "quantization_config", None)
+    method = declared.get("quant_method") if isinstance(declared, dict) else getattr(declared, "quant_method", None)
+    return None if method is None else str(getattr(method, "value", method))
+
+
+def stored_bytes(name: str, config: ExperimentConfig, quantization: Quantization) -> int:
+    """Bytes that the weights take in memory: of a quantised checkpoint its files', else from the configuration.
+
+    fp8 holds the matrices of linear layers and experts in a byte a weight; embeddings and output head stay as they are.
+
+    Raises:
+        UserError: the configuration cannot be loaded.
+    """
+    if quantization_method(name, config) is not None and (size := checkpoint_bytes(name)):
+        return size
+    model = empty_model(name, config)
+    whole = weight_bytes(model)
+    return whole - (_matrix_bytes(model) // 2 if quantization == "fp8" else 0)
+
+
+def _matrix_bytes(model: PreTrainedModel) -> int:
+    """Bytes of what fp8 halves."""
+    head = output_head(model)
+    linear = [module.weight for module in model.modules() if isinstance(module, nn.Linear) and module is not head]
+    experts = [weight for path, weight in model.named_parameters() if ".experts." in path and weight.dim() == 3]
+    return sum(weight.numel() * weight.element_size() for weight in (*linear, *experts))
+
+
+def checkpoint_bytes(name: str) -> int:
+    """Size of the weights' files: of the folder's, or as the index says; 0 where neither is known."""
+    if Path(name).is_dir():
+        return sum(file.stat().st_size for file in Path(name).glob("*.safetensors"))
+    index = cached_file(
+        name,
+        SAFETENSORS_INDEX,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return int(json.loads(Path(index).read_text())["metadata"]["total_size"]) if index else 0
+
+
+def gpus_to_hold(weight_bytes: int, heads: int, card_bytes: int, cards: int) -> int | None:
+    """The fewest of `cards` GPUs over which a model can be split with room for its cache; None: all are too few.
+
+    A split takes a power of two, and an equal number of attention heads to each GPU.
+    """
+    room = (USABLE - CACHE_SHARE) * card_bytes
+    numbers = (2**power for power in range(cards.bit_length()))
+    return next((n for n in numbers if n <= cards and heads % n == 0 and weight_bytes / n <= room), None)
+
+
+def stored_head(name: str, config: ExperimentConfig) -> Head:
+    """The output head of a model as its files hold it, in `config.dtype`, on the CPU.
+
+    Raises:
+        UserError: the configuration or the files cannot be loaded, or logits are more than one plain product.
+    """
+    transform = declared_transform(load_config(name, config))
+    model = empty_model(name, config)
+    weight = output_head(model).weight
+    names = [path for path, other in model.named_parameters(remove_duplicate=False) if other is weight]
+    for file in sorted(_weights_folder(name, config).glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            if found := next((path for path in names if path in tensors.keys()), None):  # noqa: SIM118 (not a dict)
+                matrix: Tensor = tensors.get_tensor(found)
+                return Head(matrix.to(torch_dtype(config)), transform)
+    raise UserError(
+        f"{name}: none of its *.safetensors holds the output head ({' or '.join(names)}); use --engine transformers"
+    )
+
+
+def _weights_folder(name: str, config: ExperimentConfig) -> Path:
+    if Path(name).is_dir():
+        return Path(name)
+    hub.expect(name)
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json"]))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name}: {hub.explain(name, error)}") from error

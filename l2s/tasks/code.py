@@ -16,7 +16,8 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl
 from l2s.tasks.chat_answer import without_thinking
-from l2s.tasks.program import defined_names, extract_program, parse
+from l2s.tasks.program import extract_program, parse
+from l2s.tasks.program_names import defined_names
 from l2s.tasks.task import COMMON_NAMES, Lengths, Names, Split, Task
 from l2s.tasks.types import Grade, Item
 
@@ -194,11 +195,10 @@ def grade(
     """
     visible = without_thinking(response)
     cut = visible is None or finish_reason == "length"
-    humaneval = "prompt" in problem
-    entry_point = problem["entry_point"] if humaneval else _mbpp_names(problem)[0]
-    program = visible and extract_program(
-        visible, entry_point=entry_point, prompt=problem["prompt"] if humaneval else ""
-    )
+    humaneval = "entry_point" in problem
+    entry_point, *others = [problem["entry_point"]] if humaneval else _mbpp_names(problem)
+    prompt = problem["prompt"] if humaneval else ""
+    program = visible and extract_program(visible, entry_point=entry_point, prompt=prompt, others=others)
     if not program:
         return Grade(0.0, "truncated" if cut else "no_answer")
     outcome = _run_humaneval(problem, program, timeout_s) if humaneval else _run_mbpp(problem, program, timeout_s)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from l2s.tasks.program import Block, extract_program, split_fences
+from l2s.tasks.fences import Block, split_fences
+from l2s.tasks.program import extract_program
 
 PROMPT = '''import math
 from typing import List
@@ -68,6 +71,26 @@ ANSWERS = {
     "body in tabs": "\tr = helper(radius)\n\treturn math.pi * r\n",
 }
 
+# Characters at which str.splitlines ends a line, and Python inside a string does not
+SPLITTERS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
+ODD_STRING = f"odd = 'a{SPLITTERS}b'\n"
+COUNTED = f"return math.pi * helper(radius) * (len(odd) == {len(SPLITTERS) + 2})\n"
+ODD = f"def area(radius):\n    {ODD_STRING}    {COUNTED}"
+ANSWERS |= {
+    "odd string in a fence": f"```python\n{ODD}```",
+    "odd string, unclosed": f"```python\n{ODD}",
+    "odd string, bare": f"Sure:\n\n{ODD}Enjoy!",
+    "odd string in a body": f"    {ODD_STRING}    {COUNTED}",
+    "odd string in a body at the margin": ODD_STRING + COUNTED,
+    "odd string in an indented block": f"Here:\n\n    def area(radius):\n        {ODD_STRING}        {COUNTED}\nDone.",
+    "odd string in a comment": f"```python\n# {SPLITTERS}\n{WHOLE}```",
+    "carriage returns": f"```python\n{WHOLE}```".replace("\n", "\r"),
+    "windows line ends, bare": WHOLE.replace("\n", "\r\n"),
+}
+for example in (Path(__file__).parent / "code_answers.txt").read_text(encoding="utf-8").split("\n=== ")[1:]:
+    title, _, text = example.partition("\n")
+    ANSWERS[title] = text
+
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_the_program_is_found_and_keeps_what_the_prompt_gives_it(answer: str) -> None:
@@ -96,6 +119,25 @@ def test_another_name_is_a_program_that_will_be_found_undefined() -> None:
 def test_a_cut_function_is_kept_up_to_where_it_was_cut() -> None:
     cut = extract_program("```python\ndef area(r):\n    r = abs(r)\n    return 3 * (r +", entry_point="area")
     assert cut == "def area(r):\n    r = abs(r)\n"
+
+
+def test_a_stub_alone_is_what_the_answer_holds() -> None:
+    stub = "def area(r):\n    pass\n"
+    assert extract_program(f"```python\n{stub}```", entry_point="area") == stub
+
+
+def test_other_names_of_the_tests_are_taken_from_other_blocks() -> None:
+    answer = "```python\nclass Side: ...\nprint(1)\n```\n```python\ndef area(side):\n    return 1\n```"
+    program = extract_program(answer, entry_point="area", others=["Side", "unknown"])
+    assert program == "class Side: ...\ndef area(side):\n    return 1\n"
+
+
+def test_a_program_that_lacks_nothing_takes_nothing() -> None:
+    answer = f"```python\nimport os\ndef helper(x): return 0\n```\n```python\n{WHOLE}```"
+    program = extract_program(answer, entry_point="area", prompt=PROMPT)
+    assert program is not None
+    assert "import os" not in program
+    assert "return 0" not in program
 
 
 def test_fences_split_an_answer() -> None:

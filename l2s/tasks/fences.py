@@ -1,0 +1,112 @@
+"""The code blocks of a Markdown text as models write them: in lists and quotes, nested, unclosed, holding fences."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+
+FENCE = re.compile(r"(?P<before>.*?)(?P<fence>`{3,}|~{3,})(?P<info>[^`~]*)")
+QUOTE = r"[ \t]*> ?"
+MARKDOWN = {"markdown", "md", "text", "txt"}  # such a block may hold blocks
+CODE_BEGINS = re.compile(r"^(?:def|class|async def)\s", re.MULTILINE)
+
+warnings.filterwarnings("ignore", module="<answer>")  # a model's invalid escape sequences are no news
+
+
+@dataclass(frozen=True)
+class Block:
+    """Text inside a code fence; not `closed` where the answer, or the next block, begins before the fence ends."""
+
+    text: str
+    closed: bool
+
+
+def split_fences(answer: str) -> tuple[list[Block], str]:
+    """The code blocks of a Markdown text with `\\n` line ends, in order, and the text outside them.
+
+    A fence may be indented or quoted, follow prose on its line, close at the end of a line of code, or never be closed.
+    A fence inside a triple-quoted string or a comment of the block is part of the program.
+    """
+    lines = answer.removesuffix("\n").split("\n") if answer else []
+    blocks, prose, position = list[Block](), list[str](), 0
+    while position < len(lines):
+        opening = _opening(lines[position], prose)
+        position += 1
+        if opening is None:
+            prose.append(lines[position - 1])
+            continue
+        prose.append(opening["before"])
+        while opening is not None:  # a block that ends where the next one opens leads to that one
+            content = [_without_margin(line, opening["before"]) for line in lines[position:]]
+            end, before, following = _end(content, opening["fence"])
+            block = Block(join([*content[:end], *before]), closed=end < len(content) and following is None)
+            blocks += _nested(block, opening)
+            position, opening = position + end + 1, following
+    return blocks, join(prose)
+
+
+def join(lines: list[str]) -> str:
+    """The text of these lines. (`str.splitlines` would end lines at characters that Python reads inside strings.)"""
+    return "".join(line + "\n" for line in lines)
+
+
+def syntax_error(source: str) -> SyntaxError | None:
+    """Why `source` does not compile, or None where it does."""
+    try:
+        compile(source, "<answer>", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return error
+    except (ValueError, RecursionError, MemoryError) as error:
+        return SyntaxError(str(error), ("<answer>", 1, 1, ""))
+    return None
+
+
+def _opening(line: str, prose: list[str]) -> re.Match[str] | None:
+    found = FENCE.fullmatch(line)
+    if not found or (found["before"].strip(" \t>") and not re.fullmatch(r"\w*", found["info"].strip())):
+        return None
+    text = join(prose)
+    in_docstring = CODE_BEGINS.search(text) and (text.count('"""') % 2 or text.count("'''") % 2)
+    return None if in_docstring else found
+
+
+def _without_margin(line: str, before: str) -> str:
+    """`line` of a block without what stands before the block's opening fence: indentation or marks of a quotation."""
+    if before.strip(" \t>"):
+        return line
+    if ">" in before:
+        return re.sub(f"^(?:{QUOTE}){{{before.count('>')}}}", "", line)
+    return line[len(before) :] if not line[: len(before)].strip() else line
+
+
+def _end(content: list[str], fence: str) -> tuple[int, list[str], re.Match[str] | None]:
+    """Which line ends a block, the code on that line, and the fence on it if it opens the next block.
+
+    It is the first fence outside of triple-quoted strings; the first of all where such a string is never closed.
+    """
+    ends = []
+    for index, line in enumerate(content):
+        found = FENCE.fullmatch(line)
+        if not found or not found["fence"].startswith(fence) or (found["info"].strip() and found["before"].strip()):
+            continue
+        if not found["before"].lstrip().startswith("#"):
+            before = [found["before"]] if found["before"].strip() else []
+            ends.append((index, before, found if found["info"].strip() else None))
+            if not _in_string(join([*content[:index], *before])):
+                return ends[-1]
+    if ends and _in_string(join(content)):
+        return ends[0]
+    return len(content), [], None
+
+
+def _in_string(source: str) -> bool:
+    error = syntax_error(source)
+    return error is not None and str(error.msg).startswith("unterminated triple-quoted")
+
+
+def _nested(block: Block, opening: re.Match[str]) -> list[Block]:
+    """The blocks inside of a block of Markdown, or else the block itself."""
+    may_hold_blocks = opening["info"].strip().lower() in MARKDOWN or opening["fence"] != "```"
+    inner = split_fences(block.text)[0] if may_hold_blocks and syntax_error(block.text) else []
+    return inner or [block]

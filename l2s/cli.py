@@ -75,7 +75,9 @@ def _parser() -> OneLineParser:
         _add_experiment_flags(command, name)
         if name == "plan":
             command.add_argument("--gpu", metavar="NAME", help="a GPU that is not here, such as h100-80gb")
-            command.add_argument("--gpus", type=int, default=1, metavar="N", help="how many of them [1]")
+            command.add_argument(
+                "--gpus", type=int, default=1, metavar="N", help="how many of them [1]", dest="gpu_count"
+            )
     report = commands.add_parser("report", help="write the reports of an experiment again, from its files alone")
     report.add_argument("run_dir", type=Path, metavar="outputs/NAME")
     report.add_argument("--lang", choices=("en", "zh"), help="language of the report (default: as it was run)")
@@ -96,7 +98,7 @@ def _add_experiment_flags(parser: argparse.ArgumentParser, command: str) -> None
         parser.add_argument("--force", action="store_true", help="run the requested stages again even if they are done")
     without = () if command in ("run", "plan") else RUN_FLAGS  # other commands have chosen already
     for name, info in ExperimentConfig.model_fields.items():
-        if name in without:
+        if name in without or (command, name) == ("plan", "gpus"):
             continue
         is_switch = info.annotation is bool
         keywords: dict[str, Any] = {"nargs": "?", "const": True} if is_switch else {}
@@ -148,7 +150,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         config = config.model_copy(update={"run_all": True})
     from l2s.plan.command import run_plan
 
-    return 0 if run_plan(config, gpu=arguments.gpu, gpus=arguments.gpus) else 1
+    return 0 if run_plan(config, gpu=arguments.gpu, gpus=arguments.gpu_count) else 1
 
 
 if __name__ == "__main__":

@@ -87,6 +87,8 @@ class ExperimentConfig(BaseModel):
     )
     dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="type of the weights and activations")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto takes CUDA if present")
+    gpus: str = Field("all", description="GPUs that stages share: all, or their numbers such as 0,1,2,3")
+    cpu_workers: int = Field(1, ge=1, le=256, description="devices that a CPU is divided into, each with its cores")
     engine: Engine = Field(
         "auto", description="what runs models outside training; auto: vLLM on CUDA where installed, else transformers"
     )
@@ -205,6 +207,16 @@ class ExperimentConfig(BaseModel):
         if value == "":  # would be the current folder
             raise ValueError("name a folder, or leave the setting out")
         return value
+
+    @field_validator("gpus")
+    @classmethod
+    def _gpus_are_numbered(cls, value: str) -> str:
+        if value == "all":
+            return value
+        numbers = [number.strip() for number in value.split(",")]
+        if not all(number.isdecimal() for number in numbers) or len(set(map(int, numbers))) < len(numbers):
+            raise ValueError("give all, or different numbers separated by commas, such as 0,1,2,3")
+        return ",".join(str(int(number)) for number in numbers)
 
     @field_validator("report_to")
     @classmethod

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+CORES = "L2S_CORES"  # environment variable: the cores of a CPU worker, separated by commas
 PATIENCE = timedelta(hours=12)  # one process merges and saves a large model while the others wait
 
 
@@ -89,6 +90,12 @@ def leave_others() -> None:
         from accelerate import PartialState
 
         PartialState().destroy_process_group()
+
+
+def stay_on_cores() -> None:
+    """Keep this process on the cores of its CPU worker, where it is one."""
+    if (cores := os.environ.get(CORES)) and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
 
 
 def describe_machine() -> dict[str, Any]:

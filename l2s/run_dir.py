@@ -140,6 +140,10 @@ class RunDir:
     def log_file(self) -> Path:
         return self.root / "log.jsonl"
 
+    def stage_log(self, stage: str) -> Path:
+        """What a stage prints that runs beside others."""
+        return self.root / "logs" / f"{stage}.log"
+
     def manifest(self, stage: str) -> Path:
         """Where the manifest of a stage lies: sft, kd and opd keep theirs beside their models."""
         if stage in ARMS:

@@ -14,7 +14,8 @@ MODULES = {
 }
 ORCHESTRATION = {
     "l2s.__main__", "l2s.cli", "l2s.runner.experiment", "l2s.runner.check", "l2s.runner.executors",
-    "l2s.runner.freshness", "l2s.runner.pipeline", "l2s.runner.preflight", "l2s.plan.command",
+    "l2s.runner.freshness", "l2s.runner.pipeline", "l2s.runner.placement", "l2s.runner.preflight",
+    "l2s.runner.schedule", "l2s.plan.command",
 }  # fmt: skip
 STAGES = {
     "l2s.tasks.prepare", "l2s.generation.generate", "l2s.signals.score", "l2s.training.sft", "l2s.training.kd",

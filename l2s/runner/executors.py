@@ -1,6 +1,6 @@
-"""Where stages run: each in a process of its own, so that a device is empty when the next one starts.
+"""Where stages run: each in processes of its own, so that a device is empty when the next one starts.
 
-`python -m l2s.runner.executors RUN_DIR STAGE STATE` is that process. `torchrun --nproc_per_node N -m
+`python -m l2s.runner.executors RUN_DIR STAGE STATE` is such a process. `torchrun --nproc_per_node N -m
 l2s.runner.executors ...` starts N ranks that share the work of a stage, where the stage allows it.
 """
 
@@ -15,57 +15,154 @@ import sys
 import time
 import traceback
 import warnings
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, Protocol
 
 from l2s import __version__
 from l2s.config import ExperimentConfig
-from l2s.devices import describe_machine, device_name, leave_others, process_count, process_rank, wait_for_others
+from l2s.devices import (
+    CORES,
+    describe_machine,
+    device_name,
+    leave_others,
+    process_count,
+    process_rank,
+    stay_on_cores,
+    wait_for_others,
+)
 from l2s.errors import UserError
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.freshness import State, begin, remove, settings_of
 from l2s.runner.pipeline import STAGES, Stage
+from l2s.runner.placement import Devices, Placement
 
 USER_ERROR, INTERRUPTED = 2, 130
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "trl")
+GRACE_S = 7.0  # for a process to end by itself; the whole run has ten
 
 
-class StageError(RuntimeError):
-    """A stage ended without its result; `code` is the exit status of its process."""
+class Job(Protocol):
+    """A stage at work."""
 
-    def __init__(self, stage: str, code: int) -> None:
-        super().__init__(f"stage {stage} ended with status {code}")
-        self.stage, self.code = stage, code
+    def poll(self) -> int | None:
+        """The exit status once all of it has ended (0: the stage is done), None before."""
+        ...
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ask for the end, and force it after GRACE_S or at once; to be called until `poll` gives a status."""
+        ...
+
+
+class Executor(Protocol):
+    """Starts stages on the devices that placement chose: on this machine, or on a cluster."""
+
+    def start(self, stage: Stage, run_dir: RunDir, placement: Placement, *, log: Path | None) -> Job:
+        """Start `stage`, whose `begin` was called, as one process for each device; its output goes to `log`, if any.
+
+        What a stage needs of its processes stands in `stage.resources`.
+        """
+        ...
 
 
 class LocalExecutor:
-    """Runs stages one after another as processes of this machine."""
+    """Runs stages as processes of this machine."""
 
-    def run(self, stage: Stage, run_dir: RunDir, state: State, *, lock_fd: int) -> None:
-        """Run `stage` to its end.
+    def __init__(self, devices: Devices, lock_fd: int) -> None:
+        self.devices = devices
+        self.lock_fd = lock_fd  # children inherit the lock: one that outlives a killed parent keeps other runs out
 
-        The child inherits the lock, so a child that outlives a killed parent still keeps other runs out.
+    def start(self, stage: Stage, run_dir: RunDir, placement: Placement, *, log: Path | None) -> LocalJob:
+        """See `Executor`. Each process leads a group of its own, so that nothing it starts is left behind."""
+        command = [sys.executable, "-m", "l2s.runner.executors", str(run_dir.root), stage.name, "resume"]
+        count = max(1, len(placement))
+        job = LocalJob()
+        together = job.open_store(count) if count > 1 else {}
+        with ExitStack() as opened:
+            output = opened.enter_context(log.open("ab")) if log else None
+            for rank in range(count):
+                own = together | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if together else {}
+                job.processes.append(
+                    subprocess.Popen(
+                        command,
+                        pass_fds=[self.lock_fd],
+                        env=_environment(self.devices, placement, rank) | own,
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output and subprocess.STDOUT,
+                        process_group=0,
+                    )
+                )
+        return job
 
-        Raises:
-            StageError: the process ended with another status than 0.
-            KeyboardInterrupt: the user interrupted; the child has ended too.
+
+class LocalJob:
+    """The processes of a stage on this machine. Where one fails, the others are ended."""
+
+    def __init__(self) -> None:
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.failed: int | None = None  # status of the process that failed first
+        self.deadline: float | None = None
+        self.store: Any = None
+
+    def open_store(self, count: int) -> dict[str, str]:
+        """Open the store in which `count` ranks meet, at a port that is free, and say where it is.
+
+        torchrun's agent does the same; its workers would not inherit the lock.
         """
-        command = [sys.executable, "-m", "l2s.runner.executors", str(run_dir.root), stage.name, state]
-        environment = {"HF_HUB_DISABLE_TELEMETRY": "1"} | os.environ  # TRL reports each training where nobody says no
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_package_root(), os.getenv("PYTHONPATH")]))
-        process = subprocess.Popen(command, pass_fds=[lock_fd], env=environment)
-        previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)  # a second one is harmless where the terminal already sent it
-            process.wait()
-            raise
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-        if code != 0:
-            raise StageError(stage.name, code)
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+        self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        return {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(self.store.port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "WORLD_SIZE": str(count),
+            "LOCAL_WORLD_SIZE": str(count),
+        }
+
+    def poll(self) -> int | None:
+        """See `Job`."""
+        codes = [process.poll() for process in self.processes]
+        self.failed = self.failed or next((code for code in codes if code), None)
+        if None not in codes:
+            for process in self.processes:
+                _kill_group(process)
+            return self.failed or 0
+        if self.failed:
+            self.stop()
+        return None
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """See `Job`."""
+        alive = [process for process in self.processes if process.poll() is None]
+        if self.deadline is None:
+            self.deadline = time.monotonic() + GRACE_S
+            for process in alive:
+                process.terminate()
+        if at_once or time.monotonic() > self.deadline:
+            for process in alive:
+                _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _environment(devices: Devices, placement: Placement, rank: int) -> dict[str, str]:
+    """The environment of a stage's process: it sees the stage's devices and no others."""
+    environment = {"HF_HUB_DISABLE_TELEMETRY": "1"} | os.environ  # TRL reports each training where nobody says no
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_package_root(), os.getenv("PYTHONPATH")]))
+    environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed is in the log
+    gpus = placement if devices.kind == "gpu" else ()
+    environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices.names[number] for number in gpus)
+    if devices.kind == "cpu" and len(devices) > 1 and placement:
+        cores = devices.names[placement[rank]]
+        environment |= {CORES: cores, "OMP_NUM_THREADS": str(len(cores.split(",")))}
+    return environment
 
 
 def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> None:
@@ -76,7 +173,7 @@ def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: St
     Raises:
         UserError: what the stage itself says, or its work cannot be shared.
     """
-    if process_count() > 1 and not stage.shared:
+    if process_count() > 1 and stage.resources.spread != "ranks":
         raise UserError(f"stage {stage.name}: its work cannot be shared by {process_count()} processes; run one alone")
     inputs = begin(stage, config, run_dir, state) if process_rank() == 0 else {}
     started_at, start = datetime.now(UTC), time.monotonic()
@@ -145,6 +242,7 @@ def _package_root() -> str:
 def main(root: str, name: str, state: State) -> int:
     """Entry of a stage's own process: run it and turn what can go wrong into an exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    stay_on_cores()
     quiet_libraries()
     run_dir = RunDir(Path(root))
     try:

@@ -8,11 +8,13 @@ from rich.console import Console
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.run_dir import Manifest, RunDir
-from l2s.runner.executors import USER_ERROR, LocalExecutor, StageError
+from l2s.run_dir import RunDir
+from l2s.runner.executors import USER_ERROR, LocalExecutor
 from l2s.runner.freshness import State, state_of
 from l2s.runner.pipeline import STAGES, Stage, needs_of, requested_stages, select_stages, settle
+from l2s.runner.placement import find_devices
 from l2s.runner.preflight import check_benchmarks, check_machine, check_models, check_settings
+from l2s.runner.schedule import Outcome, Schedule
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -26,6 +28,7 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
     config = settle(config)
     stages, requested = select_stages(config), requested_stages(config)
     check_settings(config, stages)
+    devices = find_devices(config)
     check_models(config, stages)
     check_machine(config, stages)
     check_benchmarks(config, stages)
@@ -39,13 +42,11 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
         states = {stage.name: state_now(stage) for stage in stages}  # refuses other settings before anything runs
         run_dir.save_config(config)
         run_dir.log("run", stages=states)
-        for stage in stages:
-            state = state_now(stage)  # an earlier stage may have changed its inputs
-            if state == "skip":
-                console.print(f"[dim]{stage.name}: done before, skipped[/dim]")
-            else:
-                _run_stage(stage, run_dir, state, lock_fd)
+        executor = LocalExecutor(devices, lock_fd)
+        outcome = Schedule(stages, config, run_dir, devices, executor, state_now, console).run()
         _publish(run_dir)
+    if outcome.failed:
+        _report_failure(outcome, run_dir)
     _print_result(config, run_dir, stages)
 
 
@@ -85,25 +86,23 @@ def rebuild_report(root: Path, *, lang: str | None = None) -> None:
     _print_result(config, run_dir, [STAGES["report"]])
 
 
-def _run_stage(stage: Stage, run_dir: RunDir, state: State, lock_fd: int) -> None:
-    console.rule(f"{stage.name}{' (resumed)' if state == 'resume' else ''}", align="left")
-    run_dir.log("stage_start", stage=stage.name, state=state)
-    try:
-        LocalExecutor().run(stage, run_dir, state, lock_fd=lock_fd)
-    except StageError as error:
-        run_dir.log("stage_failed", stage=stage.name, status=error.code)
-        if error.code == USER_ERROR:
-            raise SystemExit(USER_ERROR) from None  # the stage has said what is wrong
-        raise UserError(
-            f"stage {stage.name} ended with status {error.code} (see above); the same command resumes there"
-        ) from None
-    manifest = Manifest.load(run_dir.manifest(stage.name))
-    if manifest is None:
-        raise RuntimeError(f"stage {stage.name} ended well but left no manifest")
-    run_dir.log("stage_end", stage=stage.name, seconds=manifest.seconds)
-    for warning in manifest.metrics.get("warnings", []):
-        console.print(f"[yellow]warning:[/yellow] {warning}")
-    console.print(f"[dim]{stage.name}: {manifest.seconds:.0f} s[/dim]")
+def _report_failure(outcome: Outcome, run_dir: RunDir) -> None:
+    """Say what failed and what was lost by it.
+
+    Raises:
+        SystemExit: every failure was the user's to fix, and its stage has said how.
+        UserError: another failure.
+    """
+    lost = f"; not run: {', '.join(outcome.lost)}" if outcome.lost else ""
+    if set(outcome.failed.values()) == {USER_ERROR}:
+        if lost:
+            console.print(f"[red]{', '.join(outcome.failed)} failed{lost}[/red]")
+        raise SystemExit(USER_ERROR)
+    parts = [
+        f"stage {name} ended with status {code} (see {log if (log := run_dir.stage_log(name)).exists() else 'above'})"
+        for name, code in outcome.failed.items()
+    ]
+    raise UserError(f"{', '.join(parts)}{lost}; the same command resumes there")
 
 
 def _publish(run_dir: RunDir) -> None:

@@ -19,6 +19,7 @@ from l2s.run_dir import SIGNAL_INDEX, RunDir
 from l2s.tasks.table import TASKS, tasks_of
 
 ModelField = Literal["teacher_model", "student_model"]
+Spread = Literal["none", "one", "replicas", "ranks"]
 Paths = Callable[[RunDir, ExperimentConfig], list[Path]]
 
 # Configuration fields by what they decide; a stage is done again only when a field it reads has changed.
@@ -48,6 +49,26 @@ OPD = (
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a stage wants of the machine, for whoever places it: here, on a cluster, or in a plan.
+
+    Attributes:
+        spread: how several devices share the work. none: it needs no device. one: they cannot. replicas: processes
+            that each hold the models and take a share of the requests. ranks: the processes of one torchrun.
+        holds: the models that each process has in memory at a time.
+        share: of the devices that it gets beside other stages, relative to theirs.
+        alone: it takes every device, and no other stage starts beside it: all that matter wait for it.
+        batch_size: field with the sequences of a micro-batch, where an update is shared by ranks.
+    """
+
+    spread: Spread = "one"
+    holds: frozenset[Literal["teacher", "student"]] = frozenset()
+    share: int = 1
+    alone: bool = False
+    batch_size: Literal["sft_batch_size", "kd_batch_size", "opd_batch_size"] | None = None
+
+
+@dataclass(frozen=True)
 class Stage:
     """One step of the experiment.
 
@@ -60,10 +81,9 @@ class Stage:
         gives: files and folders it writes.
         scratch: what a killed stage is resumed from.
         models: configuration fields naming models it loads.
-        memory: which models it holds at a time, for whoever places stages on devices.
+        resources: what it wants of the machine.
         arguments: keyword arguments of the function.
         always_run: run every time, without a check whether it is up to date.
-        shared: whether the processes of one torchrun can share its work.
     """
 
     name: str
@@ -74,10 +94,9 @@ class Stage:
     gives: Paths
     scratch: Paths = lambda run_dir, config: []
     models: tuple[ModelField, ...] = ()
-    memory: frozenset[Literal["teacher", "student"]] = frozenset()
+    resources: Resources = Resources()
     arguments: dict[str, str] = field(default_factory=dict)
     always_run: bool = False
-    shared: bool = False
 
 
 def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models: tuple[ModelField, ...]) -> Stage:
@@ -101,7 +120,7 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
         gives=gives,
         scratch=lambda run_dir, config: [run_dir.prediction_log(model)],
         models=models,
-        memory=frozenset({"teacher"} if is_teacher else {"student"}),
+        resources=Resources("one", frozenset({"teacher"} if is_teacher else {"student"}), share=2 if is_teacher else 1),
         arguments={"model": model},
     )
 
@@ -132,7 +151,7 @@ def _lm_eval_after(evaluation: Stage) -> Stage:
         gives=lambda run_dir, config: [run_dir.lm_eval(model)],
         scratch=lambda run_dir, config: [run_dir.lm_eval_answers(model)],
         models=evaluation.models,
-        memory=evaluation.memory,
+        resources=Resources("one", evaluation.resources.holds),
         arguments=evaluation.arguments,
     )
 
@@ -171,6 +190,7 @@ _TABLE = (
         needs=(),
         inputs=lambda run_dir, config: [path for task in tasks_of(config).values() for path in task.files(config)],
         gives=lambda run_dir, config: [run_dir.train_data, run_dir.eval_data],
+        resources=Resources("none"),
     ),
     Stage(
         name="generate",
@@ -181,7 +201,7 @@ _TABLE = (
         gives=lambda run_dir, config: [run_dir.responses, run_dir.rejected],
         scratch=lambda run_dir, config: [run_dir.answer_log],
         models=("teacher_model", "student_model"),
-        memory=frozenset({"teacher"}),
+        resources=Resources("one", frozenset({"teacher"}), share=8, alone=True),
     ),
     Stage(
         name="score",
@@ -192,8 +212,7 @@ _TABLE = (
         gives=lambda run_dir, config: _signals(run_dir.teacher_signals),
         scratch=lambda run_dir, config: [run_dir.teacher_signals],
         models=("teacher_model", "student_model"),
-        memory=frozenset({"teacher"}),
-        shared=True,
+        resources=Resources("ranks", frozenset({"teacher"}), share=2),
     ),
     Stage(
         name="sft",
@@ -204,8 +223,7 @@ _TABLE = (
         gives=_trained(lambda run_dir: run_dir.sft),
         scratch=lambda run_dir, config: [run_dir.sft / "checkpoints"],
         models=("student_model",),
-        memory=frozenset({"student"}),
-        shared=True,
+        resources=Resources("ranks", frozenset({"student"}), share=4, batch_size="sft_batch_size"),
     ),
     Stage(
         name="kd",
@@ -216,8 +234,7 @@ _TABLE = (
         gives=_trained(lambda run_dir: run_dir.kd),
         scratch=lambda run_dir, config: [run_dir.kd / "checkpoints"],
         models=("teacher_model", "student_model"),
-        memory=frozenset({"teacher", "student"}),
-        shared=True,
+        resources=Resources("ranks", frozenset({"teacher", "student"}), share=4, batch_size="kd_batch_size"),
     ),
     Stage(
         name="opd",
@@ -228,7 +245,7 @@ _TABLE = (
         gives=_trained(lambda run_dir: run_dir.opd),
         scratch=lambda run_dir, config: [run_dir.opd / "checkpoints"],
         models=("teacher_model", "student_model"),
-        memory=frozenset({"teacher", "student"}),
+        resources=Resources("one", frozenset({"teacher", "student"}), share=4, batch_size="opd_batch_size"),
     ),
     *_EVALUATIONS,
     *map(_lm_eval_after, _EVALUATIONS),
@@ -239,6 +256,7 @@ _TABLE = (
         needs=("evaluate_teacher", "evaluate_student_base", *(f"evaluate_student_{arm}" for arm in ARMS)),
         inputs=lambda run_dir, config: [],
         gives=lambda run_dir, config: [run_dir.results],
+        resources=Resources("none"),
         always_run=True,
     ),
 )

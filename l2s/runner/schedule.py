@@ -1,0 +1,214 @@
+"""Runs the stage graph: each stage as soon as what it needs is done and devices are free, side by side where it can."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from l2s.config import ExperimentConfig
+from l2s.run_dir import Manifest, RunDir
+from l2s.runner.executors import Executor, Job
+from l2s.runner.freshness import State, begin
+from l2s.runner.pipeline import Stage, needs_of
+from l2s.runner.placement import Devices, Placement, place
+
+POLL_S = 0.1
+
+
+@dataclass
+class Outcome:
+    """How the stages of a run ended; `lost` were not run because one that they need failed."""
+
+    finished: set[str] = field(default_factory=set)
+    failed: dict[str, int] = field(default_factory=dict)  # stage -> exit status
+    lost: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Running:
+    """A stage at work, on its devices; of its log, what the console has not shown yet begins at `shown`."""
+
+    stage: Stage
+    job: Job
+    placement: Placement
+    log: Path | None
+    shown: int
+
+
+class Schedule:
+    """The stages of one run.
+
+    With one device they run one after another, each with the console to itself, and the first failure ends the run.
+    With several, stages that do not depend on each other run side by side, each into a log of its own that the console
+    repeats line by line; where one fails, those that do not need it run all the same.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        config: ExperimentConfig,
+        run_dir: RunDir,
+        devices: Devices,
+        executor: Executor,
+        state_now: Callable[[Stage], State],
+        console: Console,
+    ) -> None:
+        self.waiting = list(stages)
+        self.config, self.run_dir, self.devices, self.executor = config, run_dir, devices, executor
+        self.state_now, self.console = state_now, console
+        self.free = list(range(len(devices)))
+        self.running: list[Running] = []
+        self.states: dict[str, State] = {}
+        self.outcome = Outcome()
+        self.names = {stage.name for stage in stages}
+
+    def run(self) -> Outcome:
+        """Run the stages to their end. An interrupt or a signal to end ends all of them before it is passed on."""
+        with _signals_raise():
+            try:
+                while self._start_what_can() or self.running:
+                    self._wait_for_one()
+            except BaseException:
+                self._stop_all()
+                raise
+        return self.outcome
+
+    def _start_what_can(self) -> bool:
+        """Skip what is done, start what fits on the free devices, and give up what waits for a failure."""
+        one_by_one = len(self.devices) == 1
+        if one_by_one and (self.running or self.outcome.failed):
+            self.outcome.lost = [] if self.running else [stage.name for stage in self.waiting]
+            return False
+        self._give_up()
+        while skipped := [stage for stage in self._ready() if self._state(stage) == "skip"]:
+            for stage in skipped[:1] if one_by_one else skipped:
+                self.console.print(f"[dim]{stage.name}: done before, skipped[/dim]")
+                self._leave_queue(stage)
+                self.outcome.finished.add(stage.name)
+        ready = self._ready()[:1] if one_by_one else self._ready()
+        placed = place(ready, self.free, len(self.devices), self.config)
+        for stage in ready:
+            if stage.name in placed:
+                self._start(stage, placed[stage.name])
+        return bool(placed)
+
+    def _ready(self) -> list[Stage]:
+        """Stages whose needs are done, in the order of the pipeline."""
+        return [stage for stage in self.waiting if self._needs(stage) <= self.outcome.finished]
+
+    def _needs(self, stage: Stage) -> set[str]:
+        return set(needs_of(stage, self.config)) & self.names
+
+    def _state(self, stage: Stage) -> State:
+        """What to do about a stage that is ready; asked once, because inputs are hashed for it."""
+        if stage.name not in self.states:
+            self.states[stage.name] = self.state_now(stage)
+        return self.states[stage.name]
+
+    def _give_up(self) -> None:
+        gone = {*self.outcome.failed, *self.outcome.lost}
+        for stage in list(self.waiting):
+            if self._needs(stage) & gone:
+                self._leave_queue(stage)
+                self.outcome.lost.append(stage.name)
+                gone.add(stage.name)
+
+    def _leave_queue(self, stage: Stage) -> None:
+        self.waiting = [other for other in self.waiting if other.name != stage.name]
+
+    def _start(self, stage: Stage, placement: Placement) -> None:
+        state = self._state(stage)
+        log = None if len(self.devices) == 1 else self.run_dir.stage_log(stage.name)
+        title = f"{stage.name}{' (resumed)' if state == 'resume' else ''}"
+        if log is None:
+            self.console.rule(title, align="left")
+        else:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            where = self.devices.label(placement)
+            self.console.print(f"[bold]{title}[/bold] starts{f' on {where}' if where else ''}")
+        self.run_dir.log("stage_start", stage=stage.name, state=state, devices=list(placement))
+        begin(stage, self.config, self.run_dir, state)
+        shown = log.stat().st_size if log and log.exists() else 0
+        job = self.executor.start(stage, self.run_dir, placement, log=log)
+        self._leave_queue(stage)
+        self.free = [number for number in self.free if number not in placement]
+        self.running.append(Running(stage, job, placement, log, shown))
+
+    def _wait_for_one(self) -> None:
+        """Return when a stage has ended; meanwhile show what the logs say."""
+        while self.running:
+            for running in self.running:
+                code = running.job.poll()
+                self._show_log(running, whole=code is not None)
+                if code is not None:
+                    self._end(running, code)
+                    return
+            time.sleep(POLL_S)
+
+    def _show_log(self, running: Running, *, whole: bool = False) -> None:
+        """Print the new lines of a log, each with its stage before it; with `whole` an unfinished last line too."""
+        if running.log is None or not running.log.exists():
+            return
+        with running.log.open("rb") as file:
+            file.seek(running.shown)
+            new = file.read()
+        if not whole:
+            new = new[: new.rfind(b"\n") + 1]
+        running.shown += len(new)
+        for line in new.decode(errors="replace").splitlines():
+            self.console.print(f"{running.stage.name} | {line}", markup=False)
+
+    def _end(self, running: Running, code: int) -> None:
+        self.running = [other for other in self.running if other is not running]
+        self.free = sorted([*self.free, *running.placement])
+        name = running.stage.name
+        if code != 0:
+            self.run_dir.log("stage_failed", stage=name, status=code)
+            self.outcome.failed[name] = code
+            self.console.print(f"[red]{name} failed with status {code}[/red]")
+            return
+        manifest = Manifest.load(self.run_dir.manifest(name))
+        if manifest is None:
+            raise RuntimeError(f"stage {name} ended well but left no manifest")
+        self.outcome.finished.add(name)
+        self.run_dir.log("stage_end", stage=name, seconds=manifest.seconds)
+        for warning in manifest.metrics.get("warnings", []):
+            self.console.print(f"[yellow]warning:[/yellow] {warning}")
+        self.console.print(f"[dim]{name}: {manifest.seconds:.0f} s[/dim]")
+
+    def _stop_all(self) -> None:
+        """End what runs: each job is asked, and forced when its grace is over or a second signal comes."""
+        at_once, left = False, self.running
+        while left:
+            try:
+                left = [running for running in left if running.job.poll() is None]
+                for running in left:
+                    running.job.stop(at_once=at_once)
+                time.sleep(POLL_S)
+            except (KeyboardInterrupt, SystemExit):
+                at_once = True
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the run in order: they raise SystemExit, as Ctrl-C raises KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    previous = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,103 @@
+"""Which stage runs on which devices, from declarations alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.runner.pipeline import STAGES
+from l2s.runner.placement import Devices, find_devices, most_devices, place
+
+
+def placed(names: str, free: int, *, total: int = 8, **fields: Any) -> dict[str, int]:
+    """Stage -> number of devices, after a check that no device is given twice."""
+    config = ExperimentConfig(**({"sft_batch_size": 4, "gradient_accumulation_steps": 4} | fields))
+    found = place([STAGES[name] for name in names.split()], list(range(free)), total, config)
+    used = [number for placement in found.values() for number in placement]
+    assert len(used) == len(set(used))
+    assert set(used) <= set(range(free))
+    return {name: len(placement) for name, placement in found.items()}
+
+
+def test_on_one_device_the_first_stage_has_it() -> None:
+    assert placed("score sft evaluate_teacher", 1, total=1) == {"score": 1}
+
+
+def test_scoring_and_the_teachers_evaluation_run_beside_sft() -> None:
+    assert placed("score sft evaluate_teacher", 8) == {"score": 3, "sft": 4, "evaluate_teacher": 1}
+    assert placed("score sft evaluate_teacher", 2) == {"score": 1, "sft": 1}
+
+
+def test_nothing_starts_beside_the_teachers_answers() -> None:
+    assert set(placed("generate evaluate_teacher", 8)) == {"generate"}
+    assert placed("generate evaluate_teacher", 7) == {}  # until all are free
+
+
+def test_the_last_models_are_evaluated_at_once() -> None:
+    names = "evaluate_student_base evaluate_student_sft evaluate_student_kd"
+    assert placed(names, 8) == dict.fromkeys(names.split(), 1)
+
+
+def test_a_stage_without_models_takes_no_device() -> None:
+    assert placed("prepare", 0) == {"prepare": 0}
+    assert placed("report kd", 8, kd_batch_size=8) == {"report": 0, "kd": 8}
+
+
+@pytest.mark.parametrize(("update", "available", "useful"), [(16, 8, 8), (16, 7, 6), (16, 5, 4), (3, 8, 3), (1, 8, 1)])
+def test_ranks_that_would_only_wait_are_left_free(update: int, available: int, useful: int) -> None:
+    """16 sequences on 7 ranks take three rounds, as on 6."""
+    config = ExperimentConfig(sft_batch_size=update, gradient_accumulation_steps=1)
+    assert most_devices(STAGES["sft"], available, config) == useful
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, count: int, visible: str | None = None) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+
+def test_gpus_are_those_that_are_visible_and_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 4)
+    assert find_devices(ExperimentConfig()) == Devices("gpu", ("0", "1", "2", "3"))
+    assert find_devices(ExperimentConfig(gpus="3, 1")) == Devices("gpu", ("3", "1"))
+    gpus(monkeypatch, 2, visible="5,GPU-7f")
+    assert find_devices(ExperimentConfig(gpus="1")) == Devices("gpu", ("GPU-7f",))
+    assert find_devices(ExperimentConfig(device="cpu")).kind == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("count", "fields", "words"),
+    [
+        (2, {"gpus": "0,2"}, "gpus='0,2': there is no GPU 2; 2 are visible, 0 to 1"),
+        (0, {"gpus": "0"}, "gpus='0': models run on the CPU here"),
+        (2, {"gpus": "0", "device": "cpu"}, "gpus='0': models run on the CPU here"),
+        (2, {"cpu_workers": 2}, "cpu_workers=2: models run on GPUs here"),
+        (0, {"device": "cuda"}, "device='cuda': no CUDA device is visible"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(
+    monkeypatch: pytest.MonkeyPatch, count: int, fields: dict[str, Any], words: str
+) -> None:
+    gpus(monkeypatch, count)
+    with pytest.raises(UserError) as refusal:
+        find_devices(ExperimentConfig(**fields))
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", ["", "0,0", "a", "0;1", "-1", "1,"])
+def test_a_list_of_gpus_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="give all, or different numbers separated by commas"):
+        ExperimentConfig(gpus=value)
+
+
+def test_cpu_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {2, 3, 5, 7, 8})
+    names = [find_devices(ExperimentConfig(device="cpu", cpu_workers=workers)).names for workers in (1, 2, 6)]
+    assert names == [("2,3,5,7,8",), ("2,3", "5,7"), ("2", "3", "5", "7", "8", "2")]

@@ -1,21 +1,36 @@
-"""The only user of a chat template: messages and answers become token ids and labels, the same way in every stage."""
+"""The only user of a chat template: messages and answers become token ids and labels, the same way in every stage.
+
+Teacher and student are each asked with their own template; the tokens of an answer are the same for both. So a sequence
+is always a model's own prompt and then the answer's tokens, and these begin with the tag that opens its thinking, also
+where a template writes that tag for the model.
+"""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from jinja2 import TemplateError
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from l2s import hub
+from l2s.chat_template import freeze_clock, opening_of
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.loss.reference import IGNORE_INDEX
+from l2s.tasks.chat_answer import MARKERS, THINKING
 from l2s.tasks.types import Message
+
+SOME_DAY = date(2026, 1, 1)
+ModelField = Literal["teacher_model", "student_model"]
 
 
 @dataclass(frozen=True)
@@ -27,67 +42,287 @@ class Rendered:
 
     @property
     def num_response_tokens(self) -> int:
-        """Tokens that the loss counts, the closing EOS among them."""
+        """Tokens that the loss counts, the closing one among them."""
         return sum(label != IGNORE_INDEX for label in self.labels)
 
 
 class ChatRenderer:
-    """Renders with one tokenizer, thinking switched off where the template knows how."""
+    """Renders with one tokenizer and its template.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    Args:
+        tokenizer: of the model that reads what is rendered.
+        thinking: whether templates that know both ways let the model think before it answers.
+        today: the date that templates are told which ask for it.
+        declared_ends: ids that end an answer beside this template's end of turn: those that a model declares.
+        rows: of the model's embeddings; None where they are not known.
+
+    Raises:
+        UserError: the tokenizer has no chat template, or nothing that ends an answer.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        thinking: bool = False,
+        today: date = SOME_DAY,
+        declared_ends: Collection[int] = (),
+        rows: int | None = None,
+    ) -> None:
         if not tokenizer.chat_template:
             raise UserError(
                 f"{tokenizer.name_or_path}: its tokenizer has no chat template; "
                 "use an instruction-tuned model, or add a chat_template to its tokenizer_config.json"
             )
-        if tokenizer.eos_token_id is None:
-            raise UserError(
-                f"{tokenizer.name_or_path}: its tokenizer has no EOS token; set eos_token in its tokenizer_config.json"
-            )
         self.tokenizer = tokenizer
+        self.thinking = thinking
+        self.today = today
+        self.declared_ends = frozenset(declared_ends)
+        self.rows = rows
+        if self._end_of_turn is None and tokenizer.eos_token_id is None:
+            raise UserError(
+                f"{tokenizer.name_or_path}: its chat template closes a turn with no special token and its tokenizer "
+                "has no EOS token; set eos_token in its tokenizer_config.json"
+            )
+
+    # What the template does
 
     @property
-    def eos_token_id(self) -> int:
-        """The token that ends an answer."""
-        return int(self.tokenizer.eos_token_id)
+    def template(self) -> str:
+        """The chat template, with its clock standing still."""
+        return freeze_clock(self.tokenizer.get_chat_template(), self.today)
+
+    @property
+    def template_arguments(self) -> dict[str, Any]:
+        """What templates are told; the one name is Qwen's, SmolLM's and GLM's, the other DeepSeek's and Granite's."""
+        return {"enable_thinking": self.thinking, "thinking": self.thinking}
+
+    @property
+    def end_id(self) -> int:
+        """The token that ends an answer: what the template writes after one, or EOS where it writes none."""
+        return int(self.tokenizer.eos_token_id) if self._end_of_turn is None else self._end_of_turn
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """All tokens at which an answer has ended."""
+        eos = self.tokenizer.eos_token_id
+        return frozenset({self.end_id, *self.declared_ends, *([] if eos is None else [int(eos)])})
 
     @property
     def pad_token_id(self) -> int:
-        """The padding token; EOS where the tokenizer has none (labels and attention mask hide it)."""
+        """The padding token; `end_id` where the tokenizer has none (labels and attention mask hide it)."""
         pad = self.tokenizer.pad_token_id
-        return self.eos_token_id if pad is None else int(pad)
+        return self.end_id if pad is None else int(pad)
+
+    @cached_property
+    def opening(self) -> str:
+        """The tag, and what follows it, by which the template opens the answer's thinking; mostly empty."""
+        return opening_of(self.prompt_text([{"role": "user", "content": "?"}]))
+
+    @cached_property
+    def opening_ids(self) -> list[int]:
+        """The tokens of `opening` at the end of a prompt."""
+        return self._split_prompt([{"role": "user", "content": "?"}])[1]
+
+    @cached_property
+    def _end_of_turn(self) -> int | None:
+        """The first added token that the template writes after the last answer of a conversation."""
+        answer = "ANSWER"
+        turns: list[Message] = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
+        try:
+            after = self._render_template(turns, generation_prompt=False).rpartition(answer)[2]
+        except TemplateError:
+            return None
+        added = self.tokenizer.added_tokens_decoder
+        return next((token for token in self._tokenize(after) if token in added and added[token].content.strip()), None)
+
+    @cached_property
+    def _knows_system_turns(self) -> bool:
+        """Whether the template shows the model what a system turn says; some refuse it, some leave it out."""
+        said = "SYSTEM"
+        turns: list[Message] = [{"role": "system", "content": said}, {"role": "user", "content": "?"}]
+        try:
+            return said in self._render_template(turns)
+        except TemplateError:
+            return False
+
+    # Prompts
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids up to where the assistant's answer starts."""
-        turns: list[Any] = list(messages)
-        text = self.tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        """Token ids of what the model is asked, up to where it goes on.
+
+        Raises:
+            UserError: the template refuses the messages, or a token has no embedding.
+        """
+        asked, opening = self._split_prompt(messages)
+        return [*asked, *opening]
+
+    def turns(self, messages: Sequence[Message]) -> list[Message]:
+        """`messages` as the template takes them: without system turns, the first user turn begins with their text."""
+        if self._knows_system_turns:
+            return list(messages)
+        said = [turn["content"] for turn in messages if turn["role"] == "system"]
+        others = [turn for turn in messages if turn["role"] != "system"]
+        for index, turn in enumerate(others):
+            if said and turn["role"] == "user":
+                content = "\n\n".join([*said, turn["content"]])
+                return [*others[:index], {"role": "user", "content": content}, *others[index + 1 :]]
+        return others
+
+    def prompt_text(self, messages: Sequence[Message]) -> str:
+        """The text that `prompt_ids` are the tokens of."""
+        try:
+            return self._render_template(self.turns(messages))
+        except TemplateError as error:
+            roles = ", ".join(turn["role"] for turn in messages)
+            raise UserError(
+                f"{self.tokenizer.name_or_path}: its chat template refuses a conversation of the turns {roles} "
+                f"({error}); change the messages, or the chat_template beside the model"
+            ) from error
+
+    def _split_prompt(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
+        """The tokens of a prompt without the tag that opens the thinking, and those of the tag."""
+        text = self.prompt_text(messages)
+        opening = opening_of(text)
+        asked = text.removesuffix(opening)
+        return self._checked(self._tokenize(asked)), self._checked(self._tokenize_after(asked, opening))
+
+    def _render_template(self, turns: Sequence[Message], *, generation_prompt: bool = True) -> str:
+        conversation: list[Any] = list(turns)
+        text: Any = self.tokenizer.apply_chat_template(
+            conversation,
+            chat_template=self.template,
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+            **self.template_arguments,
         )
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return str(text)
+
+    def _tokenize(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+    def _checked(self, ids: list[int]) -> list[int]:
+        if self.rows is not None and (above := next((token for token in ids if token >= self.rows), None)) is not None:
+            raise UserError(
+                f"{self.tokenizer.name_or_path}: the token {self.tokenizer.convert_ids_to_tokens(above)!r} has id "
+                f"{above}, and the model's embeddings have {self.rows} rows; use the tokenizer that came with the model"
+            )
+        return ids
+
+    # Prompts with answers
+
+    def sequence(self, messages: Sequence[Message], answer_ids: Sequence[int]) -> Rendered:
+        """A prompt and the tokens of its answer as one sequence."""
+        asked, _ = self._split_prompt(messages)
+        return Rendered([*asked, *answer_ids], [IGNORE_INDEX] * len(asked) + list(answer_ids))
+
+    def answer_ids(self, messages: Sequence[Message], response: str, *, finished: bool = True) -> list[int]:
+        """The tokens of an answer of which only the text is known; `end_id` closes it unless it was cut.
+
+        It is tokenised as one text with its prompt: on its own, its first token would be another one for tokenizers
+        that put a blank before the first word.
+        """
+        prompt = self.prompt_text(messages)
+        opening = opening_of(prompt)
+        if opening and opening.strip() not in response and dict(THINKING)[opening.strip()] in response:
+            response = opening + response  # from a template that wrote the tag for the teacher
+        known = response if finished else response.rstrip("\ufffd")  # a character that was cut in its middle
+        answer = self._tokenize_after(prompt.removesuffix(opening), known)
+        return self._checked([*answer, self.end_id] if finished else answer)
 
     def render(self, messages: Sequence[Message], response: str, *, finished: bool = True) -> Rendered:
-        """Prompt and answer as one sequence; EOS closes the answer unless it was cut (`finished=False`)."""
-        prompt = self.prompt_ids(messages)
-        answer = list(self.tokenizer(response, add_special_tokens=False)["input_ids"])
-        if finished:
-            answer.append(self.eos_token_id)
-        return Rendered(prompt + answer, [IGNORE_INDEX] * len(prompt) + answer)
+        """A prompt and an answer of which only the text is known as one sequence; see `answer_ids`."""
+        return self.sequence(messages, self.answer_ids(messages, response, finished=finished))
+
+    def _tokenize_after(self, before: str, text: str) -> list[int]:
+        """The tokens of `text` where it follows `before`, whose own tokens stay as they are without it."""
+        if not text:
+            return []
+        first, whole = self._tokenize(before), self._tokenize(before + text)
+        if whole[: len(first)] == first:
+            return whole[len(first) :]
+        if not self.tokenizer.is_fast:
+            return self._tokenize(text)
+        spans = self.tokenizer(before + text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        index = next((i for i, (start, _) in enumerate(spans) if start >= len(before)), len(whole))
+        end = spans[index][0] if index < len(whole) else len(before + text)
+        straddling = (before + text)[len(before) : end]  # one token holds this and the end of the prompt
+        return [*self._tokenize(straddling), *whole[index:]]
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of an answer without special tokens."""
-        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
+        """The text of an answer: without special tokens, but for those that mark its thinking."""
+        hidden = self._hidden_ids
+        kept = [token for token in token_ids if token not in hidden]
+        text: Any = self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return str(text)
 
-    def hash(self) -> str:
-        """sha256 of everything that decides the rendering: template, special tokens, vocabulary."""
-        state = [self.tokenizer.chat_template, self.tokenizer.special_tokens_map, sorted(self.vocabulary().items())]
-        return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()
+    @cached_property
+    def _hidden_ids(self) -> frozenset[int]:
+        tokenizer = self.tokenizer
+        special = {int(token) for token in tokenizer.all_special_ids}
+        special |= {token for token, entry in tokenizer.added_tokens_decoder.items() if entry.special}
+        named = {token for token in special if tokenizer.convert_ids_to_tokens(token) in MARKERS}
+        return frozenset(special - named | (self.stop_ids & tokenizer.added_tokens_decoder.keys()))
+
+    # What it is
+
+    def knows(self, token_ids: Sequence[int]) -> bool:
+        """Whether every one of `token_ids` is a token of this vocabulary that the model has an embedding for."""
+        return self._known_ids.issuperset(token_ids)
+
+    @cached_property
+    def _known_ids(self) -> frozenset[int]:
+        return frozenset(token for token in self.vocabulary().values() if self.rows is None or token < self.rows)
 
     def vocabulary(self) -> dict[str, int]:
         """Token text -> id, added tokens included."""
         return dict(self.tokenizer.get_vocab())
 
+    def hash(self) -> str:
+        """sha256 of everything that decides the rendering: template, date, thinking, special tokens, vocabulary."""
+        vocabulary = sorted(self.vocabulary().items())
+        state = [self.template, self.thinking, self.tokenizer.special_tokens_map, self.end_id, vocabulary]
+        return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()
 
-def load_renderer(config: ExperimentConfig, field: Literal["teacher_model", "student_model"]) -> ChatRenderer:
+    def tokenizer_for_others(self) -> PreTrainedTokenizerBase:
+        """A copy of the tokenizer for libraries that render by themselves: same date, and EOS is the end of a turn."""
+        tokenizer = copy.deepcopy(self.tokenizer)
+        tokenizer.chat_template = self.template
+        tokenizer.eos_token = self.tokenizer.convert_ids_to_tokens(self.end_id)
+        return tokenizer
+
+
+@dataclass(frozen=True)
+class Renderers:
+    """The renderers of both models; each asks with its own template, and both stop at the same tokens."""
+
+    teacher: ChatRenderer
+    student: ChatRenderer
+
+    def of(self, model: str) -> ChatRenderer:
+        """That of an evaluated model: the teacher's own, and the student's for every student."""
+        return self.teacher if model == "teacher" else self.student
+
+    @property
+    def share_vocabulary(self) -> bool:
+        """Whether the same id is the same token for both, so that the student can learn the teacher's tokens."""
+        return self.teacher.vocabulary() == self.student.vocabulary()
+
+
+def load_renderers(config: ExperimentConfig) -> Renderers:
+    """The renderers of teacher and student. Where they share a vocabulary, what ends an answer of one ends the other's.
+
+    Raises:
+        UserError: a tokenizer cannot be had.
+    """
+    both = Renderers(load_renderer(config, "teacher_model"), load_renderer(config, "student_model"))
+    if both.share_vocabulary:
+        ends = both.teacher.stop_ids | both.student.stop_ids
+        both.teacher.declared_ends = both.student.declared_ends = ends
+    return both
+
+
+def load_renderer(config: ExperimentConfig, field: ModelField) -> ChatRenderer:
     """A renderer from the tokenizer of the model that `field` of `config` names.
 
     Raises:
@@ -96,7 +331,13 @@ def load_renderer(config: ExperimentConfig, field: Literal["teacher_model", "stu
     name = getattr(config, field)
     hub.expect(name)
     try:
-        return ChatRenderer(AutoTokenizer.from_pretrained(name, trust_remote_code=config.trust_remote_code))
+        return ChatRenderer(
+            AutoTokenizer.from_pretrained(name, trust_remote_code=config.trust_remote_code),
+            thinking=config.thinking == "on",
+            today=config.prompt_date,
+            declared_ends=_declared_ends(name, config),
+            rows=_embedding_rows(name, config),
+        )
     except UserError:
         raise
     except (OSError, ValueError) as error:
@@ -106,6 +347,26 @@ def load_renderer(config: ExperimentConfig, field: Literal["teacher_model", "stu
         else:
             why = hub.explain(name, error)
         raise UserError(f"{field}={name!r}: {why}") from error
+
+
+def _declared_ends(name: str, config: ExperimentConfig) -> set[int]:
+    """The EOS ids that the files of a model declare: one or several, in generation_config.json or config.json."""
+    declared: list[Any] = [getattr(_text_config(name, config), "eos_token_id", None)]
+    with suppress(OSError, ValueError):  # not every model has the file
+        declared.append(GenerationConfig.from_pretrained(name).eos_token_id)
+    flat = [token for entry in declared for token in (entry if isinstance(entry, list) else [entry])]
+    return {int(token) for token in flat if token is not None}
+
+
+def _embedding_rows(name: str, config: ExperimentConfig) -> int | None:
+    return getattr(_text_config(name, config), "vocab_size", None)
+
+
+def _text_config(name: str, config: ExperimentConfig) -> Any:
+    """The configuration of a model's text part; None beside a tokenizer without a model."""
+    with suppress(OSError, ValueError):
+        return AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code).get_text_config()
+    return None
 
 
 def check_same_vocabulary(teacher: ChatRenderer, student: ChatRenderer) -> None:

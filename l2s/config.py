@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -96,6 +97,10 @@ class ExperimentConfig(BaseModel):
         0, ge=0, description="GPUs that vLLM splits the teacher over; 0: the fewest that hold it (on a CPU: processes)"
     )
     trust_remote_code: bool = Field(False, description="let a model folder run its own Python code")
+    thinking: Literal["off", "on"] = Field(
+        "off", description="whether models that know both ways think before they answer; thoughts are not graded"
+    )
+    prompt_date: date = Field(date(2026, 1, 1), description="the date that chat templates are told which ask for it")
 
     # Places
     output_dir: Path = Field(Path("outputs"), description="parent of all experiment folders")
@@ -217,6 +222,11 @@ class ExperimentConfig(BaseModel):
         if not all(number.isdecimal() for number in numbers) or len(set(map(int, numbers))) < len(numbers):
             raise ValueError("give all, or different numbers separated by commas, such as 0,1,2,3")
         return ",".join(str(int(number)) for number in numbers)
+
+    @field_validator("thinking", mode="before")
+    @classmethod
+    def _yaml_reads_on_as_true(cls, value: Any) -> Any:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
     @field_validator("report_to")
     @classmethod

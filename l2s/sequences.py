@@ -1,5 +1,8 @@
 """Teacher answers as token sequences, and sequences as batches.
 
+SFT, KD, score and fidelity all have their sequences from `render_answer`: a model's own prompt, then the tokens that
+the teacher wrote.
+
 Shapes: B sequences, T positions, N response tokens of the whole batch, row-major: sequence by sequence, left to right.
 """
 
@@ -15,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from l2s.chat import ChatRenderer, Rendered
+from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import load_jsonl
@@ -28,16 +31,43 @@ TEACHER_PREFIX = "teacher_"  # marks signals among the tensors of a batch
 
 @dataclass(frozen=True)
 class TrainingSequence:
-    """A rendered prompt and answer, with the id of its row."""
+    """A rendered prompt and answer, with the id of its row.
+
+    Attributes:
+        id: of the row.
+        input_ids: the student's prompt and the answer.
+        labels: not shifted; IGNORE_INDEX before the answer.
+        teacher_input_ids: the teacher's prompt and the same answer, where the teacher's prompt is another one.
+    """
 
     id: str
     input_ids: list[int]
-    labels: list[int]  # not shifted; IGNORE_INDEX before the answer
+    labels: list[int]
+    teacher_input_ids: list[int] | None = None
 
     @property
     def num_response_tokens(self) -> int:
         """Tokens that the loss counts."""
         return sum(label != IGNORE_INDEX for label in self.labels)
+
+    def for_teacher(self) -> TrainingSequence:
+        """The sequence as the teacher reads it: the same counted tokens after its own prompt."""
+        if self.teacher_input_ids is None:
+            return self
+        answer = [label for label in self.labels if label != IGNORE_INDEX]
+        before = [IGNORE_INDEX] * (len(self.teacher_input_ids) - len(answer))
+        return TrainingSequence(self.id, self.teacher_input_ids, before + answer)
+
+    def cut(self, length: int) -> TrainingSequence:
+        """The first `length` tokens, and as much of the answer after the teacher's prompt."""
+        removed = max(len(self.input_ids) - length, 0)
+        theirs = self.teacher_input_ids
+        return replace(
+            self,
+            input_ids=self.input_ids[:length],
+            labels=self.labels[:length],
+            teacher_input_ids=theirs if theirs is None else theirs[: len(theirs) - removed],
+        )
 
 
 @dataclass(frozen=True)
@@ -48,13 +78,16 @@ class SequenceCounts:
     held_out: int = 0
     dropped_overlong: int = 0
     cut_overlong: int = 0
+    tokenised_text: int = 0  # answers of which only the text is known, or that hold tokens the student does not have
     num_tokens: int = 0  # of the responses, in one epoch
 
 
 def load_sequences(
-    path: Path, renderer: ChatRenderer, config: ExperimentConfig
+    path: Path, renderer: ChatRenderer, config: ExperimentConfig, *, teacher: ChatRenderer | None = None
 ) -> tuple[list[TrainingSequence], SequenceCounts]:
     """Render the response rows of `path`; those above config.max_length are dropped or cut, and counted.
+
+    `renderer` is the student's. With `teacher` the sequences also say how that model reads them.
 
     Raises:
         UserError: the file is missing, broken or empty, a row lacks a field, or no row fits max_length.
@@ -66,13 +99,14 @@ def load_sequences(
     sequences: list[TrainingSequence] = []
     counts = SequenceCounts()
     for row in rows:
-        sequence = _render(row, renderer, path)
+        sequence = _render(row, renderer, teacher, path)
         if len(sequence.input_ids) > config.max_length:
-            cut = _cut(sequence, config.max_length) if config.overlong == "cut" else None
-            if cut is None:
+            sequence = sequence.cut(config.max_length)
+            if config.overlong == "drop" or not sequence.num_response_tokens:
                 counts = replace(counts, dropped_overlong=counts.dropped_overlong + 1)
                 continue
-            sequence, counts = cut, replace(counts, cut_overlong=counts.cut_overlong + 1)
+            counts = replace(counts, cut_overlong=counts.cut_overlong + 1)
+        counts = replace(counts, tokenised_text=counts.tokenised_text + (written_ids(row, renderer) is None))
         sequences.append(sequence)
     if not sequences:
         raise UserError(
@@ -99,20 +133,38 @@ def hold_out(
     return trained, held_out, replace(counts, num_sequences=len(trained), held_out=number, num_tokens=tokens)
 
 
-def _render(row: Mapping[str, Any], renderer: ChatRenderer, path: Path) -> TrainingSequence:
+def render_answer(
+    row: Mapping[str, Any], renderer: ChatRenderer, teacher: ChatRenderer | None = None
+) -> TrainingSequence:
+    """The sequence of a row of answers or predictions: what a model is asked, then what the teacher said.
+
+    Raises:
+        KeyError: the row lacks a field.
+    """
+    messages, answer = row["messages"], written_ids(row, renderer)
+    if answer is None:
+        answer = renderer.answer_ids(messages, row["response"], finished=row["finish_reason"] == "stop")
+    ours = renderer.sequence(messages, answer)
+    theirs = ours if teacher is None else teacher.sequence(messages, answer)
+    other = None if theirs.input_ids == ours.input_ids else theirs.input_ids
+    return TrainingSequence(row["id"], ours.input_ids, ours.labels, other)
+
+
+def written_ids(row: Mapping[str, Any], renderer: ChatRenderer) -> list[int] | None:
+    """The tokens that the teacher wrote; None where the row holds only text, or a token that the student lacks."""
+    ids: list[int] | None = row.get("token_ids")
+    return ids if ids is not None and renderer.knows(ids) else None
+
+
+def _render(
+    row: Mapping[str, Any], renderer: ChatRenderer, teacher: ChatRenderer | None, path: Path
+) -> TrainingSequence:
     try:
-        rendered: Rendered = renderer.render(row["messages"], row["response"], finished=row["finish_reason"] == "stop")
-        return TrainingSequence(row["id"], rendered.input_ids, rendered.labels)
+        return render_answer(row, renderer, teacher)
     except KeyError as error:
         raise UserError(
             f"{path}: the row {row.get('id', '(no id)')!r} has no field {error}; generate the answers again"
         ) from None
-
-
-def _cut(sequence: TrainingSequence, length: int) -> TrainingSequence | None:
-    """The first `length` tokens, or None where these hold nothing of the answer."""
-    cut = TrainingSequence(sequence.id, sequence.input_ids[:length], sequence.labels[:length])
-    return cut if cut.num_response_tokens else None
 
 
 class SequenceDataset(Dataset[dict[str, Any]]):
@@ -131,7 +183,9 @@ class SequenceDataset(Dataset[dict[str, Any]]):
             return self._filling()
         sequence = self.sequences[index]
         item: dict[str, Any] = {"input_ids": sequence.input_ids, "labels": sequence.labels}
-        return item if self.signals is None else item | {"signals": self.signals[sequence.id]}
+        if self.signals is not None:
+            return item | {"signals": self.signals[sequence.id]}
+        return item if sequence.teacher_input_ids is None else item | {"for_teacher": sequence.for_teacher()}
 
     def _filling(self) -> dict[str, Any]:
         first = self[0]
@@ -147,6 +201,7 @@ class Collator:
     Padded, a row is a sequence. Packed, all sequences stand one after another in a single row; that their position
     ids start at 0 again, and that there is no attention mask, tells the model to keep them apart.
     Signals of the sequences are joined along N, the order in which `hidden_BTH[labels_BT != IGNORE_INDEX]` has them.
+    Where a teacher in memory reads other prompts, the batch that it reads stands beside the student's.
     """
 
     pad_token_id: int
@@ -155,16 +210,27 @@ class Collator:
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """One batch: input_ids, position_ids, labels and, padded, attention_mask (all [B, T]); teacher_* ([N, ...])."""
-        rows = {
-            "input_ids": [list(item["input_ids"]) for item in items],
-            "position_ids": [list(range(len(item["input_ids"]))) for item in items],
-            "labels": [shift(item["labels"]) for item in items],
-        }
-        batch = self._pack(rows) if self.packed else self._pad(rows)
+        batch = self._rectangles([(item["input_ids"], item["labels"]) for item in items])
         if "signals" in items[0]:
             for name in items[0]["signals"]:
                 batch[TEACHER_PREFIX + name] = torch.cat([item["signals"][name] for item in items])
+        if any("for_teacher" in item for item in items):
+            read = [item.get("for_teacher") for item in items]
+            pairs = [
+                (s.input_ids, s.labels) if s else (i["input_ids"], i["labels"])
+                for s, i in zip(read, items, strict=True)
+            ]
+            batch |= {TEACHER_PREFIX + name: tensor for name, tensor in self._rectangles(pairs).items()}
         return batch
+
+    def _rectangles(self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Tensor]:
+        """The tensors of sequences given as tokens and labels."""
+        rows = {
+            "input_ids": [list(tokens) for tokens, _ in sequences],
+            "position_ids": [list(range(len(tokens))) for tokens, _ in sequences],
+            "labels": [shift(labels) for _, labels in sequences],
+        }
+        return self._pack(rows) if self.packed else self._pad(rows)
 
     def _pack(self, rows: Mapping[str, list[list[int]]]) -> dict[str, Tensor]:
         return {name: torch.tensor([list(chain.from_iterable(parts))]) for name, parts in rows.items()}

@@ -33,13 +33,13 @@ def test_labels_cover_the_answer_and_its_end_and_nothing_else(renderer: ChatRend
     assert rendered.input_ids[: len(prompt)] == prompt
     assert rendered.labels[: len(prompt)] == [IGNORE_INDEX] * len(prompt)
     assert rendered.labels[len(prompt) :] == rendered.input_ids[len(prompt) :]
-    assert rendered.input_ids[-1] == renderer.eos_token_id
+    assert rendered.input_ids[-1] == renderer.end_id
     assert renderer.decode(rendered.labels[len(prompt) :]) == "It is 2."
     assert rendered.num_response_tokens == len("It is 2.") + 1
 
 
 def test_a_cut_answer_is_not_taught_to_end(renderer: ChatRenderer) -> None:
-    assert renderer.render(MESSAGES, "It is", finished=False).input_ids[-1] != renderer.eos_token_id
+    assert renderer.render(MESSAGES, "It is", finished=False).input_ids[-1] != renderer.end_id
 
 
 def test_special_tokens_are_single_ids_and_not_added_twice(renderer: ChatRenderer) -> None:

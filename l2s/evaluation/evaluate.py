@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from l2s.chat import load_renderer
+from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig
 from l2s.evaluation import fidelity
-from l2s.generation.answers import answer_items
+from l2s.generation.answers import answer_items, count_unclosed_thinking
 from l2s.generation.engines.protocol import Completion, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
@@ -20,11 +20,12 @@ from l2s.tasks.types import Grade, Item
 def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, Any]:
     """Write predictions/<model>.jsonl and fidelity/<model>.jsonl; return size, memory and speed of the model.
 
-    All models answer greedily in batches of the same size, rendered by the student's tokenizer. Speed counts the
-    answers of this stage only, so it can be compared between models of one run on one device.
+    All models answer greedily in batches of the same size, each asked with its own template, and stop at the same
+    tokens. Speed counts the answers of this stage only, so it can be compared between models of one run on one device.
     """
     items: list[Item] = load_jsonl(run_dir.eval_data)  # type: ignore[assignment]
-    renderer = load_renderer(config, "student_model")
+    renderers = load_renderers(config)
+    renderer = renderers.of(model)
     choice = ModelChoice(run_dir.weights(model, config), batch_size=config.eval_batch_size)
     if model == "teacher":
         choice = ModelChoice.of_teacher(config, batch_size=config.eval_batch_size)
@@ -36,7 +37,7 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
         grades = grade_all(graded, config)
         rows = [_prediction(item, answers[item["id"]], grade) for item, grade in zip(items, grades, strict=True)]
         write_jsonl(run_dir.predictions(model), rows)
-        fidelity.measure(model, engine.hidden(), renderer, config, run_dir)
+        fidelity.measure(model, engine.hidden(), renderers, config, run_dir)
     seconds = sum(answer.seconds for answer in answers.values())
     tokens = sum(answer.num_tokens for answer in answers.values())
     return {
@@ -45,6 +46,7 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
         "generated_tokens": tokens,
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,
+        "unclosed_thinking": count_unclosed_thinking(rows),
         "sandbox": _sandbox_name(items),
     }
 

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from l2s.chat import ChatRenderer
+from l2s.chat import Renderers
 from l2s.config import ExperimentConfig
 from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.loss.reference import IGNORE_INDEX, distillation_loss
 from l2s.models.head import Head
 from l2s.run_dir import RunDir
-from l2s.sequences import TrainingSequence
+from l2s.sequences import TrainingSequence, render_answer
 from l2s.signals.hidden import HiddenStates
 from l2s.signals.record import record_signals
 from l2s.signals.store import SignalSource, hash_sequences, read_signals
@@ -26,25 +26,26 @@ from l2s.signals.store import SignalSource, hash_sequences, read_signals
 CHUNK_ROWS = 128  # two fp32 logit tensors of a chunk take 160 MB at V = 152k
 
 
-def measure(
-    model: str, hidden: HiddenStates, renderer: ChatRenderer, config: ExperimentConfig, run_dir: RunDir
-) -> None:
+def measure(model: str, hidden: HiddenStates, renderers: Renderers, config: ExperimentConfig, run_dir: RunDir) -> None:
     """Write fidelity/<model>.jsonl: for each held-out teacher answer the sums over its tokens.
 
-    The teacher comes first: its hidden states on these answers are recorded for the students after it.
+    The teacher comes first: its hidden states on these answers are recorded for the students after it. Each model reads
+    the answers after its own prompts.
     Fields of a row: id, domain, num_tokens, kl_sum = sum of KL(teacher || model) in nats, top1_sum = tokens on which
     the likeliest next token is the same, nll_sum = negative log-likelihood of the answer in nats.
     """
     answers = _held_out(load_jsonl(run_dir.predictions("teacher")), config.fidelity_size)
     domains = {row["id"]: row["domain"] for row in answers}
-    sequences = [_render(row, renderer) for row in answers]
+    sequences = [render_answer(row, renderers.student, renderers.teacher) for row in answers]
+    if model == "teacher":
+        sequences = [sequence.for_teacher() for sequence in sequences]
     run_dir.evaluation_signals.mkdir(parents=True, exist_ok=True)
     run_dir.fidelity(model).parent.mkdir(parents=True, exist_ok=True)
     if not sequences:
         write_jsonl(run_dir.fidelity(model), [])
         return
     if model == "teacher":
-        record_signals(hidden, sequences, run_dir.evaluation_signals, _source(config, renderer, sequences))
+        record_signals(hidden, sequences, run_dir.evaluation_signals, _source(config, renderers, sequences))
     store = read_signals(run_dir.evaluation_signals)
     student, device = hidden.head, hidden.head.weight.device
     teacher = Head(store.shared()["head"].to(device), store.index.transform)
@@ -66,17 +67,12 @@ def _held_out(rows: list[Row], size: int) -> list[Row]:
     return [answered[index * len(answered) // number] for index in range(number)]
 
 
-def _render(row: Row, renderer: ChatRenderer) -> TrainingSequence:
-    rendered = renderer.render(row["messages"], row["response"], finished=row["finish_reason"] == "stop")
-    return TrainingSequence(row["id"], rendered.input_ids, rendered.labels)
-
-
-def _source(config: ExperimentConfig, renderer: ChatRenderer, sequences: Sequence[TrainingSequence]) -> SignalSource:
+def _source(config: ExperimentConfig, renderers: Renderers, sequences: Sequence[TrainingSequence]) -> SignalSource:
     return SignalSource(
         kind="hidden",
         teacher=config.teacher_model,
         quantization=config.teacher_quantization,
-        render_hash=renderer.hash(),
+        render_hash=renderers.teacher.hash(),
         sequences_hash=hash_sequences(sequences),
         dtype=config.dtype,
     )

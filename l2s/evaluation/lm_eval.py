@@ -1,8 +1,8 @@
 """Stages `lm_eval_<model>`: tasks of EleutherAI's lm-evaluation-harness on the models that the evaluation compares.
 
 The package (extra `lm-eval`) is imported inside the functions only. Models are loaded as everywhere here, in the
-configured dtype and on the configured device, and the harness renders with the student's chat template, thinking
-switched off. Prompts, examples, answer limits and metrics are the tasks' own.
+configured dtype and on the configured device, and the harness renders with the model's own chat template, thinking
+as `--thinking` says. Prompts, examples, answer limits and metrics are the tasks' own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from l2s import hub
-from l2s.chat import load_renderer
+from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.engines.transformers import stop_ids
@@ -111,16 +111,16 @@ def _harness_model(config: ExperimentConfig, run_dir: RunDir, model: str) -> HFL
     from lm_eval.models.huggingface import HFLM
     from transformers import GenerationConfig
 
-    renderer = load_renderer(config, "student_model")
+    renderer = load_renderers(config).of(model)
     quantization = config.teacher_quantization if model == "teacher" else "none"
     network = load_model(run_dir.weights(model, config), config, quantization=quantization)
     stops = sorted(stop_ids(network.generation_config, renderer))
     network.generation_config = GenerationConfig(eos_token_id=stops)  # type: ignore[no-untyped-call]  # plain greedy
     return HFLM(
         pretrained=network,
-        tokenizer=renderer.tokenizer,
+        tokenizer=renderer.tokenizer_for_others(),
         batch_size=config.lm_eval_batch_size,
-        enable_thinking=False,
+        enable_thinking=renderer.thinking,
     )
 
 

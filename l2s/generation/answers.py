@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from l2s.chat import ChatRenderer
 from l2s.generation.engines.protocol import Answering, Completion, Request, Sampling
 from l2s.jsonl import append_jsonl, recover_jsonl
+from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.types import Item
 
 REPORT_EVERY_S = 10.0
@@ -29,11 +31,26 @@ def answer_items(
     answers = {row["id"]: Completion(**row) for row in recover_jsonl(log) if row["id"] in wanted}
     progress = AnswerProgress(label, len(requests), len(answers))
     for finished in engine.generate(requests, sampling, done=set(answers)):
-        append_jsonl(log, [asdict(completion) for completion in finished])
-        answers |= {completion.id: completion for completion in finished}
+        whole = [_with_opening(completion, renderer) for completion in finished]
+        append_jsonl(log, [asdict(completion) for completion in whole])
+        answers |= {completion.id: completion for completion in whole}
         progress.count(finished)
     progress.show()
     return answers
+
+
+def _with_opening(answer: Completion, renderer: ChatRenderer) -> Completion:
+    """`answer` with the tag that opens its thinking where the prompt ended in it: an answer tells what is thought."""
+    opening = renderer.opening
+    if not opening or answer.text.startswith(opening.strip()):
+        return answer
+    ids = None if answer.token_ids is None else [*renderer.opening_ids, *answer.token_ids]
+    return replace(answer, text=opening + answer.text, token_ids=ids)
+
+
+def count_unclosed_thinking(rows: Iterable[Mapping[str, Any]]) -> int:
+    """Answers that began to think and never came to what they say."""
+    return sum(without_thinking(row["response"]) is None for row in rows)
 
 
 class AnswerProgress:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from l2s.chat import ChatRenderer, load_renderer
+from l2s.chat import ChatRenderer, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.generation.answers import answer_items
+from l2s.generation.answers import answer_items, count_unclosed_thinking
 from l2s.generation.engines.protocol import Answering, Completion, Metered, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
@@ -28,7 +28,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     items without a right one go to rejected.jsonl.
     """
     items: list[Item] = load_jsonl(run_dir.train_data)  # type: ignore[assignment]
-    renderer = load_renderer(config, "student_model")
+    renderers = load_renderers(config)
+    renderer = renderers.teacher
     choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size)
     with open_engine(choice, renderer, config) as engine:
         metered = Metered(engine)
@@ -41,6 +42,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
             f"keep_correct=True: the teacher answered none of {len(items)} items right; "
             "turn it off, raise --max_tries or --max_new_tokens, or take a stronger teacher"
         )
+    if not renderers.share_vocabulary:  # SFT alone can learn from such a teacher, and from its text
+        rows = [row | {"token_ids": None} for row in rows]
     write_jsonl(run_dir.rejected, rejected)
     write_jsonl(run_dir.responses, rows)
     return _metrics(rows, rejected, collected.tries) | {
@@ -108,11 +111,21 @@ def _metrics(rows: list[Row], rejected: list[Row], tries: list[dict[str, int]]) 
         for domain, number in domains.items()
         if cut[domain] > CUT_ANSWERS_LIMIT * number
     ]
+    unclosed = Counter(
+        row["domain"] for row in rows if row["finish_reason"] == "stop" and count_unclosed_thinking([row])
+    )
+    warnings += [
+        f"{unclosed[domain]} of {number} teacher answers on {domain} ended inside their thinking; students learn from "
+        "them not to answer: check --thinking and the teacher's chat template"
+        for domain, number in domains.items()
+        if unclosed[domain] > CUT_ANSWERS_LIMIT * number
+    ]
     return {
         "num_responses": len(rows),
         "num_rejected": len(rejected),
         "num_tokens": sum(row["num_tokens"] for row in rows),
         "truncated": sum(cut.values()),
+        "unclosed_thinking": count_unclosed_thinking(rows),
         "mean_score": {
             domain: sum(row["graded"]["score"] for row in rows if row["domain"] == domain) / number
             for domain, number in domains.items()

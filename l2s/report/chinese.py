@@ -175,6 +175,8 @@ CHINESE = {
     "stage_warning": "{stage}：{warning}",
     "stage_says_cut_answers": "{n} 条教师在{domain}上的回答中有 {found} 条在 max_new_tokens 处被截断；"
     "学生会从中学到不收尾：请调大 --max_new_tokens",
+    "stage_says_unclosed": "{n} 条教师在{domain}上的回答中有 {found} 条结束时仍未走出思考；"
+    "学生会从中学到不作答：请检查 --thinking 和教师的聊天模板",
     "stage_says_topk": "KD 开始时 topk 信号给出的单个词元散度平均偏差达 {error}，全部词元合计偏差 {bias}"
     "（教师有 {tail} 的概率落在前 k 个之外）；hidden 信号是精确的",
     "browse": "逐题查看",

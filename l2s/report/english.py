@@ -192,6 +192,8 @@ ENGLISH = {
     # What stages say themselves, to be found again by these very words
     "stage_says_cut_answers": "{found} of {n} teacher answers on {domain} were cut at max_new_tokens; students learn "
     "from them not to finish: raise --max_new_tokens",
+    "stage_says_unclosed": "{found} of {n} teacher answers on {domain} ended inside their thinking; students learn "
+    "from them not to answer: check --thinking and the teacher's chat template",
     "stage_says_topk": "topk signals misstate the divergence of a token by {error} at the start of KD, all tokens "
     "together by {bias} ({tail} of the teacher's mass lies outside the top k); hidden signals are exact",
     # Item browser

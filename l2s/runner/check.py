@@ -116,7 +116,7 @@ def check_pair(config: ExperimentConfig) -> str:
         )
     return (
         f"{config.teacher_model} and {config.student_model}: one vocabulary of {len(renderer.vocabulary())} tokens, "
-        f"chat template present, an answer ends with {renderer.tokenizer.eos_token}"
+        f"chat template present, an answer ends with {renderer.tokenizer.convert_ids_to_tokens(renderer.end_id)}"
     )
 
 

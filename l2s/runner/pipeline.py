@@ -25,7 +25,7 @@ Paths = Callable[[RunDir, ExperimentConfig], list[Path]]
 # Configuration fields by what they decide; a stage is done again only when a field it reads has changed.
 DATA = ("seed", "domains", *chain.from_iterable(task.reads() for task in TASKS.values()))
 GRADES = tuple(chain.from_iterable(task.grading for task in TASKS.values()))
-MODEL = ("dtype", "device", "trust_remote_code")
+MODEL = ("dtype", "device", "trust_remote_code", "thinking", "prompt_date")
 ANSWERS = (*MODEL, "engine", "seed", "teacher_quantization", "max_new_tokens", *GRADES)
 TEACHER_ANSWERS = (
     *ANSWERS, "generation_batch_size", "sampling_temperature", "sampling_top_p", "keep_correct", "max_tries",

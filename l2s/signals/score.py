@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from l2s.chat import check_same_vocabulary, load_renderer
+from l2s.chat import check_same_vocabulary, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.generation.engines.protocol import ModelChoice
 from l2s.generation.engines.table import choose_engine, open_engine
@@ -24,11 +24,12 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     Raises:
         UserError: no usable answers, another vocabulary, or a teacher that cannot be loaded.
     """
-    renderer = load_renderer(config, "student_model")
-    check_same_vocabulary(load_renderer(config, "teacher_model"), renderer)
-    sequences, _ = load_sequences(run_dir.responses, renderer, config)
-    source = signal_source(config, renderer, sequences)
-    with open_engine(ModelChoice.of_teacher(config), renderer, config) as engine:
+    renderers = load_renderers(config)
+    check_same_vocabulary(renderers.teacher, renderers.student)
+    answers, _ = load_sequences(run_dir.responses, renderers.student, config, teacher=renderers.teacher)
+    sequences = [answer.for_teacher() for answer in answers]
+    source = signal_source(config, renderers.teacher, sequences)
+    with open_engine(ModelChoice.of_teacher(config), renderers.teacher, config) as engine:
         hidden = engine.hidden()
         vocabulary = min(vocabulary_size(config.student_model, config), len(hidden.head.weight))
         result = record_signals(hidden, sequences, run_dir.teacher_signals, source, vocabulary=vocabulary)

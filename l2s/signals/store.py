@@ -109,17 +109,17 @@ class SignalIndex:
 
 
 def signal_source(
-    config: ExperimentConfig, renderer: ChatRenderer, sequences: Iterable[TrainingSequence]
+    config: ExperimentConfig, teacher: ChatRenderer, sequences: Iterable[TrainingSequence]
 ) -> SignalSource:
-    """The source of the training signals that `config` asks for."""
+    """The source of the training signals that `config` asks for: of what the teacher reads, rendered by `teacher`."""
     kind: SignalKind = "topk" if config.teacher_signal == "topk" else "hidden"
     return SignalSource(
         kind=kind,
         teacher=config.teacher_model,
         quantization=config.teacher_quantization,
         dtype=config.dtype,
-        render_hash=renderer.hash(),
-        sequences_hash=hash_sequences(sequences),
+        render_hash=teacher.hash(),
+        sequences_hash=hash_sequences(sequence.for_teacher() for sequence in sequences),
         topk=config.topk if kind == "topk" else None,
         temperature=config.temperature if kind == "topk" else None,
     )
@@ -209,12 +209,13 @@ def check_source(folder: Path, found: SignalSource, wanted: SignalSource) -> Non
         if (other := getattr(found, name)) != value:
             difference = f"that of {hashes[name]}" if name in hashes else f"{other!r}, this run has {value!r}"
             raise UserError(
-                f"{folder}: these signals were recorded with {name}={difference}; run the score stage (--run_score)"
+                f"{folder}: these signals were recorded with {name}={difference}; run the score stage again "
+                "(--run_score --force)"
             )
 
 
 def open_training_signals(
-    config: ExperimentConfig, run_dir: RunDir, renderer: ChatRenderer, sequences: Iterable[TrainingSequence]
+    config: ExperimentConfig, run_dir: RunDir, teacher: ChatRenderer, sequences: Iterable[TrainingSequence]
 ) -> SignalStore:
     """The signals of this experiment, checked to be whole and to belong to these sequences.
 
@@ -222,5 +223,5 @@ def open_training_signals(
         UserError: they are missing, damaged, or were recorded for something else.
     """
     index = SignalIndex.load(run_dir.teacher_signals)
-    check_source(run_dir.teacher_signals, index.source, signal_source(config, renderer, sequences))
+    check_source(run_dir.teacher_signals, index.source, signal_source(config, teacher, sequences))
     return read_signals(run_dir.teacher_signals)

@@ -55,5 +55,8 @@ class OnlineTeacher:
 
     def targets(self, batch: dict[str, Tensor]) -> Targets:
         """See `Teacher`; one forward pass, without gradients."""
-        hidden_NH = response_hidden(self.model, batch)
+        own = {
+            name.removeprefix(TEACHER_PREFIX): rows for name, rows in batch.items() if name.startswith(TEACHER_PREFIX)
+        }
+        hidden_NH = response_hidden(self.model, own or batch)
         return HiddenTargets(hidden_NH, output_head(self.model).weight, self.transform)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 
 # How models mark their thinking. A block that is opened and never closed runs to the end of the response.
 THINKING = (
@@ -11,11 +12,15 @@ THINKING = (
     ("<thought>", "</thought>"),
     ("<reasoning>", "</reasoning>"),
     ("[THINK]", "[/THINK]"),
+    ("<seed:think>", "</seed:think>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("◁think▷", "◁/think▷"),
 )
 HARMONY_CHANNEL = re.compile(r"(?:<\|start\|>\w*)?<\|channel\|>\s*(\w+)[^<]*<\|message\|>")
 HARMONY_END = re.compile(r"<\|(?:end|return|call)\|>")
+HARMONY = ("<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>")
+MARKERS = frozenset(chain(*THINKING, HARMONY))  # to be kept where special tokens are left out of a text
 
 # Every hyphen, dash and minus of Unicode that models write for "-": U+2010 to U+2015, minus, superscript and subscript
 # minus, small and full-width forms.

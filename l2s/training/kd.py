@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderer
+from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import pick_device
 from l2s.loss.objective import Objective
@@ -30,13 +30,14 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     Raises:
         UserError: no usable answers, signals of other answers, another vocabulary, or a model that cannot be loaded.
     """
-    renderer = load_renderer(config, "student_model")
-    check_same_vocabulary(load_renderer(config, "teacher_model"), renderer)
-    sequences, counts = load_sequences(run_dir.responses, renderer, config)
+    renderers = load_renderers(config)
+    renderer = renderers.student
+    check_same_vocabulary(renderers.teacher, renderer)
+    sequences, counts = load_sequences(run_dir.responses, renderer, config, teacher=renderers.teacher)
     trained, held_out, counts = hold_out(sequences, counts, config)
     causal_lm = load_student_for_training(initial_student(config, run_dir), config)
     student = StudentWithLoss(causal_lm, kd_objective(config))
-    teacher, store = _teacher(config, run_dir, renderer, sequences)
+    teacher, store = _teacher(config, run_dir, renderers.teacher, sequences)
     checked = _check_topk(student, sequences, store, config) if store and config.teacher_signal == "topk" else {}
     datasets = SequenceDataset(trained, store), SequenceDataset(held_out, store)
     schedule = Schedule(config.kd_epochs, config.kd_batch_size, config.kd_lr)

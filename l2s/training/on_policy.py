@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel, TrainerControl, TrainerState, TrainingArguments
 
-from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderer
+from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError, require_extra
 from l2s.jsonl import append_jsonl, load_jsonl
@@ -55,8 +55,9 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
         UserError: TRL is missing, no prompt fits, another vocabulary, or a model that cannot be loaded.
     """
     require_extra("trl", "trl", "run_opd (or opd among the arms)")
-    renderer = load_renderer(config, "student_model")
-    check_same_vocabulary(load_renderer(config, "teacher_model"), renderer)
+    renderers = load_renderers(config)
+    renderer = renderers.student
+    check_same_vocabulary(renderers.teacher, renderer)
     prompts = load_prompts(run_dir.train_data, renderer, config)
     student = load_student_for_training(initial_student(config, run_dir), config)
     teacher = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
@@ -110,7 +111,7 @@ def train(
         max_completion_length=config.opd_max_new_tokens,
         temperature=TEMPERATURE,
         beta=config.divergence_beta if beta is None else beta,
-        chat_template_kwargs={"enable_thinking": False},
+        chat_template_kwargs=renderer.template_arguments,
         shuffle_dataset=False,
     )
     settings = on_one_device(settings)
@@ -121,8 +122,8 @@ def train(
         model=student,
         teacher_model=teacher,
         args=settings,
-        train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in drawn]),
-        processing_class=renderer.tokenizer,
+        train_dataset=Dataset.from_list([{"prompt": renderer.turns(prompt)} for prompt in drawn]),
+        processing_class=renderer.tokenizer_for_others(),
         callbacks=[StepLog(folder, prompts_a_step)],
     )
     return run_trainer(trainer, folder)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from l2s.chat import load_renderer
+from l2s.chat import load_renderer, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.evaluation.fidelity import measure
 from l2s.jsonl import load_jsonl, write_jsonl
@@ -49,14 +49,14 @@ def plain_log_probs(name: str, input_ids: list[int], vocabulary: int) -> torch.T
 
 def measure_teacher(config: ExperimentConfig, run_dir: RunDir) -> None:
     hidden = ModelHidden(load_model(config.teacher_model, config))
-    measure("teacher", hidden, load_renderer(config, "student_model"), config, run_dir)
+    measure("teacher", hidden, load_renderers(config), config, run_dir)
 
 
 def test_sums_equal_a_plain_computation_on_whole_logits(evaluated: tuple[ExperimentConfig, RunDir]) -> None:
     config, run_dir = evaluated
     renderer = load_renderer(config, "student_model")
     for model, name in (("teacher", config.teacher_model), ("student_base", config.student_model)):
-        measure(model, ModelHidden(load_model(name, config)), renderer, config, run_dir)
+        measure(model, ModelHidden(load_model(name, config)), load_renderers(config), config, run_dir)
     rows = load_jsonl(run_dir.fidelity("student_base"))
     assert len(rows) == len(ANSWERS)
     for row, text in zip(rows, ANSWERS, strict=True):
@@ -75,13 +75,7 @@ def test_sums_equal_a_plain_computation_on_whole_logits(evaluated: tuple[Experim
 
 def test_the_teacher_is_at_distance_zero_from_itself(evaluated: tuple[ExperimentConfig, RunDir]) -> None:
     config, run_dir = evaluated
-    measure(
-        "teacher",
-        ModelHidden(load_model(config.teacher_model, config)),
-        load_renderer(config, "student_model"),
-        config,
-        run_dir,
-    )
+    measure_teacher(config, run_dir)
     for row in load_jsonl(run_dir.fidelity("teacher")):
         assert row["kl_sum"] == pytest.approx(0, abs=1e-5)
         assert row["top1_sum"] == row["num_tokens"]
@@ -90,24 +84,12 @@ def test_the_teacher_is_at_distance_zero_from_itself(evaluated: tuple[Experiment
 def test_fewer_answers_are_spread_over_the_file(evaluated: tuple[ExperimentConfig, RunDir]) -> None:
     config, run_dir = evaluated
     config = config.model_copy(update={"fidelity_size": 2})
-    measure(
-        "teacher",
-        ModelHidden(load_model(config.teacher_model, config)),
-        load_renderer(config, "student_model"),
-        config,
-        run_dir,
-    )
+    measure_teacher(config, run_dir)
     assert [row["id"] for row in load_jsonl(run_dir.fidelity("teacher"))] == ["i0", "i2"]
 
 
 def test_no_answers_asked_for_leave_an_empty_file(evaluated: tuple[ExperimentConfig, RunDir]) -> None:
     config, run_dir = evaluated
     config = config.model_copy(update={"fidelity_size": 0})
-    measure(
-        "teacher",
-        ModelHidden(load_model(config.teacher_model, config)),
-        load_renderer(config, "student_model"),
-        config,
-        run_dir,
-    )
+    measure_teacher(config, run_dir)
     assert run_dir.fidelity("teacher").read_text() == ""

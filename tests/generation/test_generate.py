@@ -53,7 +53,7 @@ def greedy_alone(model: PreTrainedModel, renderer: ChatRenderer, prompt: list[in
     tokens = list(prompt)
     while len(tokens) < len(prompt) + limit:
         tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
-        if tokens[-1] == renderer.eos_token_id:
+        if tokens[-1] == renderer.end_id:
             break
     return tokens[len(prompt) :]
 
@@ -79,7 +79,7 @@ def test_every_end_that_a_model_declares_ends_an_answer(model: PreTrainedModel, 
     plain = greedy_alone(model, renderer, request.prompt_ids, 12)
     second = plain[4]  # a token that the model gives, declared as a second EOS, as Qwen has one
     assert model.generation_config is not None
-    model.generation_config.eos_token_id = [renderer.eos_token_id, second]
+    model.generation_config.eos_token_id = [renderer.end_id, second]
     ((answer,),) = TransformersEngine(model, renderer, batch_size=1).generate([request], Sampling(12))
     assert answer.finish_reason == "stop"
     assert answer.num_tokens == plain.index(second) + 1
@@ -87,7 +87,7 @@ def test_every_end_that_a_model_declares_ends_an_answer(model: PreTrainedModel, 
 
 def test_finish_reason_tells_an_end_from_a_cut(model: PreTrainedModel, renderer: ChatRenderer) -> None:
     stops = TransformersEngine(model, renderer, batch_size=2).stop_ids
-    assert cut_at_stop([5, renderer.eos_token_id, 7, 7], stops) == ([5, renderer.eos_token_id], "stop")
+    assert cut_at_stop([5, renderer.end_id, 7, 7], stops) == ([5, renderer.end_id], "stop")
     assert cut_at_stop([5, 6, 7], stops) == ([5, 6, 7], "length")
 
 

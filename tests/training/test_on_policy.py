@@ -92,7 +92,7 @@ def test_the_loss_is_the_divergence_at_the_answers_of_the_student(make: MakeConf
     assert asked == [renderer.prompt_ids(prompt) for prompt in on_policy.draw(PROMPTS, 4, config.seed)]
     total = torch.zeros(2, dtype=torch.float64)
     for prompt, row in zip(asked, output_BT[:, width:].tolist(), strict=True):
-        stop = row.index(renderer.eos_token_id) + 1 if renderer.eos_token_id in row else len(row)
+        stop = row.index(renderer.end_id) + 1 if renderer.end_id in row else len(row)
         tokens = torch.tensor([prompt + row[:stop]])
         labels = torch.tensor([[-100] * (len(prompt) - 1) + row[:stop] + [-100]])
         with torch.no_grad():

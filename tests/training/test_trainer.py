@@ -191,7 +191,7 @@ def test_an_answer_that_was_cut_does_not_teach_to_stop(tiny_config: MakeConfig, 
 
     sequences, _ = load_sequences(file, renderer, tiny_config())
 
-    assert renderer.eos_token_id not in [label for label in sequences[0].labels if label != IGNORE_INDEX]
+    assert renderer.end_id not in [label for label in sequences[0].labels if label != IGNORE_INDEX]
 
 
 @pytest.mark.parametrize(

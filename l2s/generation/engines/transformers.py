@@ -104,7 +104,7 @@ class TransformersEngine:
 
 
 def stop_ids(declared: GenerationConfig | None, renderer: ChatRenderer) -> frozenset[int]:
-    """The template's end of turn and every EOS that a model's generation config declares (Qwen has two)."""
+    """What ends an answer for the renderer, and every EOS that the model's generation config declares."""
     ids = declared.eos_token_id if declared is not None else None
     own = ids if isinstance(ids, list) else [ids] if ids is not None else []
-    return frozenset({renderer.eos_token_id, *own})
+    return renderer.stop_ids | set(own)

@@ -1,0 +1,32 @@
+"""What a chat template does besides placing messages: it reads the clock, ends turns, and may open the thinking."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+from l2s.tasks.chat_answer import THINKING
+
+_READS_CLOCK = re.compile(r"\bstrftime_now\b")
+_DIRECTIVES = "aAbBdejmyYCGuwUVWHIMSpfDFTRxXc"  # of strftime; %-d and %% are handled beside them
+_OPENING = re.compile(f"(?:{'|'.join(re.escape(opening) for opening, _ in THINKING)})\\s*\\Z")
+
+
+def freeze_clock(template: str, today: date) -> str:
+    """`template` with a `strftime_now` that always tells `today`, at midnight; unchanged where it does not ask.
+
+    The replacement is a macro in the template's own text, because transformers takes no functions from a caller. It
+    ends in a newline, which jinja drops after a block, so that the template starts as it did.
+    """
+    if not _READS_CLOCK.search(template):
+        return template
+    told = [(f"%-{directive}", today.strftime(f"%{directive}").lstrip("0") or "0") for directive in "djmHIMS"]
+    told += [(f"%{directive}", today.strftime(f"%{directive}")) for directive in _DIRECTIVES]
+    filters = "".join(f"|replace({asked!r},{answer!r})" for asked, answer in [*told, ("%%", "%")])
+    return f"{{% macro strftime_now(format) %}}{{{{ format{filters} }}}}{{% endmacro %}}\n{template}"
+
+
+def opening_of(prompt: str) -> str:
+    """The tag, with the blanks after it, by which a rendered prompt opens the answer's thinking; mostly empty."""
+    found = _OPENING.search(prompt)
+    return found.group() if found else ""

@@ -54,7 +54,7 @@ class OnlineTeacher:
         self.transform = logit_transform(model)
 
     def targets(self, batch: dict[str, Tensor]) -> Targets:
-        """See `Teacher`; one forward pass, without gradients."""
+        """See `Teacher`; one forward pass, after the teacher's own prompts where `batch` has them."""
         own = {
             name.removeprefix(TEACHER_PREFIX): rows for name, rows in batch.items() if name.startswith(TEACHER_PREFIX)
         }

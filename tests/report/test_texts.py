@@ -208,12 +208,14 @@ def test_every_verdict_of_a_grader_has_a_name_in_both_languages() -> None:
 
 
 def test_what_stages_warn_of_is_said_in_the_language_of_the_report() -> None:
-    rows = [{"domain": "math", "finish_reason": "length", "num_tokens": 8, "graded": {"score": 0}}] * 5
+    row = {"domain": "math", "num_tokens": 8, "graded": {"score": 0}, "response": "<think>17"}
+    rows = [row | {"finish_reason": reason} for reason in ("length", "stop")] * 5
     said = [*_metrics(rows, [], [])["warnings"], *TopkCheck(0.31, 0.5, -0.02, 0.9, 0.8).warnings()]
-    assert len(said) == 2
+    assert len(said) == 3
     assert [Text("en").stage_says(warning) for warning in said] == said
-    cut, topk = (Text("zh").stage_says(warning) for warning in said)
-    assert cut.startswith("5 条教师在数学上的回答中有 5 条")
+    cut, unclosed, topk = (Text("zh").stage_says(warning) for warning in said)
+    assert cut.startswith("10 条教师在数学上的回答中有 5 条")
+    assert "5 条结束时仍未走出思考" in unclosed
     assert "偏差达 50%" in topk
     assert "-2%" in topk
     assert Text("zh").stage_says("something new: 5 of 5") == "something new: 5 of 5"

@@ -25,6 +25,7 @@ from l2s.models import demo
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Tuning = Literal["qlora", "lora", "full"]
+Dtype = Literal["bfloat16", "float32"]
 Quantization = Literal["none", "int8", "nf4", "fp8", "awq", "gptq"]
 ARMS = ("sft", "kd", "opd")
 TRACKERS = {  # what transformers reports to, and the package that each needs
@@ -86,7 +87,10 @@ class ExperimentConfig(BaseModel):
     teacher_quantization: Quantization = Field(
         "none", description="how the teacher is held in memory; fp8, awq and gptq need vLLM"
     )
-    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="type of the weights and activations")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto",
+        description="type of weights and activations; auto: bfloat16 where the hardware has it, else float32",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto takes CUDA if present")
     gpus: str = Field("all", description="GPUs that stages share: all, or their numbers such as 0,1,2,3")
     cpu_workers: int = Field(1, ge=1, le=256, description="devices that a CPU is divided into, each with its cores")

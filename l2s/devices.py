@@ -9,13 +9,14 @@ import os
 import platform
 import resource
 import sys
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psutil
 
-from l2s.config import ExperimentConfig
+from l2s.config import Dtype, ExperimentConfig
 from l2s.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CORES = "L2S_CORES"  # environment variable: the cores of a CPU worker, separated by commas
+CPUINFO = Path("/proc/cpuinfo")
+CPU_BF16_FLAGS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16"}  # as Linux and as people call them
+GPU_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/kfd", "/dev/dxg")
 PATIENCE = timedelta(hours=12)  # one process merges and saves a large model while the others wait
 
 
@@ -41,11 +45,57 @@ def pick_device(config: ExperimentConfig) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
+@dataclass(frozen=True)
+class DtypeChoice:
+    """A dtype and why it was taken."""
+
+    name: Dtype
+    reason: str
+
+
+def choose_dtype(config: ExperimentConfig) -> DtypeChoice:
+    """What `config.dtype` means here; auto is bfloat16 where the device has units for it, else float32.
+
+    Without such units bfloat16 products are several times slower than float32 ones, not faster.
+
+    Raises:
+        UserError: CUDA is asked for and not there.
+    """
+    if config.dtype != "auto":
+        return DtypeChoice(config.dtype, "as set")
+    if (config.device == "cuda" or _may_have_gpu()) and pick_device(config).type == "cuda":
+        import torch
+
+        supported, name = torch.cuda.is_bf16_supported(including_emulation=False), device_name(config)
+        return _auto_dtype([name] if supported else [], name)
+    return _auto_dtype(cpu_bf16_units(), "this CPU")
+
+
+def _may_have_gpu() -> bool:
+    """Whether it is worth importing torch to ask for a GPU: not without a driver of NVIDIA, AMD or WSL."""
+    return "torch" in sys.modules or any(Path(driver).exists() for driver in GPU_DRIVERS)
+
+
+def _auto_dtype(units: list[str], device: str) -> DtypeChoice:
+    if units:
+        return DtypeChoice("bfloat16", f"computed by {' and '.join(units)}")
+    return DtypeChoice("float32", f"{device} has no bfloat16 units")
+
+
+def cpu_bf16_units() -> list[str]:
+    """The bfloat16 units that this CPU has and that oneDNN may use; Linux alone says so."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
+    if not any(word in limit.upper() for word in ("ALL", "DEFAULT", "BF16", "AMX", "AVX10")):
+        return []
+    flags = CPUINFO.read_text(encoding="utf-8", errors="replace").split() if CPUINFO.exists() else []
+    return [name for flag, name in CPU_BF16_FLAGS.items() if flag in flags]
+
+
 def torch_dtype(config: ExperimentConfig) -> torch.dtype:
-    """`config.dtype` as torch names it."""
+    """The dtype of weights and activations, as torch names it."""
     import torch
 
-    return {"bfloat16": torch.bfloat16, "float32": torch.float32}[config.dtype]
+    return {"bfloat16": torch.bfloat16, "float32": torch.float32}[choose_dtype(config).name]
 
 
 def peak_memory_bytes(device: torch.device) -> int:
@@ -108,6 +158,7 @@ def describe_machine() -> dict[str, Any]:
         "usable_threads": len(os.sched_getaffinity(0)) if sys.platform == "linux" else threads,
         "memory_bytes": psutil.virtual_memory().total,
         "os": platform.platform(),
+        "bf16_units": cpu_bf16_units(),
         "gpus": [{"name": card.name, "memory_bytes": card.total_memory} for card in _cards()],
     }
 
@@ -125,7 +176,7 @@ def _cards() -> list[Any]:
     return [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
 
 
-def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def _cpu_model(cpuinfo: Path = CPUINFO) -> str:
     """The processor's name: that of Linux, where there is one (Arm has none), else what the platform calls it."""
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():

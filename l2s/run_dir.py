@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
-from l2s.config import ARMS, ExperimentConfig
+from l2s.config import ARMS, Dtype, ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, replacing_file, write_text_atomic
 
@@ -180,6 +180,14 @@ class RunDir:
         """The configuration that `save_config` kept."""
         return ExperimentConfig(**yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
 
+    def begun_dtype(self) -> Dtype | None:
+        """The dtype that this experiment began with, or None where it has not begun."""
+        try:
+            saved = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))["dtype"]
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+            return None
+        return saved if saved in get_args(Dtype) else None
+
     def log(self, event: str, **fields: Any) -> None:
         """Append one event of the run to log.jsonl."""
         append_jsonl(self.log_file, [{"time": round(time.time(), 3), "event": event, **fields}])
@@ -225,6 +233,7 @@ class Manifest:
     seconds: float
     metrics: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)  # as l2s.devices describes it
+    dtype_reason: str | None = None  # why the stage computed in the dtype of `config`; None where it computes in none
 
     def save(self, path: Path) -> None:
         """Write the manifest atomically."""

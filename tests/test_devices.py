@@ -1,16 +1,19 @@
-"""What manifests say of the machine."""
+"""What manifests say of the machine, and the dtype that a machine suits."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
+from l2s import devices
 from l2s.config import ExperimentConfig
-from l2s.devices import _cpu_model, describe_machine, device_name
+from l2s.devices import DtypeChoice, _cpu_model, choose_dtype, describe_machine, device_name, torch_dtype
 
 CUDA = SimpleNamespace(
     is_available=lambda: True,
@@ -43,3 +46,61 @@ def test_the_processor_is_named_as_linux_names_it(tmp_path: Path) -> None:
     assert _cpu_model(cpuinfo) == "Acme 9000 @ 2.70GHz"
     cpuinfo.write_text("processor\t: 0\nCPU implementer\t: 0x41\n")
     assert _cpu_model(cpuinfo)
+
+
+@pytest.fixture
+def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Makes this machine one without CUDA whose CPU has the flags that are named."""
+
+    def make(flags: str) -> None:
+        file = tmp_path / "cpuinfo"
+        file.write_text(f"model name\t: Acme amx_bf16x\nflags\t\t: fpu avx2 {flags}\n")
+        monkeypatch.setattr(devices, "CPUINFO", file)
+
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return make
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype", "reason"),
+    [
+        ("avx512f avx512_bf16", "bfloat16", "computed by AVX512-BF16"),
+        ("amx_tile amx_bf16 avx512_bf16", "bfloat16", "computed by AMX-BF16 and AVX512-BF16"),
+        ("avx512f avx512_vnni", "float32", "this CPU has no bfloat16 units"),
+        ("", "float32", "this CPU has no bfloat16 units"),
+    ],
+)
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_auto_is_bfloat16_on_a_cpu_that_computes_it_and_float32_on_others(
+    cpu: Callable[[str], None], flags: str, dtype: str, reason: str, device: str
+) -> None:
+    cpu(flags)
+    config = ExperimentConfig.model_validate({"device": device})
+    assert choose_dtype(config) == DtypeChoice(dtype, reason)  # type: ignore[arg-type]
+    assert torch_dtype(config) == getattr(torch, dtype)
+
+
+def test_units_that_onednn_may_not_use_do_not_count(
+    cpu: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu("avx512_bf16")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert choose_dtype(ExperimentConfig()).name == "float32"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+    assert choose_dtype(ExperimentConfig()).name == "bfloat16"
+
+
+@pytest.mark.parametrize(("supported", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_on_a_gpu_asks_the_gpu(monkeypatch: pytest.MonkeyPatch, supported: bool, dtype: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+    monkeypatch.setattr(devices, "device_name", lambda config: "Acme T0")
+    found = choose_dtype(ExperimentConfig())
+    assert (found.name, "Acme T0" in found.reason) == (dtype, True)
+
+
+def test_a_dtype_that_was_set_stays(cpu: Callable[[str], None]) -> None:
+    cpu("")
+    assert choose_dtype(ExperimentConfig(dtype="bfloat16")) == DtypeChoice("bfloat16", "as set")

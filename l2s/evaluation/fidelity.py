@@ -14,6 +14,7 @@ from torch import Tensor
 
 from l2s.chat import Renderers
 from l2s.config import ExperimentConfig
+from l2s.devices import choose_dtype
 from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.loss.reference import IGNORE_INDEX, distillation_loss
 from l2s.models.head import Head
@@ -74,7 +75,7 @@ def _source(config: ExperimentConfig, renderers: Renderers, sequences: Sequence[
         quantization=config.teacher_quantization,
         render_hash=renderers.teacher.hash(),
         sequences_hash=hash_sequences(sequences),
-        dtype=config.dtype,
+        dtype=choose_dtype(config).name,
     )
 
 

@@ -39,6 +39,8 @@ def run_plan(config: ExperimentConfig, *, gpu: str | None = None, gpus: int = 1)
     config = settle(config)
     stages = select_stages(config)
     check_settings(config, stages)
+    if gpu is not None and config.dtype == "auto":
+        config = config.model_copy(update={"dtype": "bfloat16"})  # every GPU of the table computes it
     hardware = find_hardware(config, gpu)
     for name in (config.teacher_model, config.student_model):
         demo.build_if_missing(Path(name))

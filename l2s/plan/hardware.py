@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from l2s.config import ExperimentConfig
-from l2s.devices import pick_device, torch_dtype
+from l2s.devices import choose_dtype, pick_device, torch_dtype
 from l2s.errors import UserError
 
 GIB = 1 << 30
@@ -91,7 +91,7 @@ def find_hardware(config: ExperimentConfig, gpu: str | None) -> Hardware:
     if config.device == "cpu":
         raise UserError(f"--gpu {gpu}: contradicts device='cpu'; leave out one of the two")
     sheet = DATA_SHEETS[gpu]
-    share = PRODUCT_SHARE * (FLOAT32_SHARE if config.dtype == "float32" else 1)
+    share = PRODUCT_SHARE * (FLOAT32_SHARE if choose_dtype(config).name == "float32" else 1)
     return Hardware(
         name=gpu,
         is_cuda=True,

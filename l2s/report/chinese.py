@@ -120,6 +120,7 @@ CHINESE = {
     "gpus": "GPU",
     "no_gpu": "无",
     "operating_system": "操作系统",
+    "bf16_units": "CPU 的 bfloat16 单元",
     "commit": "提交",
     "started_at": "开始时间",
     "total": "合计",

@@ -76,6 +76,7 @@ def _machine_rows(machine: Machine, text: Text) -> list[Cells]:
     cards = Counter(f"{card['name']}, {formats.size(card['memory_bytes'])}" for card in machine["gpus"])
     return [
         [text("processor"), f"{machine['cpu']}, {text('processor_count', **counts)}"],
+        [text("bf16_units"), ", ".join(machine.get("bf16_units", [])) or formats.NONE],
         [text("memory"), formats.size(machine["memory_bytes"])],
         [text("gpus"), "; ".join(f"{number} × {card}" for card, number in cards.items()) or text("no_gpu")],
         [text("operating_system"), machine["os"]],

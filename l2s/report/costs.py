@@ -105,7 +105,7 @@ def _machines(records: Iterable[Manifest]) -> list[Machine]:
     for record in records:
         if record.machine:
             machine = cast(Machine, record.machine)
-            key = tuple(value for name, value in machine.items() if name != "gpus")
+            key = tuple(str(value) for name, value in machine.items() if name != "gpus")
             if key not in found or len(machine["gpus"]) > len(found[key]["gpus"]):
                 found[key] = machine
     return list(found.values())

@@ -131,6 +131,7 @@ ENGLISH = {
     "gpus": "GPUs",
     "no_gpu": "none",
     "operating_system": "Operating system",
+    "bf16_units": "bfloat16 units of the CPU",
     "commit": "Commit",
     "started_at": "Started",
     "total": "total",

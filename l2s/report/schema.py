@@ -177,6 +177,7 @@ class Machine(TypedDict):
     memory_bytes: int
     os: str
     gpus: list[Gpu]
+    bf16_units: NotRequired[list[str]]  # of the CPU; stages of an early version recorded none
 
 
 class Environment(TypedDict):

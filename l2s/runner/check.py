@@ -14,6 +14,7 @@ import psutil
 from rich.console import Console
 
 from l2s.config import ExperimentConfig
+from l2s.devices import choose_dtype
 from l2s.errors import UserError
 from l2s.jsonl import load_jsonl
 from l2s.run_dir import RunDir, existing_parent
@@ -93,8 +94,10 @@ def check_devices(config: ExperimentConfig) -> str:
             f"output_dir={str(config.output_dir)!r}: only {disk.free / GIB:.1f} GiB free, "
             f"{MIN_DISK_BYTES / GIB:.0f} GiB needed; free some or choose another --output_dir"
         )
+    dtype = choose_dtype(config)
     return (
-        f"{devices}; memory {memory.available / GIB:.0f} of {memory.total / GIB:.0f} GiB free; "
+        f"{devices}; dtype {dtype.name} ({dtype.reason}); "
+        f"memory {memory.available / GIB:.0f} of {memory.total / GIB:.0f} GiB free; "
         f"disk {disk.free / GIB:.0f} GiB free"
     )
 

@@ -25,6 +25,7 @@ from l2s import __version__
 from l2s.config import ExperimentConfig
 from l2s.devices import (
     CORES,
+    choose_dtype,
     describe_machine,
     device_name,
     leave_others,
@@ -196,6 +197,7 @@ def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: St
         seed=config.seed,
         device=device_name(config),
         machine=describe_machine(),
+        dtype_reason=_dtype_reason(config) if "dtype" in stage.reads else None,
         started_at=started_at.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - start, 3),
         metrics=metrics,
@@ -204,6 +206,12 @@ def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: St
     for path in (run_dir.started(stage.name), *stage.scratch(run_dir, config)):
         if path not in gives:
             remove(path)
+
+
+def _dtype_reason(config: ExperimentConfig) -> str:
+    """Why the stage computed in `config.dtype`, beside what auto alone would take on this machine."""
+    auto = choose_dtype(config.model_copy(update={"dtype": "auto"}))
+    return auto.reason if auto.name == config.dtype else f"set, or as the experiment began; here {auto.reason}"
 
 
 def package_versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from l2s.config import ExperimentConfig
+from l2s.devices import choose_dtype
 from l2s.errors import UserError
 from l2s.run_dir import RunDir
 from l2s.runner.executors import USER_ERROR, LocalExecutor
@@ -28,11 +29,12 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
     config = settle(config)
     stages, requested = select_stages(config), requested_stages(config)
     check_settings(config, stages)
+    run_dir = RunDir.of(config)
+    config = _settle_dtype(config, run_dir)
     devices = find_devices(config)
     check_models(config, stages)
     check_machine(config, stages)
     check_benchmarks(config, stages)
-    run_dir = RunDir.of(config)
     run_dir.create()
     with run_dir.lock() as lock_fd:
 
@@ -56,6 +58,7 @@ def dry_run(config: ExperimentConfig, *, force: bool = False) -> None:
     stages, requested = select_stages(config), requested_stages(config)
     check_settings(config, stages)
     run_dir = RunDir.of(config)
+    config = _settle_dtype(config, run_dir)
     console.print(f"[bold]Configuration[/bold] of {run_dir.root}")
     for name, value in config.model_dump(mode="json").items():
         console.print(f"  {name}: {value}", markup=False)
@@ -68,6 +71,22 @@ def dry_run(config: ExperimentConfig, *, force: bool = False) -> None:
         if state != "skip":
             will_run.add(stage.name)
         console.print(f"  {stage.name:<22} {state}")
+
+
+def _settle_dtype(config: ExperimentConfig, run_dir: RunDir) -> ExperimentConfig:
+    """Replace dtype=auto by the dtype that the experiment began with, or else by what suits this machine.
+
+    An experiment that moves to another kind of machine keeps its dtype, because its stages must fit together.
+    """
+    if config.dtype != "auto":
+        return config
+    here, begun = choose_dtype(config), run_dir.begun_dtype()
+    if begun is None or begun == here.name:
+        name, reason = here.name, here.reason
+    else:
+        name, reason = begun, f"as this experiment began; here auto alone would be {here.name}: {here.reason}"
+    console.print(f"dtype: {name} ({reason})", style="dim", markup=False)
+    return config.model_copy(update={"dtype": name})
 
 
 def rebuild_report(root: Path, *, lang: str | None = None) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
+from l2s.devices import choose_dtype
 from l2s.errors import UserError
 from l2s.jsonl import write_text_atomic
 from l2s.loss.logit_transform import LogitTransform
@@ -117,7 +118,7 @@ def signal_source(
         kind=kind,
         teacher=config.teacher_model,
         quantization=config.teacher_quantization,
-        dtype=config.dtype,
+        dtype=choose_dtype(config).name,
         render_hash=teacher.hash(),
         sequences_hash=hash_sequences(sequence.for_teacher() for sequence in sequences),
         topk=config.topk if kind == "topk" else None,

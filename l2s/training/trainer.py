@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
-from l2s.devices import peak_memory_bytes, pick_device
+from l2s.devices import choose_dtype, peak_memory_bytes, pick_device
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
 from l2s.loss.fused_head import fused_distillation_loss
@@ -303,7 +303,7 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
         "warmup_steps": config.warmup_ratio,  # below 1: a share of all steps
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
-        "bf16": config.dtype == "bfloat16",
+        "bf16": choose_dtype(config).name == "bfloat16",
         "use_cpu": on_cpu,
         "seed": config.seed,
         "logging_steps": 1,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from l2s.config import ExperimentConfig
-from l2s.devices import pick_device
+from l2s.devices import choose_dtype, pick_device
 from l2s.errors import UserError
 from l2s.generation.engines.protocol import ModelChoice
 from l2s.models.load import load_config
@@ -40,7 +40,7 @@ class VllmProcess:
         return self._llm.llm_engine
 
     def _start(self, runner: Runner) -> Any:
-        on_cpu = pick_device(self.config).type == "cpu"
+        on_cpu, dtype = pick_device(self.config).type == "cpu", choose_dtype(self.config).name
         gpus = gpus_of(self.choice, self.config)
         prepare_environment(gpus, on_cpu=on_cpu)
         from vllm import LLM
@@ -49,7 +49,7 @@ class VllmProcess:
         arguments: dict[str, Any] = {
             "model": self.choice.name,
             "runner": runner,
-            "dtype": cpu_dtype(self.config.dtype) if on_cpu else self.config.dtype,
+            "dtype": cpu_dtype(dtype) if on_cpu else dtype,
             "tensor_parallel_size": gpus,
             "max_model_len": self.length,
             "trust_remote_code": self.config.trust_remote_code,

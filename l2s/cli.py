@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ STAGE_COMMANDS = {
 }
 RUN_FLAGS = tuple(name for name in ExperimentConfig.model_fields if name.startswith("run_"))
 RUNS_NOTHING = ("check", "plan")  # commands that start no stage: nothing to force, nothing to try dry
+STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit statuses
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -45,7 +47,11 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0 done, 2 the user's error, 130 interrupted, 1 a failure)."""
+    """Run the command line; returns the exit status.
+
+    0: done. 1: a failure. 2: the user's error. 130: interrupted. A run that SIGTERM or SIGHUP ends raises SystemExit
+    with 143 or 129.
+    """
     arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         handler: Callable[[argparse.Namespace], int] = arguments.handler
@@ -54,9 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"l2s {arguments.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        again = "the same command without --force" if getattr(arguments, "force", False) else "the same command"
-        print(f"\nl2s: interrupted; {again} resumes here", file=sys.stderr)
+        _say_how_to_resume(arguments)
         return 130
+    except SystemExit as end:
+        if end.code in STOPPED:
+            _say_how_to_resume(arguments)
+        raise
+
+
+def _say_how_to_resume(arguments: argparse.Namespace) -> None:
+    again = "the same command without --force" if getattr(arguments, "force", False) else "the same command"
+    print(f"\nl2s: interrupted; {again} resumes here", file=sys.stderr)
 
 
 def _parser() -> OneLineParser:

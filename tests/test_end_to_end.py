@@ -160,7 +160,14 @@ def test_an_interrupted_run_says_so_and_resumes(tmp_path: Path) -> None:
     folder = prepare_folder(tmp_path)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     flags = ("--run_generate", "--max_new_tokens", "1500", "--generation_batch_size", "1")
-    first = subprocess.Popen(command(folder, *flags), cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        command(folder, *flags),
+        cwd=folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # off where a script started the tests with &
+    )
     log = folder / "outputs" / "tiny" / "sft" / "answers.partial" / "try-1.jsonl"
     deadline = time.monotonic() + 120
     while not (log.exists() and log.read_bytes().count(b"\n")) and time.monotonic() < deadline:

@@ -198,7 +198,11 @@ class Schedule:
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the run in order: they raise SystemExit, as Ctrl-C raises KeyboardInterrupt."""
+    """Let SIGTERM and SIGHUP end the run in order: they raise SystemExit, as Ctrl-C raises KeyboardInterrupt.
+
+    A SIGHUP that nohup has switched off stays off; Python itself leaves alone a SIGINT that was off at its start, as it
+    is for a job that a script starts in the background. SIGTERM always ends the run.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -206,7 +210,9 @@ def _signals_raise() -> Iterator[None]:
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
-    previous = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    numbers = (signal.SIGTERM, signal.SIGHUP) if hangs_up else (signal.SIGTERM,)
+    previous = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:

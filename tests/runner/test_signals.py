@@ -1,0 +1,77 @@
+"""Signals to a run: which of them end it, and that it says how to resume."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+RUN = """
+import sys, time
+from l2s import cli
+from l2s.runner import schedule
+
+def wait(arguments):
+    with schedule._signals_raise():
+        print("running", flush=True)
+        sys.stdin.readline()
+    return 0
+
+cli._run = wait
+sys.exit(cli.main(["run", "--run_all"]))
+"""
+
+
+@contextmanager
+def running(*, ignored: tuple[signal.Signals, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+    """A run that waits for a line on its input; it begins with `ignored` switched off and all others on."""
+
+    def dispose() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=dispose,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str
+)
+def test_a_signal_ends_the_run_which_says_how_to_resume(number: signal.Signals, status: int) -> None:
+    with running() as process:
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert errors.strip() == "l2s: interrupted; the same command resumes here"
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP], ids=["in a script's background", "under nohup"])
+def test_a_signal_that_the_parent_switched_off_stays_off_and_sigterm_still_ends_the_run(
+    ignored: signal.Signals,
+) -> None:
+    with running(ignored=(ignored,)) as process:
+        process.send_signal(ignored)
+        process.communicate("go on\n", timeout=60)
+    assert process.returncode == 0
+    with running(ignored=(ignored,)) as process:
+        process.send_signal(ignored)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 143

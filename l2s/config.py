@@ -118,6 +118,13 @@ class ExperimentConfig(BaseModel):
         min_length=1,
         description="comma-separated domains to prepare, train and evaluate; auto: all that have data",
     )
+    train_file: Path | None = Field(None, description="JSONL or parquet file of your own to train on: domain `own`")
+    eval_file: Path | None = Field(None, description="the same to evaluate on")
+    own_grader: str = Field(
+        "none", description="exact, contains, number, json, choice, python:FILE.py:function or none, for your own data"
+    )
+    own_timeout_s: float = Field(10.0, gt=0, le=3600, description="seconds your Python grader may take for an answer")
+    system_prompt: str = Field("", description="system message before every prompt of your own data")
     math_source: Literal["gsm8k", "synthetic"] = Field("gsm8k", description="where the math problems come from")
     code_train_source: Literal["mbpp", "humaneval"] = Field(
         "mbpp", description="code training problems; humaneval overlaps the evaluation and is reported as contaminated"
@@ -210,11 +217,13 @@ class ExperimentConfig(BaseModel):
             raise ValueError("use at most 100 letters, digits, '.', '_' and '-', starting with a letter or digit")
         return value
 
-    @field_validator("output_dir", "processed_dir", "data_dir", "lm_eval_include_path", mode="before")
+    @field_validator(
+        "output_dir", "processed_dir", "data_dir", "lm_eval_include_path", "train_file", "eval_file", mode="before"
+    )
     @classmethod
-    def _a_folder_is_named(cls, value: Any) -> Any:
+    def _a_path_is_named(cls, value: Any) -> Any:
         if value == "":  # would be the current folder
-            raise ValueError("name a folder, or leave the setting out")
+            raise ValueError("name a folder or file, or leave the setting out")
         return value
 
     @field_validator("gpus")

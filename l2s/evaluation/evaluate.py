@@ -13,7 +13,8 @@ from l2s.generation.engines.protocol import Completion, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
-from l2s.tasks.table import TASKS, grade_all
+from l2s.tasks.table import grade_all, task_of
+from l2s.tasks.task import NOT_GRADED
 from l2s.tasks.types import Grade, Item
 
 
@@ -51,23 +52,23 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
     }
 
 
-def _prediction(item: Item, answer: Completion, grade: Grade) -> Row:
+def _prediction(item: Item, answer: Completion, grade: Grade | None) -> Row:
     return {
         **item,
         "response": answer.text,
         "finish_reason": answer.finish_reason,
         "num_tokens": answer.num_tokens,
         "token_ids": answer.token_ids,
-        "score": grade.score,
-        "status": grade.status,
-        "extracted": grade.extracted,
-        "details": grade.details,
+        "score": grade.score if grade else None,
+        "status": grade.status if grade else NOT_GRADED,
+        "extracted": grade.extracted if grade else None,
+        "details": grade.details if grade else {},
     }
 
 
 def _sandbox_name(items: list[Item]) -> str | None:
     """The backend that programs ran in, or None where no grader ran any."""
-    if not any(TASKS[item["domain"]].runs_programs for item in items):
+    if not any(task_of(item["domain"]).runs_programs for item in items):
         return None
     from l2s import sandbox
 

@@ -16,6 +16,7 @@ from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
 from l2s.tasks.table import grade_all
+from l2s.tasks.task import NOT_GRADED
 from l2s.tasks.types import Grade, Item
 
 CUT_ANSWERS_LIMIT = 0.1  # share of cut teacher answers above which students learn to stop mid-answer
@@ -76,11 +77,12 @@ def collect(
         answers = answer_items(asked, engine, renderer, sampling, log, label=f"generate, try {attempt + 1}")
         graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in asked]
         grades = grade_all(graded, config)
-        right = {item["id"] for item, grade in zip(asked, grades, strict=True) if grade.score == 1}
+        right = {item["id"] for item, grade in zip(asked, grades, strict=True) if grade and grade.score == 1}
         for item, grade in zip(asked, grades, strict=True):
             result.rows[item["id"]] = _row(item, answers[item["id"]], grade, sampling, config.teacher_model)
         result.kept |= right if config.keep_correct else {item["id"] for item in asked}
-        result.tries.append({"try": attempt + 1, "asked": len(asked), "correct": len(right)})
+        if num_graded := sum(grade is not None for grade in grades):
+            result.tries.append({"try": attempt + 1, "asked": num_graded, "correct": len(right)})
     return result
 
 
@@ -89,7 +91,7 @@ def _sampling(config: ExperimentConfig, attempt: int) -> Sampling:
     return Sampling(config.max_new_tokens, temperature, config.sampling_top_p, config.seed + attempt)
 
 
-def _row(item: Item, answer: Completion, grade: Grade, sampling: Sampling, teacher: str) -> Row:
+def _row(item: Item, answer: Completion, grade: Grade | None, sampling: Sampling, teacher: str) -> Row:
     return {
         **item,
         "response": answer.text,
@@ -98,7 +100,7 @@ def _row(item: Item, answer: Completion, grade: Grade, sampling: Sampling, teach
         "token_ids": answer.token_ids,
         "teacher": teacher,
         "sampling": asdict(sampling),
-        "graded": {"score": grade.score, "status": grade.status},
+        "graded": {"score": grade.score, "status": grade.status} if grade else {"score": None, "status": NOT_GRADED},
     }
 
 
@@ -126,10 +128,16 @@ def _metrics(rows: list[Row], rejected: list[Row], tries: list[dict[str, int]]) 
         "num_tokens": sum(row["num_tokens"] for row in rows),
         "truncated": sum(cut.values()),
         "unclosed_thinking": count_unclosed_thinking(rows),
-        "mean_score": {
-            domain: sum(row["graded"]["score"] for row in rows if row["domain"] == domain) / number
-            for domain, number in domains.items()
-        },
+        "mean_score": _mean_scores(rows),
         "tries": tries,
         "warnings": warnings,
     }
+
+
+def _mean_scores(rows: list[Row]) -> dict[str, float]:
+    """By domain, of the answers that were graded."""
+    scores: dict[str, list[float]] = {}
+    for row in rows:
+        if row["graded"]["score"] is not None:
+            scores.setdefault(row["domain"], []).append(row["graded"]["score"])
+    return {domain: sum(found) / len(found) for domain, found in scores.items()}

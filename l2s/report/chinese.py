@@ -168,6 +168,7 @@ CHINESE = {
     "because": "（{setting}）",
     "warn_ngrams": "{domain}：{n} 道评估题中有 {found} 道与训练题共有连续 13 个词。",
     "warn_controls": "{domain}：评分器未通过对照（{names}），其得分不可信。",
+    "warn_faults": "{domain}：评分器在{model}的 {n} 条回答中有 {found} 条出错（{parts}），均按 0 分计。",
     "warn_truncated": "许多回答在 max_new_tokens={limit} 处被截断，或 <think> 始终没有结束：{parts}。"
     "放宽上限才能分清是上限还是模型的问题。",
     "truncated_part": "{model}·{domain} {found}/{n}",

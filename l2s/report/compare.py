@@ -128,7 +128,9 @@ def _shared(a: RunFiles, b: RunFiles, model: str, domain: str) -> list[tuple[Row
     return [
         (right, left)
         for right, left in pair(b.predictions.get(model, []), a.predictions.get(model, []))
-        if right["domain"] == domain and all(right[name] == left[name] for name in identity)
+        if None not in (right["score"], left["score"])
+        and right["domain"] == domain
+        and all(right[name] == left[name] for name in identity)
     ]
 
 

@@ -29,6 +29,7 @@ def render_csv(results: Results) -> str:
 def _row(results: Results, model: str, domain: str) -> dict[str, Value]:
     result = results["evaluation"][model]["domain_results"][domain]
     fidelity = results["fidelity"][model].get("domains", {}).get(domain) if model in results["fidelity"] else None
+    bounds = result["ci95"]
     cost = results["models"].get(model)
     return {
         "model": model,
@@ -37,8 +38,8 @@ def _row(results: Results, model: str, domain: str) -> dict[str, Value]:
         "metric": result["metric"],
         "n": result["n"],
         "main_metric": result["main_metric"],
-        "ci95_low": result["ci95"][0],
-        "ci95_high": result["ci95"][1],
+        "ci95_low": bounds[0] if bounds else None,
+        "ci95_high": bounds[1] if bounds else None,
         "contaminated": is_contaminated(results, domain),
         **_strict_shares(result),
         "truncated": result["truncated"],

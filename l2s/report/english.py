@@ -184,6 +184,7 @@ ENGLISH = {
     "because": " ({setting})",
     "warn_ngrams": "{domain}: {found} of {n} evaluation items share a run of 13 words with a training item.",
     "warn_controls": "{domain}: the grader fails its controls ({names}), so its scores are not to be trusted.",
+    "warn_faults": "{domain}: the grader failed on {found} of {n} answers of {model} ({parts}); these count as 0.",
     "warn_truncated": "Many answers were cut at max_new_tokens={limit} or never closed their <think>: {parts}. A "
     "larger limit tells whether it or the model is at fault.",
     "truncated_part": "{model} on {domain} {found} of {n}",

@@ -24,7 +24,8 @@ async function unpack(packed) {
   return JSON.parse(await new Response(stream).text());
 }
 
-const grade = (answer) => (answer.score >= 1 ? "right" : answer.score > 0 ? "part" : "wrong");
+const isGraded = (answer) => answer.score !== null;
+const grade = (answer) => (!isGraded(answer) ? "ungraded" : answer.score >= 1 ? "right" : answer.score > 0 ? "part" : "wrong");
 const statusOf = (answer) => strings[`status_${answer.status}`] ?? answer.status;
 const isRight = (item, model) => model in item.answers && item.answers[model].score >= RIGHT;
 const has = (item, ...models) => models.every((model) => model in item.answers);
@@ -38,11 +39,13 @@ const filters = {
   filter_sft_over_kd: (item) =>
     has(item, "student_kd", "student_sft") && isRight(item, "student_sft") && !isRight(item, "student_kd"),
   filter_disagree: (item) => new Set(Object.keys(item.answers).map((model) => isRight(item, model))).size > 1,
-  filter_all_wrong: (item) => Object.keys(item.answers).every((model) => !isRight(item, model)),
+  filter_all_wrong: (item) =>
+    answersOf(item).every(isGraded) && Object.keys(item.answers).every((model) => !isRight(item, model)),
   filter_truncated: (item) => answersOf(item).some(isTruncated),
 };
 
-const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
+const asText = (value) =>
+  value === null ? strings.none : typeof value === "string" ? value : JSON.stringify(value, null, 2);
 
 function searchText(item) {
   const parts = [item.id, asText(item.reference)];
@@ -132,9 +135,10 @@ function answerCard(model, answer) {
   card.style.setProperty("--model", `var(--${model})`);
   const head = element("header");
   const cut = answer.finish_reason === "length" ? ` · ${strings.cut}` : "";
+  const score = isGraded(answer) ? ` · ${strings.score} ${Number(answer.score.toFixed(3))}` : "";
   head.append(
     element("strong", "", strings[model]),
-    element("span", `badge ${grade(answer)}`, `${statusOf(answer)} · ${strings.score} ${Number(answer.score.toFixed(3))}`),
+    element("span", `badge ${grade(answer)}`, statusOf(answer) + score),
     element("small", "", `${answer.num_tokens} ${strings.tokens_unit}${cut}`),
   );
   card.append(head, element("pre", "text", answer.response), verdicts(answer));

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from l2s.report import formats
 from l2s.report.results import shown_domains
-from l2s.report.schema import Bounds, Contrast, Results
+from l2s.report.schema import Bounds, Contrast, DomainResult, Results
 from l2s.report.strings import Text
 from l2s.report.tables import contrast_name, domain_label, held_out_answers, is_detectable, metric_label
 
@@ -48,7 +48,7 @@ def draw_plots(results: Results, text: Text) -> dict[str, str]:
     """Name -> SVG of every figure that the results allow."""
     drawings: dict[str, Callable[[], Figure]] = {}
     for domain in shown_domains(results):
-        if any(domain in evaluation["domain_results"] for evaluation in results["evaluation"].values()):
+        if _graded(results, domain):
             drawings[f"scores_{domain}"] = partial(_scores, results, domain, text)
         if any(contrast["domain"] == domain for contrast in results["comparisons"]):
             drawings[f"contrasts_{domain}"] = partial(_contrasts, results, domain, text)
@@ -63,6 +63,12 @@ def draw_plots(results: Results, text: Text) -> dict[str, str]:
             drawings[f"curve_{arm}_heldout"] = partial(_curve, arm, held_out, title, text, marker="o")
     with mpl.rc_context(STYLE):
         return {name: _svg(draw()) for name, draw in drawings.items()}
+
+
+def _graded(results: Results, domain: str) -> dict[str, DomainResult]:
+    """What each model did on a domain, where that has scores."""
+    found = {model: evaluation["domain_results"].get(domain) for model, evaluation in results["evaluation"].items()}
+    return {model: result for model, result in found.items() if result and result["main_metric"] is not None}
 
 
 def _svg(figure: Figure) -> str:
@@ -105,16 +111,12 @@ def _labels(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def _scores(results: Results, domain: str, text: Text) -> Figure:
-    found = {
-        model: evaluation["domain_results"][domain]
-        for model, evaluation in results["evaluation"].items()
-        if domain in evaluation["domain_results"]
-    }
+    found = _graded(results, domain)
     first = next(iter(found.values()))
     subtitle = metric_label(first["metric"], first["n"], text)
     figure, axes = _panel(domain_label(results, domain, text), subtitle, len(found))
-    values = [100 * result["main_metric"] for result in found.values()]
-    bounds = [[100 * bound for bound in result["ci95"]] for result in found.values()]
+    values = [100 * (result["main_metric"] or 0.0) for result in found.values()]
+    bounds = [[100 * bound for bound in result["ci95"] or ()] for result in found.values()]
     _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])
     _labels(axes, [f"{value:.1f}%" for value in values])
     axes.set_xlim(0, 100)

@@ -12,7 +12,7 @@ from l2s.report.harness import harness
 from l2s.report.schema import Overlap, Results
 from l2s.report.strings import Text
 from l2s.tasks.contamination import DomainOverlap, overlap
-from l2s.tasks.table import TASKS, in_order
+from l2s.tasks.table import in_order, task_of
 
 CUT_PREDICTIONS_LIMIT = 0.05  # share of cut answers above which a score says as much about the limit as about the model
 
@@ -23,7 +23,7 @@ CONTROL_LIMIT = 0.15  # what the others must stay below
 def build_results(files: RunFiles) -> Results:
     """Compute everything that the reports show."""
     models = costs.model_costs(files.manifests)
-    metrics = {domain: TASKS[domain].metric(files.config) for domain in scores.domains_in(files.predictions)}
+    metrics = {domain: task_of(domain).metric(files.config) for domain in scores.domains_in(files.predictions)}
     results: Results = {
         "experiment_name": files.config.experiment_name,
         "evaluation": scores.evaluate_models(files.predictions, metrics),
@@ -114,16 +114,28 @@ def _source_warnings(results: Results, text: Text) -> Iterator[str]:
         if found["ngram_overlaps"]:
             yield text("warn_ngrams", found=len(found["ngram_overlaps"]), **counts)
     for domain, sources in results["sources"].items():
-        yield from (text.of(said) for source, said in TASKS[domain].stand_ins.items() if source in sources)
+        yield from (text.of(said) for source, said in task_of(domain).stand_ins.items() if source in sources)
+    yield from _fault_warnings(results, text)
     for domain, controls in results["controls"].items():
         failed = [name for name, score in controls.items() if (score < 1 if name == GOLD else score >= CONTROL_LIMIT)]
         if failed:
             yield text("warn_controls", domain=text.domain(domain), names=", ".join(failed))
 
 
+def _fault_warnings(results: Results, text: Text) -> Iterator[str]:
+    """Where a grader itself failed, which says nothing about the answer but counts as 0."""
+    for model, evaluation in results["evaluation"].items():
+        for domain, result in evaluation["domain_results"].items():
+            failed = {name: result["statuses"][name] for name in task_of(domain).faults if name in result["statuses"]}
+            if failed:
+                parts = text("comma").join(f"{text.named(name)} {number}" for name, number in failed.items())
+                counts = {"found": sum(failed.values()), "n": result["n"]}
+                yield text("warn_faults", domain=text.domain(domain), model=text(model), parts=parts, **counts)
+
+
 def _because(results: Results, domain: str, text: Text) -> str:
     """The setting that makes training items of evaluation items, in brackets, where it is in force."""
-    setting = TASKS[domain].overlap_setting
+    setting = task_of(domain).overlap_setting
     if setting is None or results["config"][setting[0]] != setting[1]:
         return ""
     return text("because", setting="=".join(setting))

@@ -20,10 +20,10 @@ CONTRASTS = (  # declared before any result is seen: model, reference
 class DomainResult(TypedDict):
     """How one model did on the evaluation items of one domain."""
 
-    main_metric: float
+    main_metric: float | None  # None where answers of this domain are not graded
     metric: str
     n: int
-    ci95: Bounds
+    ci95: Bounds | None
     statuses: dict[str, int]
     truncated: int  # answers cut at max_new_tokens, or inside a <think> that they never closed
     no_answer: int  # answers in which the grader found none

@@ -11,7 +11,7 @@ import numpy as np
 from l2s.evaluation import stats
 from l2s.jsonl import Row
 from l2s.report.schema import CONTRASTS, Contrast, DomainResult, Fidelity, Gap, ModelEvaluation, Verdict
-from l2s.tasks.table import TASKS, in_order
+from l2s.tasks.table import in_order, task_of
 
 Predictions = Mapping[str, Sequence[Row]]  # model -> rows
 
@@ -38,13 +38,13 @@ def evaluate_models(predictions: Predictions, metrics: Mapping[str, str]) -> dic
 
 
 def _domain_result(rows: Sequence[Row], metric: str, labels: list[str] | None) -> DomainResult:
-    scores = [float(row["score"]) for row in rows]
+    scores = [float(row["score"]) for row in rows if row["score"] is not None]
     further = _further_verdicts(rows)
     return {
-        "main_metric": float(np.mean(scores)),
+        "main_metric": float(np.mean(scores)) if scores else None,
         "metric": metric,
         "n": len(rows),
-        "ci95": list(stats.mean_interval(scores, clusters=labels)),
+        "ci95": list(stats.mean_interval(scores, clusters=labels)) if scores else None,
         "statuses": dict(Counter(str(row["status"]) for row in rows).most_common()),
         "truncated": sum(is_truncated(row) for row in rows),
         "no_answer": sum(row["status"] == "no_answer" for row in rows),
@@ -52,6 +52,11 @@ def _domain_result(rows: Sequence[Row], metric: str, labels: list[str] | None) -
         "also": {name: float(np.mean(held)) for name, held in further.items()},
         "also_ci95": {name: list(stats.mean_interval(held, clusters=labels)) for name, held in further.items()},
     }
+
+
+def _graded(predictions: Predictions) -> Predictions:
+    """Without the answers that have no score."""
+    return {model: [row for row in rows if row["score"] is not None] for model, rows in predictions.items()}
 
 
 def is_truncated(row: Row) -> bool:
@@ -68,7 +73,7 @@ def _further_verdicts(rows: Sequence[Row]) -> dict[str, list[bool]]:
 
 def clusters(rows: Sequence[Row]) -> list[str] | None:
     """The cluster label of each row of one domain, or None where items are independent."""
-    name = TASKS[rows[0]["domain"]].cluster_field
+    name = task_of(rows[0]["domain"]).cluster_field
     if name is None or any(name not in row["meta"] for row in rows):
         return None
     return [str(row["meta"][name]) for row in rows]
@@ -83,6 +88,7 @@ def pair(first: Iterable[Row], second: Iterable[Row]) -> list[tuple[Row, Row]]:
 def compare_models(predictions: Predictions) -> list[Contrast]:
     """Every declared contrast whose models are there, domain by domain, Holm-adjusted within a domain."""
     found: list[Contrast] = []
+    predictions = _graded(predictions)
     for domain in domains_in(predictions):
         rows = {model: [row for row in all_rows if row["domain"] == domain] for model, all_rows in predictions.items()}
         found += _declared_contrasts(domain, rows, _compare_scores)
@@ -150,6 +156,7 @@ def recover_gaps(predictions: Predictions) -> list[Gap]:
     """The share of the teacher's lead that each trained student recovered, by domain."""
     if not {"teacher", "student_base"} <= predictions.keys():
         return []
+    predictions = _graded(predictions)
     students = [model for model in predictions if model not in ("teacher", "student_base")]
     gaps = [_gap(domain, model, predictions) for domain in domains_in(predictions) for model in students]
     return [gap for gap in gaps if gap is not None]

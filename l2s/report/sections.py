@@ -9,7 +9,7 @@ from l2s.report.results import shown_domains
 from l2s.report.schema import Results
 from l2s.report.strings import Text
 from l2s.report.tables import Table
-from l2s.tasks.table import TASKS
+from l2s.tasks.table import TASKS, task_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def _score_blocks(results: Results, text: Text) -> list[Block]:
 
 def _scores_note(results: Results, text: Text) -> str:
     """What holds for every domain, and what those that are shown say of themselves."""
-    own = [text.of(note) for domain in shown_domains(results) if (note := TASKS[domain].note)]
+    tasks = dict.fromkeys(task_of(domain).name for domain in shown_domains(results))
+    own = [text.of(note(results["config"])) for name in tasks if (note := TASKS[name].note)]
     return text("space").join([text("scores_note"), *own])
 
 

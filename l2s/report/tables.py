@@ -11,7 +11,7 @@ from l2s.report import formats
 from l2s.report.results import is_synthetic, shown_domains
 from l2s.report.schema import Contrast, DomainResult, Fidelity, Results
 from l2s.report.strings import Text
-from l2s.tasks.table import TASKS
+from l2s.tasks.table import task_of
 
 SHOWN_LEAKS = 20
 
@@ -71,7 +71,7 @@ def score_table(results: Results, text: Text) -> Table:
             continue
         name = Cell(domain_label(results, domain, text), metric_label(first["metric"], first["n"], text))
         rows.append([name, *(score_cell(result) for result in found.values())])
-        strict = TASKS[domain].strict_detail
+        strict = task_of(domain).strict_detail
         if strict in first["also"]:
             name = Cell(name.value, metric_label(strict, first["n"], text))
             rows.append([name, *(_strict_cell(result, strict) for result in found.values())])
@@ -90,8 +90,8 @@ def _strict_cell(result: DomainResult | None, strict: str) -> Cell:
 
 
 def score_cell(result: DomainResult | None, *, show_count: bool = False) -> Cell:
-    """A score with its interval below it; a dash where the model has none."""
-    if result is None:
+    """A score with its interval below it; a dash where the model has none, or the domain is not graded."""
+    if result is None or result["main_metric"] is None or result["ci95"] is None:
         return Cell(formats.NONE)
     count = f", n={result['n']}" if show_count else ""
     return Cell(formats.percent(result["main_metric"]), formats.percent_bounds(result["ci95"]) + count)

@@ -13,7 +13,7 @@ from l2s.errors import UserError, require_extra
 from l2s.models import demo
 from l2s.run_dir import RunDir, existing_parent
 from l2s.runner.pipeline import ModelField, Stage
-from l2s.tasks.table import tasks_of
+from l2s.tasks.table import TASKS, tasks_of
 from l2s.tasks.task import Split
 
 GRADING_STAGES: dict[Split, str] = {"train": "generate", "eval": "evaluate_teacher"}
@@ -29,11 +29,9 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     names = {stage.name for stage in stages}
     for field in _model_fields(stages):
         _check_model_path(field, getattr(config, field))
-    if config.data_dir is not None and not config.data_dir.is_dir():
-        raise UserError(
-            f"data_dir={str(config.data_dir)!r}: no such folder; give the folder that holds "
-            f"{_data_folders(config)}, or leave it out to use the hub"
-        )
+    _check_data_dir(config)
+    for task in TASKS.values():
+        task.check(config, TASKS)
     _check_output_dir(config.output_dir)
     if names & set(ARMS):
         _check_trackers(config)
@@ -106,10 +104,16 @@ def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         sandbox.check()
 
 
-def _data_folders(config: ExperimentConfig) -> str:
-    """gsm8k/ and mbpp/, as far as the domains read them."""
+def _check_data_dir(config: ExperimentConfig) -> None:
+    if config.data_dir is None or config.data_dir.is_dir():
+        return
     files = [file for task in tasks_of(config).values() for file in task.files(config)]
-    return " and ".join(f"{file.name}/" for file in files if file.parent == config.data_dir) or "the data sets"
+    needed = [f"{file.name}/" for file in files if file.parent == config.data_dir]  # gsm8k/ and mbpp/
+    if needed:
+        raise UserError(
+            f"data_dir={str(config.data_dir)!r}: no such folder; give the folder that holds {' and '.join(needed)}, or "
+            "leave it out to use the hub"
+        )
 
 
 def _check_sizes(config: ExperimentConfig, split: Split, purpose: str) -> None:

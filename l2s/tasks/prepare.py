@@ -62,4 +62,6 @@ def _check_ids(train: list[Item], evaluation: list[Item]) -> None:
     for items in (train, evaluation):
         double = [name for name, count in Counter(item["id"] for item in items).items() if count > 1]
         if double:
-            raise ValueError(f"two items share the id {double[0]!r}: ids name answers and must be unique")
+            raise UserError(
+                f"two items share the id {double[0]!r}: ids name answers and must be unique; rename it in your own data"
+            )

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.tasks import aiops, code, math
+from l2s.tasks import aiops, code, math, own
 from l2s.tasks.task import Names, Task
 from l2s.tasks.types import Grade, Item
 
@@ -16,6 +16,7 @@ TASKS: dict[str, Task] = {
     "math": math.TASK,
     "code": code.TASK,
     "aiops": aiops.TASK,
+    "own": own.TASK,
 }
 
 
@@ -37,6 +38,11 @@ def tasks_of(config: ExperimentConfig) -> dict[str, Task]:
     return {name: task for name, task in TASKS.items() if name in named}
 
 
+def task_of(domain: str) -> Task:
+    """The task of an item's domain; rows of the user's own may name theirs as they like."""
+    return TASKS.get(domain, own.TASK)
+
+
 def in_order(domains: Iterable[str]) -> list[str]:
     """Each domain once, in the order of the table."""
     order = {name: place for place, name in enumerate(TASKS)}
@@ -48,12 +54,15 @@ def names_of(key: str) -> Names:
     return next((task.names[key] for task in TASKS.values() if key in task.names), Names(key, key))
 
 
-def grade_all(answered: Sequence[tuple[Item, str, str]], config: ExperimentConfig) -> list[Grade]:
-    """Grade (item, response, finish_reason) triples, in order; programs run side by side, one for each core."""
+def grade_all(answered: Sequence[tuple[Item, str, str]], config: ExperimentConfig) -> list[Grade | None]:
+    """Grade (item, response, finish_reason) triples, in order; programs run side by side, one for each core.
 
-    def grade(answer: tuple[Item, str, str]) -> Grade:
+    None stands for an answer of which nobody can say whether it is right.
+    """
+
+    def grade(answer: tuple[Item, str, str]) -> Grade | None:
         item, response, finish_reason = answer
-        return TASKS[item["domain"]].grade(item, response, finish_reason, config)
+        return task_of(item["domain"]).grade(item, response, finish_reason, config)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(grade, answered))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -33,6 +33,8 @@ class Lengths(NamedTuple):
     longest_answer: float
 
 
+NOT_GRADED = "not_graded"  # status in files and reports of an answer without a grade
+
 COMMON_NAMES = {  # statuses that graders share
     "correct": Names("correct", "正确"),
     "wrong": Names("wrong", "错误"),
@@ -54,7 +56,7 @@ class Task:
         statuses: all that a grade's status can be.
         train_items: the training items that the configuration asks for; deterministic in the seed.
         eval_items: the evaluation items.
-        grade: (item, response, finish reason, configuration) -> grade.
+        grade: (item, response, finish reason, configuration) -> grade, or None where nothing is graded.
         lengths: what a plan assumes of prompts and answers.
         trial: settings of a run of a few items that needs no network.
         names: what the report calls the metric, statuses, details and controls; a key without a name is its own.
@@ -68,7 +70,10 @@ class Task:
         cluster_field: field of `meta` that names items which are easy or hard together; they are resampled together.
         strict_detail: a yes-or-no detail of the grades whose share stands below the score.
         controls: what answers that need no understanding score on these items, by name; "gold" must score 1.
-        note: a sentence about how the scores of this domain come about.
+        check: what can be found wrong with the settings before anything is loaded, whether the domain is chosen or not;
+            gets the names of all domains, and raises UserError.
+        faults: statuses that are a failure of the grader and not of the answer.
+        note: a sentence about how the scores of this domain come about, from the configuration.
         stand_ins: source of items -> warning where they are evaluated on.
         overlap_setting: a field and its value with which training items are evaluation items.
     """
@@ -79,7 +84,7 @@ class Task:
     statuses: tuple[str, ...]
     train_items: Callable[[ExperimentConfig], list[Item]]
     eval_items: Callable[[ExperimentConfig], list[Item]]
-    grade: Callable[[Item, str, str, ExperimentConfig], Grade]
+    grade: Callable[[Item, str, str, ExperimentConfig], Grade | None]
     lengths: Callable[[Split, ExperimentConfig], Lengths]
     trial: Mapping[str, Any]
     names: Mapping[str, Names] = field(default_factory=dict)
@@ -93,7 +98,9 @@ class Task:
     cluster_field: str | None = None
     strict_detail: str | None = None
     controls: Callable[[Sequence[Item]], dict[str, float]] | None = None
-    note: Names | None = None
+    check: Callable[[ExperimentConfig, Collection[str]], None] = lambda config, domains: None
+    faults: tuple[str, ...] = ()
+    note: Callable[[Mapping[str, Any]], Names] | None = None
     stand_ins: Mapping[str, Names] = field(default_factory=dict)
     overlap_setting: tuple[str, str] | None = None
 

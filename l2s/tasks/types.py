@@ -22,7 +22,7 @@ class Item(TypedDict):
     """
 
     id: str
-    domain: str  # a name of l2s.tasks.table.TASKS
+    domain: str  # a name of l2s.tasks.table.TASKS, or one that a user gave to rows of their own
     source: str
     messages: list[Message]
     reference: Any

@@ -59,6 +59,6 @@ TASK = Task(
     cluster_field="continent",
     strict_detail="on_the_map",
     controls=lambda items: {"gold": 1.0, "silence": 0.5},
-    note=Names("Capitals come from an atlas.", "首都取自地图册。"),
+    note=lambda config: Names("Capitals come from an atlas.", "首都取自地图册。"),
     stand_ins={"atlas": Names("The atlas is old.", "地图册很旧。")},
 )

@@ -44,7 +44,7 @@ TASK = Task(
     cluster_field="family",
     strict_detail="all_required",
     controls=controls,
-    note=Names(
+    note=lambda config: Names(
         "AIOps items are resampled by fault family. All required: the share of AIOps answers that name every concept "
         "and no wrong cause.",
         "AIOps 按故障族重抽样。要点齐全：说出全部要点且没有误判原因的 AIOps 回答所占比例。",

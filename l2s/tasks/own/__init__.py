@@ -1,0 +1,5 @@
+"""A user's own data: rows of two files, as they are, graded by what the user says. docs/YOUR_DATA.md explains it."""
+
+from l2s.tasks.own.task import TASK
+
+__all__ = ["TASK"]

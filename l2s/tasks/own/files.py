@@ -1,0 +1,95 @@
+"""Reading the user's JSONL or parquet file: every row with its place in the file, for errors to name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from l2s.errors import UserError
+from l2s.jsonl import Row
+
+PARQUET_MAGIC = b"PAR1"
+BOM = b"\xef\xbb\xbf"
+FIELDS = ("messages", "prompt", "id", "reference", "domain")
+SHOWN = 60  # characters of a wrong value that an error shows
+
+
+class Placed(NamedTuple):
+    """A row and where it stands: "train.jsonl, line 7"."""
+
+    place: str
+    row: Row
+
+
+def read_rows(field: str, path: Path) -> list[Placed]:
+    """The rows of the file that the configuration field `field` names.
+
+    Raises:
+        UserError: there is no such file, it is empty or no such format, or a line of it is broken.
+    """
+    where = f"{field}={str(path)!r}"
+    try:
+        with path.open("rb") as file:
+            is_parquet = file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
+        rows = list(_parquet_rows(path, where) if is_parquet else _json_rows(path, where))
+    except FileNotFoundError:
+        raise UserError(f"{where}: there is no such file; give a JSONL or parquet file") from None
+    except IsADirectoryError:
+        raise UserError(f"{where}: is a folder; give the JSONL or parquet file in it") from None
+    except OSError as error:
+        raise UserError(f"{where}: cannot be read ({error.strerror}); give a file that can be") from None
+    if not rows:
+        raise UserError(f"{where}: the file holds no row; it needs one JSON object a line, with `messages` or `prompt`")
+    return rows
+
+
+def _json_rows(path: Path, where: str) -> Iterator[Placed]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            line = line.removeprefix(BOM) if number == 1 else line
+            if line.strip():
+                place = f"{where}, line {number}"
+                yield Placed(place, _parse(line, place))
+
+
+def _parse(line: bytes, place: str) -> Row:
+    try:
+        row = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{place}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8") from None
+    except RecursionError:
+        raise UserError(f"{place}: JSON nested too deeply; repair or remove this line") from None
+    except ValueError as error:
+        raise UserError(f"{place}: not valid JSON ({error}); repair or remove this line") from None
+    if not isinstance(row, dict):
+        what = f"found {type(row).__name__} {shown(row)}"
+        raise UserError(f"{place}: expected a JSON object, {what}; write one object a line")
+    return row
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _parquet_rows(path: Path, where: str) -> Iterator[Placed]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{where}: cannot be read as parquet ({reason}); write the file again") from None
+    if not {"messages", "prompt"} & set(table.column_names):
+        columns = ", ".join(table.column_names)
+        raise UserError(f"{where}: has the columns {columns}; it needs a column `messages` or `prompt`")
+    for number, row in enumerate(table.to_pylist(), start=1):
+        yield Placed(f"{where}, row {number}", {name: value for name, value in row.items() if value is not None})
+
+
+def shown(value: Any) -> str:
+    """A wrong value as an error shows it: in quotes, not too long."""
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -1,0 +1,220 @@
+"""The graders of `--own_grader`: what each takes for a reference, and how it judges an answer."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.tasks.chat_answer import without_thinking
+from l2s.tasks.final_number import final_number
+from l2s.tasks.own import user_code
+from l2s.tasks.own.choice import LETTERS, chosen_letter
+from l2s.tasks.task import NOT_GRADED
+from l2s.tasks.types import Grade, Item
+
+STATUSES = (
+    "correct",
+    "partial",  # a grader in Python gave something between 0 and 1
+    "wrong",
+    "no_answer",  # the answer holds no number, JSON or letter, or nothing
+    "truncated",  # it was cut, or its <think> never closed
+    NOT_GRADED,  # own_grader=none, or training rows without references
+    *user_code.FAULTS,
+)
+FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
+
+
+class Verdict(NamedTuple):
+    """What a grader says of the visible part of an answer."""
+
+    score: float
+    status: str
+    extracted: str | None
+
+
+@dataclass(frozen=True)
+class Grader:
+    """One way to grade.
+
+    Attributes:
+        spec: the value of `own_grader`.
+        metric: what a mean score measures; a key of the report's names.
+        reference: from what stands in a file to what `judge` takes; raises ValueError with what is wrong.
+        judge: (item, visible answer, configuration) -> verdict; None: nothing is graded.
+    """
+
+    spec: str
+    metric: str
+    reference: Callable[[Any], Any]
+    judge: Callable[[Item, str, ExperimentConfig], Verdict] | None
+    needs_reference: bool = True
+
+
+def grader_of(config: ExperimentConfig) -> Grader:
+    """The grader that `own_grader` names.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    spec = config.own_grader
+    if spec in GRADERS:
+        return GRADERS[spec]
+    if user_code.parse_spec(spec) is None:
+        raise UserError(
+            f"own_grader={spec!r}: must be one of {', '.join(GRADERS)}, or python:FILE.py:function for your own code"
+        )
+    return Grader(spec, "own code", _anything, _judge_by_user_code, needs_reference=False)
+
+
+def grade(item: Item, response: str, finish_reason: str, config: ExperimentConfig) -> Grade | None:
+    """Grade the answer to a row of the user's; None where nothing is graded."""
+    judge = grader_of(config).judge
+    if judge is None or not is_graded(item, config):
+        return None
+    visible = without_thinking(response)
+    if visible is None or finish_reason == "length":
+        return Grade(0.0, "truncated")
+    if not visible.strip():
+        return Grade(0.0, "no_answer")
+    return Grade(*judge(item, visible, config))
+
+
+def is_graded(item: Item, config: ExperimentConfig) -> bool:
+    """Whether answers to an item get a score."""
+    grader = grader_of(config)
+    return grader.judge is not None and (item["reference"] is not None or not grader.needs_reference)
+
+
+def _right_or_wrong(right: bool, extracted: str) -> Verdict:
+    return Verdict(float(right), "correct" if right else "wrong", extracted)
+
+
+# Texts ---------------------------------------------------------------------------------------------------------------
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"expected text, found {type(value).__name__}; write the text to be found")
+    if not _plain(str(value)):
+        raise ValueError("is blank; write the text to be found")
+    return str(value)
+
+
+def _plain(text: str) -> str:
+    """Composed characters, and one space for every run of white space."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _judge_exact(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
+    return _right_or_wrong(_plain(visible) == _plain(item["reference"]), visible.strip())
+
+
+def _judge_contains(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
+    right = _plain(item["reference"]) in _plain(visible)
+    return _right_or_wrong(right, item["reference"] if right else visible.strip())
+
+
+# Numbers, JSON, letters ----------------------------------------------------------------------------------------------
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or final_number(str(value)) is None:
+        raise ValueError("own_grader='number' needs a number; write one, such as 18 or \"1,234.5\"")
+    return str(value)
+
+
+def _judge_number(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
+    answer = final_number(visible)
+    if answer is None:
+        return Verdict(0.0, "no_answer", None)
+    return _right_or_wrong(answer == final_number(item["reference"]), f"{answer:f}")
+
+
+def _json(value: Any) -> str:
+    """JSON as text: a text is taken for it, anything else is written so."""
+    if not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    try:
+        _parse_json(value)
+        return value
+    except ValueError as error:
+        raise ValueError(f'own_grader=\'json\' needs JSON ({error}); a plain text is written "\\"so\\""') from None
+
+
+def _parse_json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _judge_json(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
+    """The whole answer is taken for JSON, else its last fenced block that is."""
+    reference = _parse_json(item["reference"])
+    for text in (visible, *reversed(FENCED.findall(visible))):
+        try:
+            answer = _parse_json(text)
+        except ValueError:
+            continue
+        return _right_or_wrong(equal_json(answer, reference), text.strip())
+    return Verdict(0.0, "no_answer", None)
+
+
+def equal_json(a: Any, b: Any) -> bool:
+    """Whether two parsed values are the same; 1 and 1.0 are, 1 and true are not."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal_json(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(equal_json, a, b))
+    return bool(a == b)
+
+
+def _choice(value: Any) -> str:
+    letter = chosen_letter(value) if isinstance(value, str) else None
+    if letter is None:
+        raise ValueError(f"own_grader='choice' needs a letter from {LETTERS[0]} to {LETTERS[-1]}; write it alone")
+    return letter
+
+
+def _judge_choice(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
+    letter = chosen_letter(visible)
+    if letter is None:
+        return Verdict(0.0, "no_answer", None)
+    return _right_or_wrong(letter == item["reference"], letter)
+
+
+# The user's own ------------------------------------------------------------------------------------------------------
+
+
+def _anything(value: Any) -> Any:
+    return value
+
+
+def _judge_by_user_code(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
+    score, status = user_code.call(config, visible, item)
+    return Verdict(score, status, None)
+
+
+GRADERS = {
+    grader.spec: grader
+    for grader in (
+        Grader("exact", "exact match", _text, _judge_exact),
+        Grader("contains", "contains the reference", _text, _judge_contains),
+        Grader("number", "right number", _number, _judge_number),
+        Grader("json", "equal JSON", _json, _judge_json),
+        Grader("choice", "right choice", _choice, _judge_choice),
+        Grader("none", "not graded", _anything, None, needs_reference=False),
+    )
+}

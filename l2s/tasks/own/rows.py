@@ -1,0 +1,227 @@
+"""From a row of the user's file to an item; what is wrong with a row is said with file, line, field, value and fix."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from l2s.errors import UserError
+from l2s.jsonl import Row
+from l2s.tasks.own.files import FIELDS, Placed, shown
+from l2s.tasks.own.graders import Grader
+from l2s.tasks.task import Split
+from l2s.tasks.types import Item, Message
+
+NAME = "own"
+SOURCE = "own"
+ROLES = ("system", "user", "assistant")
+LONGEST_TEXT = 1_000_000  # characters of a turn; the tokenizer would take minutes, and no model here reads so much
+LONGEST_ID = 200
+TOOL_FIELDS = ("tool_calls", "tool_call_id", "function_call")  # leaving them out would change what a turn says
+DOMAIN = re.compile(r"\w[\w-]{0,39}")  # becomes a part of file names
+MOST_DOMAINS = 20  # each has its own tables, figures and tests
+
+
+class RowError(Exception):
+    """What is wrong with a row, and what to do."""
+
+
+def make_items(
+    rows: Sequence[Placed], split: Split, grader: Grader, system_prompt: str, taken: Sequence[str]
+) -> list[Item]:
+    """The items of one file, in its order; `taken` are names of domains that rows must not use.
+
+    In training all references may be missing where the grader needs one: the answers are then not graded.
+
+    Raises:
+        UserError: a row cannot be used; names its place.
+    """
+    unlabelled = split == "train" and not any(_is_given(placed.row.get("reference")) for placed in rows)
+    items: list[Item] = []
+    places: dict[str, str] = {}
+    for number, (place, row) in enumerate(rows):
+        try:
+            item = _item(row, f"{NAME}-{split}-{number:05d}", grader, system_prompt, taken, unlabelled=unlabelled)
+            if item["id"] in places:
+                raise RowError(f"id={shown(item['id'])}: stands at {places[item['id']]} too; give every row its own id")
+        except RowError as wrong:
+            raise UserError(f"{place}: {wrong}") from None
+        places[item["id"]] = place.rpartition(", ")[2]
+        items.append(item)
+    return items
+
+
+def check_number_of_domains(field: str, items: Sequence[Item]) -> None:
+    """Refuse files whose `domain` holds something else than a handful of subjects.
+
+    Raises:
+        UserError: there are too many.
+    """
+    domains = dict.fromkeys(item["domain"] for item in items)
+    if len(domains) > MOST_DOMAINS:
+        raise UserError(
+            f"{field}: its rows name {len(domains)} domains, of which the report can show {MOST_DOMAINS}; "
+            "use fewer values of `domain`, or leave it out"
+        )
+
+
+def _item(
+    row: Row, default_id: str, grader: Grader, system_prompt: str, taken: Sequence[str], *, unlabelled: bool
+) -> Item:
+    messages = _messages(row)
+    if system_prompt:
+        if messages[0]["role"] == "system":
+            raise RowError("messages: has a system message, and --system_prompt gives another; remove one of the two")
+        messages = [{"role": "system", "content": system_prompt}, *messages]
+    return Item(
+        id=_id(row, default_id),
+        domain=_domain(row, taken),
+        source=SOURCE,
+        messages=messages,
+        reference=_reference(row, grader, unlabelled=unlabelled),
+        meta={"problem": messages[-1]["content"], "row": _further_fields(row)},
+    )
+
+
+def _messages(row: Row) -> list[Message]:
+    if row.get("messages") is not None and row.get("prompt") is not None:
+        raise RowError("has both `messages` and `prompt`; keep one of them")
+    if row.get("prompt") is not None:
+        return [{"role": "user", "content": _text("prompt", row["prompt"], hint="; a list of turns is `messages`")}]
+    if row.get("messages") is None:
+        named = f"its fields are {', '.join(map(str, row))}" if row else "the object is empty"
+        raise RowError(f"has neither `messages` nor `prompt` ({named}); add one of them")
+    turns = row["messages"]
+    if not isinstance(turns, list) or not turns:
+        raise RowError(f"messages={shown(turns)}: expected a list of turns; a single question is `prompt`")
+    messages = [_turn(f"messages[{number}]", turn) for number, turn in enumerate(turns)]
+    _check_order([message["role"] for message in messages])
+    return messages
+
+
+def _turn(name: str, turn: Any) -> Message:
+    if not isinstance(turn, dict):
+        raise RowError(f"{name}={shown(turn)}: expected an object with `role` and `content`")
+    role = turn.get("role")
+    if role not in ROLES:
+        raise RowError(f"{name}.role={shown(role)}: must be one of {', '.join(ROLES)}")
+    if used := [key for key in TOOL_FIELDS if turn.get(key)]:
+        raise RowError(f"{name}.{used[0]}: calls of tools are not supported; write what was called into `content`")
+    return {"role": role, "content": _text(f"{name}.content", turn.get("content"))}
+
+
+def _check_order(roles: list[str]) -> None:
+    """An optional system message, then user and assistant in turn, the user last."""
+    if "system" in roles[1:]:
+        raise RowError(f"messages[{roles.index('system', 1)}].role='system': only the first turn may be the system's")
+    if roles[-1] != "user":
+        raise RowError(
+            f"messages[{len(roles) - 1}].role={roles[-1]!r}: the last turn must be the user's, to be answered; "
+            "remove this turn (an answer that you have belongs in `reference`)"
+        )
+    turns = roles[1:] if roles[0] == "system" else roles
+    for number, role in enumerate(turns):
+        if role != ("user", "assistant")[number % 2]:
+            place = number + len(roles) - len(turns)
+            raise RowError(
+                f"messages[{place}].role={role!r}: user and assistant must take turns, the user first; "
+                "join or remove turns"
+            )
+
+
+def _text(name: str, value: Any, hint: str = "") -> str:
+    if not isinstance(value, str):
+        raise RowError(f"{name}={shown(value)}: expected text, found {type(value).__name__}{hint}")
+    if not value.strip():
+        raise RowError(f"{name}={shown(value)}: is empty; write a text, or remove it")
+    return _clean(name, value)
+
+
+def _clean(name: str, value: str) -> str:
+    """`value`, if tokenizers and files can hold it."""
+    if "\0" in value:
+        raise RowError(f"{name}={shown(value)}: holds a NUL character; remove it")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise RowError(f"{name}={shown(value)}: holds half of a surrogate pair, which no file can; remove it")
+    if len(value) > LONGEST_TEXT:
+        raise RowError(f"{name}: has {len(value):,} characters, at most {LONGEST_TEXT:,} can be read; shorten it")
+    return value
+
+
+def _id(row: Row, default: str) -> str:
+    """Ids name answers in files of rows and never become file names, so that any printable text will do."""
+    value = row.get("id")
+    if not _is_given(value):
+        return default
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise RowError(f"id={shown(value)}: expected text or a whole number, found {type(value).__name__}")
+    text = str(value)
+    if not text.isprintable() or len(text) > LONGEST_ID:
+        raise RowError(f"id={shown(text)}: use at most {LONGEST_ID} printable characters")
+    return text
+
+
+def _domain(row: Row, taken: Sequence[str]) -> str:
+    value = row.get("domain")
+    if not _is_given(value):
+        return NAME
+    if not isinstance(value, str) or not DOMAIN.fullmatch(value):
+        raise RowError(f"domain={shown(value)}: use at most 40 letters, digits, '_' and '-', or leave it out")
+    if value.casefold() in taken:
+        raise RowError(f"domain={value!r}: is the name of a domain of this project; give yours another name")
+    return value
+
+
+def _reference(row: Row, grader: Grader, *, unlabelled: bool) -> Any:
+    """The reference in the form that the grader takes; None where it takes none."""
+    value = row.get("reference")
+    if not _is_given(value):
+        if grader.needs_reference and not unlabelled:
+            raise RowError(
+                f"reference: is missing, and own_grader={grader.spec!r} needs one; add it, or set --own_grader none"
+            )
+        return None
+    _check_depth("reference", value)
+    value = _plain(value)
+    try:
+        return grader.reference(value)
+    except ValueError as error:
+        raise RowError(f"reference={shown(value)}: {error}") from None
+
+
+def _check_depth(name: str, value: Any) -> None:
+    """Look for what cannot be kept in every text of a reference."""
+    if isinstance(value, str):
+        _clean(name, value)
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            _check_depth(f"{name}[{number}]", part)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            _clean(name, str(key))
+            _check_depth(f"{name}.{key}", part)
+
+
+def _further_fields(row: Row) -> Row:
+    """What else the row holds, for a grader of the user's own; a value that JSON does not know becomes text."""
+    kept: Row = {}
+    for name, value in row.items():
+        if name not in FIELDS and _is_given(value):
+            _check_depth(name, value)
+            kept[name] = _plain(value)
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON can hold it: a date of a parquet file becomes text."""
+    try:
+        return json.loads(json.dumps(value, default=str, allow_nan=False))
+    except ValueError:
+        return str(value)
+
+
+def _is_given(value: Any) -> bool:
+    """Whether a field is there: null counts as left out, and so does an empty text."""
+    return value is not None and value != ""

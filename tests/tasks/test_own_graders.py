@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -104,7 +103,8 @@ def test_nothing_is_graded_without_a_grader_or_a_reference() -> None:
         ("(B) Paris", "B"), ("The answer is B.", "B"), ("The correct answer is: **(B)** Paris", "B"),
         ("Answer: C", "C"), ("answer: c", "C"), ("ANSWER: A\n", "A"), ("The correct option is D", "D"),
         ("I choose option A.", "A"), ("Option B is correct.", "B"), ("$\\boxed{C}$", "C"), ("\\boxed{\\text{D}}", "D"),
-        ("答案：B", "B"), ("答案是C。", "C"), ("因此选B。", "B"), ("故选 D", "D"), ("正确答案为（A）", "A"), ("Ｂ", "B"),
+        ("答案：B", "B"), ("答案是C。", "C"), ("因此选B。", "B"), ("故选 D", "D"), ("正确答案为（A）", "A"),
+        ("Ｂ", "B"),
         ("A is tempting. The answer is B.", "B"), ("The answer is A. Wait, no. The answer is D.", "D"),
         ("Paris is the capital of France, so (B) it is.", "B"), ("Reasoning...\n\nC", "C"),
         ("A. no\nB. no\nC. yes\nThe answer is C", "C"), ("A. wrong because\nB. right because", None),
@@ -162,8 +162,8 @@ def test_the_row_is_the_users_with_id_domain_messages_and_reference(tmp_path: Pa
     config = python_grader(
         tmp_path, "def grade(response, reference, row):\n    raise ValueError(sorted(row.items()))\n"
     )
+    process = user_code._process(tmp_path / "my_grader.py", "grade")
     with pytest.raises(user_code.GraderError) as caught:
-        process = user_code._process(tmp_path / "my_grader.py", "grade")
         process.call(user_code._request("yes", item("gold", level=3)), config.own_timeout_s)
     assert str(caught.value) == (
         "it raised ValueError: [('domain', 'own'), ('id', 'a'), ('level', 3), "
@@ -224,7 +224,7 @@ def test_a_grader_that_cannot_work_is_refused_before_anything_is_loaded(
 ) -> None:
     config = python_grader(tmp_path, body or "", own_timeout_s=0.5)
     if body is None:
-        os.remove(tmp_path / "my_grader.py")
+        (tmp_path / "my_grader.py").unlink()
     with pytest.raises(UserError) as caught:
         user_code.check(config, item("gold"))
     message = str(caught.value)

@@ -9,7 +9,7 @@ OPEN, CLOSE = r"[\s*_`\"'“‘(\[（【{$]*", r"[\s*_`\"'”’)\]）】}$]*"
 WIDE = str.maketrans("ＡＢＣＤＥ（）：．", "ABCDE():.")
 # A letter on its own: not the start of a word, nor of a list of letters.
 LETTER = rf"{OPEN}([A-E])(?![\w'’]){CLOSE}"
-SEVERAL = re.compile(rf"\s*(?:,|/|、|&|and\b|or\b|和|与|或|及)\s*{OPEN}[A-E](?!\w)")
+SEVERAL = re.compile(rf"{CLOSE}(?:,|/|、|&|and\b|or\b|和|与|或|及)\s*{OPEN}[A-E](?!\w)")
 MARKER = re.compile(
     r"(?:answer|choice|option|答案|选项)\s*(?:[:=]|is|are|was|would be|should be|应该是|应为|[是为选])+\s*"
     rf"(?:choice|option|选项)?\s*:?{LETTER}"

@@ -1,7 +1,8 @@
 """The trusted process: runs the tests against proxies whose calls are answered by the worker, and gives the verdict.
 
-The candidate's objects never exist here. What comes back is plain data that is compared with this process's own
-operators; anything else is a `Remote`, equal to nothing but itself.
+The candidate's objects never exist here. What comes back is plain data, or a value of the standard library that is made
+here from its parts, and is compared with this process's own operators. Anything else is a `Remote`, equal to nothing
+but itself; the tests can call it, read its attributes and iterate over it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import sys
 import time
 
 from .plain import HEADER_BYTES, dumps, loads
+from .standard import build, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from ..policy import Job
@@ -84,7 +87,7 @@ def _failing_line(error: BaseException, tests: str) -> str:
         if trace.tb_frame.f_code.co_filename == "<tests>":
             number = trace.tb_lineno
         trace = trace.tb_next
-    return tests.splitlines()[number - 1].strip() if number else ""
+    return tests.split("\n")[number - 1].strip() if number else ""
 
 
 class Channel:
@@ -108,12 +111,12 @@ class Channel:
     def exchange(self, message: Any) -> Any:
         """Send a message and return the value that comes back; every other reply is a verdict."""
         try:
-            self._send(dumps(message, _refer))
+            self._send(dumps(message, _refer, describe))
         except TypeError as error:
             raise Verdict("broken_problem", f"a test passes {error}, which is not plain data") from None
         try:
-            kind, content = loads(self._receive(), self._resolve)
-        except (ValueError, TypeError, LookupError, RecursionError):
+            kind, content = loads(self._receive(), self._resolve, self._build)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
             raise Verdict("invalid_result", "its reply is not plain data") from None
         if kind == "value":
             return content
@@ -152,9 +155,15 @@ class Channel:
     def _resolve(self, number: int, name: str) -> Remote:
         return Remote(self, number, name)
 
+    def _build(self, kind: str, parts: Any) -> Any:
+        if kind != "object":
+            return build(kind, parts)
+        held, steps, truth = parts
+        return REMOTES[steps](self, held._target, held._kind, truth)
+
 
 def _refer(value: Any) -> tuple[int, str]:
-    if type(value) is Remote and isinstance(value._target, int):
+    if isinstance(value, Remote) and isinstance(value._target, int):
         return value._target, ""
     raise TypeError(f"a {type(value).__name__}")
 
@@ -162,12 +171,13 @@ def _refer(value: Any) -> tuple[int, str]:
 class Remote:
     """A name of the candidate's program, or an object of its that is not plain data."""
 
-    __slots__ = ("_channel", "_kind", "_target")
+    __slots__ = ("_channel", "_kind", "_target", "_truth")
 
-    def __init__(self, channel: Channel, target: str | int, kind: str = "") -> None:
+    def __init__(self, channel: Channel, target: str | int, kind: str = "", truth: bool | None = None) -> None:
         object.__setattr__(self, "_channel", channel)
         object.__setattr__(self, "_target", target)
         object.__setattr__(self, "_kind", kind)
+        object.__setattr__(self, "_truth", truth)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call it in the worker with copies of the arguments."""
@@ -176,7 +186,10 @@ class Remote:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # a protocol of Python's, not something that a test asks for
             raise AttributeError(name)
-        return self._request("get", name)
+        found = self._optional("get", name)
+        if not found:
+            raise AttributeError(f"{self!r} has no attribute {name!r}")
+        return found[0]
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._request("set", name, value)
@@ -185,8 +198,50 @@ class Remote:
         target = self._target if isinstance(self._target, str) else self
         return self._channel.exchange((operation, target, arguments, keywords))
 
+    def _optional(self, operation: str, *arguments: Any) -> tuple[Any, ...]:
+        """What the operation gives, in a tuple, or an empty one where it gives nothing."""
+        found = self._request(operation, *arguments)
+        if type(found) is not tuple or len(found) > 1:
+            raise TypeError(f"{self!r} answers with something else")
+        return found
+
     def __bool__(self) -> bool:
-        raise TypeError(f"{self!r} is neither true nor false here")
+        if not isinstance(self._truth, bool):
+            raise TypeError(f"{self!r} is neither true nor false here")
+        return self._truth
 
     def __repr__(self) -> str:
         return f"<{self._kind or self._target} of the program>"
+
+
+class RemoteIterable(Remote):
+    """An object of the program that can be iterated over."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        """An iterator over it, which stays in the worker too."""
+        iterator = self._request("iter")
+        if not isinstance(iterator, RemoteIterator):
+            raise TypeError(f"{self!r} gives no iterator")
+        return iterator
+
+
+class RemoteIterator(Remote):
+    """A generator or another iterator of the program; each step runs in the worker when the tests ask for it."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Itself."""
+        return self
+
+    def __next__(self) -> Any:
+        """The next element."""
+        step = self._optional("next")
+        if not step:
+            raise StopIteration
+        return step[0]
+
+
+REMOTES = {"": Remote, "iterable": RemoteIterable, "iterator": RemoteIterator}

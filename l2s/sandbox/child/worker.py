@@ -9,13 +9,15 @@ import os
 import sys
 
 from .confine import confine
-from .plain import HEADER_BYTES, dumps, loads
+from .plain import HEADER_BYTES, Reference, dumps, loads
+from .standard import build, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, BinaryIO
 
+PLAIN_BASES = (int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict)
 MESSAGE_CHARS = 300  # of an exception's text; it is shown to people, not compared
 
 
@@ -58,10 +60,16 @@ class Worker:
         return self._attempt(lambda: exec(code, self._module.__dict__))
 
     def _perform(self, operation: str, target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        held = self._get(target) if isinstance(target, str) else target
+        held = self._get(target) if type(target) is str else target
         if operation == "call":
             return held(*arguments, **keywords)
-        return {"get": getattr, "set": setattr}[operation](held, *arguments)
+        if operation == "iter":
+            return iter(held)
+        if operation == "next":  # one element, or none at the end
+            return next(((element,) for element in held), ())
+        if operation == "get":
+            return _attribute(held, *arguments)
+        return setattr(held, *arguments)
 
     def _get(self, name: str) -> Any:
         try:
@@ -82,8 +90,10 @@ class Worker:
 
     def _send(self, reply: tuple[str, Any]) -> None:
         try:
-            message = dumps(reply, self._refer)
-        except RecursionError:
+            message = dumps(reply, self._refer, _describe_result)
+        except MemoryError as error:
+            message = dumps(("resource_limit", _describe(error)))
+        except Exception:  # it is nested too deeply, or its own methods fail when it is read
             message = dumps(("value", Opaque(reply[1])), self._refer)
         self._replies.write(len(message).to_bytes(HEADER_BYTES, "big") + message)
         self._replies.flush()
@@ -91,7 +101,7 @@ class Worker:
     def _receive(self) -> Any:
         """The next request; None when the tester has hung up."""
         header = self._requests.read(HEADER_BYTES)
-        return loads(self._requests.read(int.from_bytes(header, "big")), self._resolve) if header else None
+        return loads(self._requests.read(int.from_bytes(header, "big")), self._resolve, build) if header else None
 
     def _refer(self, value: Any) -> tuple[int, str]:
         self._objects.append(value)
@@ -102,7 +112,7 @@ class Worker:
 
 
 class Opaque:
-    """A value that is nested too deeply to be sent."""
+    """A value that cannot be sent."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -110,6 +120,31 @@ class Opaque:
 
 class UndefinedNameError(Exception):
     """The program does not define a name that the tests call."""
+
+
+def _attribute(held: Any, name: str) -> tuple[Any, ...]:
+    """The attribute, or nothing where there is none."""
+    try:
+        return (getattr(held, name),)
+    except AttributeError:
+        return ()
+
+
+def _describe_result(value: Any) -> tuple[str, Any] | None:
+    """As `describe`; of an object that stays here, whether it iterates and, for a standard type, whether it is true."""
+    own = type(value)
+    if (described := describe(value)) or issubclass(own, PLAIN_BASES):
+        return described
+    steps = "iterator" if hasattr(own, "__next__") else "iterable" if hasattr(own, "__iter__") else ""
+    return "object", (Reference(value), steps, _truth(value))
+
+
+def _truth(value: Any) -> bool | None:
+    """Whether an object of a standard type is true; None for a type that the candidate wrote."""
+    try:
+        return bool(value) if type(value).__module__ in sys.stdlib_module_names else None
+    except Exception:
+        return None
 
 
 def _describe(error: BaseException) -> str:

@@ -24,9 +24,13 @@ from l2s.generation.engines.protocol import (
 from l2s.models.load import count_parameters, load_model, weight_bytes
 from l2s.signals.hidden import ModelHidden
 
+# Prompt tokens that take as long as one step of decoding: a step reads every weight once, a token multiplies with each.
+# So this is the device's FLOP/s over its bytes/s, to the order of magnitude; `l2s plan` shows both for a machine.
+PROMPT_TOKENS_PER_STEP = {"cpu": 16, "cuda": 200}
+
 
 class TransformersEngine:
-    """Static batches through `transformers` generate: left padding, batches sorted by length, longest first."""
+    """Static batches through `transformers` generate: left padding, prompts of similar length together."""
 
     def __init__(self, model: PreTrainedModel, renderer: ChatRenderer, *, batch_size: int) -> None:
         self.model = model
@@ -49,9 +53,8 @@ class TransformersEngine:
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
     ) -> Iterator[list[Completion]]:
         """See `Answering`. Batches are cut from all requests, done or not: an answer may depend on the padding."""
-        ordered = sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id))
-        for start in range(0, len(ordered), self.batch_size):
-            batch = ordered[start : start + self.batch_size]
+        padding = sampling.max_new_tokens * PROMPT_TOKENS_PER_STEP[self.model.device.type]
+        for batch in cut_batches(requests, self.batch_size, padding):
             if any(request.id not in done for request in batch):
                 yield [answer for answer in self._answer(batch, sampling) if answer.id not in done]
 
@@ -101,6 +104,25 @@ class TransformersEngine:
 
     def __exit__(self, *exception: object) -> None:
         """The model leaves memory with this process."""
+
+
+def cut_batches(requests: Sequence[Request], batch_size: int, padding: int) -> Iterator[list[Request]]:
+    """Batches of at most `batch_size` prompts, longest first, each with at most `padding` tokens of padding.
+
+    Padding is prefilled like any token, so one long prompt must not widen a batch of short ones. A further batch costs
+    its steps of decoding: `padding` is what these are worth.
+    """
+    batch: list[Request] = []
+    padded = 0
+    for request in sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id)):
+        missing = len(batch[0].prompt_ids) - len(request.prompt_ids) if batch else 0
+        if batch and (len(batch) == batch_size or padded + missing > padding):
+            yield batch
+            batch, padded, missing = [], 0, 0
+        batch.append(request)
+        padded += missing
+    if batch:
+        yield batch
 
 
 def stop_ids(declared: GenerationConfig | None, renderer: ChatRenderer) -> frozenset[int]:

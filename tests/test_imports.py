@@ -1,4 +1,4 @@
-"""Imports point one way: scripts -> cli -> pipeline -> stages -> library."""
+"""Imports point one way: cli -> runner -> stages -> library, lazy imports included, and never in a circle."""
 
 from __future__ import annotations
 
@@ -7,21 +7,33 @@ from pathlib import Path
 
 import pytest
 
+from l2s.runner.pipeline import STAGES
+
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (ROOT / "l2s").rglob("*.py")
 }
-ORCHESTRATION = {
-    "l2s.__main__", "l2s.cli", "l2s.runner.experiment", "l2s.runner.check", "l2s.runner.executors",
-    "l2s.runner.freshness", "l2s.runner.pipeline", "l2s.runner.placement", "l2s.runner.preflight",
-    "l2s.runner.schedule", "l2s.plan.command",
-}  # fmt: skip
-STAGES = {
-    "l2s.tasks.prepare", "l2s.generation.generate", "l2s.signals.score", "l2s.training.sft", "l2s.training.kd",
-    "l2s.training.on_policy", "l2s.evaluation.evaluate", "l2s.report.stage",
-}  # fmt: skip
+STAGE_MODULES = {stage.function.split(":")[0] for stage in STAGES.values()}
 LAZY = {"vllm", "ray", "bitsandbytes", "trl", "deepspeed", "lm_eval", "datasets"}
+# Rooms and files of l2s/ from the bottom up; those of a line may import from the lines above it. Rooms of one line may
+# import modules of each other.
+LAYERS = """
+    __init__ errors jsonl
+    hub loss sandbox
+    config
+    devices run_dir
+    tasks
+    chat chat_template
+    sequences models
+    signals generation
+    training evaluation
+    report
+    runner plan
+    cli __main__
+"""
+LAYER_OF = {room: number for number, line in enumerate(LAYERS.strip().splitlines()) for room in line.split()}
+UPWARDS = {("l2s.config", "l2s.models.demo")}  # a preset names the demo's models; that module imports neither
 
 
 def imported(path: Path, *, top_level: bool = False) -> set[str]:
@@ -40,7 +52,8 @@ def imported(path: Path, *, top_level: bool = False) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= inside if inside <= MODULES.keys() else inside | {node.module}
     return names
 
 
@@ -48,14 +61,54 @@ def _is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-@pytest.mark.parametrize("module", sorted(STAGES & MODULES.keys()))
+def imported_modules(module: str) -> set[str]:
+    """Modules of l2s that a module imports, at its top or in a function; the packages it lies in do not count."""
+    return {name for name in imported(MODULES[module]) & MODULES.keys() if not f"{module}.".startswith(f"{name}.")}
+
+
+def circle_from(module: str, graph: dict[str, set[str]]) -> list[str]:
+    """A way along imports from `module` back to it, or nothing."""
+    ways = [[module]]
+    seen = set()
+    while ways:
+        way = ways.pop()
+        for name in graph[way[-1]]:
+            if name == module:
+                return [*way, name]
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return []
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = {module: imported_modules(module) for module in MODULES}
+    assert {module: way for module in MODULES if (way := circle_from(module, graph))} == {}
+
+
+def test_a_circle_would_be_found() -> None:
+    graph = {"a": {"b", "d"}, "b": {"c"}, "c": {"a"}, "d": set()}
+    assert circle_from("a", graph) == ["a", "b", "c", "a"]
+    assert circle_from("d", graph) == []
+
+
+def test_every_room_has_its_layer() -> None:
+    assert {room(module) for module in MODULES} == LAYER_OF.keys()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_import_points_up(module: str) -> None:
+    up = {name for name in imported_modules(module) if LAYER_OF[room(name)] > LAYER_OF[room(module)]}
+    assert {(module, name) for name in up} - UPWARDS == set()
+
+
+@pytest.mark.parametrize("module", sorted(STAGE_MODULES))
 def test_stages_never_import_each_other(module: str) -> None:
-    assert imported(MODULES[module]) & (STAGES - {module}) == set()
-
-
-@pytest.mark.parametrize("module", sorted(MODULES.keys() - ORCHESTRATION - {"l2s.runner.check"}))
-def test_the_library_does_not_know_what_runs_it(module: str) -> None:
-    assert imported(MODULES[module]) & ORCHESTRATION == set()
+    assert imported(MODULES[module]) & (STAGE_MODULES - {module}) == set()
 
 
 @pytest.mark.parametrize("module", ["l2s.loss.reference", "l2s.evaluation.stats", "l2s.jsonl"])
@@ -66,3 +119,9 @@ def test_the_foundations_import_nothing_of_l2s(module: str) -> None:
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_optional_and_slow_packages_are_imported_where_they_are_used(module: str) -> None:
     assert {name.split(".")[0] for name in imported(MODULES[module], top_level=True)} & LAZY == set()
+
+
+@pytest.mark.parametrize(("folder", "other"), [("l2s", "tests"), ("l2s", "benchmarks")])
+def test_the_product_stands_alone(folder: str, other: str) -> None:
+    files = (ROOT / folder).rglob("*.py")
+    assert [path.name for path in files if other in {name.split(".")[0] for name in imported(path)}] == []

@@ -160,6 +160,7 @@ CHINESE = {
     "差值 {difference} [{low}, {high}]）。",
     "say_size": "学生的参数量是教师的 1/{parameters}，每秒生成的词元是教师的 {speed} 倍。",
     "say_no_student": "没有评估经过训练的学生，因此没有可以判断的对比。",
+    "say_not_graded": "没有对任何回答评分，因此没有可以比较的得分。",
     "say_nothing": "没有评估任何模型。",
     "say_contaminated": "{domain}得分已被污染，不能据此推断在新题目上的表现。",
     "join": "；",

@@ -174,6 +174,7 @@ ENGLISH = {
     "say_size": "The student has {parameters} times fewer parameters than the teacher and wrote {speed} times as many "
     "tokens a second.",
     "say_no_student": "No trained student was evaluated, so there is no contrast to judge.",
+    "say_not_graded": "No answer was graded, so there are no scores to compare.",
     "say_nothing": "No model was evaluated.",
     "say_contaminated": "The {domain} score is contaminated and supports no conclusion about new problems.",
     "join": "; ",

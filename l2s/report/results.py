@@ -146,6 +146,12 @@ def shown_domains(results: Results) -> list[str]:
     return in_order(domain for found in results["evaluation"].values() for domain in found["domain_results"])
 
 
+def has_scores(results: Results) -> bool:
+    """Whether any answer was graded; a user's own data need not be."""
+    found = [result for models in results["evaluation"].values() for result in models["domain_results"].values()]
+    return not found or any(result["main_metric"] is not None for result in found)
+
+
 def is_synthetic(sources: Mapping[str, list[str]], domain: str) -> bool:
     """Whether the items of a domain come from a generator of this project."""
     return any("synthetic" in source for source in sources.get(domain, []))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from l2s.report import cost_tables, tables
-from l2s.report.results import shown_domains
+from l2s.report.results import has_scores, shown_domains
 from l2s.report.schema import Results
 from l2s.report.strings import Text
 from l2s.report.tables import Table
@@ -76,8 +76,9 @@ def _contrast_blocks(results: Results, text: Text) -> list[Block]:
     notes = [text("contrasts_note")]
     if {"student_sft", "student_kd"} <= results["evaluation"].keys() and results["config"]["kd_init"] != "base":
         notes.append(text("kd_after_sft_note", epochs=results["config"]["kd_epochs"]))
+    empty = text("no_contrasts" if has_scores(results) else "say_not_graded")
     return [
-        Block(tables.contrast_table(results, text), note=text("space").join(notes), empty=text("no_contrasts")),
+        Block(tables.contrast_table(results, text), note=text("space").join(notes), empty=empty),
         Block(tables.gap_table(results, text), title=text("gap"), note=text("gap_note")),
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from l2s.report import formats
-from l2s.report.results import is_contaminated
+from l2s.report.results import has_scores, is_contaminated
 from l2s.report.schema import CONTRASTS, Contrast, Results, Verdict
 from l2s.report.strings import Text
 from l2s.report.tables import domain_label, is_detectable
@@ -22,7 +22,7 @@ def write_verdict(results: Results, text: Text) -> str:
         *contamination_sentences(results, text),
     ]
     if not results["comparisons"]:
-        sentences.insert(0, text("say_no_student"))
+        sentences.insert(0, text("say_no_student" if has_scores(results) else "say_not_graded"))
     return text.spaced(text("space").join(sentences))
 
 

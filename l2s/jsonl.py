@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,37 +17,93 @@ from typing import Any
 
 Row = dict[str, Any]  # one JSON object; its fields are the caller's contract
 
+OTHER_FORMATS = (  # UTF-32 before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "UTF-32 text; convert it, for example with `iconv -f UTF-32 -t UTF-8`"),
+    (codecs.BOM_UTF32_BE, "UTF-32 text; convert it, for example with `iconv -f UTF-32 -t UTF-8`"),
+    (codecs.BOM_UTF16_LE, "UTF-16 text; convert it, for example with `iconv -f UTF-16 -t UTF-8`"),
+    (codecs.BOM_UTF16_BE, "UTF-16 text; convert it, for example with `iconv -f UTF-16 -t UTF-8`"),
+    (b"\x1f\x8b", "gzip-compressed; unpack it"),
+    (b"PK\x03\x04", "a zip archive; unpack it"),
+    (b"PAR1", "a parquet file; write its rows as JSON Lines"),
+    (b"version https://git-lfs", "a pointer of Git LFS; run `git lfs pull`"),
+)
+NAMES_OF_TYPES = {str: "text", int: "a number", list: "a list", dict: "an object"}
+
 
 def load_jsonl(path: str | Path) -> list[Row]:
-    """Return the objects of a JSON Lines file, in order; blank lines are passed over.
+    """Return the objects of a JSON Lines file, in order; see `numbered_rows`."""
+    return [row for _, row in numbered_rows(path)]
+
+
+def numbered_rows(path: str | Path) -> list[tuple[int, Row]]:
+    """Objects of a JSON Lines file with the numbers of their lines; blank lines and a byte order mark are skipped.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file holds no row, or a line is not a JSON object; the message names file and line.
+        ValueError: the file holds no row, is not UTF-8 text, or a line is not a JSON object; the message names the
+            file and, where there is one, the line.
     """
-    rows = []
-    with Path(path).open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                rows.append(_parse(line, path, number))
+    data = Path(path).read_bytes()
+    for mark, kind in OTHER_FORMATS:
+        if data.startswith(mark):
+            raise ValueError(f"{path}: this is {kind}; expected UTF-8 text with one JSON object a line")
+    _check_utf8(data, path)
+    lines = data.removeprefix(codecs.BOM_UTF8).splitlines()  # of bytes: at \n, \r and \r\n alone
+    rows = [(number, _parse(line, f"{path}, line {number}")) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise ValueError(f"{path}: the file is empty; expected one JSON object a line")
     return rows
 
 
-def _parse(line: str, path: str | Path, number: int) -> Row:
+def _check_utf8(data: bytes, path: str | Path) -> None:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        number = len((data[: error.start] + b"x").splitlines())
+        byte = f"the byte 0x{data[error.start]:02x} at offset {error.start} of the file"
+        raise ValueError(
+            f"{path}, line {number}: {byte} is not UTF-8; save the file as UTF-8, or remove this line"
+        ) from None
+
+
+def _parse(line: bytes, place: str) -> Row:
+    if b"\0" in line:
+        raise ValueError(f"{place}: holds a NUL byte; repair this line, or save the file as UTF-8 if it is UTF-16")
     try:
         row = json.loads(line)
+    except RecursionError:
+        raise ValueError(f"{place}: JSON nested too deeply; repair or remove this line") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number}: not valid JSON ({error.msg}); repair or remove this line") from error
+        raise ValueError(f"{place}: not valid JSON ({error.msg}); repair or remove this line") from error
     if not isinstance(row, dict):
-        raise ValueError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+        raise ValueError(f"{place}: expected a JSON object, found {type(row).__name__}; write one object a line")
     return row
+
+
+def checked_field(row: Row, name: str, kind: Any, place: str, *, missing: str = "") -> Any:
+    """The field `name` of a row that stands at `place` ("train.jsonl, line 7"), which must be of the type `kind`.
+
+    `missing` is what an error calls the field where it is absent.
+
+    Raises:
+        ValueError: it is absent or of another type; the message names place and field.
+    """
+    if name not in row:
+        raise ValueError(f"{place}: the row has no field {missing or name!r}; add it, or remove this row")
+    if not isinstance(row[name], kind) or isinstance(row[name], bool):
+        wanted = " or ".join(NAMES_OF_TYPES[one] for one in getattr(kind, "__args__", (kind,)))
+        raise ValueError(
+            f"{place}: the field {name!r} is {row[name]!r:.60}, expected {wanted}; repair or remove this row"
+        )
+    return row[name]
 
 
 def dump_row(row: Mapping[str, Any]) -> str:
     """One row as it stands in a file: one line, non-ASCII text readable, keys in the order given."""
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    text = json.dumps(row, ensure_ascii=False)
+    if re.search("[\ud800-\udfff]", text):  # half a character, which UTF-8 cannot hold
+        text = json.dumps(row)
+    return text + "\n"
 
 
 def append_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:

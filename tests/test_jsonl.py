@@ -53,3 +53,53 @@ def test_recovery_of_nothing_is_empty(tmp_path: Path) -> None:
     (tmp_path / "half.jsonl").write_text('{"id"')
     assert recover_jsonl(tmp_path / "half.jsonl") == []
     assert (tmp_path / "half.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'\xef\xbb\xbf{"id": 1}\n{"id": 2}\n',
+        b'{"id": 1}\r\n{"id": 2}\r\n',
+        b'{"id": 1}\r{"id": 2}\r',
+        b'\n  \n{"id": 1}\n\t\n\n{"id": 2}\n\n',
+        b'{"id": 1}\n{"id": 2}',
+        b'\xef\xbb\xbf\r\n{"id": 1}\r\n\r\n{"id": 2}',
+    ],
+    ids=["byte order mark", "CRLF", "CR", "blank lines", "no last line end", "several"],
+)
+def test_files_as_other_editors_save_them_are_read(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(data)
+    assert load_jsonl(tmp_path / "a.jsonl") == [{"id": 1}, {"id": 2}]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ('{"id": 1}\n'.encode("utf-16"), "this is UTF-16 text; convert it"),
+        ('{"id": 1}\n'.encode("utf-16-be"), "line 1: holds a NUL byte; .* UTF-16"),
+        ('{"id": 1}\n'.encode("utf-32"), "this is UTF-32 text"),
+        (b'{"id": 1}\n\n{"id": "\xe9"}\n', "line 3: the byte 0xe9 at offset 19 of the file is not UTF-8"),
+        (b'\xef\xbb\xbf{"id": 1}\n{"id": "\xff"}\n', "line 2: the byte 0xff at offset 21 "),
+        (b'{"id": 1}\n{"id": "\xe4\xbd', "line 2: the byte 0xe4 at offset 18 "),
+        (b'{"id": 1}\n' + bytes(100), "line 2: holds a NUL byte"),
+        (b'{"id": 1}\n{"id": "a\0b"}\n', "line 2: holds a NUL byte"),
+        (b"\x1f\x8b\x08", "this is gzip-compressed; unpack it"),
+        (b"PAR1xx", "this is a parquet file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS; run `git lfs pull`"),
+        (b'[{"id": 1}]\n', "line 1: expected a JSON object, found list; write one object a line"),
+        (b'{"a":' * 100_000, "line 1: JSON nested too deeply"),
+        (b"", "the file is empty"),
+    ],
+)
+def test_a_file_in_another_format_is_named_with_the_place_and_what_to_do(
+    tmp_path: Path, data: bytes, message: str
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(data)
+    with pytest.raises(ValueError, match=rf"a\.jsonl.*{message}"):
+        load_jsonl(tmp_path / "a.jsonl")
+
+
+def test_half_a_character_is_written_and_read_back(tmp_path: Path) -> None:
+    rows = [{"text": "half \ud83d of 😀"}]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    assert load_jsonl(tmp_path / "a.jsonl") == rows

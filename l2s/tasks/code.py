@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import gzip
 import importlib.util
 import json
@@ -11,13 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from l2s import hub, sandbox
+from l2s import sandbox
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import Row, load_jsonl
+from l2s.jsonl import Row
+from l2s.tasks import mbpp
 from l2s.tasks.chat_answer import without_thinking
-from l2s.tasks.program import extract_program, parse
-from l2s.tasks.program_names import defined_names
+from l2s.tasks.program import extract_program
 from l2s.tasks.task import COMMON_NAMES, Lengths, Names, Split, Task
 from l2s.tasks.types import Grade, Item
 
@@ -45,8 +44,6 @@ MBPP_PROMPT = (
     "{text}\n\nYour code must pass these tests:\n\n```python\n{tests}\n```\n\n"
     "Answer with the full program in one ```python block, without the tests."
 )
-HUB_NAME = "google-research-datasets/mbpp"
-MBPP_TRAINING = range(601, 975)  # task ids of MBPP's own training split
 
 # Data ----------------------------------------------------------------------------------------------------------------
 
@@ -74,7 +71,7 @@ def train_items(config: ExperimentConfig) -> list[Item]:
         evaluated = {problem["task_id"] for problem in _eval_problems(config)}
         problems = sorted(_shuffled(config, _humaneval()), key=lambda problem: problem["task_id"] in evaluated)
         return [_humaneval_item(problem) for problem in _first(config, problems)]
-    return [_mbpp_item(problem) for problem in _first(config, _shuffled(config, _mbpp(config)))]
+    return [_mbpp_item(problem) for problem in _first(config, _shuffled(config, mbpp.training_problems(config)))]
 
 
 def _eval_problems(config: ExperimentConfig) -> list[Row]:
@@ -137,41 +134,6 @@ def _humaneval() -> list[Row]:
     return problems
 
 
-def _mbpp(config: ExperimentConfig) -> list[Row]:
-    """MBPP's training problems, in the order of their task ids."""
-    rows = _mbpp_rows(config)
-    try:
-        return sorted((row for row in rows if row["task_id"] in MBPP_TRAINING), key=lambda row: row["task_id"])
-    except KeyError as error:
-        raise UserError(f"data_dir={str(config.data_dir)!r}: a row of MBPP has no field {error}") from None
-
-
-def _mbpp_rows(config: ExperimentConfig) -> list[Row]:
-    if config.data_dir is None:
-        return _hub_rows()
-    file = config.data_dir / "mbpp" / "mbpp.jsonl"
-    try:
-        return load_jsonl(file)
-    except FileNotFoundError:
-        raise UserError(
-            f"data_dir={str(config.data_dir)!r}: there is no {file}; put MBPP there, or leave --data_dir and L2S_DATA "
-            f"unset to fetch {HUB_NAME} from the hub"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"data_dir={str(config.data_dir)!r}: {error}") from None
-
-
-def _hub_rows() -> list[Row]:
-    """MBPP's training split from the hub; whatever goes wrong there, the user's ways out are the same three."""
-    try:
-        return hub.dataset_rows(HUB_NAME, "full", "train")
-    except hub.HubError as error:
-        raise UserError(
-            f"code_train_source='mbpp': cannot fetch {HUB_NAME} from the hub ({error}); give it access to the "
-            "network, set HF_ENDPOINT to a mirror, or set --data_dir (or L2S_DATA) to a folder with mbpp/mbpp.jsonl"
-        ) from None
-
-
 # Grading -------------------------------------------------------------------------------------------------------------
 
 
@@ -196,7 +158,7 @@ def grade(
     visible = without_thinking(response)
     cut = visible is None or finish_reason == "length"
     humaneval = "entry_point" in problem
-    entry_point, *others = [problem["entry_point"]] if humaneval else _mbpp_names(problem)
+    entry_point, *others = [problem["entry_point"]] if humaneval else mbpp.tested_names(problem)
     prompt = problem["prompt"] if humaneval else ""
     program = visible and extract_program(visible, entry_point=entry_point, prompt=prompt, others=others)
     if not program:
@@ -225,28 +187,10 @@ def _run_mbpp(problem: dict[str, Any], program: str, timeout_s: float) -> sandbo
         sandbox.backend(),
         program,
         reference=problem["code"],
-        names={name: name for name in _mbpp_names(problem)},
-        tests=_mbpp_tests(problem),
+        names={name: name for name in mbpp.tested_names(problem)},
+        tests=mbpp.tests_of(problem),
         timeout_s=timeout_s,
     )
-
-
-def _mbpp_tests(problem: dict[str, Any]) -> str:
-    parts = [problem.get("test_setup_code", ""), *problem["test_list"], *problem.get("challenge_test_list", ())]
-    return "\n".join(parts).replace("\r\n", "\n")
-
-
-def _mbpp_names(problem: dict[str, Any]) -> list[str]:
-    """The names of the reference that the asserts call, the outermost call first."""
-    reference, tests = parse(problem["code"]), parse(_mbpp_tests(problem))
-    if reference is None or tests is None:
-        raise ValueError(f"mbpp-{problem['task_id']}: its reference or its tests do not compile")
-    ours = defined_names(reference)
-    calls = [node.func for node in ast.walk(tests) if isinstance(node, ast.Call)]
-    names = [function.id for function in calls if isinstance(function, ast.Name) and function.id in ours]
-    if not names:
-        raise ValueError(f"mbpp-{problem['task_id']}: its tests call nothing that its reference defines")
-    return list(dict.fromkeys(names))
 
 
 # What the rest of l2s knows of this domain ---------------------------------------------------------------------------

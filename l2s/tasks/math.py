@@ -9,7 +9,7 @@ from pathlib import Path
 from l2s import hub
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import Row, load_jsonl
+from l2s.jsonl import Row, checked_field, numbered_rows
 from l2s.tasks import word_problems
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.final_number import final_number
@@ -49,11 +49,11 @@ def _items(config: ExperimentConfig, split: str, size: int, field: str) -> list[
     if config.math_source == "synthetic":
         problems = word_problems.generate("train" if split == "train" else "eval", size, seed=config.seed)
         return [_item("synthetic", split, index, *problem) for index, problem in enumerate(problems)]
-    rows = _gsm8k_rows(config, split)
+    rows = [_problem(row, place) for place, row in _gsm8k_rows(config, split)]
     if size > len(rows):
         raise UserError(f"{field}={size}: GSM8K's {split} split has {len(rows)} problems; ask for at most that many")
     chosen = random.Random(f"{config.seed}-gsm8k-{split}").sample(range(len(rows)), size)
-    return [_item("gsm8k", split, index, *_problem(rows[index], index, config, split)) for index in chosen]
+    return [_item("gsm8k", split, index, *rows[index]) for index in chosen]
 
 
 def _item(source: str, split: str, index: int, problem: str, solution: str, answer: str) -> Item:
@@ -67,15 +67,15 @@ def _item(source: str, split: str, index: int, problem: str, solution: str, answ
     )
 
 
-def _problem(row: Row, index: int, config: ExperimentConfig, split: str) -> tuple[str, str, str]:
+def _problem(row: Row, place: str) -> tuple[str, str, str]:
     """Problem, worked solution and the number after its `####`."""
-    question, solution = row.get("question"), row.get("answer")
-    answer = _gold(solution) if isinstance(solution, str) else None
-    if not isinstance(question, str) or not isinstance(solution, str) or answer is None:
-        raise UserError(
-            f"{_place(config, split)}, row {index + 1}: expected `question` and an `answer` that ends with "
-            "`#### <number>`; repair or remove this row"
-        )
+    try:
+        question, solution = (checked_field(row, name, str, place) for name in ("question", "answer"))
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    answer = _gold(solution)
+    if answer is None:
+        raise UserError(f"{place}: the field 'answer' does not end with `#### <number>`; repair or remove this row")
     return question, solution, answer
 
 
@@ -85,22 +85,25 @@ def _gold(solution: str) -> str | None:
     return number if marker and re.fullmatch(r"-?\d+(\.\d+)?", number) else None
 
 
-def _gsm8k_rows(config: ExperimentConfig, split: str) -> list[Row]:
+def _gsm8k_rows(config: ExperimentConfig, split: str) -> list[tuple[str, Row]]:
+    """The rows of a split, each with the file and line, or the data set and row, that an error names."""
     if config.data_dir is None:
-        return _hub_rows(split)
+        place = f"math_source='gsm8k': hub dataset {HUB_NAME}, split {split}"
+        return [(f"{place}, row {number}", row) for number, row in enumerate(_hub_rows(split), start=1)]
+    folder, file = f"data_dir={str(config.data_dir)!r}", config.data_dir / "gsm8k" / f"{split}.jsonl"
     try:
-        return load_jsonl(_file(config.data_dir, split))
+        return [(f"{folder}: {file}, line {number}", row) for number, row in numbered_rows(file)]
     except FileNotFoundError:
         raise UserError(
-            f"{_place(config, split)}: there is no such file; put GSM8K there, or leave --data_dir and "
-            f"L2S_DATA unset to fetch {HUB_NAME} from the hub"
+            f"{folder}: {file}: there is no such file; put GSM8K there, or leave --data_dir and L2S_DATA unset "
+            f"to fetch {HUB_NAME} from the hub"
         ) from None
     except (OSError, ValueError) as error:
-        raise UserError(f"data_dir={str(config.data_dir)!r}: {error}") from None
+        raise UserError(f"{folder}: {error}") from None
 
 
 def _hub_rows(split: str) -> list[Row]:
-    """One split of GSM8K from the hub; whatever goes wrong there, the user's ways out are the same three."""
+    """One split of GSM8K from the hub; every failure there leaves the user the same three ways out."""
     try:
         return hub.dataset_rows(HUB_NAME, "main", split)
     except hub.HubError as error:
@@ -109,17 +112,6 @@ def _hub_rows(split: str) -> list[Row]:
             "HF_ENDPOINT to a mirror, or set --data_dir (or L2S_DATA) to a folder with gsm8k/train.jsonl and "
             "gsm8k/test.jsonl"
         ) from None
-
-
-def _file(data_dir: Path, split: str) -> Path:
-    return data_dir / "gsm8k" / f"{split}.jsonl"
-
-
-def _place(config: ExperimentConfig, split: str) -> str:
-    """How an error names the source of a split."""
-    if config.data_dir is None:
-        return f"math_source='gsm8k': hub dataset {HUB_NAME}, split {split}"
-    return f"data_dir={str(config.data_dir)!r}: {_file(config.data_dir, split)}"
 
 
 # Grading -------------------------------------------------------------------------------------------------------------

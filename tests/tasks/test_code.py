@@ -178,6 +178,27 @@ def test_mbpp_trains_on_its_training_split_and_names_the_function(tiny_config: C
     assert items == code.train_items(tiny_config(data_dir=data_dir, code_train_size=5))
 
 
+@pytest.mark.parametrize("task_id", [601, "601", "MBPP/601", "mbpp-601"])
+def test_the_sanitized_set_and_text_for_task_ids_are_read(
+    tiny_config: Config, data_dir: Path, task_id: int | str
+) -> None:
+    sanitized = {
+        "source_file": "Benchmark Questions Verification V2.ipynb",
+        "task_id": task_id,
+        "prompt": "Write a function to add one to the floor.",
+        "code": "import math\ndef add(a):\n    return math.floor(a) + 1",
+        "test_imports": ["import math as m"],
+        "test_list": ["assert add(1.5) == m.floor(2.5)"],
+    }
+    (data_dir / "mbpp" / "mbpp.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(sanitized).encode() + b"\r\n")
+    (item,) = code.train_items(tiny_config(data_dir=data_dir, code_train_size=1))
+    assert item["id"] == "mbpp-601"
+    assert item["meta"]["problem"] == sanitized["prompt"]
+    assert item["messages"][0]["content"].startswith("Write a function to add one to the floor.")
+    assert code.grade_item(item, f"```python\n{item['reference']}\n```").status == "correct"
+    assert code.grade_item(item, "```python\ndef add(a):\n    return a\n```").status == "wrong"
+
+
 def test_humaneval_training_overlaps_the_evaluation_as_late_as_it_can(tiny_config: Config) -> None:
     evaluated = set(ids(code.eval_items(tiny_config())))
     small = code.train_items(tiny_config(code_train_source="humaneval", code_train_size=114))
@@ -196,8 +217,15 @@ def broken_line(file: Path) -> None:
     file.write_text(json.dumps(MBPP_ROW) + "\n" + "{not json\n")
 
 
-def missing_field(file: Path) -> None:
-    file.write_text('{"text": "no task_id"}\n')
+def row_without(field: str, **others: Any) -> Callable[[Path], None]:
+    """Damage that writes a whole row, an empty line, and a row without `field`."""
+    row = {name: value for name, value in MBPP_ROW.items() if name != field} | others
+    text = f"{json.dumps(MBPP_ROW)}\n\n{json.dumps(row)}\n"
+
+    def damage(file: Path) -> None:
+        file.write_text(text)
+
+    return damage
 
 
 @pytest.mark.parametrize(
@@ -206,9 +234,15 @@ def missing_field(file: Path) -> None:
         (Path.unlink, "there is no .*mbpp.jsonl; put MBPP there, or leave --data_dir"),
         (lambda file: file.write_text(""), "the file is empty"),
         (broken_line, "line 2: not valid JSON"),
-        (missing_field, "has no field 'task_id'"),
+        (row_without("task_id"), "mbpp.jsonl, line 3: the row has no field 'task_id'"),
+        (row_without("text"), "mbpp.jsonl, line 3: the row has no field 'text'"),
+        (row_without("code"), "mbpp.jsonl, line 3: the row has no field 'code'"),
+        (row_without("test_list"), "mbpp.jsonl, line 3: the row has no field 'test_list'"),
+        (row_without("", test_list="assert True"), "line 3: the field 'test_list' is 'assert True', expected a list"),
+        (row_without("", test_list=[]), "line 3: the field 'test_list' must hold at least one assert"),
+        (row_without("", task_id="first"), "line 3: the field 'task_id' is 'first'; it needs a number"),
+        (row_without("", code=None), "line 3: the field 'code' is None, expected text"),
     ],
-    ids=["missing", "empty", "broken line", "missing field"],
 )
 def test_a_damaged_source_is_named(
     tiny_config: Config, data_dir: Path, damage: Callable[[Path], None], message: str

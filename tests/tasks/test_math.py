@@ -188,6 +188,14 @@ def test_gsm8k_items_come_from_the_split_of_their_name(tmp_path: Path) -> None:
     assert math.eval_items(settings.model_copy(update={"seed": 1})) != evaluation
 
 
+def test_gsm8k_with_a_byte_order_mark_and_windows_line_ends_is_read(tmp_path: Path) -> None:
+    write_gsm8k(tmp_path, "test", rows(3))
+    file = tmp_path / "gsm8k" / "test.jsonl"
+    plain = math.eval_items(config(tmp_path, math_eval_size=3))
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n").rstrip())
+    assert math.eval_items(config(tmp_path, math_eval_size=3)) == plain
+
+
 def test_more_items_than_the_source_has_is_an_error(tmp_path: Path) -> None:
     write_gsm8k(tmp_path, "test", rows(8))
     with pytest.raises(UserError, match=r"math_eval_size=9: .* 8 problems"):
@@ -199,8 +207,14 @@ def test_more_items_than_the_source_has_is_an_error(tmp_path: Path) -> None:
     [
         ([], "empty"),
         ([*rows(6), "{not json", *rows(2)], "line 7"),
-        ([*rows(6), '{"question": "How many?"}'], "row 7"),
-        ([*rows(6), '{"question": "How many?", "answer": "#### many"}'], "row 7"),
+        ([*rows(6), '{"question": "How many?"}'], "line 7: the row has no field 'answer'"),
+        ([*rows(6), "", '{"answer": "#### 1"}'], "line 8: the row has no field 'question'"),
+        ([*rows(6), '{"question": 5, "answer": "#### 1"}'], "line 7: the field 'question' is 5, expected text"),
+        ([*rows(6), '{"question": "How many?", "answer": null}'], "line 7: the field 'answer' is None, expected text"),
+        (
+            [*rows(6), '{"question": "How many?", "answer": "#### many"}'],
+            "line 7: the field 'answer' does not end with",
+        ),
     ],
 )
 def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, lines: list[str], message: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from l2s.config import ExperimentConfig
 from l2s.report import stage
 from l2s.run_dir import RunDir
-from tests.report.chromium import CHROMIUM, Page, open_page
+from tests.report.page.chromium import CHROMIUM, Page, open_page
 from tests.report.synthetic_run import make_run
 
 REPEATS = 5

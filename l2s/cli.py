@@ -145,7 +145,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from l2s.report.compare import compare_runs
+    from l2s.report.text.compare import compare_runs
 
     print(compare_runs(arguments.first, arguments.second))
     return 0

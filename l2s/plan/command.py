@@ -15,7 +15,7 @@ from l2s.plan.advice import USABLE, changes_that_fit, fits, least_memory
 from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, START_S, Estimate, Situation, estimate
 from l2s.plan.hardware import GIB, Hardware, find_hardware
 from l2s.plan.model_size import ModelSize, lora_parameters, size_of
-from l2s.report.formats import NONE, short_count, size
+from l2s.report.text.formats import NONE, short_count, size
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.executors import quiet_libraries
 from l2s.runner.pipeline import select_stages, settle

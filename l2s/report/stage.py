@@ -7,13 +7,13 @@ from typing import Any
 
 from l2s.config import ExperimentConfig
 from l2s.jsonl import write_text_atomic
-from l2s.report.csv_table import render_csv
-from l2s.report.files import read_run
-from l2s.report.html import render_html
-from l2s.report.markdown import render_markdown
-from l2s.report.plots import draw_plots
-from l2s.report.results import build_results, item_rows, report_warnings
-from l2s.report.strings import Text
+from l2s.report.numbers.files import read_run
+from l2s.report.numbers.results import build_results, item_rows, report_warnings
+from l2s.report.page.html import render_html
+from l2s.report.page.plots import draw_plots
+from l2s.report.text.csv_table import render_csv
+from l2s.report.text.markdown import render_markdown
+from l2s.report.text.strings import Text
 from l2s.run_dir import RunDir
 
 

@@ -134,7 +134,7 @@ def _publish(run_dir: RunDir) -> None:
 
 def _print_result(config: ExperimentConfig, run_dir: RunDir, stages: list[Stage]) -> None:
     if any(stage.name == "report" for stage in stages):
-        from l2s.report.console import print_summary
+        from l2s.report.text.console import print_summary
 
         print_summary(run_dir, console)
     for label, path in (

@@ -20,7 +20,7 @@ from l2s.plan.estimates import Situation
 from l2s.plan.hardware import GIB, Hardware
 from l2s.plan.model_size import lora_parameters, size_of
 from l2s.report import stage as report_stage
-from l2s.report.console import print_summary
+from l2s.report.text.console import print_summary
 from l2s.run_dir import RunDir
 from l2s.runner.executors import run_stage
 from l2s.runner.pipeline import STAGES, select_stages, settle

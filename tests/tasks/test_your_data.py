@@ -19,8 +19,8 @@ from l2s.config import ExperimentConfig, resolve_config
 from l2s.errors import UserError
 from l2s.jsonl import load_jsonl
 from l2s.report import stage as report_stage
-from l2s.report.compare import compare_runs
-from l2s.report.console import print_summary
+from l2s.report.text.compare import compare_runs
+from l2s.report.text.console import print_summary
 from l2s.run_dir import RunDir
 from l2s.runner.executors import run_stage
 from l2s.runner.freshness import inputs_of

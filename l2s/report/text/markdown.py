@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from l2s.report.schema import Results
-from l2s.report.sections import Block, Section, build_sections
-from l2s.report.strings import Text
-from l2s.report.tables import Cell, Table
-from l2s.report.verdict import write_verdict
+from l2s.report.numbers.schema import Results
+from l2s.report.text.sections import Block, Section, build_sections
+from l2s.report.text.strings import Text
+from l2s.report.text.tables import Cell, Table
+from l2s.report.text.verdict import write_verdict
 
 
 def render_markdown(results: Results, text: Text, plots: list[str]) -> str:

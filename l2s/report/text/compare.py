@@ -9,14 +9,14 @@ from pathlib import Path
 from l2s.errors import UserError
 from l2s.evaluation import stats
 from l2s.jsonl import Row
-from l2s.report import formats, tables
-from l2s.report.files import RunFiles, read_run
-from l2s.report.markdown import escape, render_table
-from l2s.report.results import build_results, shown_domains
-from l2s.report.schema import MODELS, Results
-from l2s.report.scores import clusters, contrast, pair
-from l2s.report.strings import Text
-from l2s.report.tables import Cells, Table, make_table
+from l2s.report.numbers.files import RunFiles, read_run
+from l2s.report.numbers.results import build_results, shown_domains
+from l2s.report.numbers.schema import MODELS, Results
+from l2s.report.numbers.scores import clusters, contrast, pair
+from l2s.report.text import formats, tables
+from l2s.report.text.markdown import escape, render_table
+from l2s.report.text.strings import Text
+from l2s.report.text.tables import Cells, Table, make_table
 from l2s.run_dir import RunDir
 from l2s.tasks.table import in_order
 

@@ -12,11 +12,11 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from l2s.report import formats
-from l2s.report.results import shown_domains
-from l2s.report.schema import Bounds, Contrast, DomainResult, Results
-from l2s.report.strings import Text
-from l2s.report.tables import contrast_name, domain_label, held_out_answers, is_detectable, metric_label
+from l2s.report.numbers.results import shown_domains
+from l2s.report.numbers.schema import Bounds, Contrast, DomainResult, Results
+from l2s.report.text import formats
+from l2s.report.text.strings import Text
+from l2s.report.text.tables import contrast_name, domain_label, held_out_answers, is_detectable, metric_label
 
 INK, MUTED, GRID, PAPER = "#1c2430", "#5f6b7a", "#d9dee6", "#ffffff"
 COLOURS = {

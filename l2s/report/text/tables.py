@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from l2s.report import formats
-from l2s.report.results import is_synthetic, shown_domains
-from l2s.report.schema import Contrast, DomainResult, Fidelity, Results
-from l2s.report.strings import Text
+from l2s.report.numbers.results import is_synthetic, shown_domains
+from l2s.report.numbers.schema import Contrast, DomainResult, Fidelity, Results
+from l2s.report.text import formats
+from l2s.report.text.strings import Text
 from l2s.tasks.table import task_of
 
 SHOWN_LEAKS = 20

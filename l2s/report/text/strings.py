@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from l2s.report.chinese import CHINESE
-from l2s.report.english import ENGLISH
+from l2s.report.text.chinese import CHINESE
+from l2s.report.text.english import ENGLISH
 from l2s.tasks.table import TASKS, names_of
 from l2s.tasks.task import Names
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from l2s.report.results import is_contaminated
-from l2s.report.schema import DomainResult, Results
+from l2s.report.numbers.results import is_contaminated
+from l2s.report.numbers.schema import DomainResult, Results
 from l2s.tasks.table import TASKS
 
 Value = str | int | float | None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from l2s.report import cost_tables, tables
-from l2s.report.results import has_scores, shown_domains
-from l2s.report.schema import Results
-from l2s.report.strings import Text
-from l2s.report.tables import Table
+from l2s.report.numbers.results import has_scores, shown_domains
+from l2s.report.numbers.schema import Results
+from l2s.report.text import cost_tables, tables
+from l2s.report.text.strings import Text
+from l2s.report.text.tables import Table
 from l2s.tasks.table import TASKS, task_of
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from l2s.jsonl import Row
-from l2s.report import costs, scores
-from l2s.report.files import RunFiles
-from l2s.report.harness import harness
-from l2s.report.schema import Overlap, Results
-from l2s.report.strings import Text
+from l2s.report.numbers import costs, scores
+from l2s.report.numbers.files import RunFiles
+from l2s.report.numbers.harness import harness
+from l2s.report.numbers.schema import Overlap, Results
+from l2s.report.text.strings import Text
 from l2s.tasks.contamination import DomainOverlap, overlap
 from l2s.tasks.table import in_order, task_of
 

@@ -14,13 +14,14 @@ from rich.console import Console
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.generate import _metrics
-from l2s.report import formats, stage
-from l2s.report.chinese import CHINESE
-from l2s.report.compare import compare_runs
-from l2s.report.console import print_summary, summary_table
-from l2s.report.english import ENGLISH
-from l2s.report.markdown import escape
-from l2s.report.strings import Text
+from l2s.report import stage
+from l2s.report.text import formats
+from l2s.report.text.chinese import CHINESE
+from l2s.report.text.compare import compare_runs
+from l2s.report.text.console import print_summary, summary_table
+from l2s.report.text.english import ENGLISH
+from l2s.report.text.markdown import escape
+from l2s.report.text.strings import Text
 from l2s.run_dir import RunDir
 from l2s.signals.topk import TopkCheck
 from l2s.tasks.table import TASKS
@@ -194,7 +195,7 @@ def test_every_sentence_is_used() -> None:
     folder = Path(stage.__file__).parent
     sources = "".join(
         path.read_text(encoding="utf-8")
-        for path in folder.iterdir()
+        for path in folder.rglob("*")
         if path.suffix in (".py", ".jinja", ".js") and path.stem not in ("english", "chinese")
     )
     built = {f"say_{verdict}" for verdict in ("higher", "lower", "no detectable difference")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from l2s.report.schema import Harness, HarnessRow
+from l2s.report.numbers.schema import Harness, HarnessRow
 
 
 def harness(written: dict[str, Any]) -> Harness:

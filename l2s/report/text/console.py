@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Line
 
-from l2s.report.formats import NONE
-from l2s.report.schema import Results
-from l2s.report.strings import Lang, Text
-from l2s.report.tables import Cell, score_table
-from l2s.report.verdict import contamination_sentences
+from l2s.report.numbers.schema import Results
+from l2s.report.text.formats import NONE
+from l2s.report.text.strings import Lang, Text
+from l2s.report.text.tables import Cell, score_table
+from l2s.report.text.verdict import contamination_sentences
 from l2s.run_dir import RunDir
 
 

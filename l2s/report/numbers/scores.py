@@ -10,7 +10,7 @@ import numpy as np
 
 from l2s.evaluation import stats
 from l2s.jsonl import Row
-from l2s.report.schema import CONTRASTS, Contrast, DomainResult, Fidelity, Gap, ModelEvaluation, Verdict
+from l2s.report.numbers.schema import CONTRASTS, Contrast, DomainResult, Fidelity, Gap, ModelEvaluation, Verdict
 from l2s.tasks.table import in_order, task_of
 
 Predictions = Mapping[str, Sequence[Row]]  # model -> rows

@@ -18,12 +18,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from l2s.report import plots as figures
-from l2s.report.formats import NONE
-from l2s.report.schema import Results
-from l2s.report.sections import build_sections
-from l2s.report.strings import Text
-from l2s.report.verdict import write_verdict
+from l2s.report.numbers.schema import Results
+from l2s.report.page import plots as figures
+from l2s.report.text.formats import NONE
+from l2s.report.text.sections import build_sections
+from l2s.report.text.strings import Text
+from l2s.report.text.verdict import write_verdict
 from l2s.tasks.table import TASKS
 
 # Fixed colours of the figures -> variables of page.css, so that figures follow light and dark.
@@ -66,7 +66,7 @@ def render_html(results: Results, items: Sequence[Mapping[str, Any]], plots: Map
 
 
 def _asset(name: str) -> str:
-    return resources.files("l2s.report").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("l2s.report.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _status_names(text: Text) -> dict[str, str]:

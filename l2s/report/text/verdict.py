@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from l2s.report import formats
-from l2s.report.results import has_scores, is_contaminated
-from l2s.report.schema import CONTRASTS, Contrast, Results, Verdict
-from l2s.report.strings import Text
-from l2s.report.tables import domain_label, is_detectable
+from l2s.report.numbers.results import has_scores, is_contaminated
+from l2s.report.numbers.schema import CONTRASTS, Contrast, Results, Verdict
+from l2s.report.text import formats
+from l2s.report.text.strings import Text
+from l2s.report.text.tables import domain_label, is_detectable
 
 
 def write_verdict(results: Results, text: Text) -> str:

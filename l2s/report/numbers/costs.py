@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from l2s.report.schema import Environment, Machine, ModelCost, Ratios, StageCost
+from l2s.report.numbers.schema import Environment, Machine, ModelCost, Ratios, StageCost
 from l2s.run_dir import Manifest
 
 FOLDERS = ("data", "sft", "kd", "opd", "evaluation")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from l2s.config import ARMS, ExperimentConfig
 from l2s.jsonl import Row, load_jsonl
-from l2s.report.schema import MODELS
+from l2s.report.numbers.schema import MODELS
 from l2s.run_dir import Manifest, RunDir
 from l2s.tasks.types import Item
 

@@ -1,4 +1,4 @@
-"""argv -> ExperimentConfig -> the command. Nothing heavy is imported before the arguments are good."""
+"""argv -> ExperimentConfig -> the command. Nothing heavy is imported before the arguments are valid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STAGE_COMMANDS = {
     "evaluate": {"run_eval": True},
 }
 RUN_FLAGS = tuple(name for name in ExperimentConfig.model_fields if name.startswith("run_"))
-RUNS_NOTHING = ("check", "plan")  # commands that start no stage: nothing to force, nothing to try dry
+RUNS_NOTHING = ("check", "plan")  # these commands start no stage, so --force and --dry_run mean nothing to them
 STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit statuses
 
 
@@ -75,28 +75,30 @@ def _say_how_to_resume(arguments: argparse.Namespace) -> None:
 
 def _parser() -> OneLineParser:
     parser = OneLineParser(
-        prog="l2s", description="From a large language model to a small one, with a fair comparison."
+        prog="l2s", description="Distil a large language model into a small one and compare them on the same tasks."
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
-    helps = {"run": "run an experiment, or the stages named by --run_* flags"}
-    helps |= {name: f"run the stage `{name}` of an experiment" for name in STAGE_COMMANDS}
-    helps |= {"check": "check that this machine is ready for an experiment"}
-    helps |= {"plan": "memory, time and disk of every stage, before anything runs"}
+    helps = {"run": "run an experiment, or only the stages of the --run_* flags"}
+    helps |= {name: f"run the stage {name} of an experiment" for name in STAGE_COMMANDS}
+    helps |= {"check": "check packages, devices, models and data, and run a tiny experiment"}
+    helps |= {"plan": "estimate memory, time and disk of every stage without running anything"}
     for name, text in helps.items():
         usage = f"l2s {name} [--flag VALUE ...]"
         command = commands.add_parser(name, help=text, usage=usage, allow_abbrev=False)
         _add_experiment_flags(command, name)
         if name == "plan":
-            command.add_argument("--gpu", metavar="NAME", help="a GPU that is not here, such as h100-80gb")
             command.add_argument(
-                "--gpus", type=int, default=1, metavar="N", help="how many of them [1]", dest="gpu_count"
+                "--gpu", metavar="NAME", help="plan for this GPU, such as h100-80gb, instead of this machine"
             )
-    report = commands.add_parser("report", help="write the reports of an experiment again, from its files alone")
+            command.add_argument(
+                "--gpus", type=int, default=1, metavar="N", help="number of GPUs [1]", dest="gpu_count"
+            )
+    report = commands.add_parser("report", help="rebuild the reports of an experiment from its files")
     report.add_argument("run_dir", type=Path, metavar="outputs/NAME")
-    report.add_argument("--lang", choices=("en", "zh"), help="language of the report (default: as it was run)")
+    report.add_argument("--lang", choices=("en", "zh"), help="language of the report [that of the run]")
     report.set_defaults(handler=_report)
-    compare = commands.add_parser("compare", help="set two experiments side by side")
+    compare = commands.add_parser("compare", help="compare two experiments")
     compare.add_argument("first", type=Path, metavar="outputs/A")
     compare.add_argument("second", type=Path, metavar="outputs/B")
     compare.set_defaults(handler=_compare)
@@ -105,12 +107,18 @@ def _parser() -> OneLineParser:
 
 def _add_experiment_flags(parser: argparse.ArgumentParser, command: str) -> None:
     """One flag for each field of ExperimentConfig. pydantic validates, so a flag, a YAML key and a preset agree."""
-    parser.add_argument("--preset", metavar="|".join(PRESETS), help="a set of values that the other flags override")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file with `field: value` lines")
+    parser.add_argument("--preset", metavar="|".join(PRESETS), help="named set of values; other flags override it")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML file with `field: value` lines; flags override it"
+    )
     if command not in RUNS_NOTHING:
-        parser.add_argument("--dry_run", action="store_true", help="print the settings and what would run, then stop")
-        parser.add_argument("--force", action="store_true", help="run the requested stages again even if they are done")
-    without = () if command in ("run", "plan") else RUN_FLAGS  # other commands have chosen already
+        parser.add_argument(
+            "--dry_run", action="store_true", help="print the settings and the stages that would run, and stop"
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="run the requested stages again even if they are finished"
+        )
+    without = () if command in ("run", "plan") else RUN_FLAGS  # the command itself names its stage
     for name, info in ExperimentConfig.model_fields.items():
         if name in without or (command, name) == ("plan", "gpus"):
             continue

@@ -68,15 +68,21 @@ class ExperimentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     # What to run
-    experiment_name: str = Field("default", description="folder under output_dir that holds everything of this run")
-    arms: str = Field("sft,kd", description="what run_all trains and evaluates: comma-separated, of sft, kd and opd")
-    run_all: bool = Field(False, description="run every stage that the arms use")
-    run_prepare: bool = Field(False, description="only write the two datasets")
-    run_generate: bool = Field(False, description="only prepare the data and let the teacher answer it")
-    run_score: bool = Field(False, description="only record the teacher's signals on its answers")
-    run_sft: bool = Field(False, description="train the student on the teacher's answers")
-    run_kd: bool = Field(False, description="train the student on the teacher's distribution")
-    run_opd: bool = Field(False, description="train the student on its own answers against the teacher (needs TRL)")
+    experiment_name: str = Field(
+        "default", description="name of the experiment; its folder under output_dir holds all results"
+    )
+    arms: str = Field("sft,kd", description="students that run_all trains and evaluates, comma-separated: sft, kd, opd")
+    run_all: bool = Field(False, description="run all stages for the arms, from the data to the report")
+    run_prepare: bool = Field(False, description="write the training and evaluation datasets")
+    run_generate: bool = Field(False, description="prepare the data and generate the teacher's answers")
+    run_score: bool = Field(
+        False, description="record the teacher's hidden states or top-k logits on its answers, for KD"
+    )
+    run_sft: bool = Field(False, description="train the student on the teacher's answers (SFT)")
+    run_kd: bool = Field(False, description="train the student on the teacher's distribution (KD)")
+    run_opd: bool = Field(
+        False, description="train the student on its own answers by the teacher's distribution (OPD; needs TRL)"
+    )
     run_eval: bool = Field(False, description="evaluate the models of this experiment and write the report")
 
     # Models
@@ -85,136 +91,173 @@ class ExperimentConfig(BaseModel):
     )
     student_model: str = Field("Qwen/Qwen3-8B", min_length=1, description="hub name or folder of the student")
     teacher_quantization: Quantization = Field(
-        "none", description="how the teacher is held in memory; fp8, awq and gptq need vLLM"
+        "none", description="quantization of the teacher's weights; fp8, awq and gptq need vLLM"
     )
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto",
-        description="type of weights and activations; auto: bfloat16 where the hardware has it, else float32",
+        description="type of weights and activations; auto: bfloat16 if the hardware computes it, else float32",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto takes CUDA if present")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="device that models run on; auto: CUDA if present"
+    )
     gpus: str = Field("all", description="GPUs that stages share: all, or their numbers such as 0,1,2,3")
-    cpu_workers: int = Field(1, ge=1, le=256, description="devices that a CPU is divided into, each with its cores")
+    cpu_workers: int = Field(
+        1, ge=1, le=256, description="workers that share the CPU's cores; each runs a stage or a rank"
+    )
     engine: Engine = Field(
-        "auto", description="what runs models outside training; auto: vLLM on CUDA where installed, else transformers"
+        "auto",
+        description="engine of generate, score and evaluate; auto: vLLM on CUDA if installed, else transformers",
     )
     teacher_gpus: int = Field(
-        0, ge=0, description="GPUs that vLLM splits the teacher over; 0: the fewest that hold it (on a CPU: processes)"
+        0,
+        ge=0,
+        description="tensor-parallel size of the teacher in vLLM; 0: the fewest GPUs that hold it (CPU: processes)",
     )
-    trust_remote_code: bool = Field(False, description="let a model folder run its own Python code")
+    trust_remote_code: bool = Field(False, description="allow a model to run Python code from its repository")
     thinking: Literal["off", "on"] = Field(
-        "off", description="whether models that know both ways think before they answer; thoughts are not graded"
+        "off", description="enable_thinking of chat templates that have it; thoughts are trained on but not graded"
     )
-    prompt_date: date = Field(date(2026, 1, 1), description="the date that chat templates are told which ask for it")
+    prompt_date: date = Field(
+        date(2026, 1, 1),
+        description="date given to chat templates that print one; fixed, so that prompts do not change overnight",
+    )
 
     # Places
-    output_dir: Path = Field(Path("outputs"), description="parent of all experiment folders")
-    processed_dir: Path = Field(Path("data/processed"), description="where the two datasets are published")
-    data_dir: Path | None = Field(None, description="folder with gsm8k/ and mbpp/ (else L2S_DATA, else the hub)")
+    output_dir: Path = Field(Path("outputs"), description="folder that holds the experiment folders")
+    processed_dir: Path = Field(Path("data/processed"), description="folder that the two datasets are copied to")
+    data_dir: Path | None = Field(None, description="folder with gsm8k/ and mbpp/; default: $L2S_DATA, then the hub")
     seed: int = Field(42, ge=0, lt=2**32, description="seed of data selection, sampling and training")
 
     # Data
     domains: str = Field(
         "auto",
         min_length=1,
-        description="comma-separated domains to prepare, train and evaluate; auto: all that have data",
+        description="comma-separated domains to train and evaluate on; auto: all that have data",
     )
-    train_file: Path | None = Field(None, description="JSONL or parquet file of your own to train on: domain `own`")
-    eval_file: Path | None = Field(None, description="the same to evaluate on")
+    train_file: Path | None = Field(None, description="your own training data, JSONL or parquet (domain `own`)")
+    eval_file: Path | None = Field(None, description="your own evaluation data, JSONL or parquet")
     own_grader: str = Field(
-        "none", description="exact, contains, number, json, choice, python:FILE.py:function or none, for your own data"
+        "none",
+        description="grader of your own data: exact, contains, number, json, choice, python:FILE.py:function or none",
     )
-    own_timeout_s: float = Field(10.0, gt=0, le=3600, description="seconds your Python grader may take for an answer")
-    system_prompt: str = Field("", description="system message before every prompt of your own data")
-    math_source: Literal["gsm8k", "synthetic"] = Field("gsm8k", description="where the math problems come from")
+    own_timeout_s: float = Field(
+        10.0, gt=0, le=3600, description="time limit of your Python grader for one answer, in seconds"
+    )
+    system_prompt: str = Field("", description="system message put before each prompt of your own data")
+    math_source: Literal["gsm8k", "synthetic"] = Field("gsm8k", description="source of the math problems")
     code_train_source: Literal["mbpp", "humaneval"] = Field(
-        "mbpp", description="code training problems; humaneval overlaps the evaluation and is reported as contaminated"
+        "mbpp",
+        description="code training problems; humaneval overlaps the evaluation and is reported as contaminated",
     )
-    math_train_size: int = Field(2000, ge=0, description="math training items")
-    code_train_size: int = Field(164, ge=0, description="code training items")
-    aiops_train_size: int = Field(1000, ge=0, description="AIOps training items")
-    math_eval_size: int = Field(200, ge=0, description="math evaluation items")
-    code_eval_size: int = Field(50, ge=0, le=164, description="code evaluation items (HumanEval has 164)")
-    aiops_eval_size: int = Field(100, ge=0, description="AIOps evaluation items")
-    aiops_log_lines: int = Field(40, ge=15, le=40, description="longest AIOps log, in lines")
+    math_train_size: int = Field(2000, ge=0, description="number of math training items")
+    code_train_size: int = Field(164, ge=0, description="number of code training items")
+    aiops_train_size: int = Field(1000, ge=0, description="number of AIOps training items")
+    math_eval_size: int = Field(200, ge=0, description="number of math evaluation items")
+    code_eval_size: int = Field(50, ge=0, le=164, description="number of code evaluation items (HumanEval has 164)")
+    aiops_eval_size: int = Field(100, ge=0, description="number of AIOps evaluation items")
+    aiops_log_lines: int = Field(40, ge=15, le=40, description="maximum length of an AIOps log, in lines")
 
     # Teacher answers
-    max_new_tokens: int = Field(512, ge=1, description="longest answer")
-    generation_batch_size: int = Field(16, ge=1, description="prompts answered at a time")
-    sampling_temperature: float = Field(0.0, ge=0, le=10, description="temperature of the answers; 0 is greedy")
-    sampling_top_p: float = Field(1.0, gt=0, le=1, description="nucleus of sampled answers")
-    keep_correct: bool = Field(False, description="sample an answer again that its grader rejects; drop it if all fail")
-    max_tries: int = Field(4, ge=2, le=64, description="answers tried for one item with keep_correct")
-    retry_temperature: float = Field(0.7, gt=0, le=10, description="sampling temperature of those further tries")
+    max_new_tokens: int = Field(512, ge=1, description="maximum length of an answer, in tokens")
+    generation_batch_size: int = Field(16, ge=1, description="maximum prompts in a generation batch")
+    sampling_temperature: float = Field(
+        0.0, ge=0, le=10, description="sampling temperature of the teacher's answers; 0: greedy"
+    )
+    sampling_top_p: float = Field(1.0, gt=0, le=1, description="top-p threshold")
+    keep_correct: bool = Field(
+        False, description="resample answers that the grader rejects; drop items whose tries all fail"
+    )
+    max_tries: int = Field(4, ge=2, le=64, description="maximum tries for an item with keep_correct")
+    retry_temperature: float = Field(0.7, gt=0, le=10, description="sampling temperature from the second try on")
 
     # Sequences
-    max_length: int = Field(2048, ge=8, description="longest training sequence, prompt and answer together")
-    overlong: Literal["drop", "cut"] = Field("drop", description="what happens to a longer one")
+    max_length: int = Field(
+        2048, ge=8, description="maximum length of a training sequence, prompt and answer, in tokens"
+    )
+    overlong: Literal["drop", "cut"] = Field("drop", description="drop or cut training sequences above max_length")
 
     # Tuning
-    tuning: Tuning = Field("qlora", description="4-bit NF4 base with LoRA, LoRA on dtype weights, or all weights")
-    lora_r: int = Field(32, ge=1, le=1024, description="rank of LoRA")
-    lora_alpha: int = Field(64, ge=1, description="LoRA scale; the update is multiplied by lora_alpha / lora_r")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on LoRA's input")
+    tuning: Tuning = Field(
+        "qlora", description="what is trained: LoRA on a 4-bit NF4 base, LoRA on weights of dtype, or all weights"
+    )
+    lora_r: int = Field(32, ge=1, le=1024, description="LoRA rank")
+    lora_alpha: int = Field(64, ge=1, description="LoRA scale; updates are multiplied by lora_alpha / lora_r")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of LoRA layers")
     lora_target_modules: str = Field(
-        "all-linear", min_length=1, description="comma-separated module names, or all-linear"
+        "all-linear", min_length=1, description="modules that LoRA adapts: comma-separated names, or all-linear"
     )
     gradient_checkpointing: bool = Field(True, description="recompute activations to save memory")
-    gradient_accumulation_steps: int = Field(4, ge=1, description="batches a device adds up for one update")
-    warmup_ratio: float = Field(0.03, ge=0, lt=1, description="share of updates over which the rate rises")
-    lr_scheduler: Literal["cosine", "linear", "constant"] = Field("cosine", description="course of the learning rate")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
-    max_grad_norm: float = Field(1.0, gt=0, description="norm at which the gradient is clipped")
-    save_steps: int = Field(50, ge=1, description="updates between checkpoints, from which a killed run resumes")
-    heldout_answers: int = Field(
-        16, ge=0, description="answers kept out of SFT and KD to follow the loss on, at most 5% of all; 0: none"
+    gradient_accumulation_steps: int = Field(4, ge=1, description="batches accumulated for one update")
+    warmup_ratio: float = Field(0.03, ge=0, lt=1, description="share of all updates spent on warm-up")
+    lr_scheduler: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="learning-rate schedule after warm-up"
     )
-    report_to: str = Field("none", description=f"none, or comma-separated: {', '.join(TRACKERS)}")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradient norm above which gradients are clipped")
+    save_steps: int = Field(50, ge=1, description="updates between checkpoints; a killed run resumes from the last one")
+    heldout_answers: int = Field(
+        16, ge=0, description="answers held out of SFT and KD to track the loss on; at most 5% of all; 0: none"
+    )
+    report_to: str = Field("none", description=f"experiment trackers: none, or comma-separated: {', '.join(TRACKERS)}")
 
     # SFT
-    sft_epochs: int = Field(1, ge=1, description="passes over the answers in SFT")
+    sft_epochs: int = Field(1, ge=1, description="epochs of SFT")
     sft_batch_size: int = Field(4, ge=1, description="sequences on a device at a time in SFT")
     sft_lr: float = Field(2e-4, gt=0, lt=1, description="peak learning rate of SFT")
 
     # KD
     kd_init: Literal["auto", "sft", "base"] = Field(
-        "auto", description="student that KD and OPD start from; auto: the SFT student where this experiment has one"
+        "auto",
+        description="initial student of KD and OPD; auto: the SFT student if there is one, else the base",
     )
-    kd_epochs: int = Field(1, ge=1, description="passes over the answers in KD")
+    kd_epochs: int = Field(1, ge=1, description="epochs of KD")
     kd_batch_size: int = Field(2, ge=1, description="sequences on a device at a time in KD")
     kd_lr: float = Field(1.5e-4, gt=0, lt=1, description="peak learning rate of KD")
-    temperature: float = Field(2.0, gt=0, le=100, description="T of the KD loss")
-    alpha: float = Field(0.5, ge=0, le=1, description="weight of cross-entropy; 1 - alpha weighs the divergence")
+    temperature: float = Field(2.0, gt=0, le=100, description="temperature of the KD loss")
+    alpha: float = Field(
+        0.5, ge=0, le=1, description="weight of the cross-entropy in the KD loss; the divergence has weight 1 - alpha"
+    )
     divergence: Divergence = Field("forward_kl", description="divergence minimised between teacher and student")
-    divergence_beta: float = Field(0.5, gt=0, lt=1, description="mixture weight of jsd and skew_kl")
-    teacher_signal: TeacherSignal = Field("hidden", description="what KD learns from: stored signals or a live teacher")
-    topk: int = Field(64, ge=1, description="teacher logits kept for a token with teacher_signal topk")
+    divergence_beta: float = Field(
+        0.5, gt=0, lt=1, description="weight of the teacher in the mixture of jsd and skew_kl"
+    )
+    teacher_signal: TeacherSignal = Field(
+        "hidden", description="teacher targets of KD: stored hidden states, stored top-k logits, or a teacher in memory"
+    )
+    topk: int = Field(64, ge=1, description="teacher logits stored per token with teacher_signal topk")
 
     # OPD
-    opd_steps: int = Field(100, ge=1, description="updates of OPD, each on fresh answers of the student")
+    opd_steps: int = Field(100, ge=1, description="updates of OPD; each uses new answers of the student")
     opd_batch_size: int = Field(2, ge=1, description="prompts on a device at a time in OPD")
     opd_lr: float = Field(1e-4, gt=0, lt=1, description="peak learning rate of OPD")
-    opd_max_new_tokens: int = Field(256, ge=1, description="longest answer that the student gives in OPD")
+    opd_max_new_tokens: int = Field(256, ge=1, description="maximum length of the student's answers in OPD, in tokens")
     opd_divergence: OnPolicyDivergence = Field(
         "reverse_kl", description="divergence minimised between teacher and student on the student's answers"
     )
 
     # Evaluation
-    eval_batch_size: int = Field(16, ge=1, description="prompts answered at a time in evaluation")
-    fidelity_size: int = Field(350, ge=0, description="held-out teacher answers on which KL to the teacher is measured")
-    code_timeout_s: float = Field(10.0, gt=0, le=600, description="seconds a program may run in the sandbox")
-    lm_eval_tasks: str = Field(
-        "", description="comma-separated tasks of lm-evaluation-harness that the evaluated models also do; empty: none"
+    eval_batch_size: int = Field(16, ge=1, description="maximum prompts in an evaluation batch")
+    fidelity_size: int = Field(
+        350, ge=0, description="teacher answers on evaluation items on which KL to the teacher is measured"
     )
-    lm_eval_limit: int = Field(0, ge=0, description="items of each of those tasks; 0 takes all")
-    lm_eval_batch_size: int = Field(8, ge=1, description="sequences at a time in those tasks")
-    lm_eval_include_path: Path | None = Field(None, description="folder with YAML definitions of further tasks")
+    code_timeout_s: float = Field(10.0, gt=0, le=600, description="time limit of a program in the sandbox, in seconds")
+    lm_eval_tasks: str = Field(
+        "", description="comma-separated tasks of lm-evaluation-harness to evaluate as well; empty: none"
+    )
+    lm_eval_limit: int = Field(0, ge=0, description="items of each of those tasks; 0: all")
+    lm_eval_batch_size: int = Field(8, ge=1, description="batch size in those tasks")
+    lm_eval_include_path: Path | None = Field(
+        None, description="folder with your own task definitions for lm-evaluation-harness (YAML)"
+    )
     lang: Literal["en", "zh"] = Field("en", description="language of the report")
 
     @field_validator("experiment_name")
     @classmethod
     def _name_is_one_folder(cls, value: str) -> str:
         if not NAME_PATTERN.fullmatch(value):
-            raise ValueError("use at most 100 letters, digits, '.', '_' and '-', starting with a letter or digit")
+            raise ValueError(
+                "must have at most 100 letters, digits, '.', '_' and '-', and start with a letter or digit"
+            )
         return value
 
     @field_validator(
@@ -246,7 +289,7 @@ class ExperimentConfig(BaseModel):
     def _trackers_are_known(cls, value: str) -> str:
         named = [name.strip() for name in value.split(",")]
         if named != ["none"] and not set(named) <= TRACKERS.keys():
-            raise ValueError(f"must be none, or some of {', '.join(TRACKERS)}, separated by commas")
+            raise ValueError(f"must be none, or one or more of {', '.join(TRACKERS)}, separated by commas")
         return ",".join(named)
 
     @field_validator("arms")
@@ -254,7 +297,7 @@ class ExperimentConfig(BaseModel):
     def _arms_are_known(cls, value: str) -> str:
         named = [name.strip() for name in value.split(",")]
         if not set(named) <= set(ARMS):
-            raise ValueError(f"name some of {', '.join(ARMS)}, separated by commas")
+            raise ValueError(f"must be one or more of {', '.join(ARMS)}, separated by commas")
         return ",".join(arm for arm in ARMS if arm in named)  # in the order in which they are trained
 
     @model_validator(mode="after")
@@ -361,7 +404,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _one_line(error: ValidationError) -> str:
-    """Say of the first wrong field its name, its value and what is allowed."""
+    """The first wrong field: its name, its value and what is allowed."""
     first = error.errors()[0]
     reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     if not first["loc"]:
@@ -373,6 +416,6 @@ def _one_line(error: ValidationError) -> str:
 
 
 def suggest(name: str) -> str:
-    """A hint at the field that a mistyped one resembles, or nothing."""
+    """A hint that names the field closest to a mistyped one, or says where all are listed."""
     close = difflib.get_close_matches(name, list(ExperimentConfig.model_fields), n=1)
     return f"; did you mean {close[0]}?" if close else "; `l2s run --help` lists all"

@@ -52,7 +52,7 @@ def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
         (("--temperature", "0"), ("temperature", "0", "greater than 0")),
         (("--experiment_name", "../outside"), ("experiment_name", "../outside", "letters")),
         (("--seed", "many"), ("seed", "many", "integer")),
-        (("--arms", "sft,dpo"), ("arms='sft,dpo'", "name some of sft, kd, opd")),
+        (("--arms", "sft,dpo"), ("arms='sft,dpo'", "must be one or more of sft, kd, opd")),
         (("--report_to", "foo"), ("report_to='foo'", "tensorboard")),
         (("--report_to", "swanlab"), ("report_to='swanlab'", "swanlab is not installed")),
         (("--lora_target_modules", ""), ("lora_target_modules=''", "at least 1")),

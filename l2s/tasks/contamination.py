@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from l2s.tasks.table import task_of
 from l2s.tasks.types import Item
 
 NGRAM_SIZE = 13  # words; the length that the GPT-3 report (Brown et al. 2020, appendix C) introduced for this purpose
@@ -47,12 +48,14 @@ def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOver
     """Overlap by domain, for every domain that has evaluation items.
 
     The text compared is the problem alone (`meta["problem"]`): the instructions around it, which every item of a domain
-    shares, cannot count. An item without one is compared by its last user message.
+    shares, cannot count. An item without one is compared by its last user message. Rows of a user's own are compared
+    with all of these that are trained on, whatever domain they name.
     """
     domains = dict.fromkeys(item["domain"] for item in eval)
     return {
         domain: _domain_overlap(
-            [item for item in train if item["domain"] == domain], [item for item in eval if item["domain"] == domain]
+            [item for item in train if task_of(item["domain"]) is task_of(domain)],
+            [item for item in eval if item["domain"] == domain],
         )
         for domain in domains
     }

@@ -68,6 +68,7 @@ def graded(grader: str, reference: Any, response: str, finish_reason: str = "sto
         ("json", {"a": 1}, "{'a': 1}", "no_answer"),
         ("json", {"a": 1}, '{"a": NaN}', "no_answer"),
         ("json", {"a": 1}, "[" * 100_000, "no_answer"),
+        ("json", {"a": 1}, "[" * 900 + "]" * 900, "wrong"),
         ("choice", "B", "The answer is (B).", "correct"),
         ("choice", "b", "B", "correct"),
         ("choice", "B", "A", "wrong"),

@@ -125,6 +125,9 @@ def turn(role: Any, content: Any = "text") -> dict[str, Any]:
         ("{'prompt': 1}", "not valid JSON"),
         ('{"prompt": "a"', "not valid JSON"),
         ('["a"]', "expected a JSON object, found list"),
+        ("[", "); write one object a line, not an array"),
+        ('{"prompt": "a", "reference": ' + "9" * 5000 + "}", "not valid JSON (Exceeds the limit"),
+        ('{"prompt": "a", "reference": ' + "[" * 950 + "]" * 950 + "}", "nested too deeply"),
         ('"a"', "expected a JSON object, found str 'a'"),
         ('{"prompt": "a", "reference": NaN}', "NaN is not a JSON value"),
         ('{"prompt": "a", "reference": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
@@ -238,6 +241,15 @@ def test_a_system_prompt_goes_before_every_prompt_and_never_beside_another(tmp_p
     assert "line 2: messages: has a system message, and --system_prompt gives another; remove one of the two" in message
 
 
+@pytest.mark.parametrize(
+    ("prompt", "words"), [("  ", "is empty"), ("a\0b", "NUL character"), ("a\udcffb", "half of a surrogate pair")]
+)
+def test_a_system_prompt_that_cannot_be_kept_is_refused(tmp_path: Path, prompt: str, words: str) -> None:
+    message = refusal(tmp_path, GOOD, system_prompt=prompt)
+    assert message.startswith("system_prompt=")
+    assert words in message
+
+
 def test_ids_are_counted_before_rows_and_may_hold_paths(tmp_path: Path) -> None:
     ids = [item["id"] for item in items(tmp_path, GOOD | {"id": "../../etc/passwd"}, GOOD | {"id": 7}, GOOD)]
     assert ids == ["../../etc/passwd", "7", "own-train-00002"]
@@ -261,6 +273,11 @@ def test_an_empty_or_missing_file_is_refused(tmp_path: Path, content: bytes | No
     message = refusal(tmp_path, GOOD, train_file=path)
     assert message.startswith(f"train_file='{path}'")
     assert words in message
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    assert "cannot be read" in refusal(tmp_path, GOOD, train_file=Path(name))
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:

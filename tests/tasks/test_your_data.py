@@ -26,6 +26,7 @@ from l2s.runner.executors import run_stage
 from l2s.runner.freshness import inputs_of
 from l2s.runner.pipeline import STAGES, select_stages, settle
 from l2s.runner.preflight import check_machine, check_settings
+from l2s.tasks.contamination import overlap
 from l2s.tasks.own import graders
 from l2s.tasks.table import TASKS, tasks_of
 
@@ -255,11 +256,11 @@ def test_a_changed_file_or_grader_is_seen_by_the_stages_that_read_it(folder: Pat
 @pytest.mark.usefixtures("folder")
 def test_rows_of_both_files_are_reported_as_contamination(folder: Path) -> None:
     (folder / "eval.jsonl").write_text((folder / "train.jsonl").read_text().upper().replace("PROMPT", "prompt"))
-    from l2s.tasks.contamination import overlap
-
     config = own(domains="own")
-    found = overlap(TASKS["own"].train_items(config), TASKS["own"].eval_items(config))["own"]
-    assert len(found.duplicates) == 6
+    train, evaluation = TASKS["own"].train_items(config), TASKS["own"].eval_items(config)
+    assert len(overlap(train, evaluation)["own"].duplicates) == 6
+    renamed: list[Any] = [{**item, "domain": "geography"} for item in evaluation]
+    assert len(overlap(train, renamed)["geography"].duplicates) == 6
 
 
 def test_the_graders_of_the_page_are_those_there_are() -> None:

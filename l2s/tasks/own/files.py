@@ -38,8 +38,11 @@ def read_rows(field: str, path: Path) -> list[Placed]:
         raise UserError(f"{where}: there is no such file; give a JSONL or parquet file") from None
     except IsADirectoryError:
         raise UserError(f"{where}: is a folder; give the JSONL or parquet file in it") from None
-    except OSError as error:
-        raise UserError(f"{where}: cannot be read ({error.strerror}); give a file that can be") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{where}: cannot be read ({reason}); give a file that can be") from None
     if not rows:
         raise UserError(f"{where}: the file holds no row; it needs one JSON object a line, with `messages` or `prompt`")
     return rows
@@ -62,7 +65,9 @@ def _parse(line: bytes, place: str) -> Row:
     except RecursionError:
         raise UserError(f"{place}: JSON nested too deeply; repair or remove this line") from None
     except ValueError as error:
-        raise UserError(f"{place}: not valid JSON ({error}); repair or remove this line") from None
+        reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        fix = "write one object a line, not an array" if line.lstrip()[:1] == b"[" else "repair or remove this line"
+        raise UserError(f"{place}: not valid JSON ({reason}); {fix}") from None
     if not isinstance(row, dict):
         what = f"found {type(row).__name__} {shown(row)}"
         raise UserError(f"{place}: expected a JSON object, {what}; write one object a line")

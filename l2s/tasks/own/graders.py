@@ -163,10 +163,10 @@ def _judge_json(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
     reference = _parse_json(item["reference"])
     for text in (visible, *reversed(FENCED.findall(visible))):
         try:
-            answer = _parse_json(text)
-        except ValueError:
+            right = equal_json(_parse_json(text), reference)
+        except (ValueError, RecursionError):
             continue
-        return _right_or_wrong(equal_json(answer, reference), text.strip())
+        return _right_or_wrong(right, text.strip())
     return Verdict(0.0, "no_answer", None)
 
 

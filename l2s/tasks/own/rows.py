@@ -21,6 +21,7 @@ LONGEST_TEXT = 1_000_000  # characters of a turn; the tokenizer would take minut
 LONGEST_ID = 200
 TOOL_FIELDS = ("tool_calls", "tool_call_id", "function_call")  # leaving them out would change what a turn says
 DOMAIN = re.compile(r"\w[\w-]{0,39}")  # becomes a part of file names
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 MOST_DOMAINS = 20  # each has its own tables, figures and tests
 
 
@@ -48,9 +49,24 @@ def make_items(
                 raise RowError(f"id={shown(item['id'])}: stands at {places[item['id']]} too; give every row its own id")
         except RowError as wrong:
             raise UserError(f"{place}: {wrong}") from None
+        except RecursionError:
+            raise UserError(f"{place}: nested too deeply; repair or remove this row") from None
         places[item["id"]] = place.rpartition(", ")[2]
         items.append(item)
     return items
+
+
+def check_system_prompt(system_prompt: str) -> None:
+    """Refuse one that no model or file can take; an empty one is none.
+
+    Raises:
+        UserError: it is blank, or holds what cannot be kept.
+    """
+    try:
+        if system_prompt:
+            _text("system_prompt", system_prompt)
+    except RowError as wrong:
+        raise UserError(str(wrong)) from None
 
 
 def check_number_of_domains(field: str, items: Sequence[Item]) -> None:
@@ -143,7 +159,7 @@ def _clean(name: str, value: str) -> str:
     """`value`, if tokenizers and files can hold it."""
     if "\0" in value:
         raise RowError(f"{name}={shown(value)}: holds a NUL character; remove it")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if SURROGATE.search(value):
         raise RowError(f"{name}={shown(value)}: holds half of a surrogate pair, which no file can; remove it")
     if len(value) > LONGEST_TEXT:
         raise RowError(f"{name}: has {len(value):,} characters, at most {LONGEST_TEXT:,} can be read; shorten it")

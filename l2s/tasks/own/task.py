@@ -13,7 +13,7 @@ from l2s.errors import UserError
 from l2s.tasks.own import user_code
 from l2s.tasks.own.files import read_rows
 from l2s.tasks.own.graders import STATUSES, grade, grader_of, is_graded
-from l2s.tasks.own.rows import NAME, check_number_of_domains, make_items
+from l2s.tasks.own.rows import NAME, check_number_of_domains, check_system_prompt, make_items
 from l2s.tasks.task import COMMON_NAMES, NOT_GRADED, Lengths, Names, Split, Task
 from l2s.tasks.types import Item
 
@@ -40,6 +40,7 @@ def check(config: ExperimentConfig, domains: Collection[str]) -> None:
             raise UserError(
                 f"{found}: --{field} is missing; your own data is a file to train on and one to evaluate on"
             )
+    check_system_prompt(config.system_prompt)
     taken = tuple(name for name in (*domains, ALL) if name != NAME)
     train, evaluation = _items("train", config, taken), _items("eval", config, taken)
     if config.keep_correct and not is_graded(train[0], config):
@@ -82,8 +83,15 @@ def _items(split: Split, config: ExperimentConfig, taken: tuple[str, ...] = ()) 
     if path is None:
         raise UserError(f"domains={config.domains!r}: --{FILES[split]} is missing; it names the file with your data")
     path = path.expanduser()
-    changed = path.stat().st_mtime_ns if path.exists() else 0
-    return _read(split, path, changed, config.own_grader, config.system_prompt, taken)
+    return _read(split, path, _changed(path), config.own_grader, config.system_prompt, taken)
+
+
+def _changed(path: Path) -> int:
+    """When a file was written last; reading it says what is wrong where it cannot be had."""
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
 
 
 @cache
@@ -111,7 +119,7 @@ def _lengths(split: Split, config: ExperimentConfig) -> Lengths:
     """Prompts as long as those of the file, in a rough count: a Chinese character, or 3.5 others, make a token."""
     prompts = [_tokens(item) for item in _items(split, config)]
     mean = sum(prompts) / len(prompts)
-    return Lengths("own", mean, max(prompts), ANSWER_TOKENS, LONGEST_ANSWER_TOKENS)
+    return Lengths("own data, answers assumed,", mean, max(prompts), ANSWER_TOKENS, LONGEST_ANSWER_TOKENS)
 
 
 def _tokens(item: Item) -> int:

@@ -315,6 +315,9 @@ def load_renderers(config: ExperimentConfig) -> Renderers:
     Raises:
         UserError: a tokenizer cannot be had.
     """
+    if config.remote_teacher:  # the endpoint renders for itself
+        student = load_renderer(config, "student_model")
+        return Renderers(student, student)
     both = Renderers(load_renderer(config, "teacher_model"), load_renderer(config, "student_model"))
     if both.share_vocabulary:
         ends = both.teacher.stop_ids | both.student.stop_ids

@@ -33,7 +33,7 @@ TRACKERS = {  # what transformers reports to, and the package that each needs
     "dagshub": "dagshub", "dvclive": "dvclive", "flyte": "flytekit", "kubeflow": "kubeflow", "mlflow": "mlflow",
     "neptune": "neptune", "swanlab": "swanlab", "tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb",
 }  # fmt: skip
-Engine = Literal["auto", "vllm", "transformers"]
+Engine = Literal["auto", "vllm", "transformers", "endpoint"]
 TeacherSignal = Literal["hidden", "topk", "online"]
 
 
@@ -106,13 +106,23 @@ class ExperimentConfig(BaseModel):
     )
     engine: Engine = Field(
         "auto",
-        description="engine of generate, score and evaluate; auto: vLLM on CUDA if installed, else transformers",
+        description="engine of generate, score and evaluate; auto: vLLM on CUDA if installed, else transformers; "
+        "endpoint: answers from teacher_endpoint, all else as auto",
     )
     teacher_gpus: int = Field(
         0,
         ge=0,
         description="tensor-parallel size of the teacher in vLLM; 0: the fewest GPUs that hold it (CPU: processes)",
     )
+    teacher_endpoint: str = Field(
+        "", description="URL of an OpenAI-compatible API; its key goes into the environment variable L2S_ENDPOINT_KEY"
+    )
+    endpoint_model: str = Field("", description="name of the teacher at the endpoint; empty: teacher_model")
+    endpoint_body: str = Field("{}", description="JSON object with further fields of each request to the endpoint")
+    endpoint_concurrency: int = Field(16, ge=1, le=1024, description="concurrent requests to the endpoint")
+    endpoint_per_minute: int = Field(0, ge=0, description="rate limit of requests to the endpoint; 0: none")
+    endpoint_tries: int = Field(8, ge=1, le=100, description="attempts at a request while the endpoint is busy or down")
+    endpoint_timeout_s: float = Field(600.0, gt=0, description="timeout of a request to the endpoint, in seconds")
     trust_remote_code: bool = Field(False, description="allow a model to run Python code from its repository")
     thinking: Literal["off", "on"] = Field(
         "off", description="enable_thinking of chat templates that have it; thoughts are trained on but not graded"
@@ -250,6 +260,11 @@ class ExperimentConfig(BaseModel):
         None, description="folder with your own task definitions for lm-evaluation-harness (YAML)"
     )
     lang: Literal["en", "zh"] = Field("en", description="language of the report")
+
+    @property
+    def remote_teacher(self) -> bool:
+        """Whether the teacher is only known by its answers through an endpoint: no arm needs its weights."""
+        return self.engine == "endpoint" and self.arms == "sft"
 
     @field_validator("experiment_name")
     @classmethod

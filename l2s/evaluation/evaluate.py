@@ -31,18 +31,22 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
     if model == "teacher":
         choice = ModelChoice.of_teacher(config, batch_size=config.eval_batch_size)
     log = run_dir.prediction_log(model)
-    with open_engine(choice, renderer, config) as engine:
+    weights = not (model == "teacher" and config.remote_teacher)
+    with open_engine(choice, renderer, config, weights=weights) as engine:
         answers = answer_items(items, engine, renderer, Sampling(config.max_new_tokens), log, label=f"evaluate {model}")
         cost = engine.cost()  # of answering; fidelity below holds logits as well
         graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in items]
         grades = grade_all(graded, config)
         rows = [_prediction(item, answers[item["id"]], grade) for item, grade in zip(items, grades, strict=True)]
         write_jsonl(run_dir.predictions(model), rows)
-        fidelity.measure(model, engine.hidden(), renderers, config, run_dir)
+        if config.remote_teacher:  # its distribution is not known
+            fidelity.leave_out(model, run_dir)
+        else:
+            fidelity.measure(model, engine.hidden(), renderers, config, run_dir)
     seconds = sum(answer.seconds for answer in answers.values())
     tokens = sum(answer.num_tokens for answer in answers.values())
     return {
-        "engine": choose_engine(config).metric(),
+        "engine": choose_engine(config, weights=weights).metric(),
         **asdict(cost),
         "generated_tokens": tokens,
         "seconds": seconds,

@@ -43,7 +43,7 @@ def measure(model: str, hidden: HiddenStates, renderers: Renderers, config: Expe
     run_dir.evaluation_signals.mkdir(parents=True, exist_ok=True)
     run_dir.fidelity(model).parent.mkdir(parents=True, exist_ok=True)
     if not sequences:
-        write_jsonl(run_dir.fidelity(model), [])
+        leave_out(model, run_dir)
         return
     if model == "teacher":
         record_signals(hidden, sequences, run_dir.evaluation_signals, _source(config, renderers, sequences))
@@ -59,6 +59,12 @@ def measure(model: str, hidden: HiddenStates, renderers: Renderers, config: Expe
         sums = _compare(student, hidden_NH.to(device), teacher, teacher_NH, labels_N)
         rows.append({"id": sequence.id, "domain": domains[sequence.id], **sums})
     write_jsonl(run_dir.fidelity(model), rows)
+
+
+def leave_out(model: str, run_dir: RunDir) -> None:
+    """Write fidelity/<model>.jsonl without a row."""
+    run_dir.fidelity(model).parent.mkdir(parents=True, exist_ok=True)
+    write_jsonl(run_dir.fidelity(model), [])
 
 
 def _held_out(rows: list[Row], size: int) -> list[Row]:

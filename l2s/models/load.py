@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -15,12 +16,16 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.utils.hub import cached_file
 
 from l2s import hub
 from l2s.config import ExperimentConfig, Quantization
-from l2s.devices import pick_device, torch_dtype
+from l2s.devices import pick_device, process_count, torch_dtype
 from l2s.errors import UserError
 from l2s.models.attention import use_grouped_attention
+
+SAFETENSORS_INDEX = "model.safetensors.index.json"
+USABLE = 0.9  # share of a GPU's memory that a model and its cache may take
 
 
 def load_model(name: str, config: ExperimentConfig, *, quantization: Quantization = "none") -> PreTrainedModel:
@@ -126,7 +131,7 @@ def _from_pretrained(
         model = AutoModelForCausalLM.from_pretrained(
             name,
             dtype=dtype,
-            device_map={"": device},
+            device_map=_device_map(name, device),
             use_safetensors=True,  # a pickled checkpoint can run code
             trust_remote_code=config.trust_remote_code,
             quantization_config=_quantization_config(quantization, dtype),
@@ -134,6 +139,14 @@ def _from_pretrained(
     except (OSError, ValueError) as error:
         raise UserError(_load_failure(name, config, error)) from error
     return cast(PreTrainedModel, model)
+
+
+def _device_map(name: str, device: torch.device) -> dict[str, torch.device] | Literal["auto"]:
+    """All on one device, or over all visible GPUs where the files are too large for the one of a process alone."""
+    alone = device.type == "cuda" and process_count() == 1 and torch.cuda.device_count() > 1
+    if alone and checkpoint_bytes(name) > USABLE * torch.cuda.get_device_properties(device).total_memory:
+        return "auto"
+    return {"": device}
 
 
 def _quantization_config(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig | None:
@@ -183,6 +196,19 @@ def load_generation_config(name: str) -> GenerationConfig | None:
         return GenerationConfig.from_pretrained(name)
     except OSError:
         return None
+
+
+def checkpoint_bytes(name: str) -> int:
+    """Size of the weights' files: of the folder's, or as the index says; 0 where neither is known."""
+    if Path(name).is_dir():
+        return sum(file.stat().st_size for file in Path(name).glob("*.safetensors"))
+    index = cached_file(
+        name,
+        SAFETENSORS_INDEX,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return int(json.loads(Path(index).read_text())["metadata"]["total_size"]) if index else 0
 
 
 def vocabulary_size(name: str, config: ExperimentConfig) -> int:

@@ -5,7 +5,6 @@ Shapes: V vocabulary, H hidden size.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +13,6 @@ from huggingface_hub import snapshot_download
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.utils.hub import cached_file
 
 from l2s import hub
 from l2s.config import ExperimentConfig, Quantization
@@ -22,10 +20,8 @@ from l2s.devices import torch_dtype
 from l2s.errors import UserError
 from l2s.loss.logit_transform import declared_transform
 from l2s.models.head import Head, output_head
-from l2s.models.load import load_config, weight_bytes
+from l2s.models.load import USABLE, checkpoint_bytes, load_config, weight_bytes
 
-SAFETENSORS_INDEX = "model.safetensors.index.json"
-USABLE = 0.9  # share of a GPU's memory that a model and its cache may take
 CACHE_SHARE = 0.15  # share of a GPU's memory kept for the cache and activations
 
 
@@ -52,6 +48,17 @@ def quantization_method(name: str, config: ExperimentConfig) -> str | None:
     return None if method is None else str(getattr(method, "value", method))
 
 
+def num_experts(name: str, config: ExperimentConfig) -> int:
+    """Experts of a layer of a mixture; 0 where the model is none.
+
+    Raises:
+        UserError: its configuration cannot be loaded.
+    """
+    text = load_config(name, config).get_text_config()
+    names = ("num_experts", "num_local_experts", "n_routed_experts")
+    return next((int(number) for field in names if (number := getattr(text, field, None))), 0)
+
+
 def stored_bytes(name: str, config: ExperimentConfig, quantization: Quantization) -> int:
     """Bytes that the weights take in memory: of a quantised checkpoint its files', else from the configuration.
 
@@ -73,19 +80,6 @@ def _matrix_bytes(model: PreTrainedModel) -> int:
     linear = [module.weight for module in model.modules() if isinstance(module, nn.Linear) and module is not head]
     experts = [weight for path, weight in model.named_parameters() if ".experts." in path and weight.dim() == 3]
     return sum(weight.numel() * weight.element_size() for weight in (*linear, *experts))
-
-
-def checkpoint_bytes(name: str) -> int:
-    """Size of the weights' files: of the folder's, or as the index says; 0 where neither is known."""
-    if Path(name).is_dir():
-        return sum(file.stat().st_size for file in Path(name).glob("*.safetensors"))
-    index = cached_file(
-        name,
-        SAFETENSORS_INDEX,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return int(json.loads(Path(index).read_text())["metadata"]["total_size"]) if index else 0
 
 
 def gpus_to_hold(weight_bytes: int, heads: int, card_bytes: int, cards: int) -> int | None:

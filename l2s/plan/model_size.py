@@ -14,8 +14,8 @@ from torch import nn
 from l2s.config import ExperimentConfig, Quantization
 from l2s.devices import torch_dtype
 from l2s.models.head import output_head
-from l2s.models.load import count_parameters, load_config, prepare_for_training, weight_bytes
-from l2s.models.stored import checkpoint_bytes, empty_model
+from l2s.models.load import checkpoint_bytes, count_parameters, load_config, prepare_for_training, weight_bytes
+from l2s.models.stored import empty_model
 from l2s.plan.hardware import Hardware
 
 

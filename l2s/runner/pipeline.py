@@ -27,9 +27,10 @@ DATA = ("seed", "domains", *chain.from_iterable(task.reads() for task in TASKS.v
 GRADES = tuple(chain.from_iterable(task.grading for task in TASKS.values()))
 MODEL = ("dtype", "device", "trust_remote_code", "thinking", "prompt_date")
 ANSWERS = (*MODEL, "engine", "seed", "teacher_quantization", "max_new_tokens", *GRADES)
+ENDPOINT = ("endpoint_model", "endpoint_body")
 TEACHER_ANSWERS = (
     *ANSWERS, "generation_batch_size", "sampling_temperature", "sampling_top_p", "keep_correct", "max_tries",
-    "retry_temperature",
+    "retry_temperature", *ENDPOINT,
 )  # fmt: skip
 SEQUENCES = (*MODEL, "max_length", "overlong")
 TRAINING = (
@@ -105,16 +106,16 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
 
     def inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         read = [run_dir.eval_data, *_grader_files(config), *weights(run_dir, config)]
-        return read if is_teacher else [*read, run_dir.evaluation_signals]
+        return read if is_teacher or config.remote_teacher else [*read, run_dir.evaluation_signals]
 
     def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         own = [run_dir.predictions(model), run_dir.fidelity(model)]
-        return [*own, *_signals(run_dir.evaluation_signals)] if is_teacher else own
+        return [*own, *_signals(run_dir.evaluation_signals)] if is_teacher and not config.remote_teacher else own
 
     return Stage(
         name=f"evaluate_{model}",
         function="l2s.evaluation.evaluate:run",
-        reads=(*ANSWERS, "eval_batch_size", "fidelity_size"),
+        reads=(*ANSWERS, "eval_batch_size", "fidelity_size", *(ENDPOINT if is_teacher else ())),
         needs=("prepare", *needs),
         inputs=inputs,
         gives=gives,

@@ -12,6 +12,7 @@ from l2s.config import ARMS, TRACKERS, ExperimentConfig
 from l2s.errors import UserError, require_extra
 from l2s.models import demo
 from l2s.run_dir import RunDir, existing_parent
+from l2s.runner.engine_checks import check_engine, check_quantization, why_weights
 from l2s.runner.pipeline import ModelField, Stage
 from l2s.tasks.table import TASKS, tasks_of
 from l2s.tasks.task import Split
@@ -27,8 +28,10 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         UserError: a path does not exist, a package is missing, or there is nothing to train or evaluate on.
     """
     names = {stage.name for stage in stages}
-    for field in _model_fields(stages):
-        _check_model_path(field, getattr(config, field))
+    check_engine(config, stages)
+    for field in _model_fields(stages, config):
+        with why_weights(field, config):
+            _check_model_path(field, getattr(config, field))
     _check_data_dir(config)
     for task in TASKS.values():
         task.check(config, TASKS)
@@ -54,7 +57,7 @@ def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         UserError: a configuration or the student's tokenizer cannot be loaded, teacher and student differ in their
             tokenizers although a stage compares distributions, or a loss cannot be computed for a model's logits.
     """
-    fields = sorted(_model_fields(stages), reverse=True)  # the teacher first
+    fields = sorted(_model_fields(stages, config), reverse=True)  # the teacher first
     if not fields:
         return
     from l2s.chat import check_same_vocabulary, load_renderer
@@ -65,9 +68,12 @@ def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     compares = any(name in ("score", "kd", "opd") or name.startswith("evaluate_") for name in names)
     for field in fields:
         demo.build_if_missing(Path(getattr(config, field)))
-        found = load_config(getattr(config, field), config)
+        with why_weights(field, config):
+            found = load_config(getattr(config, field), config)
         if compares or "sft" in names:
             declared_transform(found)
+    if "teacher_model" in fields:
+        check_quantization(config)
     student = load_renderer(config, "student_model") if "student_model" in fields else None
     if student and "teacher_model" in fields and compares:
         check_same_vocabulary(load_renderer(config, "teacher_model"), student)
@@ -150,8 +156,11 @@ def _check_trackers(config: ExperimentConfig) -> None:
             )
 
 
-def _model_fields(stages: Sequence[Stage]) -> set[ModelField]:
-    return {field for stage in stages for field in stage.models}
+def _model_fields(stages: Sequence[Stage], config: ExperimentConfig) -> set[ModelField]:
+    """The models whose files the stages read; a teacher behind an endpoint has none."""
+    asked = ("generate", "evaluate_teacher") if config.remote_teacher else ()
+    fields = {field for stage in stages if stage.name not in asked for field in stage.models}
+    return fields | {"student_model" for stage in stages if stage.name in asked}
 
 
 def _check_opd(config: ExperimentConfig) -> None:

@@ -26,7 +26,7 @@ def response_hidden(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
     with torch.autocast(batch["input_ids"].device.type, enabled=False):  # the same numbers in training and recording
         hidden_BTH = cast(Any, model).get_decoder()(**inputs, use_cache=False).last_hidden_state
-    rows_NH: Tensor = hidden_BTH[batch["labels"] != IGNORE_INDEX]
+    rows_NH: Tensor = hidden_BTH[batch["labels"].to(hidden_BTH.device) != IGNORE_INDEX]  # the model may be spread
     return rows_NH
 
 

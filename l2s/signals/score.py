@@ -29,13 +29,13 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     answers, _ = load_sequences(run_dir.responses, renderers.student, config, teacher=renderers.teacher)
     sequences = [answer.for_teacher() for answer in answers]
     source = signal_source(config, renderers.teacher, sequences)
-    with open_engine(ModelChoice.of_teacher(config), renderers.teacher, config) as engine:
+    with open_engine(ModelChoice.of_teacher(config), renderers.teacher, config, weights=True) as engine:
         hidden = engine.hidden()
         vocabulary = min(vocabulary_size(config.student_model, config), len(hidden.head.weight))
         result = record_signals(hidden, sequences, run_dir.teacher_signals, source, vocabulary=vocabulary)
         peak_bytes = engine.cost().peak_memory_bytes
     return asdict(result) | {
-        "engine": choose_engine(config).metric(),
+        "engine": choose_engine(config, weights=True).metric(),
         "tokens_per_second": result.recorded_tokens / result.seconds,
         "peak_memory_bytes": peak_bytes,
     }

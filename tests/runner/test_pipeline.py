@@ -111,7 +111,8 @@ def test_every_field_is_read_by_a_stage_or_known_to_decide_nothing() -> None:
     deciding_nothing = {
         "experiment_name", "output_dir", "processed_dir", "data_dir", "save_steps", "report_to", "run_all",
         "run_prepare", "run_generate", "run_score", "run_sft", "run_kd", "run_opd", "run_eval", "arms",
-        "teacher_gpus",
+        "teacher_gpus", "teacher_endpoint", "endpoint_concurrency", "endpoint_per_minute", "endpoint_tries",
+        "endpoint_timeout_s",
         "gpus", "cpu_workers",
     }  # fmt: skip
     read = {name for stage in STAGES.values() for name in (*stage.reads, *stage.models)}

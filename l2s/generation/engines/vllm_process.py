@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -40,7 +39,7 @@ class VllmProcess:
         return self._llm.llm_engine
 
     def _start(self, runner: Runner) -> Any:
-        on_cpu, dtype = pick_device(self.config).type == "cpu", choose_dtype(self.config).name
+        on_cpu = pick_device(self.config).type == "cpu"
         gpus = gpus_of(self.choice, self.config)
         prepare_environment(gpus, on_cpu=on_cpu)
         from vllm import LLM
@@ -49,7 +48,7 @@ class VllmProcess:
         arguments: dict[str, Any] = {
             "model": self.choice.name,
             "runner": runner,
-            "dtype": cpu_dtype(dtype) if on_cpu else dtype,
+            "dtype": choose_dtype(self.config).name,
             "tensor_parallel_size": gpus,
             "max_model_len": self.length,
             "trust_remote_code": self.config.trust_remote_code,
@@ -142,13 +141,6 @@ def _cores_of_processes(processes: int) -> str:
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def cpu_dtype(dtype: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """float32 where the CPU has no bfloat16 units, on which it is several times faster and at least as exact."""
-    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
-    flags = {flag for line in text.splitlines() if line.startswith(("flags", "Features")) for flag in line.split()}
-    return dtype if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"
 
 
 def _last_line(error: Exception) -> str:

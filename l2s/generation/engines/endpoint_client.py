@@ -1,0 +1,184 @@
+"""JSON requests to one server: key in a header, TLS verified, no redirects, a rate, and retries with backoff."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+import urllib.error
+import urllib.request
+from http.client import HTTPException, HTTPMessage
+from typing import IO, Any, Self
+from urllib.parse import urlsplit
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+
+KEY_VARIABLE = "L2S_ENDPOINT_KEY"
+RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # the server is busy, or not there at the moment
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
+SAID = 300  # characters of a server's complaint that an error quotes
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Client:
+    """One server's API."""
+
+    def __init__(self, url: str, key: str | None, *, timeout_s: float, tries: int, per_minute: int) -> None:
+        self.url = url.rstrip("/")
+        self._key = key
+        self.timeout_s, self.tries = timeout_s, tries
+        self._pace = Pace(60 / per_minute if per_minute else 0.0)
+        self._opener = urllib.request.build_opener(_NoRedirect())  # verifies TLS against the system's authorities
+
+    @classmethod
+    def of(cls, config: ExperimentConfig) -> Self:
+        """The server that `config` names, with the key of the environment.
+
+        Raises:
+            UserError: the URL cannot be used, or the key would travel unencrypted.
+        """
+        check_endpoint(config)
+        return cls(
+            config.teacher_endpoint,
+            os.environ.get(KEY_VARIABLE),
+            timeout_s=config.endpoint_timeout_s,
+            tries=config.endpoint_tries,
+            per_minute=config.endpoint_per_minute,
+        )
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Send `body` and return the reply, trying again while the server is busy or away.
+
+        Raises:
+            UserError: the server refuses the request, or does not answer in all tries.
+        """
+        for attempt in range(1, self.tries + 1):
+            self._pace.wait()
+            try:
+                return self._send(path, body)
+            except _BusyError as busy:
+                trouble = str(busy)
+                if attempt < self.tries:
+                    self._pace.hold(busy.retry_after_s or 0.0)
+                    time.sleep(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.5))
+        raise UserError(
+            f"teacher_endpoint={self.url!r}: no answer in {self.tries} tries, the last: {trouble}; start the server or "
+            "lower --endpoint_concurrency, then the same command resumes with the answers that are missing"
+        )
+
+    def _send(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), method="POST")
+        request.add_header("Content-Type", "application/json")
+        if self._key:
+            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
+        try:
+            with self._opener.open(request, timeout=self.timeout_s) as response:
+                return dict(json.loads(response.read()))
+        except urllib.error.HTTPError as error:
+            said = self._without_key(error.read().decode(errors="replace"))
+            if error.code in RETRIED:
+                raise _BusyError(f"status {error.code}", _seconds(error.headers.get("Retry-After"))) from None
+            raise UserError(self._refused(error.code, error.headers.get("Location"), said)) from None
+        except (OSError, HTTPException, ValueError) as error:  # refused, reset, timed out, or half a reply
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise UserError(f"teacher_endpoint={self.url!r}: its TLS certificate cannot be verified") from None
+            raise _BusyError(self._without_key(str(error) or type(error).__name__)) from None
+
+    def _refused(self, status: int, location: str | None, said: str) -> str:
+        what = f"teacher_endpoint={self.url!r}: the server answers with status {status}"
+        if 300 <= status < 400:
+            return f"{what}, a redirect to {location!r}, which is not followed; give the URL that it leads to"
+        if status in (401, 403):
+            return f"{what}; set the environment variable {KEY_VARIABLE} to a key that it accepts"
+        hint = (
+            '--endpoint_model names the model as the server knows it, and --endpoint_body \'{"chat_template_kwargs": '
+            "null}' leaves out a field that only some servers know"
+        )
+        return f"{what} and says {said[:SAID]!r}; {hint}"
+
+    def _without_key(self, text: str) -> str:
+        text = " ".join(text.split())
+        return text.replace(self._key, "***") if self._key else text
+
+
+class Pace:
+    """Lets requests of all threads begin at least `interval_s` apart, and none before a hold is over."""
+
+    def __init__(self, interval_s: float) -> None:
+        self.interval_s = interval_s
+        self._next = time.monotonic()
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Return when the next request may begin."""
+        with self._lock:
+            begin = max(self._next, time.monotonic())
+            self._next = begin + self.interval_s
+        time.sleep(max(0.0, begin - time.monotonic()))
+
+    def hold(self, seconds: float) -> None:
+        """Let no request begin for a while: the server asked for it."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + min(seconds, LONGEST_WAIT_S))
+
+
+class _BusyError(Exception):
+    """The server may answer another time."""
+
+    def __init__(self, what: str, retry_after_s: float | None = None) -> None:
+        super().__init__(what)
+        self.retry_after_s = retry_after_s
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer with that status: the prompts and the key go to no other host."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> None:
+        """Follow none."""
+        return
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After in seconds; None where it is missing or a date."""
+    try:
+        return float(retry_after) if retry_after else None
+    except ValueError:
+        return None
+
+
+def check_endpoint(config: ExperimentConfig) -> None:
+    """Check what can be known of the server without asking it.
+
+    Raises:
+        UserError: the URL is none, carries a secret or asks for an unencrypted key; or endpoint_body is no JSON object.
+    """
+    url = config.teacher_endpoint
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not host:
+        raise UserError(
+            f"teacher_endpoint={url!r}: give the URL of an OpenAI-compatible API, such as http://HOST:8000/v1"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UserError(
+            "teacher_endpoint: a URL is kept in files, so it must hold no user name, password or query; put a key "
+            f"into the environment variable {KEY_VARIABLE}"
+        )
+    if parts.scheme == "http" and host not in LOOPBACK and os.environ.get(KEY_VARIABLE):
+        raise UserError(
+            f"teacher_endpoint={url!r}: the key in {KEY_VARIABLE} would travel unencrypted; use https, or unset it"
+        )
+    try:
+        body = json.loads(config.endpoint_body)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise UserError(f"endpoint_body={config.endpoint_body!r}: give a JSON object, such as '{{\"top_k\": 20}}'")

@@ -1,0 +1,98 @@
+"""Checks of the engine before anything is loaded: it is installed, fits the quantisation, and has what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError, require_extra
+from l2s.generation.engines.table import choose_engine
+from l2s.runner.pipeline import Stage
+
+IN_TRAINER = ("kd", "opd")  # stages that hold the teacher beside the student, in transformers
+VLLM_ONLY = ("fp8", "awq", "gptq")
+BITSANDBYTES = ("int8", "nf4")
+
+
+def check_engine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Check the engine against the other settings; nothing is loaded.
+
+    Raises:
+        UserError: it is not installed, cannot hold the teacher as asked, or lacks a URL.
+    """
+    if config.engine == "vllm":
+        require_extra("vllm", "vllm", "engine='vllm'")
+    if config.engine == "endpoint":
+        from l2s.generation.engines.endpoint_client import check_endpoint
+
+        check_endpoint(config)
+    elif config.teacher_endpoint:
+        raise UserError(f"teacher_endpoint={config.teacher_endpoint!r}: used by --engine endpoint alone; add that flag")
+    if any("teacher" in stage.resources.holds for stage in stages):
+        _check_quantization_fits(config, stages)
+
+
+def _check_quantization_fits(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    kind = config.teacher_quantization
+    field = f"teacher_quantization={kind!r}"
+    engine = choose_engine(config, weights=True)
+    if kind in BITSANDBYTES and engine.name == "vllm":
+        raise UserError(f"{field}: made by bitsandbytes, in transformers; with vLLM take fp8, or --engine transformers")
+    if kind not in VLLM_ONLY:
+        return
+    if engine.name != "vllm":
+        raise UserError(f"{field}: needs vLLM, and the engine is {engine}; use --engine vllm, or int8 or nf4")
+    live = [stage.name for stage in stages if stage.name in IN_TRAINER and "teacher" in stage.resources.holds]
+    live = [name for name in live if name == "opd" or config.teacher_signal == "online"]
+    if live:
+        raise UserError(
+            f"{field}: stage {live[0]} holds the teacher in the trainer, where vLLM cannot be used; take int8 or nf4, "
+            "or --teacher_signal hidden without the arm opd"
+        )
+    if kind == "fp8" and config.device == "cpu":
+        raise UserError(f"{field}: needs a CUDA device; leave it out with --device cpu")
+
+
+def check_quantization(config: ExperimentConfig) -> None:
+    """Check how the teacher's checkpoint fits `teacher_quantization`, from its configuration alone.
+
+    Raises:
+        UserError: awq or gptq of a checkpoint that is not, bitsandbytes on a mixture of experts, or a split that the
+            model does not allow.
+    """
+    from l2s.models.load import load_config
+    from l2s.models.stored import num_experts, quantization_method
+
+    kind, field = config.teacher_quantization, f"teacher_quantization={config.teacher_quantization!r}"
+    made = quantization_method(config.teacher_model, config)
+    if kind in ("awq", "gptq") and made != kind:
+        what = f"is quantised by {made}" if made else "holds plain weights"
+        raise UserError(f"{field}: {config.teacher_model} {what}; name a checkpoint made by {kind}, or take fp8")
+    if kind not in ("none", "awq", "gptq") and made not in (None, kind):
+        raise UserError(f"{field}: {config.teacher_model} is quantised by {made} already; leave the flag out")
+    if kind in BITSANDBYTES and (experts := num_experts(config.teacher_model, config)):
+        raise UserError(
+            f"{field}: {config.teacher_model} is a mixture of {experts} experts a layer, which bitsandbytes leaves in "
+            "bfloat16: next to nothing would be saved; take --teacher_quantization fp8 with --engine vllm"
+        )
+    heads = int(load_config(config.teacher_model, config).get_text_config().num_attention_heads)
+    if config.teacher_gpus and heads % config.teacher_gpus:
+        raise UserError(
+            f"teacher_gpus={config.teacher_gpus}: {config.teacher_model} has {heads} attention heads, which cannot be "
+            f"shared equally; give a divisor of {heads}"
+        )
+
+
+@contextmanager
+def why_weights(field: str, config: ExperimentConfig) -> Iterator[None]:
+    """Say what an endpoint cannot do where the teacher's weights are missing."""
+    try:
+        yield
+    except UserError as error:
+        if field != "teacher_model" or config.engine != "endpoint":
+            raise
+        raise UserError(
+            f"{error}; the endpoint only gives answers: KD needs the teacher's weights for scoring, so let "
+            "--teacher_model name them (and --endpoint_model what the server calls it), or use --arms sft"
+        ) from None

@@ -43,7 +43,7 @@ from l2s.signals.record import record_signals
 from l2s.signals.store import SignalKind, SignalSource, hash_sequences, read_signals
 from l2s.signals.teachers import OnlineTeacher, StoredTeacher, Teacher
 from l2s.training.kd import kd_objective
-from l2s.training.trainer import SFT_OBJECTIVE, StudentWithLoss
+from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
 
 PHASES = ("read", "teacher", "forward", "head", "backward", "update")  # head: loss and its gradient, teacher's logits
 

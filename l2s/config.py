@@ -34,6 +34,7 @@ TRACKERS = {  # what transformers reports to, and the package that each needs
     "neptune": "neptune", "swanlab": "swanlab", "tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb",
 }  # fmt: skip
 Engine = Literal["auto", "vllm", "transformers", "endpoint"]
+Sharding = Literal["auto", "ddp", "fsdp2", "zero2", "zero3"]
 TeacherSignal = Literal["hidden", "topk", "online"]
 
 
@@ -198,6 +199,12 @@ class ExperimentConfig(BaseModel):
     )
     gradient_checkpointing: bool = Field(True, description="recompute activations to save memory")
     gradient_accumulation_steps: int = Field(4, ge=1, description="batches accumulated for one update")
+    sharding: Sharding = Field(
+        "auto", description="how ranks hold the student; auto: ddp with LoRA, fsdp2 where all weights are trained"
+    )
+    tokens_per_batch: int = Field(
+        0, ge=0, description="maximum tokens of a training micro-batch, padding included; 0: the batch size decides"
+    )
     warmup_ratio: float = Field(0.03, ge=0, lt=1, description="share of all updates spent on warm-up")
     lr_scheduler: Literal["cosine", "linear", "constant"] = Field(
         "cosine", description="learning-rate schedule after warm-up"

@@ -231,7 +231,8 @@ def quiet_libraries() -> None:
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional kernel on the hub
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    for library in ("transformers", "accelerate"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=library)
 
 
 def git_commit() -> str | None:

@@ -21,7 +21,8 @@ from l2s.signals.store import SignalStore, open_training_signals
 from l2s.signals.tail import TailModel
 from l2s.signals.teachers import OnlineTeacher, StoredTeacher, Teacher
 from l2s.signals.topk import TopkCheck, check_topk, decode
-from l2s.training.trainer import Schedule, StudentWithLoss, initial_student, train_and_save
+from l2s.training.student import StudentWithLoss, initial_student
+from l2s.training.trainer import Schedule, train_and_save
 
 
 def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:

@@ -27,14 +27,8 @@ from l2s.run_dir import RunDir
 from l2s.tasks.types import Message
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
-from l2s.training.trainer import (
-    TrainingResult,
-    initial_student,
-    require_finite,
-    run_trainer,
-    save_student,
-    training_settings,
-)
+from l2s.training.student import initial_student
+from l2s.training.trainer import TrainingResult, require_finite, run_trainer, save_student, training_settings
 
 TEMPERATURE = 1.0
 Prompt = list[Message]
@@ -126,7 +120,7 @@ def train(
         processing_class=renderer.tokenizer_for_others(),
         callbacks=[StepLog(folder, prompts_a_step)],
     )
-    return run_trainer(trainer, folder)
+    return run_trainer(trainer, folder, prompts_a_step, config)
 
 
 def draw(prompts: Sequence[Prompt], number: int, seed: int) -> list[Prompt]:

@@ -14,20 +14,16 @@ class LengthGroupedSampler(Sampler[int]):
 
     Without that, updates would learn from one domain at a time. An epoch's order depends on seed and epoch alone, so
     a training resumed in a later epoch sees the sequences that an unbroken one sees.
-
-    `fill` completes the last group with an index one past the sequences, for which the dataset gives a sequence that
-    counts nothing. Ranks need batches of one number and size, and would else be given sequences of this epoch again.
     """
 
-    def __init__(self, lengths: Sequence[int], group_size: int, seed: int, *, fill: bool = False) -> None:
+    def __init__(self, lengths: Sequence[int], group_size: int, seed: int) -> None:
         self.lengths = list(lengths)
         self.group_size = group_size
         self.seed = seed
-        self.filling = [len(self.lengths)] * (-len(self.lengths) % group_size) if fill else []
         self.epoch = 0
 
     def __len__(self) -> int:
-        return len(self.lengths) + len(self.filling)
+        return len(self.lengths)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer at the start of each epoch."""
@@ -42,4 +38,4 @@ class LengthGroupedSampler(Sampler[int]):
         groups = torch.tensor(indices[:whole], dtype=torch.long).view(-1, self.group_size)
         shuffled = groups[torch.randperm(len(groups), generator=generator)].flatten().tolist()
         # What fills no group stays last, or it would break up the others.
-        return iter([*shuffled, *indices[whole:], *self.filling])
+        return iter([*shuffled, *indices[whole:]])

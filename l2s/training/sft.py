@@ -9,7 +9,8 @@ from l2s.config import ExperimentConfig
 from l2s.models.load import load_student_for_training
 from l2s.run_dir import RunDir
 from l2s.sequences import SequenceDataset, hold_out, load_sequences
-from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, train_and_save
+from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
+from l2s.training.trainer import Schedule, train_and_save
 
 
 def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:

@@ -1,15 +1,65 @@
-"""Training whose weights FSDP2 shards over processes, switched on by accelerate's environment variables.
+"""How the ranks of a training hold the student: whole on each, or in shards.
 
-    ACCELERATE_USE_FSDP=true FSDP_VERSION=2 FSDP_AUTO_WRAP_POLICY=TRANSFORMER_BASED_WRAP \
-        torchrun --nproc_per_node 8 -m l2s.runner.executors outputs/NAME kd run
+ddp: whole weights, gradients and optimizer on each rank. fsdp2: shards of all three, layer by layer, which a forward
+pass gathers. zero2: DeepSpeed shards gradients and optimizer; zero3: the weights too. The update is the same in all.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+
+from l2s.config import ExperimentConfig
+from l2s.devices import pick_device, process_count
+from l2s.errors import UserError
+
+Sharding = Literal["none", "ddp", "fsdp2", "zero2", "zero3"]
+FSDP2 = {  # accelerate reads these
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+}
+
+
+def choose_sharding(config: ExperimentConfig) -> Sharding:
+    """What `config` means for this training: none for a single rank; auto is fsdp2 where all weights are trained."""
+    if process_count() == 1:
+        return "none"
+    if config.sharding != "auto":
+        return config.sharding
+    return "fsdp2" if config.tuning == "full" and pick_device(config).type == "cuda" else "ddp"
+
+
+def sharding_settings(config: ExperimentConfig) -> dict[str, Any]:
+    """What transformers' TrainingArguments have to say about it; FSDP2 is told to accelerate by the environment."""
+    sharding = choose_sharding(config)
+    if sharding == "fsdp2":
+        os.environ |= FSDP2
+    return {"deepspeed": zero_config(config, 2 if sharding == "zero2" else 3)} if sharding.startswith("zero") else {}
+
+
+def zero_config(config: ExperimentConfig, stage: Literal[2, 3]) -> dict[str, Any]:
+    """The configuration of DeepSpeed. Micro-batches are cut by l2s, so for DeepSpeed a step is one of them.
+
+    Gradients are added in fp32: LoRA's are small beside the weights, and bf16 sums of many ranks lose what is small.
+    """
+    partition: dict[str, Any] = {"stage": stage, "overlap_comm": True, "contiguous_gradients": True}
+    if stage == 3:
+        partition |= {"stage3_gather_16bit_weights_on_model_save": True}
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": config.max_grad_norm,
+        "bf16": {"enabled": config.dtype == "bfloat16"},
+        "communication_data_type": "fp32",
+        "zero_optimization": partition,
+        "zero_allow_untested_optimizer": True,
+    }
 
 
 def keep_sums_wide(accelerator: Accelerator) -> None:
@@ -21,3 +71,19 @@ def keep_sums_wide(accelerator: Accelerator) -> None:
     if plugin is not None and plugin.fsdp_version == 2 and plugin.mixed_precision_policy is not None:
         policy = plugin.mixed_precision_policy
         plugin.mixed_precision_policy = replace(policy, reduce_dtype=torch.float32, output_dtype=None)
+
+
+def check_checkpoint(checkpoint: Path, config: ExperimentConfig) -> None:
+    """A checkpoint of DeepSpeed is good for as many ranks of DeepSpeed, any other for everything but DeepSpeed.
+
+    Raises:
+        UserError: it is not good for this training.
+    """
+    ranks = len(list(checkpoint.glob("global_step*/*zero_pp_rank_*_optim_states.pt")))
+    here = process_count() if choose_sharding(config).startswith("zero") else 0
+    if ranks != here:
+        left = f"{ranks} ranks of DeepSpeed" if ranks else "a training without DeepSpeed"
+        raise UserError(
+            f"sharding={config.sharding!r}: {checkpoint} was left by {left}, and this training has "
+            f"{f'{here} such ranks' if here else 'none'}; resume it as it was begun, or add --force to begin again"
+        )

@@ -1,21 +1,21 @@
 """One trainer for SFT and KD: the arms differ in the loss alone (SFT has alpha = 1 and no teacher).
 
-The loss is computed inside the forward pass of the wrapped module, so DDP synchronises its gradient, and FSDP2 and
-ZeRO have the output head whole. It is divided once by the number of response tokens in the global batch.
-
-Shapes: B sequences, T positions, H hidden size, N response tokens of the batch.
+An update is what it would be on one device, however many ranks share it and however memory cuts it (updates.py).
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from safetensors.torch import save_file
+import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
@@ -24,110 +24,131 @@ from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype, peak_memory_bytes, pick_device
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
-from l2s.loss.fused_head import fused_distillation_loss
-from l2s.loss.objective import Objective
 from l2s.loss.reference import IGNORE_INDEX
-from l2s.loss.targets import Targets
-from l2s.models.head import logit_transform, output_head
 from l2s.models.save import save_trained_student
-from l2s.run_dir import RunDir
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
 from l2s.signals.teachers import Teacher
+from l2s.training.checkpoints import load_optimizer, load_weights, save_optimizer, save_weights
 from l2s.training.heldout import HELDOUT_METRICS, HeldOutLoss, begin_heldout_file
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
+from l2s.training.ranks import add_gradients, any_rank, get_random_state, is_replicated, set_random_state
 from l2s.training.sampler import LengthGroupedSampler
-from l2s.training.sharding import keep_sums_wide
+from l2s.training.sharding import check_checkpoint, choose_sharding, keep_sums_wide, sharding_settings
+from l2s.training.student import StudentWithLoss
+from l2s.training.updates import Limit, Update, Updates, UpdateSampler
 
 Batch = dict[str, Tensor]
+SCHEDULER = "scheduler.pt"
 LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a CPU that trains has no core to spare
 
 
-SFT_OBJECTIVE = Objective(alpha=1.0)
-
-
-def initial_student(config: ExperimentConfig, run_dir: RunDir) -> str:
-    """The model that KD and OPD start from: this experiment's SFT student, or config.student_model."""
-    use_sft = config.kd_init == "sft" or (config.kd_init == "auto" and run_dir.sft_model.exists())
-    return str(run_dir.sft_model) if use_sft else config.student_model
-
-
-class StudentWithLoss(nn.Module):
-    """A causal LM whose forward pass ends in the distillation loss instead of logits."""
-
-    accepts_loss_kwargs = True  # the trainer hands over num_items_in_batch and leaves the division to us
-
-    def __init__(self, student: nn.Module, objective: Objective) -> None:
-        super().__init__()
-        self.student = student
-        self.objective = objective
-        self.config = student.config  # the trainer and accelerate look for it here
-        self._no_split_modules = getattr(self.causal_lm, "_no_split_modules", None)  # FSDP shards by these
-        self.transform = logit_transform(self.causal_lm)
-
-    @property
-    def causal_lm(self) -> Any:
-        """The model without LoRA's wrapper; LoRA's layers are inside it."""
-        get_base_model = getattr(self.student, "get_base_model", None)
-        return self.student if get_base_model is None else get_base_model()
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        labels: Tensor,
-        position_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        targets: Targets | None = None,
-        num_items_in_batch: Tensor | int = 1,
-    ) -> dict[str, Tensor]:
-        """The loss of a batch.
-
-        Args:
-            input_ids, position_ids, attention_mask: [B, T].
-            labels: [B, T], shifted: labels[b, t] is what position t predicts; IGNORE_INDEX is not counted.
-            targets: N rows, in the row-major order of the counted labels.
-            num_items_in_batch: counted labels of the global batch.
-
-        Returns:
-            `loss`, `ce` and `divergence`: sums divided by num_items_in_batch; only `loss` has a gradient.
-        """
-        hidden_BTH = self.causal_lm.get_decoder()(
-            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
-        ).last_hidden_state
-        counted_BT = labels != IGNORE_INDEX
-        sums = fused_distillation_loss(
-            hidden_BTH[counted_BT],
-            output_head(self.causal_lm).weight,
-            labels[counted_BT],
-            targets=targets,
-            alpha=self.objective.alpha,
-            temperature=self.objective.temperature,
-            divergence=self.objective.divergence,
-            beta=self.objective.beta,
-            student_transform=self.transform,
-        )
-        return {
-            "loss": sums.loss_sum / num_items_in_batch,
-            "ce": sums.ce_sum / num_items_in_batch,
-            "divergence": sums.divergence_sum / num_items_in_batch,
-        }
-
-
 class DistillationTrainer(Trainer):
-    """transformers.Trainer with a teacher beside it, writing one line of metrics a step."""
+    """transformers.Trainer with a teacher beside it, writing one line of metrics a step.
 
-    def __init__(self, *args: Any, metrics_file: Path, teacher: Teacher | None, **kwargs: Any) -> None:
+    One step of transformers is a whole update here: its data loader gives the sequences of one update, which are cut
+    into micro-batches by this class. So an update can be repeated with smaller ones where memory runs out.
+    """
+
+    def __init__(
+        self, *args: Any, metrics_file: Path, teacher: Teacher | None, update_size: int, limit: Limit, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         keep_sums_wide(self.accelerator)
         self.metrics_file = metrics_file
         self.teacher = teacher
+        self.update_size = update_size
+        self.limit = limit
+        self.updates = Updates(cast(SequenceDataset, self.train_dataset), self.args.process_index, self.args.world_size)
         self._step_sums: dict[str, Tensor] = {}
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
-        dataset = cast(SequenceDataset, self.train_dataset)
-        lengths = [len(sequence.input_ids) for sequence in dataset.sequences]
-        at_a_time = self.args.train_batch_size * self.args.world_size  # ranks wait for the one with the longest batch
-        return LengthGroupedSampler(lengths, at_a_time, self.args.seed, fill=self.args.world_size > 1)
+    def get_train_dataloader(self) -> DataLoader[Update]:
+        """Updates in order; accelerate does not prepare it, because it would share it out once more."""
+        order = LengthGroupedSampler(self.updates.lengths, self.args.train_batch_size, self.args.seed)
+        return DataLoader(
+            self.updates,
+            batch_sampler=UpdateSampler(order, self.update_size),
+            collate_fn=lambda update: update,
+            num_workers=self.args.dataloader_num_workers,
+        )
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Update], int]:
+        """The next update and its response tokens on all ranks."""
+        update = next(epoch_iterator)
+        return [update], self.updates.count_tokens(update)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: transformers would look for tensors in an update."""
+        return 0
+
+    def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Leave the gradient of an update in the weights, and return its loss, times the number of ranks.
+
+        Where memory runs out on any rank, all of them repeat the update with micro-batches half as large.
+
+        Raises:
+            UserError: a single sequence does not fit.
+        """
+        while True:
+            random_state = get_random_state()
+            result = self._accumulate(model, inputs, num_items_in_batch)
+            if result is not None:
+                loss, self._step_sums = result
+                return loss
+            model.zero_grad()
+            set_random_state(random_state)
+            self._shrink(inputs)
+
+    def _accumulate(self, model: nn.Module, update: Update, num_tokens: int) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """Loss and sums of all micro-batches, with their gradient in the weights; None where memory ran out."""
+        model.train()
+        found: tuple[Tensor, dict[str, Tensor]] | None
+        try:
+            found = self._add_up(model, update, num_tokens)
+        except torch.OutOfMemoryError:
+            found = None
+        if any_rank(found is None, self.args.device):
+            return None
+        if is_replicated(model):
+            add_gradients(model)
+        return found
+
+    def _add_up(self, model: nn.Module, update: Update, num_tokens: int) -> tuple[Tensor, dict[str, Tensor]]:
+        sums: dict[str, Tensor] = {}
+        loss = torch.zeros((), device=self.args.device)
+        batches = self.updates.cut(update, self.limit)
+        for number, items in enumerate(batches):
+            batch = self._prepare_inputs(cast(Any, self.data_collator)(items))
+            self.accelerator.gradient_state._set_sync_gradients(number == len(batches) - 1)
+            with self.accelerator.no_sync(model) if is_replicated(model) else nullcontext():
+                part, outputs = self.compute_loss(model, batch, return_outputs=True, num_items_in_batch=num_tokens)
+                self.accelerator.backward(part)
+            loss = loss + part.detach()
+            outputs["num_tokens"] = (batch["labels"] != IGNORE_INDEX).sum()
+            for name in ("ce", "divergence", "num_tokens"):
+                sums[name] = sums.get(name, 0) + outputs[name].detach()
+        self.accelerator.gradient_state._set_sync_gradients(True)
+        return loss * (self.args.world_size if is_replicated(model) else 1), sums
+
+    def _shrink(self, update: Update) -> None:
+        """Halve what a micro-batch may hold, and give back the memory that the failed one left.
+
+        Raises:
+            UserError: it was a single sequence already.
+        """
+        step = self.state.global_step + 1
+        if all(len(batch) == 1 for batch in self.updates.cut(update, self.limit)):
+            longest = max(self.updates.lengths[index] for index in update.indices)
+            raise UserError(
+                f"step {step}: a sequence of {longest} tokens does not fit in memory by itself; lower --max_length, "
+                "set --gradient_checkpointing true, --tuning qlora, or --sharding fsdp2 on several GPUs"
+            )
+        before, self.limit = self.limit, self.limit.halved()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if self.is_world_process_zero():
+            print(f"step {step}: out of memory with {before} at a time; repeated with {self.limit}", flush=True)
 
     def compute_loss(
         self,
@@ -136,20 +157,17 @@ class DistillationTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Add the teacher to the batch; the model does the rest."""
-        student_inputs = {name: value for name, value in inputs.items() if not name.startswith(TEACHER_PREFIX)}
+        """The loss of a micro-batch: add the teacher to it; the model does the rest."""
+        student_inputs: dict[str, Any] = {
+            name: value for name, value in inputs.items() if not name.startswith(TEACHER_PREFIX)
+        }
         if self.teacher is not None:
-            student_inputs["targets"] = cast(Any, self.teacher.targets(inputs))
-        loss, outputs = super().compute_loss(
-            model, student_inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
-        )
-        self._count("ce", outputs["ce"])
-        self._count("divergence", outputs["divergence"])
-        self._count("num_tokens", (inputs["labels"] != IGNORE_INDEX).sum())
+            student_inputs["targets"] = self.teacher.targets(inputs)
+        outputs = model(**student_inputs, num_items_in_batch=num_items_in_batch)
+        loss = outputs["loss"]
+        if not is_replicated(model):  # FSDP2 and ZeRO average the gradients of ranks
+            loss = loss * self.args.world_size
         return (loss, outputs) if return_outputs else loss
-
-    def _count(self, name: str, value: Tensor) -> None:
-        self._step_sums[name] = self._step_sums.get(name, 0) + value.detach()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Complete the line of a step with the sums over its batches and ranks, and append it to the metrics file."""
@@ -162,20 +180,29 @@ class DistillationTrainer(Trainer):
         if "loss" in logs and self.is_world_process_zero():
             append_jsonl(self.metrics_file, [_metrics_row(self.state.global_step, logs)])
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        """Keep in a checkpoint the weights that are trained; the others come from the base model anyway."""
-        if not self.args.should_save:
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The weights of a checkpoint."""
+        if self.is_deepspeed_enabled:  # saves them with the optimizer
             return
-        folder = Path(output_dir or cast(str, self.args.output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        model = cast(nn.Module, self.model)
-        trained = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
-        whole = trained if state_dict is None else {name: state_dict[name] for name in trained}
-        save_file({name: weight.contiguous() for name, weight in whole.items()}, folder / "model.safetensors")
+        save_weights(cast(nn.Module, self.model), Path(output_dir or cast(str, self.args.output_dir)))
 
-    def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Weights that a checkpoint leaves out are the frozen ones; one that nobody knows is an error."""
-        assert not load_result.unexpected_keys, load_result.unexpected_keys
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_deepspeed_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        save_optimizer(cast(nn.Module, self.model), self.optimizer, Path(output_dir))
+        if self.args.should_save:
+            torch.save(cast(Any, self.lr_scheduler).state_dict(), Path(output_dir) / SCHEDULER)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        load_weights(model or cast(nn.Module, self.model), Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or self.is_deepspeed_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        load_optimizer(cast(nn.Module, self.model), self.optimizer, Path(checkpoint))
+        cast(Any, self.lr_scheduler).load_state_dict(torch.load(Path(checkpoint) / SCHEDULER, weights_only=True))
 
 
 def _metrics_row(step: int, logs: dict[str, float]) -> dict[str, float]:
@@ -200,6 +227,8 @@ class TrainingResult:
     seconds: float  # of this process; a resumed run counts only its own part
     num_tokens: int  # response tokens seen in these seconds
     final_loss: float
+    ranks: int
+    global_batch: int  # sequences of an update, on all ranks together
 
 
 def train_and_save(
@@ -232,6 +261,9 @@ def save_student(
         "tokens_per_second": result.num_tokens / result.seconds,
         "peak_memory_bytes": peak,
         "final_loss": result.final_loss,
+        "ranks": result.ranks,
+        "sharding": choose_sharding(config),
+        "global_batch": result.global_batch,
     }
 
 
@@ -255,8 +287,11 @@ def train(
         file = folder / HELDOUT_METRICS
         callbacks.insert(0, HeldOutLoss(held_out, collator, schedule.batch_size, teacher, file))
     settings = training_settings(config, schedule.batch_size, schedule.learning_rate, folder)
+    settings["gradient_accumulation_steps"] = 1  # the trainer cuts its updates itself
     trainer = DistillationTrainer(
         model=model,
+        update_size=schedule.batch_size * config.gradient_accumulation_steps,
+        limit=Limit(schedule.batch_size, config.tokens_per_batch),
         args=on_one_device(TrainingArguments(**settings, num_train_epochs=schedule.epochs)),
         data_collator=collator,
         train_dataset=dataset,
@@ -264,10 +299,10 @@ def train(
         teacher=teacher,
         callbacks=callbacks,
     )
-    return run_trainer(trainer, folder)
+    return run_trainer(trainer, folder, trainer.update_size, config)
 
 
-def run_trainer(trainer: Trainer, folder: Path) -> TrainingResult:
+def run_trainer(trainer: Trainer, folder: Path, global_batch: int, config: ExperimentConfig) -> TrainingResult:
     """Run a trainer made with `training_settings` that appends a row a step to folder/metrics.jsonl.
 
     A killed training resumes from its last whole checkpoint; rows of later steps are dropped.
@@ -275,6 +310,8 @@ def run_trainer(trainer: Trainer, folder: Path) -> TrainingResult:
     metrics_file = folder / "metrics.jsonl"
     checkpoint = last_whole_checkpoint(folder / "checkpoints")
     done = _step_of(checkpoint) if checkpoint else 0
+    if checkpoint:
+        check_checkpoint(checkpoint, config)
     trainer.remove_callback(PrinterCallback)  # TrainingProgress takes its place
     if trainer.is_world_process_zero():
         folder.mkdir(parents=True, exist_ok=True)
@@ -288,6 +325,8 @@ def run_trainer(trainer: Trainer, folder: Path) -> TrainingResult:
         seconds=float(output.metrics["train_runtime"]),
         num_tokens=sum(row["num_tokens"] for row in rows if row["step"] > done),
         final_loss=rows[-1]["loss"],
+        ranks=trainer.args.world_size,
+        global_batch=global_batch,
     )
 
 
@@ -316,6 +355,8 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
         "remove_unused_columns": False,
         "average_tokens_across_devices": True,
         "ddp_find_unused_parameters": False,
+        **sharding_settings(config),
+        "ddp_broadcast_buffers": False,  # no rank waits for another before all have their gradients
     }
 
 

@@ -20,7 +20,7 @@ from l2s.signals.recorders import TopkRecorder
 from l2s.signals.tail import TailModel
 from l2s.signals.teachers import OnlineTeacher
 from l2s.signals.topk import decode
-from l2s.training.trainer import StudentWithLoss
+from l2s.training.student import StudentWithLoss
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40,

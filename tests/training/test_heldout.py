@@ -28,7 +28,8 @@ from l2s.sequences import (
 from l2s.signals import score
 from l2s.training import kd, sft
 from l2s.training.progress import TrainingProgress
-from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, train
+from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
+from l2s.training.trainer import Schedule, train
 
 MakeConfig = Callable[..., ExperimentConfig]
 

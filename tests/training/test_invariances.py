@@ -32,7 +32,8 @@ from l2s.signals import record, score
 from l2s.signals.store import read_signals
 from l2s.signals.teachers import OnlineTeacher, StoredTeacher
 from l2s.training.kd import kd_objective
-from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, train
+from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
+from l2s.training.trainer import Schedule, train
 
 MakeConfig = Callable[..., ExperimentConfig]
 HERE = Path(__file__).parent
@@ -244,28 +245,52 @@ def test_qlora_is_the_loss_of_its_dequantised_weights(tiny_config: MakeConfig) -
     assert_same(actual, found(reference, expected))
 
 
-def on_two_ranks(*command: str) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+def on_ranks(count: int, *command: str) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1])}
     subprocess.run([*launch, *command], env=environment, check=True)
 
 
-def test_two_ranks_train_as_one(tiny_config: MakeConfig, tmp_path: Path) -> None:
-    """DDP through the trainer, DDP and FSDP2 on one batch; 22 answers leave one rank without any at the end."""
-    fields: dict[str, Any] = {"tuning": "full", "kd_lr": 1e-3, "gradient_accumulation_steps": 2}
-    two = tiny_config(experiment_name="two", kd_batch_size=2, **fields)
-    write_responses(RunDir.of(two), count=22)
-    file = tmp_path / "config.json"
-    file.write_text(two.model_dump_json(), encoding="utf-8")
-    on_two_ranks(str(HERE / "train_ranks.py"), str(file), str(tmp_path))
+def train_on_ranks(config: ExperimentConfig, count: int, folder: Path) -> None:
+    """Run train_ranks.py on 22 answers: on two ranks and batches of 4, one has none at the end."""
+    write_responses(RunDir.of(config), count=22)
+    file = folder / f"{config.experiment_name}.json"
+    file.write_text(config.model_dump_json(), encoding="utf-8")
+    on_ranks(count, str(HERE / "train_ranks.py"), str(file), str(folder))
 
-    one = Setting(tiny_config(experiment_name="one", kd_batch_size=4, **fields), count=22)
+
+UPDATES: dict[str, Any] = {"tuning": "full", "kd_lr": 1e-3, "gradient_accumulation_steps": 2, "kd_batch_size": 4}
+
+
+def assert_same_curve(config: ExperimentConfig, other: ExperimentConfig, suffix: str = "") -> None:
+    found = load_jsonl(RunDir(RunDir.of(config).root.with_name(config.experiment_name + suffix)).kd / "metrics.jsonl")
+    assert len(found) == 3
+    for left, right in zip(found, metrics(other), strict=True):
+        assert left == pytest.approx(right, rel=1e-5)
+
+
+def test_three_ranks_train_as_one_also_where_memory_runs_out(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    """An update of 8 is shared as 3, 3 and 2."""
+    three, one = (tiny_config(experiment_name=name, **UPDATES) for name in ("three", "one"))
+    train_on_ranks(three, 3, tmp_path)
+    setting = Setting(one, count=22)
+    load_script(HERE / "train_ranks.py").train_steps(one, setting.sequences, setting.collator)
+    assert_same_curve(three, one)
+    assert_same_curve(three, one, "-short")
+
+
+def test_two_ranks_train_as_one(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    """DDP through the trainer, also where memory runs out; DDP and FSDP2 on one batch."""
+    two = tiny_config(experiment_name="two", **UPDATES)
+    train_on_ranks(two, 2, tmp_path)
+
+    one = Setting(tiny_config(experiment_name="one", **UPDATES), count=22)
     ranks = load_script(HERE / "train_ranks.py")
     ranks.train_steps(one.config, one.sequences, one.collator)
     expected = ranks.gradients(one.config, one.sequences, one.collator, "none")
 
-    for left, right in zip(metrics(two), metrics(one.config), strict=True):
-        assert left == pytest.approx(right, rel=1e-5)
+    assert_same_curve(two, one.config)
+    assert_same_curve(two, one.config, "-short")
     for wrapping in ("ddp", "fsdp2"):
         assert_same(torch.load(tmp_path / f"{wrapping}.pt"), expected)
     alone = {

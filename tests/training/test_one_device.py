@@ -17,7 +17,8 @@ from l2s.run_dir import RunDir
 from l2s.runner.check import CHECKS
 from l2s.sequences import Collator, SequenceDataset, load_sequences
 from l2s.training import on_policy
-from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, train
+from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
+from l2s.training.trainer import Schedule, train
 
 MakeConfig = Callable[..., ExperimentConfig]
 

@@ -32,9 +32,3 @@ def test_an_epoch_is_repeatable_and_epochs_differ() -> None:
     sampler.set_epoch(1)
     again.set_epoch(1)
     assert list(sampler) == list(again) != first
-
-
-def test_the_last_group_is_filled_with_an_index_past_the_end() -> None:
-    order = list(LengthGroupedSampler(LENGTHS, 5, seed=1, fill=True))
-    assert sorted(order) == [*range(64), 64]
-    assert order[-1] == 64

@@ -24,7 +24,8 @@ from l2s.sequences import Collator, SequenceDataset, load_sequences
 from l2s.signals.teachers import OnlineTeacher
 from l2s.training import trainer as trainer_module
 from l2s.training.progress import TrainingProgress
-from l2s.training.trainer import SFT_OBJECTIVE, Schedule, StudentWithLoss, TrainingResult, train
+from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
+from l2s.training.trainer import Schedule, TrainingResult, train
 
 MakeConfig = Callable[..., ExperimentConfig]
 GOLDEN = Path(__file__).parent / "golden_curves.json"

@@ -1,13 +1,14 @@
-"""Run by torchrun from test_invariances.py, on two ranks: the same objective, split over processes.
+"""Run by torchrun from test_invariances.py: the same objective, split over processes.
 
-Leaves metrics.jsonl of a training with the trainer (DDP), the gradients of one batch under DDP and FSDP2, and students
-that were wrapped while they learned and while they were saved.
+Leaves metrics.jsonl of trainings with the trainer (DDP); of two ranks also the gradients of one batch under DDP and
+FSDP2, and students that were wrapped while they learned and while they were saved.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from l2s.chat import ChatRenderer, load_renderer
 from l2s.config import ExperimentConfig
+from l2s.devices import leave_others, process_count, process_rank
 from l2s.models.load import load_model, load_student_for_training
 from l2s.models.save import save_trained_student
 from l2s.run_dir import RunDir
@@ -26,7 +28,8 @@ from l2s.sequences import Collator, SequenceDataset, TrainingSequence, load_sequ
 from l2s.signals.teachers import OnlineTeacher
 from l2s.training.heldout import HeldOutLoss
 from l2s.training.kd import kd_objective
-from l2s.training.trainer import Schedule, StudentWithLoss, train
+from l2s.training.student import StudentWithLoss
+from l2s.training.trainer import Schedule, train
 
 SAVED = (("fsdp2", "full"), ("fsdp2", "lora"), ("ddp", "lora"))  # what is trained and saved, and under what
 
@@ -40,6 +43,27 @@ def train_steps(config: ExperimentConfig, sequences: list[TrainingSequence], col
     schedule = Schedule(config.kd_epochs, config.kd_batch_size, config.kd_lr)
     dataset = SequenceDataset(sequences)
     train(build_student(config), dataset, collator, config, schedule, RunDir.of(config).kd, teacher=teacher)
+
+
+def train_short_of_memory(config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator) -> None:
+    """Train while memory runs out on the last rank alone, in its second and its fifth pass through the student."""
+    calls = 0
+    forward = StudentWithLoss.forward
+
+    def short_of_memory(self: StudentWithLoss, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls in (2, 5) and process_rank() == process_count() - 1:
+            raise torch.OutOfMemoryError("as CUDA says it")
+        return forward(self, *args, **kwargs)
+
+    StudentWithLoss.forward = short_of_memory  # type: ignore[method-assign]
+    try:
+        train_steps(
+            config.model_copy(update={"experiment_name": f"{config.experiment_name}-short"}), sequences, collator
+        )
+    finally:
+        StudentWithLoss.forward = forward  # type: ignore[method-assign]
 
 
 def gradients(
@@ -104,6 +128,9 @@ def main(config: ExperimentConfig, folder: Path) -> None:
     sequences, _ = load_sequences(RunDir.of(config).responses, renderer, config)
     collator = Collator(renderer.pad_token_id)
     train_steps(config, sequences, collator)
+    train_short_of_memory(config, sequences, collator)
+    if process_count() != 2:
+        return
     for wrapping in ("ddp", "fsdp2"):
         result = gradients(config, sequences, collator, wrapping)
         if dist.get_rank() == 0:
@@ -113,8 +140,8 @@ def main(config: ExperimentConfig, folder: Path) -> None:
         terms = step_and_save(tuned, sequences, renderer, folder / f"{wrapping}-{tuning}", wrapping)
         if dist.get_rank() == 0:
             torch.save(terms, folder / f"{wrapping}-{tuning}-heldout.pt")
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     main(ExperimentConfig.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))
+    leave_others()

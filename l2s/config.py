@@ -219,7 +219,7 @@ class ExperimentConfig(BaseModel):
 
     # SFT
     sft_epochs: int = Field(1, ge=1, description="epochs of SFT")
-    sft_batch_size: int = Field(4, ge=1, description="sequences on a device at a time in SFT")
+    sft_batch_size: int = Field(4, ge=1, description="sequences of a micro-batch in SFT")
     sft_lr: float = Field(2e-4, gt=0, lt=1, description="peak learning rate of SFT")
 
     # KD
@@ -228,7 +228,7 @@ class ExperimentConfig(BaseModel):
         description="initial student of KD and OPD; auto: the SFT student if there is one, else the base",
     )
     kd_epochs: int = Field(1, ge=1, description="epochs of KD")
-    kd_batch_size: int = Field(2, ge=1, description="sequences on a device at a time in KD")
+    kd_batch_size: int = Field(2, ge=1, description="sequences of a micro-batch in KD")
     kd_lr: float = Field(1.5e-4, gt=0, lt=1, description="peak learning rate of KD")
     temperature: float = Field(2.0, gt=0, le=100, description="temperature of the KD loss")
     alpha: float = Field(

@@ -8,6 +8,7 @@ import gzip
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.console import Console
 from l2s.cli import main
 from l2s.config import ExperimentConfig, resolve_config
 from l2s.errors import UserError
-from l2s.jsonl import load_jsonl
+from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.report import stage as report_stage
 from l2s.report.text.compare import compare_runs
 from l2s.report.text.console import print_summary
@@ -29,6 +30,7 @@ from l2s.runner.preflight import check_machine, check_settings
 from l2s.tasks.contamination import overlap
 from l2s.tasks.own import graders
 from l2s.tasks.table import TASKS, tasks_of
+from tests.report.page.chromium import CHROMIUM, open_page
 
 DOC = (Path(__file__).resolve().parents[2] / "docs" / "YOUR_DATA.md").read_text(encoding="utf-8")
 MODELS = ["teacher", "student_base", "student_sft", "student_kd"]
@@ -154,6 +156,48 @@ def test_the_item_browser_holds_the_rows_with_answers_without_a_score(
     assert [item["id"] for item in items] == ["own-eval-00000", "own-eval-00001", "ghana", "own-eval-00003"]
     assert items[2]["messages"][1]["content"] == "What is the capital of Ghana?"
     assert {answer["score"] for item in items for answer in item["answers"].values()} == {None}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: the page is not opened")
+def test_the_item_browser_shows_no_score_where_there_is_none(
+    experiment: tuple[ExperimentConfig, RunDir], tmp_path: Path
+) -> None:
+    report_stage.run(*experiment)
+    with open_page(tmp_path / "profile") as page:
+        page.open(experiment[1].evaluation / "report.html")
+        assert page.messages == []
+        badges = page.evaluate("[...document.querySelectorAll('.badge')].map((badge) => badge.textContent).join()")
+        assert badges == ",".join(["not_graded"] * 4)
+        page.evaluate("byId('filter').value = 'filter_all_wrong'; update()")
+        assert page.evaluate("document.querySelectorAll('.entry').length") == 0
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [
+        ("en", "own data: the grader failed on 2 of 3 answers of Teacher (grader_raised 1, grader_timeout 1)"),
+        ("zh", "自有数据：评分器在教师的 3 条回答中有 2 条出错（评分代码出错 1、评分代码超时 1）"),
+    ],
+)
+def test_a_grader_that_failed_is_warned_of_and_its_code_called_the_users_own(
+    experiment: tuple[ExperimentConfig, RunDir], tmp_path: Path, lang: Any, words: str
+) -> None:
+    shutil.copytree(experiment[1].root, tmp_path / "run", symlinks=True)
+    run_dir = RunDir(tmp_path / "run")
+    rows = load_jsonl(run_dir.predictions("teacher"))
+    statuses = ("grader_raised", "correct", "grader_timeout", "partial")
+    scores = {"correct": 1.0, "partial": 0.5}
+    graded = [
+        row | {"status": status, "score": scores.get(status, 0.0)} for row, status in zip(rows, statuses, strict=True)
+    ]
+    write_jsonl(run_dir.predictions("teacher"), graded)
+    spec = "python:my_grader.py:grade"
+    report_stage.run(experiment[0].model_copy(update={"own_grader": spec, "lang": lang}), run_dir)
+    results = json.loads(run_dir.results.read_text())
+    assert [warning for warning in results["warnings"] if warning.startswith(words)]
+    assert results["evaluation"]["teacher"]["domain_results"]["own"]["main_metric"] == pytest.approx(1 / 3)
+    markdown = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
+    assert {"en": "graded by your own code (python:my", "zh": "由您自己的代码评分（python:my"}[lang] in markdown
 
 
 def test_two_runs_that_were_not_graded_can_be_compared(experiment: tuple[ExperimentConfig, RunDir]) -> None:

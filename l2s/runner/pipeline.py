@@ -29,7 +29,7 @@ MODEL = ("dtype", "device", "trust_remote_code", "thinking", "prompt_date")
 ANSWERS = (*MODEL, "engine", "seed", "teacher_quantization", "max_new_tokens", *GRADES)
 ENDPOINT = ("endpoint_model", "endpoint_body")
 TEACHER_ANSWERS = (
-    *ANSWERS, "generation_batch_size", "sampling_temperature", "sampling_top_p", "keep_correct", "max_tries",
+    *ANSWERS, "answers", "generation_batch_size", "sampling_temperature", "sampling_top_p", "keep_correct", "max_tries",
     "retry_temperature", *ENDPOINT,
 )  # fmt: skip
 SEQUENCES = (*MODEL, "max_length", "overlong")

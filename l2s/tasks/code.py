@@ -221,6 +221,7 @@ TASK = Task(
     train_items=train_items,
     eval_items=eval_items,
     grade=_grade,
+    solution=lambda item: f"```python\n{item['reference'].strip()}\n```",
     lengths=_lengths,
     trial={"code_train_source": "humaneval", "code_train_size": 2, "code_eval_size": 2},
     names=COMMON_NAMES

@@ -25,6 +25,8 @@ PROMPT = (
     "answer as a number.\n\n{problem}"
 )
 HUB_NAME = "openai/gsm8k"
+CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator, as in "16 - 3 = <<16-3=13>>13"
+SYNTHETIC = {"synthetic": "synthetic", "one_step": "synthetic-one-step"}  # math_source -> source of its items
 
 # Data ----------------------------------------------------------------------------------------------------------------
 
@@ -46,9 +48,12 @@ def eval_items(config: ExperimentConfig) -> list[Item]:
 def _items(config: ExperimentConfig, split: str, size: int, field: str) -> list[Item]:
     if size == 0:
         return []
-    if config.math_source == "synthetic":
-        problems = word_problems.generate("train" if split == "train" else "eval", size, seed=config.seed)
-        return [_item("synthetic", split, index, *problem) for index, problem in enumerate(problems)]
+    if config.math_source in SYNTHETIC:
+        templates = word_problems.ONE_STEP if config.math_source == "one_step" else word_problems.TEMPLATES
+        share: Split = "train" if split == "train" else "eval"
+        problems = word_problems.generate(share, size, seed=config.seed, templates=templates)
+        source = SYNTHETIC[config.math_source]
+        return [_item(source, split, index, *problem) for index, problem in enumerate(problems)]
     rows = [_problem(row, place) for place, row in _gsm8k_rows(config, split)]
     if size > len(rows):
         raise UserError(f"{field}={size}: GSM8K's {split} split has {len(rows)} problems; ask for at most that many")
@@ -206,6 +211,11 @@ TASK = Task(
         "synthetic": Names(
             "The math problems are synthetic: scores on them say nothing about GSM8K.",
             "数学题是合成的：其得分不能说明 GSM8K 上的表现。",
-        )
+        ),
+        "synthetic-one-step": Names(
+            "The math problems are synthetic, with one step and small numbers: scores on them say nothing about GSM8K.",
+            "数学题是合成的，只有一步且数字很小：其得分不能说明 GSM8K 上的表现。",
+        ),
     },
+    solution=lambda item: CALCULATION.sub("", item["meta"]["solution"]),
 )

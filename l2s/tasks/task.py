@@ -76,6 +76,7 @@ class Task:
         note: a sentence about how the scores of this domain come about, from the configuration.
         stand_ins: source of items -> warning where they are evaluated on.
         overlap_setting: a field and its value with which training items are evaluation items.
+        solution: the reference solution of an item as an answer to its prompt, or None where it has none.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Task:
     note: Callable[[Mapping[str, Any]], Names] | None = None
     stand_ins: Mapping[str, Names] = field(default_factory=dict)
     overlap_setting: tuple[str, str] | None = None
+    solution: Callable[[Item], str | None] = lambda item: item["reference"] or None
 
     def size_field(self, split: Split) -> str | None:
         """The configuration field that says how many items there are, or None where no field does."""

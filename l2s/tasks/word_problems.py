@@ -10,8 +10,8 @@ import operator
 import random
 import re
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 Split = Literal["train", "eval"]
@@ -221,26 +221,36 @@ TEMPLATES = (
     ),
 )
 
+SMALL_NUMBERS: tuple[Mapping[str, tuple[int, int]], ...] = (
+    {"a": (2, 9), "b": (2, 9)},
+    {"a": (5, 18), "b": (2, 9)},
+    {"a": (2, 9), "b": (2, 9)},
+    {"a": (4, 81), "b": (2, 9)},
+)
+ONE_STEP = tuple(  # what a model of 135M parameters can learn in minutes
+    replace(template, numbers=numbers) for template, numbers in zip(TEMPLATES, SMALL_NUMBERS, strict=False)
+)
+
 SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 STEP = re.compile(r"(?P<reason>[^:]+): (?P<left>\w+) (?P<sign>\S) (?P<right>\w+) = (?P<result>\w+)")
 
 
-def generate(split: Split, size: int, *, seed: int) -> list[Problem]:
+def generate(split: Split, size: int, *, seed: int, templates: Sequence[Template] = TEMPLATES) -> list[Problem]:
     """`size` different problems of `split`, every template about equally often; the same seed gives the same ones."""
     rng = random.Random(f"{seed}-word-problems-{split}")
     problems: dict[str, Problem] = {}
     while len(problems) < size:
-        index = len(problems) % len(TEMPLATES)
-        problem = _render(index, _draw_numbers(index, split, rng), split, rng)
+        index = len(problems) % len(templates)
+        template = templates[index]
+        problem = _render(template, _draw_numbers(index, template, split, rng), split, rng)
         problems.setdefault(problem.text, problem)
     ordered = list(problems.values())
     rng.shuffle(ordered)
     return ordered
 
 
-def _draw_numbers(index: int, split: Split, rng: random.Random) -> dict[str, int]:
+def _draw_numbers(index: int, template: Template, split: Split, rng: random.Random) -> dict[str, int]:
     """Numbers that belong to `split` and make every step of the template a positive whole number."""
-    template = TEMPLATES[index]
     while True:
         numbers = {name: rng.randint(low, high) for name, (low, high) in template.numbers.items()}
         if _belongs_to(index, numbers) == split and _work(template, numbers) is not None:
@@ -266,11 +276,11 @@ def _work(template: Template, numbers: Mapping[str, int]) -> tuple[list[str], in
     return lines, value
 
 
-def _render(index: int, numbers: Mapping[str, int], split: Split, rng: random.Random) -> Problem:
+def _render(template: Template, numbers: Mapping[str, int], split: Split, rng: random.Random) -> Problem:
     name, friend = rng.sample(NAMES[split], 2)
-    worked = _work(TEMPLATES[index], numbers)
+    worked = _work(template, numbers)
     assert worked is not None, "numbers are drawn so that every step works"
     lines, answer = worked
     words = {"name": name, "friend": friend, "things": rng.choice(THINGS), "place": rng.choice(PLACES)}
-    text = TEMPLATES[index].text.format(**words, **numbers)
+    text = template.text.format(**words, **numbers)
     return Problem(text, "\n".join([*lines, f"#### {answer}"]), str(answer))

@@ -1,4 +1,4 @@
-"""The demo's student: the teacher without every other layer."""
+"""The demo's student: the teacher without every fifth layer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from l2s.models.demo import drop_every_other_layer
+from l2s.models.demo import drop_layers
 
 TOKENS = torch.arange(12)[None]
 
 
-def test_a_pruned_model_keeps_layers_0_2_4_and_survives_saving(tmp_path: Path) -> None:
+def test_a_pruned_model_loses_every_fifth_layer_and_survives_saving(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=5, num_attention_heads=2,
@@ -21,8 +21,8 @@ def test_a_pruned_model_keeps_layers_0_2_4_and_survives_saving(tmp_path: Path) -
     )  # fmt: skip
     model: Any = Qwen3ForCausalLM(config)
     model.eval()
-    kept = [model.model.layers[index].mlp.up_proj.weight for index in (0, 2, 4)]
-    pruned: Any = drop_every_other_layer(model)
+    kept = [model.model.layers[index].mlp.up_proj.weight for index in (0, 1, 3, 4)]
+    pruned: Any = drop_layers(model)
     assert [layer.mlp.up_proj.weight for layer in pruned.model.layers] == kept
     whole = pruned(TOKENS).logits
     start = pruned(TOKENS[:, :-1], use_cache=True)  # the cache is addressed by the layers' numbers

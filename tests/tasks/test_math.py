@@ -276,3 +276,14 @@ def test_every_gsm8k_solution_is_correct_by_all_three_verdicts() -> None:
         grade = math.grade_item(item, item["meta"]["solution"])
         assert grade.score == 1
         assert grade.details == {"strict_match": True, "flexible_extract": True}, item["id"]
+
+
+def test_one_step_problems_have_one_step_small_numbers_and_separate_splits() -> None:
+    parts = {
+        split: word_problems.generate(split, 200, seed=3, templates=word_problems.ONE_STEP)
+        for split in ("train", "eval")
+    }
+    for problems in parts.values():
+        assert all(problem.solution.count("\n") == 1 for problem in problems)
+        assert all(int(number) <= 81 for problem in problems for number in re.findall(r"\d+", problem.text))
+    assert not {problem.text for problem in parts["train"]} & {problem.text for problem in parts["eval"]}

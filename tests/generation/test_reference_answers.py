@@ -1,0 +1,64 @@
+"""`--answers reference`: the reference solutions of the data become the training answers; no model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.generation import generate
+from l2s.jsonl import load_jsonl, write_jsonl
+from l2s.run_dir import RunDir
+from l2s.tasks import aiops, code, math
+from l2s.tasks.table import grade_all, tasks_of
+from l2s.tasks.types import Item
+
+MakeConfig = Callable[..., ExperimentConfig]
+
+
+def answered(config: ExperimentConfig, items: list[Item]) -> list[dict[str, object]]:
+    run_dir = RunDir.of(config)
+    run_dir.train_data.parent.mkdir(parents=True, exist_ok=True)
+    write_jsonl(run_dir.train_data, items)
+    generate.run(config, run_dir)
+    return load_jsonl(run_dir.responses)
+
+
+def test_reference_solutions_are_right_answers_in_every_domain(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generate, "open_engine", None)
+    config = tiny_config(
+        answers="reference", math_source="one_step", code_train_source="humaneval",
+        math_train_size=4, code_train_size=2, aiops_train_size=4,
+    )  # fmt: skip
+    items = [item for task in tasks_of(config).values() for item in task.train_items(config)]
+    rows = answered(config, items)
+    assert [row["id"] for row in rows] == [item["id"] for item in items]
+    grades = grade_all([(item, str(row["response"]), "stop") for item, row in zip(items, rows, strict=True)], config)
+    assert [grade.score for grade in grades if grade] == [1.0] * 10
+    assert {(row["teacher"], row["token_ids"], row["finish_reason"]) for row in rows} == {("reference", None, "stop")}
+
+
+def test_the_calculator_notes_of_gsm8k_are_not_taught() -> None:
+    item = Item(
+        id="a", domain="math", source="gsm8k", messages=[], reference="13",
+        meta={"solution": "She keeps 16 - 3 = <<16-3=13>>13 eggs.\n#### 13"},
+    )  # fmt: skip
+    assert math.TASK.solution(item) == "She keeps 16 - 3 = 13 eggs.\n#### 13"
+
+
+def test_items_without_a_reference_are_left_out_and_none_at_all_is_an_error(tiny_config: MakeConfig) -> None:
+    config = tiny_config(answers="reference", math_source="one_step", math_train_size=2, aiops_train_size=1)
+    items = [*math.train_items(config), *aiops.train_items(config)]
+    items[-1]["reference"] = ""
+    assert len(answered(config, items)) == 2
+    with pytest.raises(UserError, match="answers='reference': no training item has a reference solution"):
+        answered(config, items[-1:])
+
+
+def test_a_program_is_fenced_and_keeps_its_indentation() -> None:
+    item = Item(id="c", domain="code", source="mbpp", messages=[], reference="def f(x):\n    return x\n", meta={})
+    assert code.TASK.solution(item) == "```python\ndef f(x):\n    return x\n```"

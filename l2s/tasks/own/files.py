@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from l2s.errors import UserError
 from l2s.jsonl import Row
+from l2s.tasks.own.strict_json import parse_json
 
 PARQUET_MAGIC = b"PAR1"
 BOM = b"\xef\xbb\xbf"
@@ -59,23 +59,16 @@ def _json_rows(path: Path, where: str) -> Iterator[Placed]:
 
 def _parse(line: bytes, place: str) -> Row:
     try:
-        row = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+        row = parse_json(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"{place}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8") from None
-    except RecursionError:
-        raise UserError(f"{place}: JSON nested too deeply; repair or remove this line") from None
     except ValueError as error:
-        reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
         fix = "write one object a line, not an array" if line.lstrip()[:1] == b"[" else "repair or remove this line"
-        raise UserError(f"{place}: not valid JSON ({reason}); {fix}") from None
+        raise UserError(f"{place}: not valid JSON ({error}); {fix}") from None
     if not isinstance(row, dict):
         what = f"found {type(row).__name__} {shown(row)}"
         raise UserError(f"{place}: expected a JSON object, {what}; write one object a line")
     return row
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
 
 
 def _parquet_rows(path: Path, where: str) -> Iterator[Placed]:

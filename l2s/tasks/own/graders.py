@@ -15,6 +15,7 @@ from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.final_number import final_number
 from l2s.tasks.own import user_code
 from l2s.tasks.own.choice import LETTERS, chosen_letter
+from l2s.tasks.own.strict_json import parse_json
 from l2s.tasks.task import NOT_GRADED
 from l2s.tasks.types import Grade, Item
 
@@ -56,13 +57,12 @@ class Grader:
     needs_reference: bool = True
 
 
-def grader_of(config: ExperimentConfig) -> Grader:
-    """The grader that `own_grader` names.
+def grader_of(spec: str) -> Grader:
+    """The grader that this value of `own_grader` names.
 
     Raises:
         UserError: there is none of that name.
     """
-    spec = config.own_grader
     if spec in GRADERS:
         return GRADERS[spec]
     if user_code.parse_spec(spec) is None:
@@ -74,7 +74,7 @@ def grader_of(config: ExperimentConfig) -> Grader:
 
 def grade(item: Item, response: str, finish_reason: str, config: ExperimentConfig) -> Grade | None:
     """Grade the answer to a row of the user's; None where nothing is graded."""
-    judge = grader_of(config).judge
+    judge = grader_of(config.own_grader).judge
     if judge is None or not is_graded(item, config):
         return None
     visible = without_thinking(response)
@@ -87,7 +87,7 @@ def grade(item: Item, response: str, finish_reason: str, config: ExperimentConfi
 
 def is_graded(item: Item, config: ExperimentConfig) -> bool:
     """Whether answers to an item get a score."""
-    grader = grader_of(config)
+    grader = grader_of(config.own_grader)
     return grader.judge is not None and (item["reference"] is not None or not grader.needs_reference)
 
 
@@ -141,29 +141,18 @@ def _json(value: Any) -> str:
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     try:
-        _parse_json(value)
+        parse_json(value)
         return value
     except ValueError as error:
         raise ValueError(f'own_grader=\'json\' needs JSON ({error}); a plain text is written "\\"so\\""') from None
 
 
-def _parse_json(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON value")
-
-
 def _judge_json(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
     """The whole answer is taken for JSON, else its last fenced block that is."""
-    reference = _parse_json(item["reference"])
+    reference = parse_json(item["reference"])
     for text in (visible, *reversed(FENCED.findall(visible))):
         try:
-            right = equal_json(_parse_json(text), reference)
+            right = equal_json(parse_json(text), reference)
         except (ValueError, RecursionError):
             continue
         return _right_or_wrong(right, text.strip())

@@ -99,9 +99,8 @@ def _read(
     split: Split, path: Path, changed: int, own_grader: str, system_prompt: str, taken: tuple[str, ...]
 ) -> list[Item]:
     """The items of a file as it is now; read once for all that ask."""
-    config = ExperimentConfig(own_grader=own_grader)
     rows = read_rows(FILES[split], path)
-    items = make_items(rows, split, grader_of(config), system_prompt, taken)
+    items = make_items(rows, split, grader_of(own_grader), system_prompt, taken)
     check_number_of_domains(FILES[split], items)
     return items
 
@@ -147,7 +146,7 @@ def _note(config: Mapping[str, Any]) -> Names:
 TASK = Task(
     name=NAME,
     title=Names("own data", "自有数据"),
-    metric=lambda config: grader_of(config).metric,
+    metric=lambda config: grader_of(config.own_grader).metric,
     statuses=STATUSES,
     train_items=train_items,
     eval_items=eval_items,

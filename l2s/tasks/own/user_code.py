@@ -64,14 +64,17 @@ def check(config: ExperimentConfig, item: Item) -> None:
     if not spec.file.is_file():
         raise UserError(f"{where}: there is no file {spec.file}; give the Python file that holds your grader")
     answer = item["reference"] if isinstance(item["reference"], str) else json.dumps(item["reference"])
+    process = _process(spec.file.resolve(), spec.function)
     try:
-        _process(spec.file.resolve(), spec.function).call(_request(answer, item), config.own_timeout_s)
+        process.call(_request(answer, item), config.own_timeout_s)
     except GraderError as error:
         raise UserError(
             f"{where}: {error}; it is called as {spec.function}(response, reference) or "
             f"{spec.function}(response, reference, row) and returns a number from 0 to 1 "
             f"(tried on the reference of {item['id']!r})"
         ) from None
+    finally:
+        process.stop()  # what it loaded would be in the way of the models
 
 
 def call(config: ExperimentConfig, response: str, item: Item) -> tuple[float, str]:

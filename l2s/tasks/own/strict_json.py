@@ -1,0 +1,24 @@
+"""JSON as the standard has it: no NaN, and nothing nested deeper than one can walk through."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+
+def parse_json(text: str) -> Any:
+    """The value that `text` holds.
+
+    Raises:
+        ValueError: it is not JSON; says what is wrong.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg}, column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")

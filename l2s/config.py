@@ -18,6 +18,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from l2s.arms import ARMS
 from l2s.errors import UserError
 from l2s.loss.divergences import DIVERGENCES, ON_POLICY_BETA
 from l2s.models import demo
@@ -27,7 +28,6 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Tuning = Literal["qlora", "lora", "full"]
 Dtype = Literal["bfloat16", "float32"]
 Quantization = Literal["none", "int8", "nf4", "fp8", "awq", "gptq"]
-ARMS = ("sft", "kd", "opd")
 TRACKERS = {  # what transformers reports to, and the package that each needs
     "azure_ml": "azureml", "clearml": "clearml", "codecarbon": "codecarbon", "comet_ml": "comet_ml",
     "dagshub": "dagshub", "dvclive": "dvclive", "flyte": "flytekit", "kubeflow": "kubeflow", "mlflow": "mlflow",

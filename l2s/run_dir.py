@@ -15,7 +15,8 @@ from typing import Any, get_args
 
 import yaml
 
-from l2s.config import ARMS, Dtype, ExperimentConfig
+from l2s.arms import ARMS, BASE, TEACHER
+from l2s.config import Dtype, ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, replacing_file, write_text_atomic
 
@@ -30,6 +31,35 @@ def existing_parent(folder: Path) -> Path:
 
 
 @dataclass(frozen=True)
+class ArmDir:
+    """Paths under outputs/<experiment_name>/<arm>/, which the training of one student writes."""
+
+    root: Path
+
+    @property
+    def final_model(self) -> Path:
+        return self.root / "final_model"
+
+    @property
+    def adapter(self) -> Path:
+        return self.root / "adapter"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """A row a step."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def heldout_metrics(self) -> Path:
+        """The loss on answers kept out of training, a row an evaluation of it."""
+        return self.root / "heldout_metrics.jsonl"
+
+
+@dataclass(frozen=True)
 class RunDir:
     """Paths under outputs/<experiment_name>/."""
 
@@ -39,6 +69,10 @@ class RunDir:
     def of(cls, config: ExperimentConfig) -> RunDir:
         """The folder that `config` names; nothing is created."""
         return cls(config.output_dir / config.experiment_name)
+
+    def arm(self, name: str) -> ArmDir:
+        """The folder of a way to train the student."""
+        return ArmDir(self.root / name)
 
     # Data and answers
     @property
@@ -68,19 +102,15 @@ class RunDir:
 
     @property
     def sft_model(self) -> Path:
-        return self.sft / "final_model"
+        return self.arm("sft").final_model
 
     @property
     def kd_model(self) -> Path:
-        return self.kd / "final_model"
+        return self.arm("kd").final_model
 
     @property
     def kd(self) -> Path:
         return self.root / "kd"
-
-    @property
-    def opd_model(self) -> Path:
-        return self.opd / "final_model"
 
     @property
     def opd(self) -> Path:
@@ -123,13 +153,26 @@ class RunDir:
         return self.evaluation / "plots"
 
     @property
+    def comparison_report(self) -> Path:
+        return self.evaluation / "comparison_report.md"
+
+    @property
+    def comparison_table(self) -> Path:
+        return self.evaluation / "model_comparison.csv"
+
+    @property
+    def browser_report(self) -> Path:
+        return self.evaluation / "report.html"
+
+    @property
     def results(self) -> Path:
         return self.root / "results.json"
 
     def weights(self, model: str, config: ExperimentConfig) -> str:
         """Folder or hub name of an evaluated model: teacher, student_base, or student_<what trained it>."""
-        named = {"teacher": config.teacher_model, "student_base": config.student_model}
-        return named.get(model) or str(self.root / model.removeprefix("student_") / "final_model")
+        named = {TEACHER: config.teacher_model, BASE: config.student_model}
+        trained = {arm.model.name: str(self.arm(arm.name).final_model) for arm in ARMS.values()}
+        return (named | trained)[model]
 
     # The run itself
     @property
@@ -147,7 +190,7 @@ class RunDir:
     def manifest(self, stage: str) -> Path:
         """Where the manifest of a stage lies: sft, kd and opd keep theirs beside their models."""
         if stage in ARMS:
-            return self.root / stage / "manifest.json"
+            return self.arm(stage).root / "manifest.json"
         return self.root / "manifests" / f"{stage}.json"
 
     def started(self, stage: str) -> Path:

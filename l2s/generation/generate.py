@@ -18,6 +18,7 @@ from l2s.run_dir import RunDir
 from l2s.tasks.table import grade_all, task_of
 from l2s.tasks.task import NOT_GRADED
 from l2s.tasks.types import Grade, Item
+from l2s.warning import warned
 
 CUT_ANSWERS_LIMIT = 0.1  # share of cut teacher answers above which students learn to stop mid-answer
 
@@ -135,8 +136,7 @@ def _metrics(rows: list[Row], rejected: list[Row], tries: list[dict[str, int]]) 
     domains = Counter(row["domain"] for row in rows)
     cut = Counter(row["domain"] for row in rows if row["finish_reason"] == "length")
     warnings = [
-        f"{cut[domain]} of {number} teacher answers on {domain} were cut at max_new_tokens; students learn from them "
-        "not to finish: raise --max_new_tokens"
+        warned("cut_answers", found=cut[domain], n=number, domain=domain)
         for domain, number in domains.items()
         if cut[domain] > CUT_ANSWERS_LIMIT * number
     ]
@@ -144,8 +144,7 @@ def _metrics(rows: list[Row], rejected: list[Row], tries: list[dict[str, int]]) 
         row["domain"] for row in rows if row["finish_reason"] == "stop" and count_unclosed_thinking([row])
     )
     warnings += [
-        f"{unclosed[domain]} of {number} teacher answers on {domain} ended inside their thinking; students learn from "
-        "them not to answer: check --thinking and the teacher's chat template"
+        warned("unclosed_thinking", found=unclosed[domain], n=number, domain=domain)
         for domain, number in domains.items()
         if unclosed[domain] > CUT_ANSWERS_LIMIT * number
     ]

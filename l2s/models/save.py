@@ -15,6 +15,7 @@ from l2s.config import ExperimentConfig
 from l2s.devices import process_rank, torch_dtype
 from l2s.jsonl import replacing_folder
 from l2s.models.load import load_base
+from l2s.run_dir import ArmDir
 
 
 def save_trained_student(
@@ -30,16 +31,16 @@ def save_trained_student(
     if process_rank() != 0:
         return
     if config.tuning != "full":
-        with replacing_folder(folder / "adapter") as partial:
+        with replacing_folder(ArmDir(folder).adapter) as partial:
             cast(Any, model).save_pretrained(partial, state_dict=weights)
-        merged = _merge_adapter(folder / "adapter", config)
+        merged = _merge_adapter(ArmDir(folder).adapter, config)
     elif weights is None:
         merged = cast(PreTrainedModel, model.to(torch_dtype(config)))
     else:
         merged = load_base(str(cast(PreTrainedModel, model).name_or_path), config)
         merged.load_state_dict(weights)
     merged.config.use_cache = True
-    with replacing_folder(folder / "final_model") as partial:
+    with replacing_folder(ArmDir(folder).final_model) as partial:
         merged.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
 

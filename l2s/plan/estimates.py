@@ -12,11 +12,11 @@ from functools import partial
 from math import ceil
 from typing import Any
 
+from l2s.arms import MODELS
 from l2s.config import ExperimentConfig, Quantization
 from l2s.loss.fused_head import CHUNK_BYTES
 from l2s.plan.hardware import GIB, Hardware
 from l2s.plan.model_size import FORWARD, TRAINING, ModelSize
-from l2s.report.numbers.schema import MODELS
 from l2s.signals.record import BATCH_TOKENS
 from l2s.signals.recorders import SAMPLE_ROWS
 from l2s.signals.tail import OFFSET_FACTORS, RANK

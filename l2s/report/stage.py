@@ -7,21 +7,25 @@ from typing import Any
 
 from l2s.config import ExperimentConfig
 from l2s.jsonl import write_text_atomic
-from l2s.report.numbers.files import read_run
-from l2s.report.numbers.results import build_results, item_rows, report_warnings
+from l2s.report.numbers.files import RunFiles, read_run
+from l2s.report.numbers.results import build_results, item_rows
+from l2s.report.numbers.warnings import find_warnings
 from l2s.report.page.html import render_html
 from l2s.report.page.plots import draw_plots
 from l2s.report.text.csv_table import render_csv
 from l2s.report.text.markdown import render_markdown
 from l2s.report.text.strings import Text
+from l2s.report.text.warnings import say, say_of_stage
 from l2s.run_dir import RunDir
 
 
 def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     """Write results.json, comparison_report.md, model_comparison.csv, report.html and plots/, from files alone."""
     files = read_run(config, run_dir)
-    results = build_results(files)
     text = Text(config.lang)
+    results = build_results(files)
+    warnings = find_warnings(results, files)
+    results["warnings"] = [say(warning, text) for warning in warnings] + _warnings_of_stages(files, text)
     plots = draw_plots(results, text)
 
     run_dir.plots.mkdir(parents=True, exist_ok=True)
@@ -30,12 +34,20 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     for name, svg in plots.items():
         write_text_atomic(run_dir.plots / f"{name}.svg", svg)
     write_text_atomic(run_dir.results, json.dumps(results, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
-    write_text_atomic(run_dir.evaluation / "comparison_report.md", render_markdown(results, text, list(plots)))
-    write_text_atomic(run_dir.evaluation / "model_comparison.csv", render_csv(results))
+    write_text_atomic(run_dir.comparison_report, render_markdown(results, text, list(plots)))
+    write_text_atomic(run_dir.comparison_table, render_csv(results))
     html = render_html(results, item_rows(files), plots, text)
-    write_text_atomic(run_dir.evaluation / "report.html", html)
+    write_text_atomic(run_dir.browser_report, html)
     return {
         "models": list(results["evaluation"]),
         "html_bytes": len(html.encode()),
-        "warnings": report_warnings(results, files),
+        "warnings": warnings,
     }
+
+
+def _warnings_of_stages(files: RunFiles, text: Text) -> list[str]:
+    return [
+        say_of_stage(stage, warning, text)
+        for stage, manifest in files.manifests.items()
+        for warning in manifest.metrics.get("warnings", [])
+    ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from l2s.arms import ARMS
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype
 from l2s.errors import UserError
@@ -126,7 +127,7 @@ def _report_failure(outcome: Outcome, run_dir: RunDir) -> None:
 
 def _publish(run_dir: RunDir) -> None:
     """outputs/NAME/final_model leads to the student that was trained last."""
-    for model in (run_dir.opd_model, run_dir.kd_model, run_dir.sft_model):
+    for model in (run_dir.arm(name).final_model for name in reversed(ARMS)):
         if model.exists():
             run_dir.publish_model(model)
             return
@@ -139,13 +140,11 @@ def _print_result(config: ExperimentConfig, run_dir: RunDir, stages: list[Stage]
         print_summary(run_dir, console)
     for label, path in (
         ("answers", run_dir.responses),
-        ("SFT student", run_dir.sft_model),
-        ("KD student", run_dir.kd_model),
-        ("OPD student", run_dir.opd_model),
+        *((f"{arm.title} student", run_dir.arm(name).final_model) for name, arm in ARMS.items()),
         ("results", run_dir.results),
-        ("report", run_dir.evaluation / "comparison_report.md"),
-        ("browser report", run_dir.evaluation / "report.html"),
-        ("table", run_dir.evaluation / "model_comparison.csv"),
+        ("report", run_dir.comparison_report),
+        ("browser report", run_dir.browser_report),
+        ("table", run_dir.comparison_table),
     ):
         if path.exists():
             console.print(f"{label:<15} {path}")

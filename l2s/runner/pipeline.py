@@ -11,7 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from l2s.config import ARMS, ExperimentConfig
+from l2s.arms import ARMS
+from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.engines.table import choose_engine
 from l2s.models import demo
@@ -157,12 +158,12 @@ def _lm_eval_after(evaluation: Stage) -> Stage:
     )
 
 
-def _trained(folder: Callable[[RunDir], Path]) -> Paths:
-    """What training leaves in sft/, kd/ or opd/; there is an adapter where LoRA made one."""
+def _trained(arm: str) -> Paths:
+    """What training leaves in the folder of an arm; there is an adapter where LoRA made one."""
 
     def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
-        names = ["final_model", "metrics.jsonl", *([] if config.tuning == "full" else ["adapter"])]
-        return [folder(run_dir) / name for name in names]
+        folder = run_dir.arm(arm)
+        return [folder.final_model, folder.metrics, *([] if config.tuning == "full" else [folder.adapter])]
 
     return gives
 
@@ -179,9 +180,15 @@ def _sft_init(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
 _EVALUATIONS = (
     _evaluation_of("teacher", needs=(), weights=lambda r, c: [], models=("teacher_model", "student_model")),
     _evaluation_of("student_base", needs=("evaluate_teacher",), weights=lambda r, c: [], models=("student_model",)),
-    _evaluation_of("student_sft", needs=("evaluate_teacher", "sft"), weights=lambda r, c: [r.sft_model], models=()),
-    _evaluation_of("student_kd", needs=("evaluate_teacher", "kd"), weights=lambda r, c: [r.kd_model], models=()),
-    _evaluation_of("student_opd", needs=("evaluate_teacher", "opd"), weights=lambda r, c: [r.opd_model], models=()),
+    *(
+        _evaluation_of(
+            arm.model.name,
+            needs=("evaluate_teacher", arm.name),
+            weights=lambda r, c, name=arm.name: [r.arm(name).final_model],  # type: ignore[misc]
+            models=(),
+        )
+        for arm in ARMS.values()
+    ),
 )
 _TABLE = (
     Stage(
@@ -221,8 +228,8 @@ _TABLE = (
         reads=(*TRAINING, "heldout_answers", "sft_epochs", "sft_batch_size", "sft_lr"),
         needs=("generate",),
         inputs=lambda run_dir, config: [run_dir.responses],
-        gives=_trained(lambda run_dir: run_dir.sft),
-        scratch=lambda run_dir, config: [run_dir.sft / "checkpoints"],
+        gives=_trained("sft"),
+        scratch=lambda run_dir, config: [run_dir.arm("sft").checkpoints],
         models=("student_model",),
         resources=Resources("ranks", frozenset({"student"}), share=4, batch_size="sft_batch_size"),
     ),
@@ -232,8 +239,8 @@ _TABLE = (
         reads=(*TRAINING, *KD_LOSS, "heldout_answers", "kd_init", "kd_epochs", "kd_batch_size", "kd_lr"),
         needs=("generate", "score", "sft"),
         inputs=_kd_inputs,
-        gives=_trained(lambda run_dir: run_dir.kd),
-        scratch=lambda run_dir, config: [run_dir.kd / "checkpoints"],
+        gives=_trained("kd"),
+        scratch=lambda run_dir, config: [run_dir.arm("kd").checkpoints],
         models=("teacher_model", "student_model"),
         resources=Resources("ranks", frozenset({"teacher", "student"}), share=4, batch_size="kd_batch_size"),
     ),
@@ -243,8 +250,8 @@ _TABLE = (
         reads=(*TRAINING, *OPD),
         needs=("prepare", "sft"),
         inputs=lambda run_dir, config: [run_dir.train_data, *_sft_init(run_dir, config)],
-        gives=_trained(lambda run_dir: run_dir.opd),
-        scratch=lambda run_dir, config: [run_dir.opd / "checkpoints"],
+        gives=_trained("opd"),
+        scratch=lambda run_dir, config: [run_dir.arm("opd").checkpoints],
         models=("teacher_model", "student_model"),
         resources=Resources("one", frozenset({"teacher", "student"}), share=4, batch_size="opd_batch_size"),
     ),
@@ -326,8 +333,8 @@ def needs_of(stage: Stage, config: ExperimentConfig) -> list[str]:
     unused: set[str] = set()
     if stage.name == "kd" and config.teacher_signal == "online":
         unused.add("score")
-    if stage.name in ("kd", "opd") and config.kd_init == "base":
-        unused.add("sft")
+    if stage.name in ARMS and config.kd_init == "base":
+        unused.add(ARMS[stage.name].starts_from or "")
     return [name for name in stage.needs if name not in unused]
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from l2s.config import ARMS, TRACKERS, ExperimentConfig
+from l2s.arms import ARMS
+from l2s.config import TRACKERS, ExperimentConfig
 from l2s.errors import UserError, require_extra
 from l2s.models import demo
 from l2s.run_dir import RunDir, existing_parent

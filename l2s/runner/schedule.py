@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from l2s.config import ExperimentConfig
+from l2s.report.text.strings import Text
+from l2s.report.text.warnings import say
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.executors import Executor, Job
 from l2s.runner.freshness import State, begin
@@ -180,7 +183,7 @@ class Schedule:
         self.outcome.finished.add(name)
         self.run_dir.log("stage_end", stage=name, seconds=manifest.seconds)
         for warning in manifest.metrics.get("warnings", []):
-            self.console.print(f"[yellow]warning:[/yellow] {warning}")
+            self.console.print(f"[yellow]warning:[/yellow] {escape(say(warning, Text(self.config.lang)))}")
         self.console.print(f"[dim]{name}: {manifest.seconds:.0f} s[/dim]")
 
     def _stop_all(self) -> None:

@@ -20,6 +20,7 @@ from l2s.loss.logit_transform import IDENTITY
 from l2s.loss.reference import DIVERGENCES
 from l2s.loss.targets import LowRankTail, TopkTargets, write_teacher_logits
 from l2s.signals.tail import LEVELS, OFFSET_FACTORS, TailModel, weights
+from l2s.warning import Warned, warned
 
 MIN_GRADIENT_COSINE = 0.9  # below it a tenth of each step goes astray, and `hidden` is worth its disk
 
@@ -126,15 +127,11 @@ class TopkCheck:
     gradient_cosine: float
     gradient_cosine_p5: float
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[Warned]:
         """What the report must say of these signals; a student close to the teacher mostly sees the tail's error."""
         if self.divergence_error <= MAX_DIVERGENCE_ERROR:
             return []
-        return [
-            f"topk signals misstate the divergence of a token by {self.divergence_error:.0%} at the start of KD, "
-            f"all tokens together by {self.divergence_bias:+.0%} ({self.tail_mass:.0%} of the teacher's mass lies "
-            "outside the top k); hidden signals are exact"
-        ]
+        return [warned("topk", error=self.divergence_error, bias=self.divergence_bias, tail=self.tail_mass)]
 
     def require_usable(self, config: ExperimentConfig) -> None:
         """Refuse signals that would train towards something else.

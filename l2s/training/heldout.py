@@ -18,7 +18,6 @@ from l2s.signals.teachers import Teacher
 
 Batch = dict[str, Tensor]
 TERMS = ("loss", "ce", "divergence")
-HELDOUT_METRICS = "heldout_metrics.jsonl"  # beside metrics.jsonl
 
 
 class HeldOutLoss(TrainerCallback):

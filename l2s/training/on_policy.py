@@ -23,7 +23,7 @@ from l2s.jsonl import append_jsonl, load_jsonl
 from l2s.loss.divergences import ON_POLICY_BETA
 from l2s.models.head import output_head
 from l2s.models.load import load_model, load_student_for_training
-from l2s.run_dir import RunDir
+from l2s.run_dir import ArmDir, RunDir
 from l2s.tasks.types import Message
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
@@ -148,7 +148,7 @@ class StepLog(TrainingProgress):
 
     def __init__(self, folder: Path, prompts_a_step: int) -> None:
         super().__init__(folder.name)
-        self.metrics_file = folder / "metrics.jsonl"
+        self.metrics_file = ArmDir(folder).metrics
         self.prompts_a_step = prompts_a_step
 
     def on_log(

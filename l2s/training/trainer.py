@@ -26,10 +26,11 @@ from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.models.save import save_trained_student
+from l2s.run_dir import ArmDir
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
 from l2s.signals.teachers import Teacher
 from l2s.training.checkpoints import load_optimizer, load_weights, save_optimizer, save_weights
-from l2s.training.heldout import HELDOUT_METRICS, HeldOutLoss, begin_heldout_file
+from l2s.training.heldout import HeldOutLoss, begin_heldout_file
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
 from l2s.training.ranks import add_gradients, any_rank, get_random_state, is_replicated, set_random_state
@@ -284,7 +285,7 @@ def train(
     """
     callbacks: list[TrainerCallback] = [TrainingProgress(folder.name)]
     if held_out:
-        file = folder / HELDOUT_METRICS
+        file = ArmDir(folder).heldout_metrics
         callbacks.insert(0, HeldOutLoss(held_out, collator, schedule.batch_size, teacher, file))
     settings = training_settings(config, schedule.batch_size, schedule.learning_rate, folder)
     settings["gradient_accumulation_steps"] = 1  # the trainer cuts its updates itself
@@ -295,7 +296,7 @@ def train(
         args=on_one_device(TrainingArguments(**settings, num_train_epochs=schedule.epochs)),
         data_collator=collator,
         train_dataset=dataset,
-        metrics_file=folder / "metrics.jsonl",
+        metrics_file=ArmDir(folder).metrics,
         teacher=teacher,
         callbacks=callbacks,
     )
@@ -307,8 +308,8 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, config: Exper
 
     A killed training resumes from its last whole checkpoint; rows of later steps are dropped.
     """
-    metrics_file = folder / "metrics.jsonl"
-    checkpoint = last_whole_checkpoint(folder / "checkpoints")
+    metrics_file = ArmDir(folder).metrics
+    checkpoint = last_whole_checkpoint(ArmDir(folder).checkpoints)
     done = _step_of(checkpoint) if checkpoint else 0
     if checkpoint:
         check_checkpoint(checkpoint, config)
@@ -316,7 +317,7 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, config: Exper
     if trainer.is_world_process_zero():
         folder.mkdir(parents=True, exist_ok=True)
         write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
-        begin_heldout_file(folder / HELDOUT_METRICS, done)
+        begin_heldout_file(ArmDir(folder).heldout_metrics, done)
     output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.accelerator.wait_for_everyone()  # the first process may still be writing the last line
     rows = recover_jsonl(metrics_file)
@@ -334,7 +335,7 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
     """What all arms tell transformers' TrainingArguments, or a subclass of these."""
     on_cpu = pick_device(config).type == "cpu"
     return {
-        "output_dir": str(folder / "checkpoints"),
+        "output_dir": str(ArmDir(folder).checkpoints),
         "per_device_train_batch_size": batch_size,
         "gradient_accumulation_steps": config.gradient_accumulation_steps,
         "learning_rate": learning_rate,

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from l2s.arms import ARMS
 from l2s.report.numbers.schema import Environment, Machine, ModelCost, Ratios, StageCost
 from l2s.run_dir import Manifest
 
-FOLDERS = ("data", "sft", "kd", "opd", "evaluation")
+FOLDERS = ("data", *ARMS, "evaluation")
 
 
 def model_costs(manifests: Mapping[str, Manifest]) -> dict[str, ModelCost]:

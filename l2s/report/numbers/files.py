@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from l2s.config import ARMS, ExperimentConfig
+from l2s.arms import ARMS, MODELS
+from l2s.config import ExperimentConfig
 from l2s.jsonl import Row, load_jsonl
-from l2s.report.numbers.schema import MODELS
 from l2s.run_dir import Manifest, RunDir
 from l2s.tasks.types import Item
 
@@ -27,8 +27,8 @@ class RunFiles:
         predictions: model -> rows in the order of the evaluation items; only models that were evaluated.
         fidelity: model -> one row a held-out answer of the teacher.
         manifests: finished stage -> manifest, in the order in which stages run.
-        curves: sft, kd, opd -> logged steps.
-        heldout_curves: sft, kd -> loss on held-out answers at some of these steps.
+        curves: arm -> logged steps.
+        heldout_curves: arm -> loss on held-out answers at some of these steps.
         lm_eval: model -> what lm-evaluation-harness wrote of it.
     """
 
@@ -59,8 +59,8 @@ def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
         predictions=_present({model: _rows(run_dir.predictions(model)) for model in MODELS}),
         fidelity=_present({model: _rows(run_dir.fidelity(model)) for model in MODELS}),
         manifests={stage: manifest for stage, manifest in manifests.items() if manifest is not None},
-        curves=_present({arm: _rows(run_dir.root / arm / "metrics.jsonl") for arm in ARMS}),
-        heldout_curves=_present({arm: _rows(run_dir.root / arm / "heldout_metrics.jsonl") for arm in ARMS}),
+        curves=_present({arm: _rows(run_dir.arm(arm).metrics) for arm in ARMS}),
+        heldout_curves=_present({arm: _rows(run_dir.arm(arm).heldout_metrics) for arm in ARMS}),
         lm_eval={
             model: json.loads(path.read_text(encoding="utf-8"))
             for model in MODELS

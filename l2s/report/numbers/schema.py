@@ -7,15 +7,6 @@ from typing import Any, Literal, NotRequired, TypedDict
 Bounds = list[float]  # [low, high] of a 95% interval
 Verdict = Literal["higher", "lower", "no detectable difference"]
 
-MODELS = ("teacher", "student_base", "student_sft", "student_kd", "student_opd")
-CONTRASTS = (  # declared before any result is seen: model, reference
-    ("student_sft", "student_base"),
-    ("student_kd", "student_base"),
-    ("student_kd", "student_sft"),
-    ("student_opd", "student_sft"),
-    ("student_opd", "student_kd"),
-)
-
 
 class DomainResult(TypedDict):
     """How one model did on the evaluation items of one domain."""

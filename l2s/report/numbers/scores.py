@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from l2s.arms import BASE, CONTRASTS, TEACHER
 from l2s.evaluation import stats
 from l2s.jsonl import Row
-from l2s.report.numbers.schema import CONTRASTS, Contrast, DomainResult, Fidelity, Gap, ModelEvaluation, Verdict
+from l2s.report.numbers.schema import Contrast, DomainResult, Fidelity, Gap, ModelEvaluation, Verdict
 from l2s.tasks.table import in_order, task_of
 
 Predictions = Mapping[str, Sequence[Row]]  # model -> rows
@@ -154,10 +155,10 @@ def _verdict(comparison: stats.PairedComparison, p_holm: float) -> Verdict:
 
 def recover_gaps(predictions: Predictions) -> list[Gap]:
     """The share of the teacher's lead that each trained student recovered, by domain."""
-    if not {"teacher", "student_base"} <= predictions.keys():
+    if not {TEACHER, BASE} <= predictions.keys():
         return []
     predictions = _graded(predictions)
-    students = [model for model in predictions if model not in ("teacher", "student_base")]
+    students = [model for model in predictions if model not in (TEACHER, BASE)]
     gaps = [_gap(domain, model, predictions) for domain in domains_in(predictions) for model in students]
     return [gap for gap in gaps if gap is not None]
 
@@ -166,8 +167,8 @@ def _gap(domain: str, model: str, predictions: Predictions) -> Gap | None:
     triples = [
         (row, base, teacher)
         for (row, base), (_, teacher) in zip(
-            pair(predictions[model], predictions["student_base"]),
-            pair(predictions[model], predictions["teacher"]),
+            pair(predictions[model], predictions[BASE]),
+            pair(predictions[model], predictions[TEACHER]),
             strict=True,
         )
         if row["domain"] == domain

@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from l2s.arms import MODELS
 from l2s.report.numbers.schema import Results
 from l2s.report.page import plots as figures
 from l2s.report.text.formats import NONE
@@ -31,11 +32,11 @@ THEME = {
     figures.INK: "var(--ink)",
     figures.MUTED: "var(--muted)",
     figures.GRID: "var(--line)",
-    **{colour: f"var(--{model})" for model, colour in figures.COLOURS.items()},
+    **{model.colour: f"var(--{model.name})" for model in MODELS.values()},
 }
 BROWSER_STRINGS = (
     "count_items", "no_items", "previous", "next", "prompt", "reference", "extracted", "details", "score", "cut",
-    "tokens_unit", "no_unpack", "none", "teacher", "student_base", "student_sft", "student_kd", "student_opd",
+    "tokens_unit", "no_unpack", "none", *MODELS,
 )  # fmt: skip
 FILTERS = ("all_items", "filter_kd_over_sft", "filter_sft_over_kd", "filter_disagree", "filter_all_wrong",
            "filter_truncated")  # fmt: skip

@@ -12,6 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from l2s.arms import ARMS, BASE, MODELS, TEACHER
 from l2s.report.numbers.results import shown_domains
 from l2s.report.numbers.schema import Bounds, Contrast, DomainResult, Results
 from l2s.report.text import formats
@@ -19,15 +20,7 @@ from l2s.report.text.strings import Text
 from l2s.report.text.tables import contrast_name, domain_label, held_out_answers, is_detectable, metric_label
 
 INK, MUTED, GRID, PAPER = "#1c2430", "#5f6b7a", "#d9dee6", "#ffffff"
-COLOURS = {
-    "teacher": "#4b5563",
-    "student_base": "#9aa3b0",
-    "student_sft": "#2f6fde",
-    "student_kd": "#d9730d",
-    "student_opd": "#8b4fd1",
-}
 LINES = {"loss": "#1c2430", "ce": "#2f6fde", "divergence": "#d9730d"}
-ARM_TITLES = {"sft": "SFT", "kd": "KD", "opd": "OPD"}
 STYLE: dict[Any, Any] = {  # matplotlib types its keys as a list of literals
     "svg.fonttype": "none",  # text stays text: searchable, and drawn in the reader's font, Chinese too
     "svg.hashsalt": "l2s",  # the same results give the same bytes
@@ -117,7 +110,7 @@ def _scores(results: Results, domain: str, text: Text) -> Figure:
     figure, axes = _panel(domain_label(results, domain, text), subtitle, len(found))
     values = [100 * (result["main_metric"] or 0.0) for result in found.values()]
     bounds = [[100 * bound for bound in result["ci95"] or ()] for result in found.values()]
-    _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])
+    _dots(axes, [text(model) for model in found], values, bounds, [MODELS[model].colour for model in found])
     _labels(axes, [f"{value:.1f}%" for value in values])
     axes.set_xlim(0, 100)
     return figure
@@ -139,27 +132,27 @@ def _contrasts(results: Results, domain: str, text: Text) -> Figure:
 
 def _contrast_colour(contrast: Contrast) -> str:
     """A difference that is not detectable is drawn in grey."""
-    return COLOURS[contrast["model"]] if is_detectable(contrast) else COLOURS["student_base"]
+    return MODELS[contrast["model"]].colour if is_detectable(contrast) else MODELS[BASE].colour
 
 
 def _fidelity_kl(results: Results, text: Text) -> Figure:
     """The teacher is at 0 by definition and is left out."""
-    found = {model: measured for model, measured in results["fidelity"].items() if model != "teacher"}
+    found = {model: measured for model, measured in results["fidelity"].items() if model != TEACHER}
     figure, axes = _panel(text("mean_kl"), text("nats_axis"), len(found))
     values = [measured["mean_kl"] for measured in found.values()]
     bounds = [measured["ci95"]["mean_kl"] for measured in found.values()]
-    _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])
+    _dots(axes, [text(model) for model in found], values, bounds, [MODELS[model].colour for model in found])
     _labels(axes, [formats.nats(value) for value in values])
     axes.set_xlim(left=0)
     return figure
 
 
 def _fidelity_top1(results: Results, text: Text) -> Figure:
-    found = {model: measured for model, measured in results["fidelity"].items() if model != "teacher"}
+    found = {model: measured for model, measured in results["fidelity"].items() if model != TEACHER}
     figure, axes = _panel(text("top1_agreement"), text("percent_axis"), len(found))
     values = [100 * measured["top1_agreement"] for measured in found.values()]
     bounds = [[100 * bound for bound in measured["ci95"]["top1_agreement"]] for measured in found.values()]
-    _dots(axes, [text(model) for model in found], values, bounds, [COLOURS[model] for model in found])
+    _dots(axes, [text(model) for model in found], values, bounds, [MODELS[model].colour for model in found])
     _labels(axes, [f"{value:.1f}%" for value in values])
     axes.set_xlim(right=100)
     return figure
@@ -167,9 +160,9 @@ def _fidelity_top1(results: Results, text: Text) -> Figure:
 
 def _curve(arm: str, steps: list[dict[str, float]], subtitle: str, text: Text, *, marker: str = "") -> Figure:
     """Loss by step; in KD also its two terms (in SFT and OPD one term is all of it)."""
-    figure, axes = _panel(ARM_TITLES[arm], subtitle, 5)
+    figure, axes = _panel(ARMS[arm].title, subtitle, 5)
     names = [name for name in LINES if len({step.get(name) for step in steps} - {None, 0.0}) > 0]
-    if arm != "kd":
+    if not ARMS[arm].learns_from_teacher:
         names = [name for name in names if name == "loss"]
     for name in names:
         points = [(step["step"], step[name]) for step in steps if name in step]

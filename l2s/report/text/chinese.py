@@ -1,11 +1,6 @@
 """Every sentence of the reports in Chinese; english.py has the same keys and blanks."""
 
 CHINESE = {
-    "teacher": "教师",
-    "student_base": "基座学生",
-    "student_sft": "SFT 学生",
-    "student_kd": "KD 学生",
-    "student_opd": "OPD 学生",
     "all": "全部领域",
     "synthetic": "{domain}（合成数据）",
     "higher": "更高",
@@ -42,17 +37,17 @@ CHINESE = {
     "更小的差异可能存在而未被看到。",
     "kd_after_sft_note": "KD 从 SFT 学生开始训练：它与 SFT 的差异包含对同一批回答继续训练的作用"
     "（kd_epochs={epochs}）。",
-    "gap_note": "(模型 − 基座)/(教师 − 基座)。若教师领先基座的幅度与 0 无法区分，则不予给出。",
-    "fidelity_note": "在教师对评估题的回答上测量（学生从未用其训练）：T=1 下每个词元的平均 KL(教师 || 模型)，单位 nat；"
-    "两者首选词元一致的比例；困惑度。区间以整条回答为单位重抽样。",
-    "fidelity_contrast_note": "平均 KL 之差（每词元 nat）：小于 0 表示前者更接近教师。",
+    "gap_note": "(模型 − 原始学生)/(教师 − 原始学生)。若教师领先原始学生的幅度与 0 无法区分，则不予给出。",
+    "fidelity_note": "在教师对评估题的回答上测量（学生从未用其训练）：T=1 下每个 token 的平均 KL(教师 || 模型)，"
+    "单位 nat；两者首选 token 一致的比例；困惑度。区间以整条回答为单位重抽样。",
+    "fidelity_contrast_note": "平均 KL 之差（每 token nat）：小于 0 表示前者更接近教师。",
     "lm_eval_note": "EleutherAI 的 lm-evaluation-harness {version} 原样输出的表格，使用学生的聊天模板。"
     "提示、示例和评分规则均由其任务自定，因此不能与上面的得分相比。Stderr 是标准误，不是区间。",
     "lm_eval_limited": "每个任务只运行了前 {limit} 题（lm_eval_limit）。",
     "contamination_note": "归一化后与训练题相同的评估题，以及与训练题共有连续 13 个词的评估题。",
     "by_domain": "分领域",
-    "models_note": "在评估时测量。学生数值下方：比教师小多少倍；词元/秒一栏则为快多少倍。",
-    "tokens_unit": "词元",
+    "models_note": "在评估时测量。学生数值下方：比教师小多少倍；token/秒一栏则为快多少倍。",
+    "tokens_unit": "token",
     "disk_note": "本次实验各文件夹的字节数。",
     "teacher_answers": "教师对训练题的回答",
     "num_responses": "保留的回答",
@@ -77,7 +72,7 @@ CHINESE = {
     "conclusion": "判断",
     "truncated": "被截断",
     "no_answer": "无答案",
-    "mean_tokens": "平均词元数",
+    "mean_tokens": "平均 token 数",
     "statuses": "评分器的判定",
     "also": "另有",
     "recovered": "弥补比例",
@@ -89,11 +84,11 @@ CHINESE = {
     "answers": "回答数",
     "parameters": "参数量",
     "weight_bytes": "权重",
-    "tokens_per_second": "词元/秒",
+    "tokens_per_second": "token/秒",
     "peak_memory": "内存峰值",
     "stage": "阶段",
     "time": "用时",
-    "tokens": "词元",
+    "tokens": "token",
     "device": "设备",
     "folder": "文件夹",
     "size": "大小",
@@ -131,8 +126,8 @@ CHINESE = {
     "cut_overlong": "过长而截短",
     "steps": "步数",
     "points_axis": "差值，百分点",
-    "nats_axis": "每词元 nat，越低越接近",
-    "percent_axis": "占词元的 %",
+    "nats_axis": "每 token nat，越低越接近",
+    "percent_axis": "占 token 的 %",
     "step": "步",
     "loss": "损失",
     "ce": "交叉熵",
@@ -141,7 +136,7 @@ CHINESE = {
     "loss_trained": "损失",
     "loss_held_out": "留出回答的损失",
     "curves_note": "每步的损失取自该步更新前的批次；留出损失始终取自同样的少数回答，"
-    "可看出学到的是否超出训练所用的回答。单位为每词元 nat；KD 的散度按其温度计算。",
+    "可看出学到的是否超出训练所用的回答。单位为每 token nat；KD 的散度按其温度计算。",
     "divergence": "散度",
     "say_contrast": "{model}对比{reference}：{parts}。",
     "say_higher": "{domains}更高",
@@ -152,13 +147,13 @@ CHINESE = {
     "say_unseen": "在未检出差异之处，至多 {low} 到 {high} 个百分点的差异可能未被看到。",
     "say_too_few": "部分对比题数太少，无法检出任何差异。",
     "comma": "、",
-    "say_closer": "{model}比{reference}更接近教师的分布（平均 KL 每词元 {kl} 对 {kl_reference} nat；"
+    "say_closer": "{model}比{reference}更接近教师的分布（平均 KL 每 token {kl} 对 {kl_reference} nat；"
     "差值 {difference} [{low}, {high}]）。",
-    "say_farther": "{model}比{reference}离教师的分布更远（平均 KL 每词元 {kl} 对 {kl_reference} nat；"
+    "say_farther": "{model}比{reference}离教师的分布更远（平均 KL 每 token {kl} 对 {kl_reference} nat；"
     "差值 {difference} [{low}, {high}]）。",
-    "say_as_close": "{model}与{reference}在接近教师的程度上未检出差异（平均 KL 每词元 {kl} 对 {kl_reference} nat；"
+    "say_as_close": "{model}与{reference}在接近教师的程度上未检出差异（平均 KL 每 token {kl} 对 {kl_reference} nat；"
     "差值 {difference} [{low}, {high}]）。",
-    "say_size": "学生的参数量是教师的 1/{parameters}，每秒生成的词元是教师的 {speed} 倍。",
+    "say_size": "学生的参数量是教师的 1/{parameters}，每秒生成的 token 是教师的 {speed} 倍。",
     "say_no_student": "没有评估经过训练的学生，因此没有可以判断的对比。",
     "say_not_graded": "没有对任何回答评分，因此没有可以比较的得分。",
     "say_nothing": "没有评估任何模型。",
@@ -166,22 +161,23 @@ CHINESE = {
     "join": "；",
     "space": "",
     "warn_contaminated": "{domain}得分已被污染：{n} 道评估题中有 {found} 道在训练数据里{because}。它同时在测量记忆。",
+    "fault_part": "{status} {found}",
     "because": "（{setting}）",
     "warn_ngrams": "{domain}：{n} 道评估题中有 {found} 道与训练题共有连续 13 个词。",
     "warn_controls": "{domain}：评分器未通过对照（{names}），其得分不可信。",
-    "warn_faults": "{domain}：评分器在{model}的 {n} 条回答中有 {found} 条出错（{parts}），均按 0 分计。",
-    "warn_truncated": "许多回答在 max_new_tokens={limit} 处被截断，或 <think> 始终没有结束：{parts}。"
+    "warn_faults": "{domain}：评分器在{model}的 {n} 条回答中有 {found} 条出错（{faults}），均按 0 分计。",
+    "warn_truncated": "许多回答在 max_new_tokens={limit} 处被截断，或 <think> 始终没有结束：{truncated}。"
     "放宽上限才能分清是上限还是模型的问题。",
     "truncated_part": "{model}·{domain} {found}/{n}",
     "warn_missing_items": "{model}：{n} 道评估题中有 {found} 道有回答；对比只用共有的题目。",
     "warn_absent": "未评估：{models}。",
     "stage_warning": "{stage}：{warning}",
-    "stage_says_cut_answers": "{n} 条教师在{domain}上的回答中有 {found} 条在 max_new_tokens 处被截断；"
-    "学生会从中学到不收尾：请调大 --max_new_tokens",
-    "stage_says_unclosed": "{n} 条教师在{domain}上的回答中有 {found} 条结束时仍未走出思考；"
+    "warn_cut_answers": "{n} 条教师在{domain}上的回答中有 {found} 条在 max_new_tokens 处被截断；"
+    "学生会从中学到话没说完就停下：请调大 --max_new_tokens",
+    "warn_unclosed_thinking": "{n} 条教师在{domain}上的回答中有 {found} 条结束时仍未走出思考；"
     "学生会从中学到不作答：请检查 --thinking 和教师的聊天模板",
-    "stage_says_topk": "KD 开始时 topk 信号给出的单个词元散度平均偏差达 {error}，全部词元合计偏差 {bias}"
-    "（教师有 {tail} 的概率落在前 k 个之外）；hidden 信号是精确的",
+    "warn_topk": "KD 开始时 topk 信号给出的单个 token 散度平均偏差达 {error:.0%}，全部 token 合计偏差 {bias:+.0%}"
+    "（教师有 {tail:.0%} 的概率落在前 k 个之外）；hidden 信号是精确的",
     "browse": "逐题查看",
     "all_domains": "全部领域",
     "all_items": "全部题目",

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from l2s.arms import MODELS
 from l2s.errors import UserError
 from l2s.evaluation import stats
 from l2s.jsonl import Row
 from l2s.report.numbers.files import RunFiles, read_run
 from l2s.report.numbers.results import build_results, shown_domains
-from l2s.report.numbers.schema import MODELS, Results
+from l2s.report.numbers.schema import Results
 from l2s.report.numbers.scores import clusters, contrast, pair
 from l2s.report.text import formats, tables
 from l2s.report.text.markdown import escape, render_table

@@ -2,11 +2,6 @@
 
 ENGLISH = {
     # Names
-    "teacher": "Teacher",
-    "student_base": "Base",
-    "student_sft": "SFT",
-    "student_kd": "KD",
-    "student_opd": "OPD",
     "all": "all domains",
     "synthetic": "{domain} (synthetic)",
     "higher": "higher",
@@ -182,23 +177,24 @@ ENGLISH = {
     # Warnings
     "warn_contaminated": "The {domain} score is contaminated: {found} of {n} evaluation items are in the training data"
     "{because}. It measures memory as well as ability.",
+    "fault_part": "{status} {found}",
     "because": " ({setting})",
     "warn_ngrams": "{domain}: {found} of {n} evaluation items share a run of 13 words with a training item.",
     "warn_controls": "{domain}: the grader fails its controls ({names}), so its scores are not to be trusted.",
-    "warn_faults": "{domain}: the grader failed on {found} of {n} answers of {model} ({parts}); these count as 0.",
-    "warn_truncated": "Many answers were cut at max_new_tokens={limit} or never closed their <think>: {parts}. A "
+    "warn_faults": "{domain}: the grader failed on {found} of {n} answers of {model} ({faults}); these count as 0.",
+    "warn_truncated": "Many answers were cut at max_new_tokens={limit} or never closed their <think>: {truncated}. A "
     "larger limit tells whether it or the model is at fault.",
     "truncated_part": "{model} on {domain} {found} of {n}",
     "warn_missing_items": "{model}: {found} of {n} evaluation items have an answer; contrasts use the shared items.",
     "warn_absent": "Not evaluated: {models}.",
     "stage_warning": "{stage}: {warning}",
-    # What stages say themselves, to be found again by these very words
-    "stage_says_cut_answers": "{found} of {n} teacher answers on {domain} were cut at max_new_tokens; students learn "
-    "from them not to finish: raise --max_new_tokens",
-    "stage_says_unclosed": "{found} of {n} teacher answers on {domain} ended inside their thinking; students learn "
-    "from them not to answer: check --thinking and the teacher's chat template",
-    "stage_says_topk": "topk signals misstate the divergence of a token by {error} at the start of KD, all tokens "
-    "together by {bias} ({tail} of the teacher's mass lies outside the top k); hidden signals are exact",
+    # What stages warn of
+    "warn_cut_answers": "{found} of {n} teacher answers on {domain} were cut at max_new_tokens; students "
+    "will learn to stop in the middle of an answer: raise --max_new_tokens",
+    "warn_unclosed_thinking": "{found} of {n} teacher answers on {domain} ended inside their thinking; students "
+    "will learn to think without answering: check --thinking and the teacher's chat template",
+    "warn_topk": "topk signals misstate the divergence of a token by {error:.0%} at the start of KD, all tokens "
+    "together by {bias:+.0%} ({tail:.0%} of the teacher's mass lies outside the top k); hidden signals are exact",
     # Item browser
     "browse": "Items",
     "all_domains": "All domains",

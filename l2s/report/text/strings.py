@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from l2s.arms import MODELS
 from l2s.report.text.chinese import CHINESE
 from l2s.report.text.english import ENGLISH
 from l2s.tasks.table import TASKS, names_of
@@ -14,7 +15,10 @@ Lang = Literal["en", "zh"]
 
 BORDER = r"(?<=[\u4e00-\u9fff])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9%])(?=[\u4e00-\u9fff])"
 
-TABLES: dict[Lang, dict[str, str]] = {"en": ENGLISH, "zh": CHINESE}
+TABLES: dict[Lang, dict[str, str]] = {
+    "en": ENGLISH | {model.name: model.title for model in MODELS.values()},
+    "zh": CHINESE | {model.name: model.title_zh for model in MODELS.values()},
+}
 
 
 class Text:
@@ -40,18 +44,6 @@ class Text:
         """The one of two names that is in this language."""
         return names.zh if self.lang == "zh" else names.en
 
-    def stage_says(self, warning: str) -> str:
-        """The warning of a stage, which speaks English, in this language; as it is where it is not known."""
-        for key, sentence in ENGLISH.items():
-            if key.startswith("stage_says_") and (found := re.fullmatch(_pattern(sentence), warning)):
-                return self(key, **{name: self.domain(value) for name, value in found.groupdict().items()})
-        return warning
-
     def spaced(self, sentence: str) -> str:
         """With the space that Chinese typography wants between its characters and Latin letters or digits."""
         return re.sub(BORDER, " ", sentence)
-
-
-def _pattern(sentence: str) -> str:
-    """A sentence with blanks as a regular expression with groups."""
-    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(sentence))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from l2s.arms import CONTRASTS
 from l2s.report.numbers.results import has_scores, is_contaminated
-from l2s.report.numbers.schema import CONTRASTS, Contrast, Results, Verdict
+from l2s.report.numbers.schema import Contrast, Results, Verdict
 from l2s.report.text import formats
 from l2s.report.text.strings import Text
 from l2s.report.text.tables import domain_label, is_detectable

@@ -163,17 +163,26 @@ def test_synthetic_math_and_stage_warnings_are_warned_of(results: Any) -> None:
     assert "sft: 4 of 3104 sequences were longer than max_length=2048 and were dropped" in results["warnings"]
 
 
-def test_a_grader_that_fails_its_controls_is_warned_of(tmp_path: Path) -> None:
-    config, run_dir = make_run(tmp_path, sizes={"aiops": 8})
+@pytest.mark.parametrize(
+    ("n", "controls", "failed"),
+    [
+        (200, {"gold": 0.9, "log_echo": 0.3}, "gold, log_echo"),
+        (200, {"gold": 1.0, "log_echo": 0.1}, ""),
+        (8, {"gold": 1.0, "log_echo": 0.3}, ""),  # on so few items 0.3 is chance
+        (8, {"gold": 0.9, "log_echo": 0.1}, "gold"),  # a right answer is right on any set
+    ],
+)
+def test_a_grader_that_fails_its_controls_is_warned_of_where_the_items_are_enough_to_tell(
+    tmp_path: Path, n: int, controls: dict[str, float], failed: str
+) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"aiops": n}, models=("teacher",))
     manifest = Manifest.load(run_dir.manifest("prepare"))
     assert manifest is not None
-    for controls, failed in (({"gold": 0.9, "log_echo": 0.2}, "gold, log_echo"), ({"gold": 1.0, "log_echo": 0.1}, "")):
-        replace(manifest, metrics={"controls": {"aiops": controls}}).save(run_dir.manifest("prepare"))
-        stage.run(config, run_dir)
-        found = [warning for warning in load_results(run_dir)["warnings"] if "fails its controls" in warning]
-        assert found == (
-            [f"AIOps: the grader fails its controls ({failed}), so its scores are not to be trusted."] if failed else []
-        )
+    replace(manifest, metrics={"controls": {"aiops": controls}}).save(run_dir.manifest("prepare"))
+    stage.run(config, run_dir)
+    found = [warning for warning in load_results(run_dir)["warnings"] if "fails its controls" in warning]
+    expected = f"AIOps: the grader fails its controls ({failed}), so its scores are not to be trusted."
+    assert found == ([expected] if failed else [])
 
 
 def test_environment_names_the_sandbox_and_the_versions(results: Any) -> None:

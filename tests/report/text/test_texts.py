@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import string
 from pathlib import Path
@@ -22,6 +23,7 @@ from l2s.report.text.console import print_summary, summary_table
 from l2s.report.text.english import ENGLISH
 from l2s.report.text.markdown import escape
 from l2s.report.text.strings import Text
+from l2s.report.text.warnings import say
 from l2s.run_dir import RunDir
 from l2s.signals.topk import TopkCheck
 from l2s.tasks.table import TASKS
@@ -104,7 +106,7 @@ def test_contamination_and_synthetic_sources_are_said_in_so_many_words(markdown:
     [
         ("en", "SFT is farther from the teacher's distribution than Base (mean KL", "Between KD and Base no difference",
          "KD is closer to the teacher's distribution than SFT"),
-        ("zh", "SFT 学生比基座学生离教师的分布更远（平均 KL", "KD 学生与基座学生在接近教师的程度上未检出差异",
+        ("zh", "SFT 学生比原始学生离教师的分布更远（平均 KL", "KD 学生与原始学生在接近教师的程度上未检出差异",
          "KD 学生比 SFT 学生更接近教师的分布"),
     ],
 )  # fmt: skip
@@ -198,8 +200,9 @@ def test_every_sentence_is_used() -> None:
         for path in folder.rglob("*")
         if path.suffix in (".py", ".jinja", ".js") and path.stem not in ("english", "chinese")
     )
+    everything = "".join(path.read_text(encoding="utf-8") for path in folder.parent.rglob("*.py"))
     built = {f"say_{verdict}" for verdict in ("higher", "lower", "no detectable difference")}
-    built |= {key for key in ENGLISH if key.startswith("stage_says_")}
+    built |= {key for key in ENGLISH if key.startswith("warn_") and f'"{key.removeprefix("warn_")}"' in everything}
     unused = [key for key in ENGLISH if f'"{key}"' not in sources and f"'{key}'" not in sources]
     assert [key for key in unused if key not in built and f"strings.{key}" not in sources] == []
 
@@ -209,17 +212,35 @@ def test_every_verdict_of_a_grader_has_a_name_in_both_languages() -> None:
 
 
 def test_what_stages_warn_of_is_said_in_the_language_of_the_report() -> None:
-    row = {"domain": "math", "num_tokens": 8, "graded": {"score": 0}, "response": "<think>17"}
-    rows = [row | {"finish_reason": reason} for reason in ("length", "stop")] * 5
-    said = [*_metrics(rows, [], [])["warnings"], *TopkCheck(0.31, 0.5, -0.02, 0.9, 0.8).warnings()]
-    assert len(said) == 3
-    assert [Text("en").stage_says(warning) for warning in said] == said
-    cut, unclosed, topk = (Text("zh").stage_says(warning) for warning in said)
-    assert cut.startswith("10 条教师在数学上的回答中有 5 条")
-    assert "5 条结束时仍未走出思考" in unclosed
-    assert "偏差达 50%" in topk
-    assert "-2%" in topk
-    assert Text("zh").stage_says("something new: 5 of 5") == "something new: 5 of 5"
+    row = {"domain": "math", "finish_reason": "length", "num_tokens": 8, "graded": {"score": 0}, "response": "4"}
+    rows = [row] * 5
+    stopped = [row | {"finish_reason": "stop", "response": "<think>Let me see"}] * 5
+    found = [*_metrics(rows, [], [])["warnings"], *_metrics(stopped, [], [])["warnings"]]
+    found += TopkCheck(0.31, 0.5, -0.02, 0.9, 0.8).warnings()
+    cut, unclosed, topk = (say(json.loads(json.dumps(warning)), Text("zh")) for warning in found)
+    assert cut.startswith("5 条教师在数学上的回答中有 5 条在 max_new_tokens 处被截断")
+    assert unclosed.startswith("5 条教师在数学上的回答中有 5 条结束时仍未走出思考")
+    assert all(part in topk for part in ("偏差达 50%", "-2%", "31%"))
+    cut, unclosed, topk = (say(warning, Text("en")) for warning in found)
+    assert cut.startswith("5 of 5 teacher answers on math were cut at max_new_tokens")
+    assert unclosed.startswith("5 of 5 teacher answers on math ended inside their thinking")
+    assert "by 50% at the start of KD, all tokens together by -2% (31% of" in topk
+
+
+def test_a_sentence_in_a_manifest_of_an_early_version_stays_as_it_is() -> None:
+    assert say("5 of 5 of something", Text("zh")) == "5 of 5 of something"
+
+
+def test_every_warning_of_the_report_is_said_in_both_languages(tmp_path: Path) -> None:
+    models = ("teacher", "student_base", "student_kd")
+    for lang in ("en", "zh"):
+        config, run_dir = make_run(tmp_path, name=lang, lang=lang, models=models, code_train_source="humaneval",
+                                   math_source="synthetic")  # fmt: skip
+        stage.run(config, run_dir)
+    english, chinese = (load_results(RunDir(tmp_path / lang))["warnings"] for lang in ("en", "zh"))
+    assert len(english) == len(chinese) >= 4
+    assert all(re.search("[\u4e00-\u9fff]", text) for text in chinese if "max_length" not in text)
+    assert not any("{" in text for text in [*english, *chinese])
 
 
 def test_every_metric_has_a_name_in_both_languages() -> None:

@@ -1,0 +1,75 @@
+"""The models that an experiment compares: the teacher, the base student, and a student for each way of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TEACHER, BASE = "teacher", "student_base"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the reports show it.
+
+    Attributes:
+        name: its key in results.json and the name of its files.
+        title: its name in an English report, `title_zh` in a Chinese one.
+        colour: of its dots in the figures.
+        contrasts: the models that it is compared with, declared before any result is seen.
+    """
+
+    name: str
+    title: str
+    title_zh: str
+    colour: str
+    contrasts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to train the student; `name` is its stage, its folder under outputs/NAME and its flag --run_NAME.
+
+    Attributes:
+        model: the student that it trains.
+        title: above its learning curve.
+        starts_from: the arm whose student it trains further, unless kd_init=base.
+        learns_from_teacher: whether its loss has a divergence beside the cross-entropy, so that its curve has both.
+    """
+
+    name: str
+    model: Model
+    title: str
+    starts_from: str | None = None
+    learns_from_teacher: bool = False
+
+
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm("sft", Model("student_sft", "SFT", "SFT 学生", "#2f6fde", contrasts=(BASE,)), "SFT"),
+        Arm(
+            "kd",
+            Model("student_kd", "KD", "KD 学生", "#d9730d", contrasts=(BASE, "student_sft")),
+            "KD",
+            starts_from="sft",
+            learns_from_teacher=True,
+        ),
+        Arm(
+            "opd",
+            Model("student_opd", "OPD", "OPD 学生", "#8b4fd1", contrasts=("student_sft", "student_kd")),
+            "OPD",
+            starts_from="sft",
+        ),
+    )
+}  # in the order in which they are trained
+
+MODELS = {
+    model.name: model
+    for model in (
+        Model(TEACHER, "Teacher", "教师", "#4b5563"),
+        Model(BASE, "Base", "原始学生", "#9aa3b0"),
+        *(arm.model for arm in ARMS.values()),
+    )
+}
+
+CONTRASTS = tuple((model.name, reference) for model in MODELS.values() for reference in model.contrasts)

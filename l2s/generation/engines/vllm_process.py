@@ -28,15 +28,15 @@ class VllmProcess:
         self.choice, self.config = choice, config
         self.runner: Runner | None = None
         self.length = 0
-        self._llm: Any = None
+        self.llm: Any = None
 
     def started(self, runner: Runner, longest: int) -> Any:
         """vLLM's engine as `runner` for sequences of up to `longest` tokens; it starts again where it must."""
         if runner != self.runner or longest > self.length:
             self.stop()
             self.length = -(-longest // LENGTH_STEP) * LENGTH_STEP
-            self._llm, self.runner = self._start(runner), runner
-        return self._llm.llm_engine
+            self.llm, self.runner = self._start(runner), runner
+        return self.llm.llm_engine
 
     def _start(self, runner: Runner) -> Any:
         on_cpu = pick_device(self.config).type == "cpu"
@@ -71,12 +71,12 @@ class VllmProcess:
 
     def stop(self) -> None:
         """End vLLM's processes, which frees their memory."""
-        if self._llm is None:
+        if self.llm is None:
             return
         from vllm.distributed import cleanup_dist_env_and_memory
 
-        self._llm.llm_engine.engine_core.shutdown()
-        self._llm = self.runner = None
+        self.llm.llm_engine.engine_core.shutdown()
+        self.llm = self.runner = None
         cleanup_dist_env_and_memory()
 
 

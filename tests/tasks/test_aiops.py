@@ -70,6 +70,12 @@ def test_sizes_shares_and_languages(train: list[Item], evaluation: list[Item]) -
         assert not any(item["meta"]["healthy"] and item["meta"]["misleading"] for item in items)
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_items_may_be_of_one_language(language: Any) -> None:
+    items = aiops.eval_items(ExperimentConfig(aiops_eval_size=10), [language])
+    assert {item["meta"]["language"] for item in items} == {language}
+
+
 def test_items_are_deterministic_in_the_seed(evaluation: list[Item]) -> None:
     assert aiops.eval_items(ExperimentConfig()) == evaluation
     other = aiops.eval_items(ExperimentConfig(seed=7))

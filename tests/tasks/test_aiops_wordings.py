@@ -93,8 +93,8 @@ ANSWERS = {
         "the RAID is degraded. Replace the drive."
     ),
     "conntrack_full": (
-        "The conntrack table on {host} is full ({limit} of {limit}) because of too many connections, so packets are "
-        "dropped and connections time out. Increase nf_conntrack_max."
+        "The conntrack table on {host} is full ({tracked} of {tracked}) because of too many connections, so packets "
+        "are dropped and connections time out. Increase nf_conntrack_max."
     ),
     "descriptors_exhausted": (
         "{svc} ran out of file descriptors (EMFILE), probably a socket leak as many are in CLOSE_WAIT, so health "
@@ -105,7 +105,8 @@ ANSWERS = {
         "with 503 while the database is healthy. Fix the leak and enlarge the pool."
     ),
     "certificate_expired": (
-        "The TLS certificate of {svc} expired on {day}, so handshakes fail and clients get 502. Renew the certificate."
+        "The TLS certificate of {svc} expired on {expired_on}, so handshakes fail and clients get 502. "
+        "Renew the certificate."
     ),
     "dns_broken": (
         "The DNS resolver {ip} is not responding, lookups on port 53 time out while access by IP works; restart the "
@@ -133,7 +134,7 @@ ANSWERS = {
         "The client_max_body_size of 1m is too small for the {size} MB upload, nginx answers 413. Raise the limit."
     ),
     "worker_limit": (
-        "nginx ran out of worker connections ({limit}), keep-alive clients hold the slots and new ones time out. "
+        "nginx ran out of worker connections ({conns}), keep-alive clients hold the slots and new ones time out. "
         "Increase worker_connections."
     ),
     "traffic_flood": (
@@ -188,8 +189,8 @@ ANSWERS = {
         "by deleting the VolumeAttachment."
     ),
     "connection_limit": (
-        "{db} reached max_connections: {limit} sessions, most idle, from {client}, which leaks connections; remaining "
-        "slots are reserved. Use pgbouncer."
+        "{db} reached max_connections: {sessions} sessions, most idle, from {client}, which leaks connections; "
+        "remaining slots are reserved. Use pgbouncer."
     ),
     "index_missing": (
         "There is no index on {column} of {table}, so a Seq Scan reads {big1} rows and CPU is at 97%. Create an index."

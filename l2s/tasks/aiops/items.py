@@ -35,25 +35,25 @@ class Plan:
     language: Language
 
 
-def train_items(config: ExperimentConfig) -> list[Item]:
+def train_items(config: ExperimentConfig, languages: Sequence[Language] = LANGUAGES) -> list[Item]:
     """`aiops_train_size` items without the families and wordings kept for evaluation; deterministic in the seed."""
-    return _items("train", config.aiops_train_size, config)
+    return _items("train", config.aiops_train_size, config, languages)
 
 
-def eval_items(config: ExperimentConfig) -> list[Item]:
+def eval_items(config: ExperimentConfig, languages: Sequence[Language] = LANGUAGES) -> list[Item]:
     """`aiops_eval_size` items of all families, in wordings that training never uses; deterministic in the seed."""
-    return _items("eval", config.aiops_eval_size, config)
+    return _items("eval", config.aiops_eval_size, config, languages)
 
 
-def _items(split: Split, size: int, config: ExperimentConfig) -> list[Item]:
-    plans = _plans(split, size, random.Random(f"{config.seed}-aiops-{split}"))
+def _items(split: Split, size: int, config: ExperimentConfig, languages: Sequence[Language]) -> list[Item]:
+    plans = _plans(split, size, languages, random.Random(f"{config.seed}-aiops-{split}"))
     return [
-        _item(plan, split, index, config.aiops_log_lines, random.Random(f"{config.seed}-aiops-{split}-{index}"))
+        write_item(plan, split, index, config.aiops_log_lines, random.Random(f"{config.seed}-aiops-{split}-{index}"))
         for index, plan in enumerate(plans)
     ]
 
 
-def _plans(split: Split, size: int, rng: random.Random) -> list[Plan]:
+def _plans(split: Split, size: int, languages: Sequence[Language], rng: random.Random) -> list[Plan]:
     """Families and styles about equally often, in random order."""
     num_healthy = round(HEALTHY_SHARE * size)
     faults = [
@@ -62,8 +62,8 @@ def _plans(split: Split, size: int, rng: random.Random) -> list[Plan]:
     chosen: list[tuple[Style, Family | None]] = [(style, None) for style in _deal(STYLES, num_healthy, rng)]
     chosen += _deal(faults, size - num_healthy, rng)
     misleading = set(rng.sample(range(num_healthy, size), round(MISLEADING_SHARE * size)))
-    languages = _deal(LANGUAGES, size, rng)
-    plans = [Plan(style, family, index in misleading, languages[index]) for index, (style, family) in enumerate(chosen)]
+    dealt = _deal(languages, size, rng)
+    plans = [Plan(style, family, index in misleading, dealt[index]) for index, (style, family) in enumerate(chosen)]
     rng.shuffle(plans)
     return plans
 
@@ -76,7 +76,8 @@ def _deal(values: Sequence[T], size: int, rng: random.Random) -> list[T]:
     return dealt
 
 
-def _item(plan: Plan, split: Split, index: int, max_lines: int, rng: random.Random) -> Item:
+def write_item(plan: Plan, split: Split, index: int, max_lines: int, rng: random.Random) -> Item:
+    """The item of a plan, its log at most `max_lines` long; `index` only names it."""
     slots = Slots(rng)
     herring = _herring(plan, rng)
     harmless = _harmless(plan, rng)

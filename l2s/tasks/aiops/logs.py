@@ -11,6 +11,8 @@ from l2s.tasks.aiops.records import Family, Harmless, Line, RedHerring, Split, S
 from l2s.tasks.aiops.slots import Slots
 
 MIN_LINES = 15
+FORKED = frozenset({"sshd", "CRON", "postfix/smtp", "postfix/cleanup"})
+DATABASE_DAEMONS = ("checkpointer@", "walreceiver@", "archiver@", "monitor@", "backup@")
 EVAL_ONLY_STRIDE = 4  # every fourth everyday entry, and the last symptom of a family, stand in evaluation logs alone
 
 
@@ -40,11 +42,12 @@ def write_log(
 
 
 def _fault(family: Family, split: Split, num_symptoms: int, rng: random.Random) -> list[tuple[float, Line]]:
-    """Clues early and in their order, symptoms later; times run from 0 to 1."""
+    """Clues early, then some of the symptoms, both in the order of their table; times run from 0 to 1."""
     times = sorted(rng.uniform(0.1, 0.5) for _ in family.clues)
     known = family.symptoms if split == "eval" else family.symptoms[:-1]
-    symptoms = rng.sample(known, min(num_symptoms, len(known)))
-    return [*zip(times, family.clues, strict=True), *((rng.uniform(0.4, 1.0), line) for line in symptoms)]
+    chosen = sorted(rng.sample(range(len(known)), min(num_symptoms, len(known))))
+    later = sorted(rng.uniform(times[-1], 1.0) for _ in chosen)
+    return [*zip(times, family.clues, strict=True), *zip(later, (known[index] for index in chosen), strict=True)]
 
 
 def _false_alarms(harmless: Sequence[Harmless], rng: random.Random) -> list[tuple[float, Line]]:
@@ -60,17 +63,33 @@ def _height(line: Line) -> int:
 
 
 def _format(style: Style, lines: Sequence[Line], slots: Slots, rng: random.Random) -> str:
-    when = datetime(2025, 1, 1) + timedelta(seconds=rng.randrange(365 * 86_400))
     text = []
     for line in lines:
-        when += timedelta(seconds=rng.choice((0, 1, 1, 2, 3, 5, 8, 13)), milliseconds=rng.randrange(1000))
-        source, message = line.source.format_map(slots), line.text.format_map(slots)
-        text.append(NOTATIONS[style.name](line.level, source, message, when, slots))
+        slots.now += timedelta(seconds=rng.choice((0, 1, 1, 2, 3, 5, 8, 13)), milliseconds=rng.randrange(1000))
+        slots.now += _passed(line.after.format_map(slots))
+        source = line.source.format_map(slots)
+        slots["pid"] = _pid(style, source, slots)
+        text.append(NOTATIONS[style.name](line.level, source, line.text.format_map(slots), slots.now, slots))
     return "\n".join(text)
 
 
+def _passed(after: str) -> timedelta:
+    """The time of `Line.after`; none where nothing is said."""
+    if not after:
+        return timedelta()
+    number, unit = after.split()
+    return timedelta(seconds=float(number) * {"s": 1, "min": 60}[unit])
+
+
+def _pid(style: Style, source: str, slots: Slots) -> str:
+    """A daemon keeps its process id; a process that serves one login, mail or session has a new one."""
+    lasts = source.startswith(DATABASE_DAEMONS) if style.name == "database" else source not in FORKED
+    return slots.pid_of(source) if lasts else slots.new_pid()
+
+
 def _syslog(level: str, source: str, message: str, when: datetime, slots: Slots) -> str:
-    return f"{when:%b %d %H:%M:%S} {slots['host']} {source}: {message}"
+    process = source if source == "kernel" else f"{source}[{slots['pid']}]"
+    return f"{when:%b %d %H:%M:%S} {slots['host']} {process}: {message}"
 
 
 def _json(level: str, source: str, message: str, when: datetime, slots: Slots) -> str:

@@ -43,21 +43,22 @@ class Line:
     level: Literal["info", "warn", "error"]
     source: str  # process, service, logger, object or client address, by style
     text: str
+    after: str = ""  # "{minutes} min" or "{pause} s" that pass before the entry, which tells of a time that long
 
 
-def info(source: str, text: str) -> Line:
+def info(source: str, text: str, *, after: str = "") -> Line:
     """An ordinary entry."""
-    return Line("info", source, text)
+    return Line("info", source, text, after)
 
 
-def warn(source: str, text: str) -> Line:
+def warn(source: str, text: str, *, after: str = "") -> Line:
     """An entry of level warning."""
-    return Line("warn", source, text)
+    return Line("warn", source, text, after)
 
 
-def error(source: str, text: str) -> Line:
+def error(source: str, text: str, *, after: str = "") -> Line:
     """An entry of level error."""
-    return Line("error", source, text)
+    return Line("error", source, text, after)
 
 
 @dataclass(frozen=True)

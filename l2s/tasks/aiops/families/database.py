@@ -9,8 +9,8 @@ FAMILIES = (
         evidence=(
             say("remaining slots are reserved|slots are reserved|reserved|53300", "剩余槽位被保留|被保留|槽位|53300"),
             say(
-                "{limit} sessions, most of them idle from {client}|{limit}|{client}",
-                "{limit} 个会话且多数为 {client} 的空闲会话|{limit}|{client}",
+                "{sessions} sessions, most of them idle from {client}|{sessions}|{client}",
+                "{sessions} 个会话且多数为 {client} 的空闲会话|{sessions}|{client}",
             ),
         ),
         remediation=say(
@@ -26,16 +26,16 @@ FAMILIES = (
         also=say(
             "[connections/connection slots/slots/sessions] ~ [exhausted/used/used up/full/maxed out/taken/in use/"
             "depleted]|[connection/slot] exhaustion|[no free/no available/out of/no remaining/no more] [connections/"
-            "slots]|{db} ~ out of [connections/connection slots]|[limit/maximum] of {limit} [connections/sessions]|"
-            "[{limit}/idle] [sessions/connections] [exhaust/occupy/hold/fill/use up/consume/exhausted/from {client}]|"
-            "{client} [holds/keeps/leaks/leaves/holding/leaking] ~ [connections/sessions/idle sessions/idle "
+            "slots]|{db} ~ out of [connections/connection slots]|[limit/maximum] of {sessions} [connections/sessions]|"
+            "[{sessions}/idle] [sessions/connections] [exhaust/occupy/hold/fill/use up/consume/exhausted/from "
+            "{client}]|{client} [holds/keeps/leaks/leaves/holding/leaking] ~ [connections/sessions/idle sessions/idle "
             "connections/too many]",
             "连接~[耗尽/占满/用尽/用完/已满]|槽位~[耗尽/用尽/占满/已满]|[没有/无][可用/空闲/剩余]~[连接/槽位]|[连接/"
             "会话]过多|{client}~[占用/占满/耗尽]~[连接/会话]",
         ),
         may_mention=("pool_exhausted",),
         clues=(
-            info("monitor@{db}", "sessions {limit}, of these idle {count} from {client}"),
+            info("monitor@{db}", "sessions {sessions} of {max_sessions}, of these idle {idle_sessions} from {client}"),
             error("{client}@{db}", "FATAL 53300: remaining slots are reserved for superusers"),
         ),
         symptoms=(
@@ -73,9 +73,9 @@ FAMILIES = (
         ),
         symptoms=(
             warn("monitor@{db}", "cpu 97%, {n} active queries"),
-            error("app@{db}", "statement of {svc} canceled after {ms} ms"),
+            error("app@{db}", "statement of {svc} canceled after {statement_timeout} ms"),
             info("app@{db}", "duration {ms} ms: select count(*) from {table}"),
-            warn("monitor@{db}", "blocks read {big}, cache hits down"),
+            warn("monitor@{db}", "blocks read {big} in one minute"),
         ),
     ),
     Family(
@@ -114,11 +114,11 @@ FAMILIES = (
         ),
         clues=(
             info("monitor@{db}", "pid {spid} {client}: last statement BEGIN; UPDATE {table}, then idle {minutes} min"),
-            info("app@{db}", "pid {n} still waiting for ShareLock held by {spid} after {ms} ms"),
+            info("app@{db}", "pid {pid} still waiting for ShareLock held by {spid} after {ms} ms"),
         ),
         symptoms=(
-            error("app@{db}", "update of {table} canceled: lock_timeout, {ms} ms"),
-            info("app@{db}", "pid {n} still waiting for ShareLock held by {spid} after {ms} ms"),
+            error("app@{db}", "update of {table} canceled: lock_timeout, {statement_timeout} ms"),
+            info("app@{db}", "pid {pid} still waiting for ShareLock held by {spid} after {ms} ms"),
             warn("monitor@{db}", "wait queue on {table}: {n}"),
             error("{svc}@{db}", "statement canceled on user request, row of {table}"),
         ),
@@ -154,7 +154,7 @@ FAMILIES = (
         ),
         may_mention=("long_transaction",),
         clues=(
-            info("walreceiver@{host}", "received 3A/9F000000, replayed 3A/11000000, delta {size} MB"),
+            info("walreceiver@{host}", "received {received}, replayed {replayed}, delta {size} MB"),
             warn("monitor@{host}", "now() - last replay timestamp = {secs} s"),
         ),
         symptoms=(
@@ -168,7 +168,10 @@ FAMILIES = (
         cause="wraparound",
         component=say("table {table}|{table}", "表 {table}|{table}"),
         evidence=(
-            say("only {big1} transactions left|{big1}|transactions left", "仅剩 {big1} 个事务|{big1}"),
+            say(
+                "only {xids_left} transactions left|{xids_left}|transactions left",
+                "仅剩 {xids_left} 个事务|{xids_left}",
+            ),
             say("autovacuum is canceled again and again|autovacuum", "autovacuum 反复被取消|autovacuum"),
         ),
         remediation=say(
@@ -187,14 +190,14 @@ FAMILIES = (
             "无法完成/受阻]|事务~[即将耗尽/耗尽/用尽]",
         ),
         clues=(
-            warn("autovac@{db}", "{table} must be frozen within {big1} transactions"),
+            warn("autovac@{db}", "{table} must be frozen within {xids_left} transactions"),
             info("autovac@{db}", "canceling autovacuum task on {table}, asked by pid {n}"),
         ),
         symptoms=(
             error("app@{db}", "no new commands accepted in {db} by single-user safeguard"),
             error("{svc}@{db}", "insert into {table} refused, hint {n}"),
             info("autovac@{db}", "canceling autovacuum task on {table}, asked by pid {n}"),
-            warn("monitor@{db}", "age of relfrozenxid {big}"),
+            warn("monitor@{db}", "age of relfrozenxid {xid_age}"),
         ),
         eval_only=True,
     ),
@@ -243,7 +246,7 @@ FAMILIES = (
             error("{user}@{db}", "FATAL 28P01: authentication failed for {ip}"),
             warn("monitor@{db}", "{n} refused logins in one minute"),
             error("{user}@{db}", "FATAL 28P01: authentication failed for {ip2}"),
-            info("{svc}@{db}", "login with version {rev2} ok from {ip2}"),
+            info("{svc}@{db}", "login with version {rev2} ok from {ip3}"),
         ),
     ),
 )
@@ -252,15 +255,15 @@ BACKGROUND = (
     info("checkpointer@{db}", "checkpoint complete: wrote {n} buffers in {ms} ms"),
     info("app@{db}", "duration {n} ms: select 1"),
     info("{other}@{db}", "connection authorized from {anyip}"),
-    info("{other}@{db}", "disconnection: session time 0:00:{n}"),
+    info("{other}@{db}", "disconnection: session time 0:00:{second}"),
     info("autovac@{db}", "automatic analyze of table events_{n}"),
     info("app@{db}", "duration {n} ms: insert into events_{n}"),
-    info("archiver@{db}", "archived segment {hex}"),
+    info("archiver@{db}", "archived segment {segment}"),
     info("{other}@{db}", "duration {n} ms: commit"),
-    info("monitor@{db}", "cache hit ratio 99.{n}"),
-    info("backup@{db}", "base backup part {n} sent"),
+    info("monitor@{db}", "{n} MB of temporary files"),
+    info("backup@{db}", "base backup part {part_no} sent"),
     info("{other}@{db}", "temporary file size {n} kB removed"),
-    info("checkpointer@{db}", "checkpoint starting: time, id {n}"),
+    info("checkpointer@{db}", "recycled {few} WAL files"),
 )
 
 HARMLESS = (
@@ -270,15 +273,15 @@ HARMLESS = (
             "已处理的重复键|重复键|唯一约束|23505",
         ),
         (
-            error("{other}@{db}", "23505: duplicate key for events_{n}, on conflict do nothing"),
-            info("{other}@{db}", "conflict row {n} merged"),
+            error("{bystander}@{db}", "23505: duplicate key for events_{part}, on conflict do nothing"),
+            info("{bystander}@{db}", "conflict row of events_{part} skipped"),
         ),
     ),
     Harmless(
         say("the checkpoints that come often|checkpoint", "频繁的检查点|检查点|checkpoint"),
         (
-            warn("checkpointer@{db}", "checkpoints {n} s apart during bulk load"),
-            info("checkpointer@{db}", "interval normal again after bulk load {n}"),
+            warn("checkpointer@{db}", "checkpoints {close_by} s apart during bulk load"),
+            info("checkpointer@{db}", "interval normal again after bulk load"),
         ),
     ),
     Harmless(
@@ -294,7 +297,7 @@ HARMLESS = (
     Harmless(
         say("the collation version notice|collation", "排序规则版本提示|排序规则|collation"),
         (
-            warn("{other}@{db}", "collation version 2.{n} recorded, 2.{n} provided, order verified"),
+            warn("{other}@{db}", "collation version 153.{collation} recorded, 153.{collation2} provided, order kept"),
             warn("monitor@{db}", "collation notice seen {n} times"),
         ),
     ),
@@ -304,21 +307,21 @@ RED_HERRINGS = (
     RedHerring(
         "deadlock",
         (
-            error("etl@{db}", "40P01: process {n} and process {n} waited for each other"),
-            error("etl@{db}", "40P01: process {n} rolled back by detector"),
-            error("etl@{db}", "40P01: process {n} rolled back by detector"),
-            error("etl@{db}", "load of part {n} interrupted"),
-            info("etl@{db}", "load of part {n} repeated in order, done, before the complaints began"),
+            error("etl@{db}", "40P01: process {deadlocked} and process {deadlocked2} waited for each other"),
+            error("etl@{db}", "40P01: process {deadlocked} rolled back by detector"),
+            error("etl@{db}", "40P01: process {deadlocked} rolled back by detector"),
+            error("etl@{db}", "load of part {part} interrupted"),
+            info("etl@{db}", "load of part {part} repeated in order, done, no other table touched"),
         ),
     ),
     RedHerring(
         "disk_full",
         (
-            error("dba@{db}", "53100: extend of scratch tablespace tmp_{n} refused"),
-            error("dba@{db}", "53100: extend of scratch tablespace tmp_{n} refused"),
-            error("dba@{db}", "create table scratch_{n} rolled back"),
+            error("dba@{db}", "53100: extend of scratch tablespace tmp_{part} refused"),
+            error("dba@{db}", "53100: extend of scratch tablespace tmp_{part} refused"),
+            error("dba@{db}", "create table scratch_{part} rolled back"),
             warn("dba@{db}", "scratch tablespace usage 100%"),
-            info("dba@{db}", "scratch tablespace tmp_{n} is a practice area, dropped; data volume {db} at 38%"),
+            info("dba@{db}", "scratch tablespace tmp_{part} is a practice area, dropped; data volume {db} at 38%"),
         ),
     ),
 )

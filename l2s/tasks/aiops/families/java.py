@@ -52,7 +52,7 @@ FAMILIES = (
             error("HttpServer", "request {hex} aborted: java.lang.OutOfMemoryError"),
             warn("HttpServer", "response for {hex} took {ms} ms"),
             warn("MemoryWatch", "top class {cls} grew by {n} in one minute"),
-            error("Registry", "instance {svc} missed {n} heartbeats"),
+            error("Registry", "instance {svc} missed {few} heartbeats"),
         ),
     ),
     Family(
@@ -86,12 +86,12 @@ FAMILIES = (
         clues=(
             warn(
                 "ThreadWatch",
-                "worker-{tid} BLOCKED: waiting to lock <0xa1> {cls}, holds <0xb2> {cls2}\n"
+                "worker-{tid} BLOCKED: waiting to lock <0x{lock}> {cls}, holds <0x{lock2}> {cls2}\n"
                 "\tat com.acme.{cls2}.moveTo({cls2}.java:{n})",
             ),
             warn(
                 "ThreadWatch",
-                "worker-{tid2} BLOCKED: waiting to lock <0xb2> {cls2}, holds <0xa1> {cls}\n"
+                "worker-{tid2} BLOCKED: waiting to lock <0x{lock2}> {cls2}, holds <0x{lock}> {cls}\n"
                 "\tat com.acme.{cls}.moveFrom({cls}.java:{n})",
             ),
         ),
@@ -180,6 +180,7 @@ FAMILIES = (
         may_mention=("bad_release",),
         clues=(
             info("Launcher", "class path entries {lib}-{version}.jar, {lib}-{version2}.jar"),
+            info("Deployer", "{svc} build {rev} started in {ms} ms"),
             error(
                 "HttpServer",
                 "java.lang.NoSuchMethodError: {hex}: {lib}.Codec.of(int)\n"
@@ -190,7 +191,7 @@ FAMILIES = (
             error("HttpServer", "500 for request {hex}: java.lang.NoSuchMethodError"),
             warn("Health", "endpoint /encode fails since start, others pass"),
             error("Gateway", "{svc} answered 500, request {hex}"),
-            info("Deployer", "{svc} build {rev} started in {ms} ms"),
+            error("Gateway", "{svc} answered 500 at check {few} of /encode"),
         ),
     ),
     Family(
@@ -234,10 +235,10 @@ FAMILIES = (
             ),
         ),
         symptoms=(
-            warn("Consumer", "{topic}: seek back to offset {big1}, attempt {n}"),
+            warn("Consumer", "{topic}: seek back to offset {big1}, attempt {attempt}"),
             warn("LagWatch", "{topic} lag {n} and growing"),
-            error("Consumer", "record at {big1} skipped to dead letters"),
-            error("Gateway", "order view of {svc} is {minutes} min old"),
+            error("Consumer", "record at {big1} copied to dead letters"),
+            error("Gateway", "order view of {svc} is {minutes} min old", after="{minutes} min"),
         ),
     ),
     Family(
@@ -245,8 +246,8 @@ FAMILIES = (
         component=say("JVM of {svc}|{svc}", "{svc} 的 JVM|{svc}"),
         evidence=(
             say(
-                "Pause Full of {secs} s|Pause Full|{secs}|full GC",
-                "Pause Full 持续 {secs} 秒|Pause Full|{secs}|Full GC",
+                "Pause Full of {pause} s|Pause Full|{pause}|full GC",
+                "Pause Full 持续 {pause} 秒|Pause Full|{pause}|Full GC",
             ),
             say(
                 "leases and sessions expire meanwhile|session expired|sessions expire|lease|leases expire|lost "
@@ -271,15 +272,15 @@ FAMILIES = (
         ),
         may_mention=("heap_leak", "memory_exhausted"),
         clues=(
-            info("gc", "Pause Full (Allocation Failure) 7890M->7712M {secs}.3s"),
-            info("gc", "Pause Full (Ergonomics) 7931M->7805M {secs}.9s"),
+            info("gc", "Pause Full (Allocation Failure) 7890M->7712M {pause}.0s", after="{pause} s"),
+            info("gc", "Pause Full (Ergonomics) 7931M->7805M {pause2}.0s", after="{pause2} s"),
             error("ZkClient", "session {hex} expired, lease for {topic} lost"),
         ),
         symptoms=(
             warn("HttpServer", "{n} requests stalled at the same moment"),
             error("Gateway", "{svc} silent, {n} calls timed out together"),
             warn("Cluster", "member {svc} suspected, then back after {ms} ms"),
-            warn("Scheduler", "clockwork task tick-{n} fired {ms} ms late"),
+            warn("Scheduler", "clockwork task tick-{n} fired {late_ms} ms late"),
         ),
         eval_only=True,
     ),
@@ -287,13 +288,13 @@ FAMILIES = (
 
 BACKGROUND = (
     info("HttpServer", "200 for request {hex} in {n} ms"),
-    info("Scheduler", "task sweep-{n} done in {ms} ms"),
+    info("Scheduler", "task sweep-{job_no} done in {ms} ms"),
     info("HttpServer", "201 for request {hex} in {n} ms"),
-    info("Cache", "evicted {n} entries, hits {big}"),
-    info("Consumer", "committed offset {big} of audit-log"),
+    info("Cache", "evicted {n} entries, hits {hits}"),
+    info("Consumer", "committed offset {offset} of audit-log"),
     info("Db", "select orders {hex} 4 rows {n} ms"),
     info("Auth", "user {user} signed in, session {hex}"),
-    info("Scheduler", "task digest-{n} queued"),
+    info("Scheduler", "task digest-{job_no} queued"),
     info("Mailer", "sent {n} mails"),
     info("Db", "update stock {hex} 1 row {n} ms"),
     info("Metrics", "pushed {n} series"),
@@ -319,9 +320,9 @@ HARMLESS = (
         (
             warn(
                 "HttpServer",
-                "java.io.IOException: Broken pipe for {hex}\n\tat sun.nio.ch.SocketDispatcher.write0(Native Method)",
+                "java.io.IOException: Broken pipe for {ref}\n\tat sun.nio.ch.SocketDispatcher.write0(Native Method)",
             ),
-            info("HttpServer", "client of {hex} went away, {n} bytes unsent"),
+            info("HttpServer", "client of {ref} went away, {n} bytes unsent"),
         ),
     ),
     Harmless(
@@ -334,8 +335,8 @@ HARMLESS = (
     Harmless(
         say("the optimistic lock retry|optimistic lock|OptimisticLock|retried|retry", "乐观锁重试|乐观锁|重试"),
         (
-            warn("Db", "OptimisticLockException for row {n}, retry 1"),
-            info("Db", "row {n} saved at retry 1 in {ms} ms"),
+            warn("Db", "OptimisticLockException for row {part}, retry 1"),
+            info("Db", "row {part} saved at retry 1"),
         ),
     ),
 )
@@ -348,9 +349,9 @@ RED_HERRINGS = (
                 "ReportDb",
                 "java.sql.SQLException: connect to {host}:3306\n\tat com.acme.ReportDb.open(ReportDb.java:{n})",
             ),
-            error("ReportDb", "java.sql.SQLException: connect to {host}:3306, attempt {n}"),
-            error("ReportDb", "nightly report {n} postponed"),
-            info("ReportDb", "{host} back after its planned reboot, report {n} written, live orders never use it"),
+            error("ReportDb", "java.sql.SQLException: connect to {host}:3306, attempt 2"),
+            error("ReportDb", "nightly report {part} postponed"),
+            info("ReportDb", "{host} back after its planned reboot, report {part} written, live orders never use it"),
         ),
     ),
     RedHerring(
@@ -358,11 +359,11 @@ RED_HERRINGS = (
         (
             error(
                 "Ldap",
-                "javax.naming.AuthenticationException: bind of svc-test{n}\n\tat com.acme.Ldap.bind(Ldap.java:{n})",
+                "javax.naming.AuthenticationException: bind of svc-test{part}\n\tat com.acme.Ldap.bind(Ldap.java:{n})",
             ),
-            error("Ldap", "javax.naming.AuthenticationException: bind of svc-test{n}"),
-            error("Ldap", "bind of svc-test{n} refused, {n} times"),
-            info("Ldap", "svc-test{n} belongs to the test suite, account removed on purpose"),
+            error("Ldap", "javax.naming.AuthenticationException: bind of svc-test{part}"),
+            error("Ldap", "bind of svc-test{part} refused again"),
+            info("Ldap", "svc-test{part} belongs to the test suite, account removed on purpose"),
         ),
     ),
 )

@@ -40,9 +40,9 @@ FAMILIES = (
             warn("pod/{pod}", "Failed: pull registry.local/{svc}:{version}: manifest unknown"),
         ),
         symptoms=(
-            warn("pod/{pod}", "BackOff: back-off pulling registry.local/{svc}:{version}"),
             warn("pod/{pod}", "Failed: ErrImagePull"),
-            warn("deployment/{svc}", "ProgressDeadlineExceeded: {n} replicas not ready"),
+            warn("pod/{pod}", "BackOff: back-off pulling registry.local/{svc}:{version}"),
+            warn("deployment/{svc}", "ProgressDeadlineExceeded: {some_replicas} of {replicas} replicas not ready"),
             warn("endpoints/{svc}", "NoEndpoints: service has no ready address"),
         ),
     ),
@@ -75,10 +75,10 @@ FAMILIES = (
             warn("pod/{pod}", "Terminated: container main, exit code 137, ran {minutes} min"),
         ),
         symptoms=(
-            warn("pod/{pod}", "BackOff: restarting container main, count {n}"),
+            warn("pod/{pod}", "BackOff: restarting container main, count {restarts}"),
             warn("pod/{pod}", "Unhealthy: readiness probe got no answer"),
             warn("ingress/{client}", "Upstream: 503 from {svc}"),
-            warn("hpa/{svc}", "FailedGetMetrics: {n} pods without metrics"),
+            warn("hpa/{svc}", "FailedGetMetrics: {some_replicas} of {replicas} pods without metrics"),
         ),
     ),
     Family(
@@ -89,7 +89,10 @@ FAMILIES = (
                 "the pod stays Pending|Pending|FailedScheduling|unschedulable|cannot be scheduled",
                 "Pod 一直 Pending|Pending|FailedScheduling|无法调度|调度失败",
             ),
-            say("request of {count}m against {n1}m free|{count}|{n1}", "请求 {count}m 而空闲仅 {n1}m|{count}|{n1}"),
+            say(
+                "request of {count}m against {free_cpu}m free|{count}|{free_cpu}",
+                "请求 {count}m 而空闲仅 {free_cpu}m|{count}|{free_cpu}",
+            ),
         ),
         remediation=say(
             "add nodes or lower the request|add nodes|add a node|more nodes|scale the cluster|autoscaler|lower the "
@@ -112,10 +115,10 @@ FAMILIES = (
         ),
         clues=(
             warn("pod/{pod}", "FailedScheduling: 0/6 nodes fit, requested cpu {count}m"),
-            info("node/{node}", "Allocatable: largest free cpu share {n1}m"),
+            info("node/{node}", "Allocatable: largest free cpu share {free_cpu}m"),
         ),
         symptoms=(
-            warn("deployment/{svc}", "Unavailable: {n} replicas Pending for {minutes} min"),
+            warn("deployment/{svc}", "Unavailable: {some_replicas} of {replicas} replicas Pending for {minutes} min"),
             warn("hpa/{svc}", "DesiredNotReached: target utilisation exceeded"),
             warn("ingress/{client}", "Slow: p99 {ms} ms at {svc}"),
             warn("pod/{pod}", "NotTriggerScaleUp: node group at its maximum size"),
@@ -151,7 +154,7 @@ FAMILIES = (
         ),
         symptoms=(
             info("pod/{pod}", "Killing: container main will be restarted"),
-            warn("pod/{pod}", "BackOff: restarting container main, count {n}"),
+            warn("pod/{pod}", "BackOff: restarting container main, count {restarts}"),
             warn("ingress/{client}", "Upstream: {svc} flapping, {n} resets"),
             info("pod/{pod}", "Logs: served {n} requests before SIGTERM"),
         ),
@@ -188,12 +191,12 @@ FAMILIES = (
         ),
         may_mention=("bad_config",),
         clues=(
-            warn("pod/{pod}", "FailedMount: MountVolume creds: prod/{secret} not found"),
             info("deployment/{svc}", "Updated: volume creds now reads {secret}"),
+            warn("pod/{pod}", "FailedMount: MountVolume creds: prod/{secret} not found"),
         ),
         symptoms=(
-            warn("pod/{pod}", "Waiting: ContainerCreating for {minutes} min"),
-            warn("deployment/{svc}", "ProgressDeadlineExceeded: {n} replicas not ready"),
+            warn("pod/{pod}", "Waiting: ContainerCreating for {minutes} min", after="{minutes} min"),
+            warn("deployment/{svc}", "ProgressDeadlineExceeded: {some_replicas} of {replicas} replicas not ready"),
             warn("pod/{pod}", "FailedMount: timed out waiting for volumes creds"),
             warn("ingress/{client}", "Upstream: no ready address for {svc}"),
         ),
@@ -231,13 +234,14 @@ FAMILIES = (
         may_mention=("node_failure",),
         clues=(
             warn("node/{node}", "NodeNotReady: kubelet silent for {minutes} min, held {volume}"),
+            info("pod/{pod}", "Scheduled: assigned to {host}"),
             warn("pod/{pod}", "FailedAttachVolume: Multi-Attach for {volume}"),
         ),
         symptoms=(
             warn("pod/{pod}", "FailedMount: timed out waiting for {volume}"),
             warn("statefulset/{svc}", "Waiting: replica 0 not ready for {minutes} min"),
             warn("ingress/{client}", "Upstream: no ready address for {svc}"),
-            info("pod/{pod}", "Scheduled: assigned to {host}"),
+            warn("hpa/{svc}", "FailedGetMetrics: no metrics of {svc}"),
         ),
         eval_only=True,
     ),
@@ -245,25 +249,25 @@ FAMILIES = (
 
 BACKGROUND = (
     info("pod/{otherpod}", "Scheduled: assigned to {host}"),
-    info("pod/{otherpod}", "Pulled: image {other}:{version2} present on machine"),
+    info("pod/{otherpod}", "Pulled: image present on machine, {few} layers"),
     info("pod/{otherpod}", "Created: container main"),
     info("pod/{otherpod}", "Started: container main"),
-    info("deployment/{other}", "ScalingReplicaSet: scaled up to {n}"),
-    info("job/cleanup-{n}", "Completed: job finished in {ms} ms"),
-    info("cronjob/backup", "SuccessfulCreate: created job backup-{n}"),
-    info("hpa/{other}", "SuccessfulRescale: new size {n}, cpu below target"),
+    info("deployment/{other}", "ScalingReplicaSet: scaled up to {few}"),
+    info("job/cleanup-{job_no}", "Completed: job finished in {ms} ms"),
+    info("cronjob/backup", "SuccessfulCreate: created job backup-{job_no}"),
+    info("hpa/{other}", "SuccessfulRescale: new size {few}, cpu below target"),
     info("node/{host}", "NodeReady: kubelet posts ready status"),
-    info("deployment/{other}", "ScalingReplicaSet: scaled down to {n}"),
+    info("deployment/{other}", "ScalingReplicaSet: scaled down to {few}"),
     info("pvc/data-{n}", "ProvisioningSucceeded: bound to pv-{hex}"),
-    info("cert/{other}", "Issued: renewed until {day}"),
+    info("cert/{other}", "Issued: renewed until {future_day}"),
 )
 
 HARMLESS = (
     Harmless(
         say("the readiness probe during start-up|readiness|start-up|startup", "启动期间的就绪探针|就绪探针|启动期间"),
         (
-            warn("pod/{otherpod}", "Unhealthy: readiness GET :8080/ready 503 during start-up"),
-            info("pod/{otherpod}", "Ready: passed at attempt 2"),
+            warn("pod/{bystander_pod}", "Unhealthy: readiness GET :8080/ready 503 during start-up"),
+            info("pod/{bystander_pod}", "Ready: passed at attempt 2"),
         ),
     ),
     Harmless(
@@ -273,7 +277,7 @@ HARMLESS = (
         ),
         (
             warn("pod/{otherpod}", "Evicted: by descheduler to balance {host}"),
-            info("pod/{otherpod}", "Started: replacement runs on {host}, {n} s"),
+            info("pod/{otherpod}", "Started: replacement runs on {peer}, {n} s"),
         ),
     ),
     Harmless(
@@ -282,15 +286,15 @@ HARMLESS = (
             "已完成任务的重名|AlreadyExists|重名|已存在",
         ),
         (
-            warn("cronjob/report", "AlreadyExists: job report-{n} was run, skipped"),
-            warn("cronjob/report", "AlreadyExists: job report-{n} was run, skipped"),
+            warn("cronjob/report", "AlreadyExists: job report-{job_no} was run, skipped"),
+            warn("cronjob/report", "AlreadyExists: job report-{job_no} was run, skipped"),
         ),
     ),
     Harmless(
         say("the deprecated API version|deprecated|deprecation|v1beta1", "弃用的 API 版本|弃用|v1beta1"),
         (
-            warn("ingress/{other}", "Deprecated: v1beta1 served until release 1.{n}"),
-            warn("hpa/{other}", "Deprecated: v2beta2 served until release 1.{n}"),
+            warn("ingress/{other}", "Deprecated: v1beta1 served until release 1.35"),
+            warn("hpa/{other}", "Deprecated: v2beta2 served until release 1.36"),
         ),
     ),
 )
@@ -299,21 +303,21 @@ RED_HERRINGS = (
     RedHerring(
         "node_failure",
         (
-            warn("node/spot-{n}", "NodeNotReady: kubelet stopped posting status"),
-            warn("node/spot-{n}", "NodeNotReady: kubelet stopped posting status"),
-            warn("pod/batch-{hex}", "NodeLost: machine spot-{n} gone"),
-            warn("node/spot-{n}", "Shutdown: machine reclaimed"),
-            info("job/batch-{n}", "Completed: spot machines were returned as planned, all {n} tasks done"),
+            warn("node/spot-{spot}", "NodeNotReady: kubelet stopped posting status"),
+            warn("node/spot-{spot2}", "NodeNotReady: kubelet stopped posting status"),
+            warn("pod/batch-{hex}", "NodeLost: machine spot-{spot} gone"),
+            warn("node/spot-{spot2}", "Shutdown: machine reclaimed"),
+            info("job/batch-{part}", "Completed: spot machines were returned as planned, all {n} tasks done"),
         ),
     ),
     RedHerring(
         "bad_release",
         (
-            warn("pod/lab-{hex}", "BackOff: restarting container demo, count {n}"),
-            warn("pod/lab-{hex}", "Error: container demo, exit code 1"),
-            warn("pod/lab-{hex}", "BackOff: restarting container demo, count {n}"),
-            warn("pod/lab-{hex}", "Error: container demo, exit code 1"),
-            info("namespace/lab", "Deleted: sandbox {hex} of user {user} closed, nothing depends on it"),
+            warn("pod/lab-{ref}", "BackOff: restarting container demo, count 3"),
+            warn("pod/lab-{ref}", "Error: container demo, exit code 1"),
+            warn("pod/lab-{ref}", "BackOff: restarting container demo, count 4"),
+            warn("pod/lab-{ref}", "Error: container demo, exit code 1"),
+            info("namespace/lab", "Deleted: sandbox {ref} of user {user} closed, nothing depends on it"),
         ),
     ),
 )

@@ -79,8 +79,8 @@ FAMILIES = (
         ),
         symptoms=(
             info("{ip2}", "GET /{page}/report?id={n} 504 167 {secs}.002"),
-            info("{ip2}", "GET /{page}/export 499 0 {n}.4"),
-            info("{ip2}", "GET /{page}/list 200 {n} 28.7"),
+            info("{ip2}", "GET /{page}/export 499 0 {gave_up}.400"),
+            info("{ip2}", "GET /{page}/list 200 {n} 28.700"),
             warn("*", "client {ip2} waits, {svc} has sent {n} bytes so far"),
         ),
     ),
@@ -123,7 +123,7 @@ FAMILIES = (
         cause="worker_limit",
         component=say("nginx on {host}|{host}", "{host} 上的 nginx|{host}"),
         evidence=(
-            say("{limit} of {limit} in use|{limit}", "已用 {limit}/{limit}|{limit}"),
+            say("{conns} of {conns} in use|{conns}", "已用 {conns}/{conns}|{conns}"),
             say(
                 "new clients are not accepted|not accepted|accept paused|accept() paused|accept is paused|refuses new",
                 "不再接受新客户端|不再接受|accept 暂停|暂停接受|拒绝新连接",
@@ -143,11 +143,11 @@ FAMILIES = (
             "调低]…[keep-alive/keepalive/空闲连接/超时/长连接]",
         ),
         also=say(
-            "all [slots/connections/connection slots/worker slots/{limit} slots] ~ [taken/used/in use/occupied/busy]|"
+            "all [slots/connections/connection slots/worker slots/{conns} slots] ~ [taken/used/in use/occupied/busy]|"
             "[slots/connection slots/connections] ~ [exhausted/used up/full/depleted]|[slot/connection slot/"
             "connection] exhaustion|[out of/no free/no more] [slots/connection slots/connections]|connection limit|"
             "too many [connections/open connections/keep-alive connections/keepalive connections/idle connections]|"
-            "[limit/maximum] of {limit} ~ [connections/slots]|[idle keep-alive/keep-alive/keepalive/idle] "
+            "[limit/maximum] of {conns} ~ [connections/slots]|[idle keep-alive/keep-alive/keepalive/idle] "
             "[connections/sockets/clients] [exhaust/occupy/occupying/hold/holding/use up/fill/taking up/take up/"
             "exhausting/consume/exhausted]",
             "[连接/连接数/槽位/slot/连接槽]~[耗尽/用尽/占满/已满/上限/用完]|连接[过多/数过多]|[空闲/keep-alive/"
@@ -155,14 +155,14 @@ FAMILIES = (
         ),
         may_mention=("connection_limit", "rate_limited"),
         clues=(
-            error("*", "events: {limit} slots taken of {limit}, accept() paused"),
-            warn("*", "idle keep-alive sockets held by worker {n}: {count}"),
+            error("*", "events: {conns} slots taken of {conns}, accept() paused"),
+            warn("*", "idle keep-alive sockets held by worker {few}: {idle_conns}"),
         ),
         symptoms=(
-            info("{ip2}", "GET /{page} 499 0 {n}.1"),
-            info("{ip2}", "GET /{page}/{n} 200 512 9.8"),
+            info("{ip2}", "GET /{page} 499 0 {few}.100"),
+            info("{ip2}", "GET /{page}/{n} 200 512 9.800"),
             error("*", "could not reuse a slot for client {ip2}"),
-            info("{ip2}", "GET /status 200 97 11.2"),
+            info("{ip2}", "GET /status 200 97 11.200"),
         ),
     ),
     Family(
@@ -170,8 +170,8 @@ FAMILIES = (
         component=say("path /{page} hit from {ip}|/{page}|{ip}", "来自 {ip} 的 /{page} 请求|/{page}|{ip}"),
         evidence=(
             say(
-                "{count} requests a second from one address|{count}|single address|one address|single IP|one IP",
-                "单一地址每秒 {count} 次请求|{count}|单一地址|同一地址|单个 IP|同一 IP",
+                "{rps} requests a second from one address|{rps}|single address|one address|single IP|one IP",
+                "单一地址每秒 {rps} 次请求|{rps}|单一地址|同一地址|单个 IP|同一 IP",
             ),
             say(
                 "excess over the zone limit|excess|status 429|429|limiting requests",
@@ -197,14 +197,14 @@ FAMILIES = (
         ),
         may_mention=("rate_limited", "intrusion", "upstream_slow"),
         clues=(
-            warn("*", "zone perip: excess {count}.2 by {ip}, uri /{page}"),
+            warn("*", "zone perip: {ip} at {rps} r/s, allowed {allowed_rps} r/s, excess {excess}, uri /{page}"),
             info("{ip}", "GET /{page}?p={n} 429 162 0.000"),
         ),
         symptoms=(
-            info("{ip}", "GET /{page}?p={n} 200 {big} 0.4"),
+            info("{ip}", "GET /{page}?p={n} 200 {big} 0.400"),
             info("{ip}", "GET /{page}?p={n} 429 162 0.000"),
-            info("{ip}", "GET /{page}?p={n} 503 190 4.1"),
-            info("{ip2}", "GET /home 200 {n} 7.3"),
+            info("{ip}", "GET /{page}?p={n} 503 190 4.100"),
+            info("{ip2}", "GET /home 200 {n} 7.300"),
         ),
     ),
 )
@@ -213,9 +213,9 @@ BACKGROUND = (
     info("{anyip}", "GET / 200 {n} 0.004"),
     info("{anyip}", "GET /static/app.{hex}.js 200 {big} 0.001"),
     info("{anyip}", "GET /static/site.{hex}.css 304 0 0.000"),
-    info("{anyip}", "GET /favicon.ico 200 {n} 0.000"),
-    info("{anyip}", "GET /healthz 200 {n} 0.0{n}"),
-    info("{anyip}", "POST /login 302 {n} 0.0{n}"),
+    info("{anyip}", "GET /favicon.ico 200 1150 0.000"),
+    info("{anyip}", "GET /healthz 200 {n} {rt}"),
+    info("{anyip}", "POST /login 302 {n} {rt}"),
     info("{anyip}", "GET /account 200 {n} 0.032"),
     info("{anyip}", "GET /images/{hex}.webp 200 {big} 0.003"),
     info("{anyip}", "GET /blog/{n} 200 {big} 0.021"),
@@ -228,15 +228,15 @@ HARMLESS = (
     Harmless(
         say("the missing robots.txt|robots.txt|404", "缺少 robots.txt|robots.txt|404"),
         (
-            error("*", "open() /var/www/robots.txt failed (2), client: {anyip}"),
-            info("{anyip}", "GET /robots.txt?v={hex} 404 153 0.000"),
+            error("*", "open() /var/www/robots.txt failed (2), client: {visitor}"),
+            info("{visitor}", "GET /robots.txt?v={hex} 404 153 0.000"),
         ),
     ),
     Harmless(
         say("the buffered response|buffered|temporary file|buffer", "响应被缓冲|缓冲|临时文件"),
         (
-            warn("*", "a response of {big} bytes for {anyip} is buffered to a temporary file"),
-            info("{anyip}", "GET /manual.pdf 200 {big} 0.201"),
+            warn("*", "a response of {document} bytes for {visitor} is buffered to a temporary file"),
+            info("{visitor}", "GET /manual.pdf 200 {document} 0.201"),
         ),
     ),
     Harmless(
@@ -252,8 +252,8 @@ HARMLESS = (
     Harmless(
         say("the probes for PHP pages|PHP|scanner|probe", "对 PHP 页面的探测|PHP|扫描|探测"),
         (
-            info("{anyip}", "GET /wp-login.php?r={hex} 404 153 0.000"),
-            info("{anyip}", "GET /index.php?x={hex} 404 {n} 0.0{n}"),
+            info("{visitor}", "GET /wp-login.php?r={hex} 404 153 0.000"),
+            info("{visitor}", "GET /index.php?x={hex} 404 153 0.000"),
         ),
     ),
 )
@@ -266,17 +266,17 @@ RED_HERRINGS = (
             error("*", "SSL_do_handshake() failed for old.{domain}, client {anyip}"),
             error("*", "SSL_do_handshake() failed for old.{domain}, client {anyip}"),
             error("*", "OCSP response of old.{domain} not obtained"),
-            warn("*", "old.{domain} was switched off on {day}, name kept for redirects only"),
+            warn("*", "old.{domain} was switched off on {past_day}, name kept for redirects only"),
         ),
     ),
     RedHerring(
         "bad_config",
         (
-            error("*", "directive proxy_cachee unknown in draft.conf:{n}"),
-            error("*", "test of draft.conf not passed, {n} problems"),
-            error("*", "directive listn unknown in draft.conf:{n}"),
-            error("*", "test of draft.conf not passed, {n} problems"),
-            warn("*", "draft.conf is not included, running files unchanged since {day}"),
+            error("*", "directive proxy_cachee unknown in draft.conf:{conf_line}"),
+            error("*", "test of draft.conf not passed"),
+            error("*", "directive listn unknown in draft.conf:{conf_line2}"),
+            error("*", "test of draft.conf not passed"),
+            warn("*", "draft.conf is not included, running files unchanged since {past_day}"),
         ),
     ),
 )

@@ -10,14 +10,13 @@ FAMILIES = (
         component=SERVICE,
         evidence=(
             say(
-                "active={limit} idle=0|active={limit}|idle=0|{limit} active|no idle connections|all {limit} "
-                "connections",
-                "active={limit} idle=0|active={limit}|idle=0|{limit} 个活动连接|没有空闲连接",
+                "active={pool} idle=0|active={pool}|idle=0|{pool} active|no idle connections|all {pool} connections",
+                "active={pool} idle=0|active={pool}|idle=0|{pool} 个活动连接|没有空闲连接",
             ),
             say(
                 "requests wait to acquire a connection|wait to acquire|acquire timeout|acquire timed out|"
-                "waiting for a connection|waiting={count}|{count}",
-                "请求等待获取连接|等待获取连接|获取连接超时|等待连接|{count}",
+                "waiting for a connection|waiting={waiting}|{waiting}",
+                "请求等待获取连接|等待获取连接|获取连接超时|等待连接|{waiting}",
             ),
         ),
         remediation=say(
@@ -32,7 +31,7 @@ FAMILIES = (
         ),
         also=say(
             "[pool/pool of {svc}] ~ [exhausted/full/empty/used up/drained/depleted]|{svc} ~ out of [connections/"
-            "database connections/pooled connections]|all [connections/pool connections/pooled connections/{limit} "
+            "database connections/pooled connections]|all [connections/pool connections/pooled connections/{pool} "
             "connections] ~ [in use/used/taken/busy/checked out/active]|no [free/idle/available] [connections/"
             "connection]|handle [leak/not returned]|leaked [handle/handles]|[handle/connection] ~ [never returned/"
             "not returned/not released]",
@@ -41,7 +40,7 @@ FAMILIES = (
         ),
         may_mention=("bad_config", "rate_limited"),
         clues=(
-            warn("{svc}", "acquire took {ms} ms, active={limit} idle=0 waiting={count}"),
+            warn("{svc}", "acquire took {ms} ms, active={pool} idle=0 waiting={waiting}"),
             warn("{svc}", "handle {hex} checked out {minutes} min ago by /export was not returned"),
         ),
         symptoms=(
@@ -56,7 +55,10 @@ FAMILIES = (
         cause="certificate_expired",
         component=SERVICE,
         evidence=(
-            say("notAfter {day} is in the past|notAfter|{day}", "notAfter {day} 已过|notAfter|{day}"),
+            say(
+                "notAfter {expired_on} is in the past|notAfter|{expired_on}",
+                "notAfter {expired_on} 已过|notAfter|{expired_on}",
+            ),
             say(
                 "TLS handshakes fail|handshake fail|handshake error|handshakes failing|handshake failure|handshake",
                 "TLS 握手失败|握手失败|握手错误|握手",
@@ -70,20 +72,22 @@ FAMILIES = (
             "部署]…证书|[续期/续订/重新颁发]",
         ),
         also=say(
-            "[certificate/cert] of ~ {svc} ~ expired|expired on {day}|{svc} ~ [certificate/cert] ~ expired|"
+            "[certificate/cert] of ~ {svc} ~ expired|expired on {expired_on}|{svc} ~ [certificate/cert] ~ expired|"
             "[certificate/cert] ~ [validity/notAfter] ~ [passed/ended/over/in the past]|[certificate/cert] ~ [past "
             "notAfter/past its notAfter]",
             "[{svc}/{svc}.internal]~证书~[过期/失效/到期]|证书~[于/已]~过期|证书~已过~[notAfter/有效期]",
         ),
         clues=(
-            info("{svc}", "tls listener {hex} serves CN={svc}.internal notAfter={day}T00:00:00Z"),
-            error("{client}", "x509 verify code 10 for {svc}.internal, trace {hex}, today is past notAfter={day}"),
+            info("{svc}", "tls listener {hex} serves CN={svc}.internal notAfter={expired_on}T00:00:00Z"),
+            error(
+                "{client}", "x509 verify code 10 for {svc}.internal, trace {hex}, today is past notAfter={expired_on}"
+            ),
         ),
         symptoms=(
             error("{client}", "tls handshake with {svc}.internal:8443 failed, request {hex}"),
             error("{svc}", "remote {ip} closed during handshake: alert 45"),
             error("{client}", "fallback for {svc} not configured, returning 502"),
-            warn("{client}", "retry {n} of 5 to {svc} in {ms} ms"),
+            warn("{client}", "retry {attempt} of 5 to {svc} in {ms} ms"),
             error("{other}", "webhook via {svc} undelivered, id {hex}"),
         ),
     ),
@@ -162,7 +166,7 @@ FAMILIES = (
         may_mention=("bad_config",),
         clues=(
             warn("{client}", "{svc} answered 429 retry_after={n}"),
-            info("{svc}", "tenant {client} window used={limit} max={limit} remaining=0"),
+            info("{svc}", "tenant {client} window used={limit} max={limit} remaining=0, own load 12%"),
         ),
         symptoms=(
             error("{client}", "import job {hex} stopped, {n} rows left"),
@@ -210,7 +214,7 @@ FAMILIES = (
             error("{client}", "{svc} answered 500, order {hex} on hold"),
             warn("{svc}", "parked entries: {count}"),
             error("{other}", "reconciliation differs by {count} entries"),
-            info("ledger-main", "healthy, idle, 0 requests in the last {minutes} min"),
+            info("ledger-main", "healthy, idle, 0 requests in the last {minutes} min", after="{minutes} min"),
         ),
         eval_only=True,
     ),
@@ -246,11 +250,11 @@ FAMILIES = (
             warn("{svc}", "miss ratio {pct}% in the last 10 s, was 4%"),
         ),
         symptoms=(
-            error("{db}", "queue full, {n} queries shed"),
+            error("{db}", "queue full, {queue} queries shed"),
             error("{client}", "GET /catalog from {svc} took {ms} ms"),
-            warn("{db}", "cpu 99%, the same query {hex} running {n} times"),
+            warn("{db}", "cpu 99%, the same query {hex} running {queue} times"),
             error("{client}", "timeout after {ms} ms waiting for {svc}"),
-            info("{client}", "inbound requests steady at {n} per second"),
+            info("{client}", "inbound requests steady at {rps} per second"),
         ),
     ),
 )
@@ -258,14 +262,14 @@ FAMILIES = (
 BACKGROUND = (
     info("{other}", "request {hex} done in {n} ms"),
     info("{client}", "request {hex} done in {n} ms"),
-    info("{svc}", "heartbeat ok, uptime {big} s"),
+    info("{svc}", "heartbeat ok, uptime {uptime} s"),
     info("{other}", "consumed {n} messages, lag 0"),
     info("{other}", "feature flags refreshed, {n} active"),
     info("auth", "token {hex} issued for {user}, expires in {n} s"),
     info("{client}", "order {hex} accepted"),
     info("gateway", "GET /v1/items 200 {n} ms trace {hex}"),
     info("{other}", "snapshot {n} uploaded in {ms} ms"),
-    info("scheduler", "job cleanup-{n} finished"),
+    info("scheduler", "job cleanup-{job_no} finished"),
     info("gateway", "POST /v1/orders 201 {n} ms trace {hex}"),
     info("{other}", "leader is {host}, term {n}"),
     info("metrics", "scraped {n} targets in {ms} ms"),
@@ -276,8 +280,8 @@ HARMLESS = (
     Harmless(
         say("the single retry that succeeded|retry|retried", "一次成功的重试|重试"),
         (
-            warn("{other}", "publish {hex} failed once, retry in 50 ms"),
-            info("{other}", "publish {hex} ok at retry 1"),
+            warn("{bystander}", "publish {ref} failed once, retry in 50 ms"),
+            info("{bystander}", "publish {ref} ok at retry 1"),
         ),
     ),
     Harmless(
@@ -286,14 +290,14 @@ HARMLESS = (
             "工作进程启动较慢|启动较慢|启动慢|冷启动|预热",
         ),
         (
-            warn("{svc}", "cold start took {ms} ms, expected 500"),
-            info("{svc}", "warm-up complete, ready"),
+            warn("{bystander}", "cold start took {cold_ms} ms, expected 500"),
+            info("{bystander}", "warm-up complete, ready"),
         ),
     ),
     Harmless(
         say("the deprecated API version|deprecated|deprecation|old API", "弃用的 API 版本|弃用|旧版 API"),
         (
-            warn("gateway", "trace {hex}: client calls deprecated API v1, supported until {day}"),
+            warn("gateway", "trace {hex}: client calls deprecated API v1, supported until {future_day}"),
             warn("gateway", "deprecated header X-Trace seen {n} times"),
         ),
     ),
@@ -315,19 +319,19 @@ RED_HERRINGS = (
         (
             error("mailer", "provider sendfast answered 500, mail {hex} queued"),
             error("mailer", "provider sendfast answered 500, mail {hex} queued"),
-            error("mailer", "provider sendfast answered 502, {n} mails queued"),
-            error("mailer", "provider sendfast unreachable, {n} mails queued"),
-            info("mailer", "provider sendfast answers again, queue of {n} delivered"),
+            error("mailer", "provider sendfast answered 502, {mails} mails queued"),
+            error("mailer", "provider sendfast unreachable, {more_mails} mails queued"),
+            info("mailer", "provider sendfast answers again, queue of {more_mails} delivered"),
         ),
     ),
     RedHerring(
         "bad_release",
         (
-            error("beta-ui", "canary build {rev}: render exception {hex}"),
-            error("beta-ui", "canary build {rev}: render exception {hex}"),
-            error("beta-ui", "canary build {rev}: unhandled promise {hex}"),
-            error("beta-ui", "canary build {rev}: render exception {hex}"),
-            info("deployer", "canary build {rev} withdrawn, it served only staff accounts"),
+            error("beta-ui", "canary build {canary}: render exception {hex}"),
+            error("beta-ui", "canary build {canary}: render exception {hex}"),
+            error("beta-ui", "canary build {canary}: unhandled promise {hex}"),
+            error("beta-ui", "canary build {canary}: render exception {hex}"),
+            info("deployer", "canary build {canary} withdrawn, it served only staff accounts"),
         ),
     ),
 )

@@ -10,7 +10,8 @@ FAMILIES = (
         component=say("{mount} on {host}|{mount}", "{host} 的 {mount}|{mount}"),
         evidence=(
             say(
-                "usage of {mount} at {pct}%|{pct}%|errno 28|ENOSPC", "{mount} 使用率达到 {pct}%|{pct}%|errno 28|ENOSPC"
+                "usage of {mount} at 100%|100%|errno 28|ENOSPC|avail=0",
+                "{mount} 使用率达到 100%|100%|errno 28|ENOSPC|avail=0",
             ),
         ),
         remediation=say(
@@ -32,15 +33,15 @@ FAMILIES = (
             "{mount}~[满/空间不足/空间耗尽/空间用尽/没有空间/耗尽/无空间]|[空间不足/空间耗尽/空间用尽/没有空间]",
         ),
         clues=(
-            warn("diskmon[{pid}]", "{mount} use={pct}% avail=0 inodes=41%"),
-            error("{svc}[{pid}]", "write {mount}/data/seg-{n}.log: errno 28"),
+            warn("diskmon", "{mount} size={gib}G used={gib}G avail=0 use=100% inodes=41%"),
+            error("{svc}", "write {mount}/data/seg-{n}.log: errno 28"),
         ),
         symptoms=(
             error("rsyslogd", "omfile: write to {mount}/log/messages suspended, errno 28"),
-            error("{svc}[{pid}]", "checkpoint {n} abandoned, journal not flushed"),
-            error("postfix/cleanup[{pid}]", "queue file write error, message {hex} deferred"),
-            warn("{svc}[{pid}]", "rejecting writes, switching to read-only mode"),
-            error("{client}[{pid}]", "POST to {svc} answered 507 after {ms} ms"),
+            error("{svc}", "checkpoint {n} abandoned, journal not flushed"),
+            error("postfix/cleanup", "queue file write error, message {hex} deferred"),
+            warn("{svc}", "rejecting writes, switching to read-only mode"),
+            error("{client}", "POST to {svc} answered 507 after {ms} ms"),
         ),
     ),
     Family(
@@ -72,14 +73,14 @@ FAMILIES = (
         may_mention=("heap_leak", "memory_limit", "upstream_down"),
         clues=(
             warn("kernel", "{svc} invoked page allocation, order=0, free swap 0kB"),
-            error("kernel", "Killed process {n} ({svc}) total-vm:{big}kB, anon-rss:{size}MB"),
+            error("kernel", "Killed process {svc_pid} ({svc}) total-vm:{vm_kb}kB, anon-rss:{size}MB"),
         ),
         symptoms=(
-            error("systemd[1]", "{svc}.service: Main process exited, code=killed, status=9"),
-            warn("systemd[1]", "{svc}.service: Scheduled restart job, restart counter is at {n}"),
-            error("{client}[{pid}]", "connection to {svc} reset by peer"),
-            warn("kernel", "kswapd0: scanned {big} pages in {ms} ms, reclaimed 3"),
-            error("haproxy[{pid}]", "backend {svc} has no server available"),
+            error("systemd", "{svc}.service: Main process exited, code=killed, status=9"),
+            warn("systemd", "{svc}.service: Scheduled restart job, restart counter is at {restarts}"),
+            error("{client}", "connection to {svc} reset by peer"),
+            warn("kernel", "kswapd0: scanned {big} pages, reclaimed 3"),
+            error("haproxy", "backend {svc} has no server available"),
         ),
     ),
     Family(
@@ -109,15 +110,15 @@ FAMILIES = (
             "{host}~时间~[错误/不准/偏差]|[失去/没有/无][可用的时间源/时间源/NTP 源]",
         ),
         clues=(
-            warn("chronyd[{pid}]", "no selectable sources, last update {minutes} min ago"),
-            warn("chronyd[{pid}]", "estimated offset {secs} s against {peer}"),
+            warn("chronyd", "no selectable sources, last update {drift_days} days ago"),
+            warn("chronyd", "estimated offset {secs} s against {peer}"),
         ),
         symptoms=(
-            error("krb5kdc[{pid}]", "preauth for {user}: ticket not yet valid"),
-            error("{svc}[{pid}]", "token {hex} rejected: iat lies in the future"),
-            error("sshd[{pid}]", "GSSAPI login of {user} refused"),
-            warn("corosync[{pid}]", "message of {peer} carries a timestamp ahead of ours"),
-            error("{svc}[{pid}]", "TLS peer {peer}: notBefore check did not pass"),
+            error("krb5kdc", "preauth for {user}: ticket not yet valid"),
+            error("{svc}", "token {hex} rejected: iat lies in the future"),
+            error("sshd", "GSSAPI login of {user} refused"),
+            warn("corosync", "message of {peer} carries a timestamp ahead of ours"),
+            error("{svc}", "TLS peer {peer}: notBefore check did not pass"),
         ),
         eval_only=True,
     ),
@@ -148,21 +149,24 @@ FAMILIES = (
         ),
         clues=(
             error("kernel", "blk_update_request: I/O error, dev {disk}, sector {big}"),
-            warn("smartd[{pid}]", "/dev/{disk}: attribute 5 Reallocated_Sector_Ct raw value {count}"),
+            warn("smartd", "/dev/{disk}: attribute 5 Reallocated_Sector_Ct raw value {count}"),
         ),
         symptoms=(
             error("kernel", "ata3.00: READ DMA EXT not completed, status {{ DRDY ERR }}"),
-            error("kernel", "EXT4-fs ({disk}p1): remounting filesystem read-only"),
-            error("{svc}[{pid}]", "fsync returned EIO on segment {n}"),
-            warn("{svc}[{pid}]", "read of block {big} took {ms} ms"),
-            error("md[{pid}]", "array md0 degraded, 1 of 2 members active"),
+            error("kernel", "EXT4-fs ({disk}1): remounting filesystem read-only"),
+            error("{svc}", "fsync returned EIO on segment {n}"),
+            warn("{svc}", "read of block {big} took {ms} ms"),
+            error("md", "array md0 degraded, 1 of 2 members active"),
         ),
     ),
     Family(
         cause="conntrack_full",
         component=say("netfilter on {host}|netfilter|{host}", "{host} 的 netfilter|netfilter|{host}"),
         evidence=(
-            say("count {limit} equals the maximum {limit}|{limit}", "计数 {limit} 等于最大值 {limit}|{limit}"),
+            say(
+                "count {tracked} equals the maximum {tracked}|{tracked}",
+                "计数 {tracked} 等于最大值 {tracked}|{tracked}",
+            ),
             say(
                 "the kernel drops packets|dropping packet|drops packet|dropped packet|packet drop",
                 "内核丢弃数据包|丢弃数据包|丢弃报文|丢弃新连接",
@@ -184,15 +188,15 @@ FAMILIES = (
         ),
         may_mention=("connection_limit", "network_down"),
         clues=(
-            warn("kernel", "nf_conntrack: count {limit} max {limit}, dropping packet"),
-            warn("netmon[{pid}]", "new flows refused by netfilter: {count} in 60 s"),
+            warn("kernel", "nf_conntrack: count {tracked} max {tracked}, dropping packet"),
+            warn("netmon", "new flows refused by netfilter: {count} in 60 s"),
         ),
         symptoms=(
-            error("{svc}[{pid}]", "connect to {peer}:5432 timed out"),
-            error("{client}[{pid}]", "lookup of {peer} gave no reply in {ms} ms"),
-            error("haproxy[{pid}]", "server {svc}/1 DOWN, layer4 timeout"),
-            warn("sshd[{pid}]", "banner exchange with {ip}: timed out"),
-            error("{svc}[{pid}]", "SYN to {ip} retransmitted 6 times"),
+            error("{svc}", "connect to {peer}:5432 timed out"),
+            error("{client}", "lookup of {peer} gave no reply in {ms} ms"),
+            error("haproxy", "server {svc}/1 DOWN, layer4 timeout"),
+            warn("sshd", "banner exchange with {ip}: timed out"),
+            error("{svc}", "SYN to {ip} retransmitted 6 times"),
         ),
     ),
     Family(
@@ -200,7 +204,7 @@ FAMILIES = (
         component=say("{svc} on {host}|{svc}", "{host} 上的 {svc}|{svc}"),
         evidence=(
             say("accept failed with errno 24|errno 24|EMFILE", "accept 返回 errno 24|errno 24|EMFILE"),
-            say("{limit} of {limit} in use|{limit}", "已使用 {limit}/{limit}|{limit}"),
+            say("{files} of {files} in use|{files}", "已使用 {files}/{files}|{files}"),
         ),
         remediation=say(
             "raise LimitNOFILE and close leaked sockets|LimitNOFILE|raise the limit|increase the limit|ulimit|nofile|"
@@ -219,34 +223,34 @@ FAMILIES = (
         ),
         may_mention=("pool_exhausted", "connection_limit", "upstream_down"),
         clues=(
-            warn("procmon[{pid}]", "{svc}: /proc/{n}/fd entries {limit}, nofile {limit}"),
-            error("{svc}[{pid}]", "accept4: errno 24, pausing listener"),
+            warn("procmon", "{svc}: /proc/{svc_pid}/fd entries {files}, nofile {files}"),
+            error("{svc}", "accept4: errno 24, pausing listener"),
         ),
         symptoms=(
-            error("{svc}[{pid}]", "cannot open /etc/resolv.conf: EMFILE"),
-            error("haproxy[{pid}]", "health check of {svc} refused"),
-            error("{client}[{pid}]", "dial {svc}:8443 refused, attempt {n}"),
-            warn("{svc}[{pid}]", "sockets in CLOSE_WAIT: {count}"),
-            error("{svc}[{pid}]", "could not rotate access log: errno 24"),
+            error("{svc}", "cannot open /etc/resolv.conf: EMFILE"),
+            error("haproxy", "health check of {svc} refused"),
+            error("{client}", "dial {svc}:8443 refused, attempt {attempt}"),
+            warn("{svc}", "sockets in CLOSE_WAIT: {close_wait}"),
+            error("{svc}", "could not rotate access log: errno 24"),
         ),
     ),
 )
 
 BACKGROUND = (
-    info("systemd[1]", "Started Session {n} of user {user}."),
-    info("CRON[{pid}]", "({user}) CMD (/usr/local/bin/backup --part {n})"),
-    info("sshd[{pid}]", "Accepted publickey for {user} from {anyip} port 4{pid}"),
-    info("{other}[{pid}]", "handled {n} requests in the last minute, p99 {ms} ms"),
-    info("systemd[1]", "logrotate.service: Deactivated successfully, run {n}."),
-    info("dbus-daemon[{pid}]", "Successfully activated service org.freedesktop.hostname1"),
-    info("{other}[{pid}]", "configuration unchanged, revision {n}"),
-    info("dhclient[{pid}]", "bound to {anyip} -- renewal in {n} seconds"),
-    info("{client}[{pid}]", "worker {n} finished batch {hex}"),
-    info("kernel", "eth0: link is up, 10000 Mbps, full duplex, seq {n}"),
-    info("anacron[{pid}]", "Job cron.daily run {n} terminated normally"),
-    info("{other}[{pid}]", "cache warmed with {big} entries in {ms} ms"),
-    info("auditd[{pid}]", "rotating log files, event {big}"),
-    info("postfix/smtp[{pid}]", "{hex}: to=<{user}@example.org>, status=sent"),
+    info("systemd", "Started Session {session_no} of user {user}."),
+    info("CRON", "({user}) CMD (/usr/local/bin/backup --part {n})"),
+    info("sshd", "Accepted publickey for {user} from {anyip} port 4{ms}"),
+    info("{other}", "handled {ms} requests in the last minute, p99 {n} ms"),
+    info("systemd", "logrotate.service: Deactivated successfully."),
+    info("dbus-daemon", "Successfully activated service org.freedesktop.hostname1"),
+    info("{other}", "configuration unchanged, revision {n}"),
+    info("dhclient", "bound to {hostip} -- renewal in {n} seconds"),
+    info("{client}", "worker {n} finished batch {hex}"),
+    info("kernel", "eth0: 10000 Mbps, full duplex, {packets} packets since boot"),
+    info("anacron", "Normal exit ({few} jobs run)"),
+    info("{other}", "cache warmed with {big} entries in {ms} ms"),
+    info("auditd", "rotating log files, event {event_no}"),
+    info("postfix/smtp", "{hex}: to=<{user}@example.org>, status=sent"),
 )
 
 HARMLESS = (
@@ -256,15 +260,15 @@ HARMLESS = (
             "软件包索引更新重试|软件包索引|apt|unattended-upgrade|镜像源",
         ),
         (
-            warn("apt-daily[{pid}]", "package index of mirror {anyip} not refreshed, will retry"),
-            info("apt-daily[{pid}]", "package index refreshed at second attempt, {n} entries"),
+            warn("apt-daily", "package index of mirror {anyip} not refreshed, will retry"),
+            info("apt-daily", "package index refreshed at second attempt, {n} entries"),
         ),
     ),
     Harmless(
         say("the deprecated option|deprecated option|deprecated|deprecation|legacy option", "弃用选项|已弃用|弃用"),
         (
-            warn("{other}[{pid}]", "option legacy_hash is deprecated and ignored since version {n}"),
-            warn("systemd[1]", "{other}.service:{n}: deprecated key in unit file, ignored"),
+            warn("{bystander}", "option legacy_hash is deprecated and ignored since version {n}"),
+            warn("systemd", "{bystander}.service:{n}: deprecated key in unit file, ignored"),
         ),
     ),
     Harmless(
@@ -273,8 +277,8 @@ HARMLESS = (
             "已恢复的温度告警|温度|过热",
         ),
         (
-            warn("kernel", "CPU{n}: core temperature above threshold"),
-            info("kernel", "CPU{n}: core temperature back to normal after {ms} ms"),
+            warn("kernel", "CPU{cpu}: core temperature above threshold"),
+            info("kernel", "CPU{cpu}: core temperature back to normal"),
         ),
     ),
     Harmless(
@@ -283,8 +287,8 @@ HARMLESS = (
             "零星的登录尝试|登录尝试|无效用户|ssh 扫描|未知用户",
         ),
         (
-            warn("sshd[{pid}]", "Invalid user test{n} from {anyip}, connection closed"),
-            warn("sshd[{pid}]", "Invalid user oracle{n} from {anyip}, connection closed"),
+            warn("sshd", "Invalid user test{n} from {anyip}, connection closed"),
+            warn("sshd", "Invalid user oracle{n} from {anyip}, connection closed"),
         ),
     ),
 )
@@ -293,23 +297,21 @@ RED_HERRINGS = (
     RedHerring(
         "intrusion",
         (
-            error("sshd[{pid}]", "Failed password for root from {badip} port {port}"),
-            error("sshd[{pid}]", "Failed password for admin from {badip} port {port}"),
-            error("sshd[{pid}]", "error: maximum authentication attempts exceeded for root from {badip}"),
-            error("sshd[{pid}]", "Failed password for root from {badip} port {port}"),
-            info("fail2ban[{pid}]", "banned {badip}, no login from it succeeded"),
+            error("sshd", "Failed password for root from {badip} port {port}"),
+            error("sshd", "Failed password for admin from {badip} port {port}"),
+            error("sshd", "error: maximum authentication attempts exceeded for root from {badip}"),
+            error("sshd", "Failed password for root from {badip} port {port}"),
+            info("fail2ban", "banned {badip}, no login from it succeeded"),
         ),
     ),
     RedHerring(
         "network_down",
         (
             error("kernel", "eth1: link is down"),
-            error("bond0[{pid}]", "slave eth1 lost, {n} frames queued"),
-            error("keepalived[{pid}]", "VRRP instance standby on eth1 in FAULT state"),
-            error("lldpd[{pid}]", "neighbour on eth1 gone, port {n}"),
-            info(
-                "keepalived[{pid}]", "eth1 is the unused spare port, removed for maintenance {n}, traffic stays on eth0"
-            ),
+            error("bond0", "slave eth1 lost, {n} frames queued"),
+            error("keepalived", "VRRP instance standby on eth1 in FAULT state"),
+            error("lldpd", "neighbour on eth1 gone, port {n}"),
+            info("keepalived", "eth1 is the unused spare port, removed for maintenance {part}, traffic stays on eth0"),
         ),
     ),
 )

@@ -1,6 +1,6 @@
-"""What runs where: the device and dtype of this process, its place among the processes of one torchrun, its machine.
+"""The device and dtype of this process, its rank, and its machine.
 
-torch is imported where it is used, so that a stage that does without it stays small. A process alone is rank 0 of 1.
+torch is imported inside functions, so that a stage without torch stays small. A single process is rank 0 of 1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CORES = "L2S_CORES"  # environment variable: the cores of a CPU worker, separate
 CPUINFO = Path("/proc/cpuinfo")
 CPU_BF16_FLAGS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16"}  # as Linux and as people call them
 GPU_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/kfd", "/dev/dxg")
-PATIENCE = timedelta(hours=12)  # one process merges and saves a large model while the others wait
+PATIENCE = timedelta(hours=12)  # rank 0 merges and saves a large model while the others wait
 
 
 def pick_device(config: ExperimentConfig) -> torch.device:
@@ -99,7 +99,7 @@ def torch_dtype(config: ExperimentConfig) -> torch.dtype:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Most memory in use so far: of torch on a CUDA device, of the whole process on the CPU."""
+    """Peak memory so far: torch's on a CUDA device, the whole process's on the CPU."""
     if device.type == "cuda":
         import torch
 
@@ -108,17 +108,17 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def process_rank() -> int:
-    """The number of this process; the first one, 0, writes what is written once."""
+    """The rank of this process; rank 0 writes what is written once."""
     return int(os.environ.get("RANK", 0))
 
 
 def process_count() -> int:
-    """How many processes share the work."""
+    """The number of ranks that share the work."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def wait_for_others(config: ExperimentConfig) -> None:
-    """Return when every process has come here."""
+    """Wait until every rank has called this."""
     if process_count() > 1:
         from accelerate import PartialState
 
@@ -126,7 +126,7 @@ def wait_for_others(config: ExperimentConfig) -> None:
 
 
 def gather_from_all(value: T) -> list[T]:
-    """The value of every process, in the order of their ranks; returns when all have come here."""
+    """The value of every rank, in order; waits until all have called this."""
     if process_count() == 1:
         return [value]
     from accelerate.utils import gather_object
@@ -149,7 +149,7 @@ def stay_on_cores() -> None:
 
 
 def describe_machine() -> dict[str, Any]:
-    """This machine; `gpus` are those that torch sees, and are left out by a stage that does without torch."""
+    """This machine; `gpus` are those that torch sees, none in a process that has not imported torch."""
     threads = psutil.cpu_count() or 1
     return {
         "cpu": _cpu_model(),
@@ -164,20 +164,20 @@ def describe_machine() -> dict[str, Any]:
 
 
 def device_name(config: ExperimentConfig) -> str:
-    """What the models of this process run on: the name of a GPU, or cpu."""
+    """The name of the GPU that the models of this process run on, or cpu."""
     cards = [] if config.device == "cpu" else _cards()
     return str(cards[0].name) if cards else "cpu"
 
 
 def _cards() -> list[Any]:
-    torch: Any = sys.modules.get("torch")  # importing it would cost a small stage more than its work
+    torch: Any = sys.modules.get("torch")  # importing it would take longer than a small stage
     if torch is None or not torch.cuda.is_available():
         return []
     return [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
 
 
 def _cpu_model(cpuinfo: Path = CPUINFO) -> str:
-    """The processor's name: that of Linux, where there is one (Arm has none), else what the platform calls it."""
+    """The name of the processor: from /proc/cpuinfo, or from `platform` if that has none (Arm)."""
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")

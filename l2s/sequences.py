@@ -1,4 +1,4 @@
-"""Teacher answers as token sequences, and sequences as batches.
+"""Teacher answers as token sequences, and batches of sequences.
 
 SFT, KD, score and fidelity all have their sequences from `render_answer`: a model's own prompt, then the tokens that
 the teacher wrote.
@@ -24,8 +24,8 @@ from l2s.errors import UserError
 from l2s.jsonl import load_jsonl
 from l2s.loss.reference import IGNORE_INDEX
 
-Signals = Mapping[str, Tensor]  # what the teacher said at the response tokens of a sequence, one row a token
-HELD_OUT_OF = 20  # answers of which one may be held out
+Signals = Mapping[str, Tensor]  # teacher signals at the response tokens of a sequence, one row per token
+HELD_OUT_OF = 20  # at most one answer in so many is held out
 TEACHER_PREFIX = "teacher_"  # marks signals among the tensors of a batch
 
 
@@ -72,13 +72,13 @@ class TrainingSequence:
 
 @dataclass(frozen=True)
 class SequenceCounts:
-    """What became of the rows; reported with the stage."""
+    """How many rows were used, held out, dropped and cut; part of the metrics of the stage."""
 
     num_sequences: int = 0  # trained on
     held_out: int = 0
     dropped_overlong: int = 0
     cut_overlong: int = 0
-    tokenised_text: int = 0  # answers of which only the text is known, or that hold tokens the student does not have
+    tokenised_text: int = 0  # answers without token ids, or with ids that the student does not have
     num_tokens: int = 0  # of the responses, in one epoch
 
 
@@ -120,10 +120,10 @@ def load_sequences(
 def hold_out(
     sequences: Sequence[TrainingSequence], counts: SequenceCounts, config: ExperimentConfig
 ) -> tuple[list[TrainingSequence], list[TrainingSequence], SequenceCounts]:
-    """The sequences to train on, config.heldout_answers others (at most one in 20), and the counts after that.
+    """The sequences to train on, config.heldout_answers held-out ones (at most one in 20), and the new counts.
 
-    They lie evenly over the file, in which domains follow one another, and are the same for SFT and KD: a student that
-    KD gets from SFT has not seen them either.
+    The held-out ones are spread evenly over the file, and so over the domains. They are the same for SFT and KD, so a
+    student that KD takes over from SFT has not seen them either.
     """
     number = min(config.heldout_answers, len(sequences) // HELD_OUT_OF)
     chosen = {(2 * i + 1) * len(sequences) // (2 * number) for i in range(number)}
@@ -136,7 +136,7 @@ def hold_out(
 def render_answer(
     row: Mapping[str, Any], renderer: ChatRenderer, teacher: ChatRenderer | None = None
 ) -> TrainingSequence:
-    """The sequence of a row of answers or predictions: what a model is asked, then what the teacher said.
+    """The sequence of a row of answers or predictions: the prompt, then the teacher's answer.
 
     Raises:
         KeyError: the row lacks a field.
@@ -168,7 +168,7 @@ def _render(
 
 
 class SequenceDataset(Dataset[dict[str, Any]]):
-    """Sequences with, for KD from stored signals, what the teacher said at their response tokens."""
+    """Sequences and, for KD from stored signals, the teacher's signals at their response tokens."""
 
     def __init__(self, sequences: Sequence[TrainingSequence], signals: Mapping[str, Signals] | None = None) -> None:
         self.sequences = sequences
@@ -178,7 +178,7 @@ class SequenceDataset(Dataset[dict[str, Any]]):
         return len(self.sequences)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """A sequence; one past the last is a sequence of which nothing counts, to complete a batch."""
+        """A sequence; the index one past the last gives a sequence without counted labels, which completes a batch."""
         if index == len(self.sequences):
             return self._filling()
         sequence = self.sequences[index]
@@ -196,11 +196,11 @@ class SequenceDataset(Dataset[dict[str, Any]]):
 
 @dataclass(frozen=True)
 class Collator:
-    """Makes one rectangle of sequences and shifts their labels: labels_BT[b, t] is the token after position t.
+    """Makes one batch of sequences and shifts their labels: labels_BT[b, t] is the token after position t.
 
-    Padded, a row is a sequence. Packed, all sequences stand one after another in a single row; that their position
-    ids start at 0 again, and that there is no attention mask, tells the model to keep them apart.
-    Signals of the sequences are joined along N, the order in which `hidden_BTH[labels_BT != IGNORE_INDEX]` has them.
+    Padded: a row is a sequence. Packed: one row holds all sequences; position ids that restart at 0, without an
+    attention mask, tell the model to keep them apart. Signals are joined along N in the order of
+    `hidden_BTH[labels_BT != IGNORE_INDEX]`.
     Where a teacher in memory reads other prompts, the batch that it reads stands beside the student's.
     """
 
@@ -248,5 +248,5 @@ class Collator:
 
 
 def shift(labels: Sequence[int]) -> list[int]:
-    """Labels moved one place left: what stands at t is the token that the hidden state at t predicts."""
+    """Labels moved one place left: labels[t] becomes the token that the hidden state at t predicts."""
     return [*labels[1:], IGNORE_INDEX]

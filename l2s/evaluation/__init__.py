@@ -1,1 +1,1 @@
-"""Evaluation: every model on the same items with the same prompts and decoding, and how close it is to the teacher."""
+"""Evaluation: all models on the same items with the same decoding, and their distance from the teacher."""

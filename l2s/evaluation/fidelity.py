@@ -1,6 +1,6 @@
-"""How close a model is to the teacher: on the teacher's held-out answers, token by token, at T = 1.
+"""How close a model is to the teacher: on the teacher's answers to evaluation items, token by token, at T = 1.
 
-It resolves with tens of answers what task scores do not with hundreds, because every token is a measurement.
+Every token is a measurement, so tens of answers show differences that task scores do not show with hundreds.
 
 Shapes: N response tokens of one answer, H hidden size, V vocabulary.
 """
@@ -28,14 +28,14 @@ CHUNK_ROWS = 128  # two fp32 logit tensors of a chunk take 160 MB at V = 152k
 
 
 def measure(model: str, hidden: HiddenStates, renderers: Renderers, config: ExperimentConfig, run_dir: RunDir) -> None:
-    """Write fidelity/<model>.jsonl: for each held-out teacher answer the sums over its tokens.
+    """Write fidelity/<model>.jsonl: for each teacher answer to an evaluation item the sums over its tokens.
 
-    The teacher comes first: its hidden states on these answers are recorded for the students after it. Each model reads
+    The teacher must come first: its hidden states on these answers are recorded for the students. Each model reads
     the answers after its own prompts.
     Fields of a row: id, domain, num_tokens, kl_sum = sum of KL(teacher || model) in nats, top1_sum = tokens on which
-    the likeliest next token is the same, nll_sum = negative log-likelihood of the answer in nats.
+    the most likely next token is the same, nll_sum = negative log-likelihood of the answer in nats.
     """
-    answers = _held_out(load_jsonl(run_dir.predictions("teacher")), config.fidelity_size)
+    answers = _spread(load_jsonl(run_dir.predictions("teacher")), config.fidelity_size)
     domains = {row["id"]: row["domain"] for row in answers}
     sequences = [render_answer(row, renderers.student, renderers.teacher) for row in answers]
     if model == "teacher":
@@ -67,8 +67,8 @@ def leave_out(model: str, run_dir: RunDir) -> None:
     write_jsonl(run_dir.fidelity(model), [])
 
 
-def _held_out(rows: list[Row], size: int) -> list[Row]:
-    """`size` answers with at least a token, spread evenly over the file and so over the domains."""
+def _spread(rows: list[Row], size: int) -> list[Row]:
+    """`size` answers of at least one token, spread evenly over the file and so over the domains."""
     answered = [row for row in rows if row["num_tokens"]]
     number = min(size, len(answered))
     return [answered[index * len(answered) // number] for index in range(number)]
@@ -88,7 +88,7 @@ def _source(config: ExperimentConfig, renderers: Renderers, sequences: Sequence[
 @torch.inference_mode()
 def _compare(student: Head, hidden_NH: Tensor, teacher: Head, teacher_NH: Tensor, labels_N: Tensor) -> dict[str, float]:
     """Sums over the tokens of one answer."""
-    vocabulary = min(len(student.weight), len(teacher.weight))  # rows beyond it pad an embedding matrix
+    vocabulary = min(len(student.weight), len(teacher.weight))  # rows above it are padding
     kl_sum = top1_sum = nll_sum = 0.0
     for start in range(0, len(labels_N), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)

@@ -1,8 +1,8 @@
 """Stages `lm_eval_<model>`: tasks of EleutherAI's lm-evaluation-harness on the models that the evaluation compares.
 
-The package (extra `lm-eval`) is imported inside the functions only. Models are loaded as everywhere here, in the
-configured dtype and on the configured device, and the harness renders with the model's own chat template, thinking
-as `--thinking` says. Prompts, examples, answer limits and metrics are the tasks' own.
+The package (extra `lm-eval`) is imported inside the functions only. Models are loaded as in every other stage,
+and the harness renders with the model's own chat template and the configured `--thinking`. Prompts, examples, answer
+limits and metrics are those of the tasks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, Any]:
     """Write evaluation/lm_eval/<model>.json: the harness's own results.
 
-    Answers are kept as they come, so that a run that was killed goes on where it was.
+    Answers are stored as they come, so a killed run resumes.
 
     Raises:
         UserError: a task cannot be loaded or run, or the model cannot be loaded.
@@ -60,12 +60,12 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
 
 
 def load_tasks(config: ExperimentConfig) -> tuple[TaskManager, list[str]]:
-    """Find the tasks that `lm_eval_tasks` lists, each a task, group, tag or pattern, and fetch their data.
+    """Find the tasks that `lm_eval_tasks` lists (tasks, groups, tags or patterns) and fetch their data.
 
     Raises:
-        UserError: there is no such task, its data cannot be had, or it is one that must not or cannot run here.
+        UserError: there is no such task, its data cannot be fetched, or it may not or cannot run here.
     """
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it reports every default that it takes
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it logs every default
     manager = _task_manager(config)
     names = [match for name in _listed(config) for match in _matches(name, manager, config)]
     try:
@@ -82,7 +82,7 @@ def load_tasks(config: ExperimentConfig) -> tuple[TaskManager, list[str]]:
 
 
 def _task_manager(config: ExperimentConfig) -> TaskManager:
-    """The index of task definitions; the harness's own 14,000 take ten seconds and are read only where needed."""
+    """The index of task definitions; the harness's own 14,000 take ten seconds and are read only if needed."""
     from lm_eval.tasks import TaskManager
 
     if config.lm_eval_include_path is None:
@@ -107,7 +107,7 @@ def _matches(name: str, manager: TaskManager, config: ExperimentConfig) -> list[
 
 
 def _harness_model(config: ExperimentConfig, run_dir: RunDir, model: str) -> HFLM:
-    """The model as every stage loads it, greedy, in the harness's wrapper with the student's tokenizer."""
+    """The model as every stage loads it, decoding greedily, in the harness's wrapper."""
     from lm_eval.models.huggingface import HFLM
     from transformers import GenerationConfig
 

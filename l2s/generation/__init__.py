@@ -1,1 +1,1 @@
-"""Answers: engines that run a model over prompts, and the stage that lets the teacher answer."""
+"""Engines that run a model over prompts, and the stage in which the teacher answers."""

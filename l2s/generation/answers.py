@@ -1,4 +1,4 @@
-"""Let an engine answer items, each answer durable as soon as it is there, and go on after a kill."""
+"""Let an engine answer items: each finished answer is on disk at once, and a killed run resumes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def answer_items(
 ) -> dict[str, Completion]:
     """Answer `items` and return the completions by item id.
 
-    Every finished answer is a line of `log`; those already there are not asked for again. Greedy and sampled answers
-    come out as in an unbroken run, because an engine's answer does not depend on which others are done.
+    Each finished answer is a line of `log`; items that have one are not asked again. A resumed run gives the answers of
+    an unbroken one, greedy or sampled, because an engine's answer does not depend on which others are done.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     requests = [Request(item["id"], renderer.prompt_ids(item["messages"]), item["messages"]) for item in items]
@@ -40,7 +40,7 @@ def answer_items(
 
 
 def _with_opening(answer: Completion, renderer: ChatRenderer) -> Completion:
-    """`answer` with the tag that opens its thinking where the prompt ended in it: an answer tells what is thought."""
+    """`answer`, with the tag that opens its thinking put in front if the prompt ended with that tag."""
     opening = renderer.opening
     if not opening or answer.text.startswith(opening.strip()):
         return answer
@@ -49,29 +49,29 @@ def _with_opening(answer: Completion, renderer: ChatRenderer) -> Completion:
 
 
 def count_unclosed_thinking(rows: Iterable[Mapping[str, Any]]) -> int:
-    """Answers that began to think and never came to what they say."""
+    """The number of answers whose thinking never ends."""
     return sum(without_thinking(row["response"]) is None for row in rows)
 
 
 class AnswerProgress:
-    """A line now and then: how many answers, tokens/s and time left, at the speed of this run."""
+    """Prints a line every few seconds: answers done, tokens/s and time left, at the speed of this run."""
 
     def __init__(self, label: str, total: int, done_before: int) -> None:
         self.label, self.total, self.before = label, total, done_before
         self.answers = self.tokens = 0
         self.begin = self.last = time.monotonic()
         if done_before:
-            print(f"{label}: {done_before} of {total} answers are there already", flush=True)
+            print(f"{label}: {done_before} of {total} answers are done already", flush=True)
 
     def count(self, finished: Sequence[Completion]) -> None:
-        """Count answers, and show where things stand if that was long ago."""
+        """Count answers, and print a line if one is due."""
         self.answers += len(finished)
         self.tokens += sum(completion.num_tokens for completion in finished)
         if time.monotonic() - self.last >= REPORT_EVERY_S:
             self.show()
 
     def show(self) -> None:
-        """Print where things stand."""
+        """Print the line."""
         self.last = time.monotonic()
         if not self.answers:
             return

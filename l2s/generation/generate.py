@@ -1,4 +1,4 @@
-"""Stage `generate`: the teacher answers the training items; its answers are what the students learn from."""
+"""Stage `generate`: the teacher answers the training items, for the students to learn from."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     if not rows:
         raise UserError(
             f"keep_correct=True: the teacher answered none of {len(items)} items right; "
-            "turn it off, raise --max_tries or --max_new_tokens, or take a stronger teacher"
+            "turn it off, raise --max_tries or --max_new_tokens, or use a stronger teacher"
         )
-    if not renderers.share_vocabulary:  # SFT alone can learn from such a teacher, and from its text
+    if not renderers.share_vocabulary:  # only SFT can learn from such a teacher, from its text
         rows = [row | {"token_ids": None} for row in rows]
     write_jsonl(run_dir.rejected, rejected)
     write_jsonl(run_dir.responses, rows)
@@ -84,7 +84,7 @@ def reference_answers(items: Sequence[Item], renderer: ChatRenderer) -> list[Row
 
 @dataclass
 class CollectedAnswers:
-    """Graded answers by item id (the last try of each), which of them are kept, and what each try yielded."""
+    """Graded answers by item id (the last try of each), the ids that are kept, and the counts of each try."""
 
     rows: dict[str, Row]
     kept: set[str]
@@ -94,7 +94,7 @@ class CollectedAnswers:
 def collect(
     items: Sequence[Item], engine: Answering, renderer: ChatRenderer, config: ExperimentConfig, run_dir: RunDir
 ) -> CollectedAnswers:
-    """Answer and grade `items`, with `keep_correct` again and again those without a right answer."""
+    """Answer and grade `items`; with `keep_correct`, ask items without a right answer again, up to max_tries times."""
     result = CollectedAnswers({}, set(), [])
     for attempt in range(config.max_tries if config.keep_correct else 1):
         asked = [item for item in items if item["id"] not in result.kept]

@@ -1,6 +1,8 @@
-"""Memory for the logits of a chunk. On CPU it is kept from call to call: touching fresh pages of it for every batch
-costs about a fifth of the matrix products that fill it. It lies in huge pages where the system has them, which saves
-the look-up of an address for every 2,048 logits of a sweep. CUDA's allocator keeps its memory anyway.
+"""Memory for the logits of a chunk.
+
+On a CPU it is reused from call to call: touching fresh pages for every batch costs about a fifth of the matrix products
+that fill them. It uses huge pages where the system has them, which saves address look-ups. CUDA's allocator reuses
+memory by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from torch import Tensor
 
 
 class _Kept(threading.local):
-    """One buffer for each purpose and thread; only the largest so far."""
+    """The buffers of a thread, by purpose; each as large as the largest request so far."""
 
     def __init__(self) -> None:
         self.buffers: dict[str, Tensor] = {}
@@ -30,7 +32,7 @@ def logits_buffer(purpose: str, rows: int, vocabulary: int, dtype: torch.dtype, 
     size = rows * vocabulary
     buffer = _kept.buffers.get(purpose)
     if buffer is None or buffer.dtype != dtype or buffer.numel() < size:
-        _kept.buffers.pop(purpose, None)  # before the new one is made, so that both never exist
+        _kept.buffers.pop(purpose, None)  # freed first, so that old and new never exist together
         buffer = _kept.buffers[purpose] = _allocate(size, dtype)
     return buffer[:size].view(rows, vocabulary)
 
@@ -43,5 +45,5 @@ def _allocate(size: int, dtype: torch.dtype) -> Tensor:
 
 
 def release_buffers() -> None:
-    """Give this thread's buffers back to the system."""
+    """Free the buffers of this thread."""
     _kept.buffers.clear()

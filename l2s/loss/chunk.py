@@ -23,7 +23,7 @@ from l2s.loss.kernel import kernel_chunk_loss, load_kernel
 from l2s.loss.logit_transform import IDENTITY, HeadTransforms
 from l2s.loss.objective import Objective
 
-CPU_BLOCK_ELEMENTS = 1 << 18  # logits widened at a time: temporaries of 1 MB stay in the second-level cache
+CPU_BLOCK_ELEMENTS = 1 << 18  # logits widened at a time: temporaries of 1 MB fit the second-level cache
 CUDA_BLOCK_ELEMENTS = 1 << 26
 
 
@@ -35,8 +35,8 @@ def chunk_loss(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient [C, V] of the weighted sum, and the sums of cross-entropy and divergence.
 
-    On CUDA the whole chunk goes through one compiled body. On CPU bf16 rows with the usual loss go through the C
-    kernel; all others are widened a few rows at a time, so that temporaries stay in the cache.
+    CUDA: one compiled function for the whole chunk. CPU: the C kernel for bf16 rows with forward KL; anything else is
+    widened a few rows at a time, so that temporaries stay in the cache.
 
     Args:
         student_CV: projected hidden states of the student; the gradient may overwrite them.
@@ -74,7 +74,7 @@ def _suits_kernel(
 
 @cache
 def compiled_block_loss() -> BlockLoss:
-    """`block_loss` through torch.compile, or as it is, with a warning, where compiling fails."""
+    """`block_loss` through torch.compile; uncompiled, with a warning, if that fails."""
     compiled = torch.compile(block_loss)
     works = True
 
@@ -90,7 +90,7 @@ def compiled_block_loss() -> BlockLoss:
             try:
                 return compiled(student_CV, teacher_CV, labels_C, objective, transforms)
             except torch._dynamo.exc.TorchDynamoException as error:
-                warnings.warn(f"the loss runs uncompiled and slower; torch.compile failed: {error}", stacklevel=2)
+                warnings.warn(f"torch.compile failed, so the loss runs uncompiled and slower: {error}", stacklevel=2)
                 works = False
         return block_loss(student_CV, teacher_CV, labels_C, objective, transforms)
 
@@ -98,16 +98,16 @@ def compiled_block_loss() -> BlockLoss:
 
 
 def row_blocks(logits_CV: Tensor) -> Iterator[slice]:
-    """Slices of rows small enough that fp32 copies of them stay in the cache (CPU) or small in memory (CUDA)."""
+    """Slices of rows whose fp32 copies fit the cache (CPU) or a little memory (CUDA)."""
     elements = CUDA_BLOCK_ELEMENTS if logits_CV.is_cuda else CPU_BLOCK_ELEMENTS
-    rows = max(torch.get_num_threads(), elements // logits_CV.shape[1])  # row-wise operations: a thread a row
+    rows = max(torch.get_num_threads(), elements // logits_CV.shape[1])  # row-wise operations use a thread per row
     return (slice(start, start + rows) for start in range(0, len(logits_CV), rows))
 
 
 def plain_chunk_loss(
     student_CV: Tensor, teacher_CV: Tensor | None, labels_C: Tensor, objective: Objective, transforms: HeadTransforms
 ) -> tuple[Tensor, Tensor]:
-    """The two sums; the gradient overwrites `student_CV`."""
+    """Sums of cross-entropy and divergence; the gradient overwrites `student_CV`."""
     wide = torch.promote_types(student_CV.dtype, torch.float32)
     ce_sum, divergence_sum = torch.zeros(2, dtype=wide, device=student_CV.device).unbind()
     for rows in row_blocks(student_CV):

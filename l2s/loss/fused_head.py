@@ -1,8 +1,8 @@
-"""The distillation loss straight from hidden states: whole-batch logits never exist.
+"""The distillation loss from hidden states; logits exist for one chunk of rows at a time.
 
-Rows whose label counts are projected a chunk at a time; one student projection serves the cross-entropy and the
-divergence; the gradient is computed in the forward pass and only multiplied in the backward pass. A frozen head
-costs no weight gradient. Division by the number of tokens is the caller's, once, over the global batch.
+Only rows whose label counts are projected. One student projection serves cross-entropy and divergence. The forward pass
+also computes the gradient, and the backward pass only scales it. A frozen head costs no weight gradient. The caller
+divides by the number of tokens, once, over the global batch.
 
 Shapes: N rows, H hidden size (student Hs, teacher Ht), V vocabulary, C rows of a chunk.
 """
@@ -37,7 +37,7 @@ assert DIVERGENCES.keys() == REFERENCE.keys(), "a divergence needs a function an
 
 __all__ = ["HiddenTargets", "LogitTransform", "TopkTargets", "fused_distillation_loss"]
 
-CHUNK_BYTES = 160 << 20  # of student logits; every chunk reads all weights once, so few large chunks beat many small
+CHUNK_BYTES = 160 << 20  # of student logits; each chunk reads all weights once, so few large chunks are faster
 
 
 def fused_distillation_loss(
@@ -57,11 +57,11 @@ def fused_distillation_loss(
 ) -> DistillationLoss:
     """`l2s.loss.reference.distillation_loss` of two projections, without their logits in memory.
 
-    Student rows above the teacher's vocabulary are padding that no token stands for, and count neither in the
-    divergence nor in the cross-entropy beside it. With alpha = 1 no teacher says where padding begins, so all count.
+    Student rows above the teacher's vocabulary are padding: they count in neither divergence nor cross-entropy. With
+    alpha = 1 there is no teacher to tell padding from tokens, so all rows count.
 
-    Call it where weights are whole: inside the wrapped forward of DDP or FSDP2. Under autocast the student's
-    product runs in the autocast type. fp64 inputs are computed in fp64, all others reduce in fp32.
+    Call it inside the wrapped forward of DDP or FSDP2, where weights are whole. Under autocast the student's product
+    runs in the autocast type. fp64 inputs are computed in fp64; all others reduce in fp32.
 
     Args:
         student_hidden: [N, Hs] last hidden states after the final norm.
@@ -85,7 +85,7 @@ def fused_distillation_loss(
     if targets is not None:
         check_targets(targets, len(labels))
     vocabulary = common_vocabulary(len(student_weight), targets)
-    if vocabulary < len(student_weight):  # a slice of everything would still cost a copy of its gradient
+    if vocabulary < len(student_weight):  # even a full slice would copy the gradient
         student_weight = student_weight[:vocabulary]
     if not torch.is_grad_enabled():
         student_hidden, student_weight = student_hidden.detach(), student_weight.detach()
@@ -118,7 +118,7 @@ def _one_source(targets: Targets | None, hidden: Tensor | None, weight: Tensor |
 
 
 class _FusedHead(torch.autograd.Function):
-    """Loss of N counted rows; the gradient for an upstream gradient of 1 is made in the forward pass."""
+    """Loss of N counted rows; the forward pass computes the gradient for an upstream gradient of 1."""
 
     @staticmethod
     def forward(
@@ -189,7 +189,7 @@ def _chunk_rows(weight_VH: Tensor) -> int:
 
 
 def _autocast(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """The types in which a linear layer would multiply here: autocast's where it is on, else the weight's."""
+    """Both in the type in which a linear layer would multiply here: autocast's if on, else the weight's."""
     device = hidden.device.type
     if torch.is_autocast_enabled(device) and weight.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)

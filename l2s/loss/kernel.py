@@ -1,7 +1,7 @@
-"""The fused head's work on bf16 rows in C, for CPU: built with the machine's compiler when first needed.
+"""The loss of bf16 rows in C, for CPUs: compiled on first use.
 
-Compiling takes a fraction of a second, so nothing is kept between processes and no cache can go stale or meet
-another processor. Without a compiler the plain path of `l2s.loss.chunk` serves.
+Compiling takes a fraction of a second, so nothing is cached between processes, and no cache can be stale or from
+another processor. Without a compiler, `l2s.loss.chunk` uses its PyTorch path.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if platform.machine() == "x86_64":
 
 @cache
 def load_kernel() -> ctypes.CDLL | None:
-    """The compiled kernel, or None, with a warning, where it cannot be built."""
+    """The compiled kernel; None, with a warning, if it cannot be built."""
     compiler = shlex.split(os.environ.get("CC", "cc"))
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder, "rows.so")
@@ -42,7 +42,7 @@ def load_kernel() -> ctypes.CDLL | None:
             return _declare(ctypes.CDLL(str(library)))
         except (OSError, subprocess.CalledProcessError) as error:
             reason = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
-            warnings.warn(f"the loss takes its slower plain path: `{compiler[0]}` (CC) failed: {reason}", stacklevel=2)
+            warnings.warn(f"the loss uses its slower PyTorch path: `{compiler[0]}` (CC) failed: {reason}", stacklevel=2)
             return None
 
 
@@ -94,7 +94,7 @@ def kernel_chunk_loss(
 
 
 def _over_threads(run: Callable[[slice, int], None], rows: int) -> None:
-    """Call `run` on shares of the rows, with the thread's number, at once; ctypes releases the interpreter's lock."""
+    """Call `run` on shares of the rows in parallel, with the number of the thread; ctypes releases the GIL."""
     threads = min(torch.get_num_threads(), rows)
     shares = [slice(rows * thread // threads, rows * (thread + 1) // threads) for thread in range(threads)]
     with ThreadPoolExecutor(threads) as pool:

@@ -1,4 +1,4 @@
-"""How a model turns the product of hidden states and output head into logits: as it is, scaled, or capped."""
+"""What a model does to hidden @ head.T before it is its logits: nothing, a scale, or a softcap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from l2s.errors import UserError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-# Fields of transformers' configurations that change the logits; scales by the model types (prefixes) that read them.
+# Settings of transformers' model configurations that change the logits; scales by the prefix of the model type.
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 MULTIPLIERS = {"cohere": "logit_scale", "falcon_h1": "lm_head_multiplier", "hyperclovax": "logits_scaling"}
 DIVISORS = {"granite": "logits_scaling", "minicpm3": "logits_scaling"}
@@ -52,16 +52,14 @@ class HeadTransforms:
 
 
 def declared_transform(config: PretrainedConfig) -> LogitTransform:
-    """What the model of this configuration does between its output head and its logits.
-
-    `l2s.models.head.logit_transform` holds it against the model.
+    """The transform that a model configuration declares; `l2s.models.head.logit_transform` checks it on the model.
 
     Raises:
-        UserError: a field that looks like a scale or cap of the logits, and this model type is not known to read it.
+        UserError: a setting that looks like a scale or cap of the logits and is not known for this model type.
     """
     text = config.get_text_config()
     multiplier, divisor = _field(MULTIPLIERS, text.model_type), _field(DIVISORS, text.model_type)
-    # An attribute, because MiniCPM3's is a property, which to_dict leaves out.
+    # Read as attributes: MiniCPM3's is a property, which to_dict leaves out.
     computed = {name: getattr(text, name, 1.0) for name in (multiplier, divisor) if name}
     active = {
         name: value

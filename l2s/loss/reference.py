@@ -49,8 +49,8 @@ def distillation_loss(
 ) -> DistillationLoss:
     """Cross-entropy with the labels and divergence from the teacher, summed over the tokens.
 
-    With alpha = 1 the teacher is ignored and may be None. Otherwise both vocabularies are cut to the smaller one:
-    padding rows of an embedding matrix carry no probability.
+    With alpha = 1 the teacher is ignored and may be None. Otherwise both vocabularies are cut to the smaller one,
+    because padding rows of an embedding matrix have no probability.
 
     Args:
         student_logits: [..., Vs].
@@ -86,7 +86,7 @@ def distillation_loss(
 
 
 def check_objective(alpha: float, temperature: float, divergence: str, beta: float) -> None:
-    """Refuse a setting that the loss is not defined for.
+    """Refuse settings for which the loss is not defined.
 
     Raises:
         ValueError: names the setting, its value and what is allowed.

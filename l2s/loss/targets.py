@@ -32,12 +32,11 @@ class HiddenTargets:
 
 @dataclass(frozen=True)
 class LowRankTail:
-    """T log q outside the K ids as a product of small matrices, of which nobody stores the result.
+    """T log q outside the K ids, as a product of small matrices that is never stored.
 
     Attributes:
         weights: [N, F].
-        factors: [V, F]; weights @ factors.T holds for the ids that a row did not keep, and there it sums to the mass
-            that the K leave.
+        factors: [V, F]. weights @ factors.T is valid for ids outside the K; softened, it sums to their mass.
     """
 
     weights: Tensor
@@ -49,12 +48,12 @@ class TopkTargets:
     """The teacher's K largest logits and the exact mass outside them.
 
     Attributes:
-        ids: [N, K] vocabulary ids, no two alike in a row.
+        ids: [N, K] vocabulary ids, distinct in a row.
         logits: [N, K], the teacher's logits there, after any softcap or scaling, at T = 1.
         log_normalizer: [N], log sum_v exp(logits_v / T) over the whole vocabulary at the training temperature T.
-        tail: how the mass outside the K ids spreads. None: the tail is one class, of which only the total is compared.
-        vocabulary: ids among which the teacher chose; rows of the student's head above them are padding. None: as many
-            as the tail counts, and without a tail all that the student has.
+        tail: how the mass outside the K ids is spread. None: the tail is one class, and only its total is compared.
+        vocabulary: number of ids the teacher has; rows of the student's head above them are padding. None: the rows of
+            the tail's factors, or without a tail all rows of the student.
     """
 
     ids: Tensor
@@ -65,7 +64,7 @@ class TopkTargets:
 
     @property
     def counted(self) -> int | None:
-        """`vocabulary`, or what its tail says of it."""
+        """`vocabulary`, or the number that the tail implies."""
         return self.vocabulary if self.tail is None else len(self.tail.factors)
 
 
@@ -108,10 +107,10 @@ def check_targets(targets: Targets, rows: int) -> None:
 
 
 def common_vocabulary(student_rows: int, targets: Targets | None) -> int:
-    """Rows that both output heads have: those above are padding and carry no probability.
+    """Rows that both output heads have; rows above are padding and have no probability.
 
     Raises:
-        ValueError: a top-K id above them, or a top-K teacher with mass above them.
+        ValueError: the top-K targets have ids or mass above them.
     """
     match targets:
         case HiddenTargets():
@@ -148,12 +147,12 @@ def write_teacher_logits(
     temperature: float,
     student_transform: LogitTransform,
 ) -> None:
-    """Fill `out_CV` with z such that softmax(transform(z) / T) is what the teacher says of `rows`.
+    """Fill `out_CV` with z such that softmax(transform(z) / T) is the teacher's distribution for `rows`.
 
     Args:
-        out_CV: what is written, in any floating type.
+        out_CV: output, any floating type.
         targets: those of all rows.
-        rows: the chunk's.
+        rows: those of the chunk.
         student_CV: the student's projected hidden states for the chunk.
         temperature: T of the loss.
         student_transform: of the student's head; a tail without a model follows the student's logits.
@@ -173,11 +172,11 @@ def write_topk_logits(
     temperature: float,
     student_transform: LogitTransform,
 ) -> None:
-    """`write_teacher_logits` of a top-K teacher: T log q, exact at its K ids.
+    """`write_teacher_logits` of top-K targets: T log q, exact at the K ids.
 
-    Elsewhere a row follows the teacher's tail. Without one it follows the student's own, scaled to the mass that the K
-    leave: then every term of the tail has one and the same ratio q / p, and D and its gradient equal those of one
-    tail class (D is a sum of p f(q / p) for every divergence here).
+    Outside them a row follows the teacher's tail. Without one it follows the student's own logits, scaled to the
+    teacher's mass there. All ids of the tail then have the same ratio q / p, so D and its gradient equal those of one
+    tail class, because every divergence here is a sum of p f(q / p).
     """
     wide = torch.promote_types(out_CV.dtype, torch.float32)
     ids_CK = targets.ids[rows].long()
@@ -196,11 +195,11 @@ def write_topk_logits(
 
 
 def _tail_offset(log_q_CK: Tensor, log_tail_CK: Tensor) -> Tensor:
-    """log of the factor [C, 1] that brings a tail distribution outside the K ids to the mass that q has there."""
+    """log of the factor [C, 1] that scales a distribution outside the K ids to the mass of q there."""
     return (_mass_outside(log_q_CK) / _mass_outside(log_tail_CK)).log()
 
 
 def _mass_outside(log_probs_CK: Tensor) -> Tensor:
-    """1 minus the probabilities of a row, [C, 1]; at least the rounding error of that difference."""
+    """1 minus the sum of the probabilities of a row, [C, 1]; at least the rounding error of that difference."""
     mass = 1 - log_probs_CK.exp().sum(-1, keepdim=True)
     return mass.clamp_min(torch.finfo(mass.dtype).eps)

@@ -1,1 +1,1 @@
-"""Models: loading, saving, the output head, and small models for checks and the demo."""
+"""Models: loading, saving, output head, attention, and the small models of checks and demo."""

@@ -27,7 +27,7 @@ DROPPED = 5  # one layer in so many
 
 
 def cache() -> Path:
-    """Where the demo models lie: $L2S_CACHE/demo, or ~/.cache/l2s/demo."""
+    """The folder of the demo models: $L2S_CACHE/demo, or ~/.cache/l2s/demo."""
     return Path(os.environ.get("L2S_CACHE", "~/.cache/l2s")).expanduser() / "demo"
 
 
@@ -105,7 +105,7 @@ def _load_gguf() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     disable_progress_bar()  # type: ignore[no-untyped-call]
     package = spec.submodule_search_locations[0]
     model: Any = AutoModelForCausalLM.from_pretrained(package, gguf_file=GGUF_FILE, dtype=torch.bfloat16)
-    if hasattr(model.config, "quantization_config"):  # else save_pretrained takes the weights for quantised ones
+    if hasattr(model.config, "quantization_config"):  # else save_pretrained would treat the weights as quantised
         del model.config.quantization_config
     model.hf_quantizer = None
     return model, AutoTokenizer.from_pretrained(package, gguf_file=GGUF_FILE)

@@ -38,7 +38,7 @@ def output_head(model: nn.Module) -> nn.Linear:
     """The output head of a causal LM.
 
     Raises:
-        UserError: it is not one plain matrix, so that logits are more than hidden @ weight.T.
+        UserError: it is not a single matrix without bias, so logits are not hidden @ weight.T.
     """
     head = cast(Any, model).get_output_embeddings()
     if not isinstance(head, nn.Linear) or head.bias is not None:
@@ -47,11 +47,11 @@ def output_head(model: nn.Module) -> nn.Linear:
 
 
 def logit_transform(model: nn.Module) -> LogitTransform:
-    """How the model's logits follow from hidden @ weight.T: what its configuration says, checked on the model itself.
+    """The transform from hidden @ weight.T to the model's logits: read from its configuration, checked on the model.
 
     Raises:
-        UserError: a field of the configuration that cannot be honoured, by name; or logits that are made in another way
-            than the configuration says, found by running the model on a few tokens.
+        UserError: a setting of the configuration is not supported, or the logits of a few tokens differ from those
+            that the configuration implies.
     """
     transform = declared_transform(cast(PreTrainedModel, model).config)
     hidden, logits = _probe(model)
@@ -69,7 +69,7 @@ def logit_transform(model: nn.Module) -> LogitTransform:
 def _probe(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Last hidden states and logits (fp32) of a few tokens, each hidden state longer than the one before.
 
-    The longest make logits of tens of thousands: a softcap would not show in the small logits of real tokens.
+    The longest give logits of tens of thousands, where a softcap shows; it does not in the small logits of real tokens.
     """
     hidden: list[torch.Tensor] = []
     tokens = torch.arange(8, device=next(model.parameters()).device)[None]

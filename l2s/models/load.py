@@ -1,4 +1,4 @@
-"""Loading causal language models: for inference, for training, or their configuration alone."""
+"""Load causal language models for inference or training, or their configuration alone."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def load_model(name: str, config: ExperimentConfig, *, quantization: Quantizatio
 
 
 def _project_last_token_without_copies(model: PreTrainedModel) -> None:
-    """Hand the output head hidden states that lie in one piece.
+    """Make the input of the output head contiguous.
 
-    Before its first new token `generate` takes the last position of every prompt, a strided slice. For it torch's
-    linear layer becomes a batched product over one copy of the whole head for each prompt: on a CPU minutes and
-    gigabytes for a batch of 32 at a vocabulary of 152k. Copying the slice costs nothing.
+    Before its first new token `generate` takes the last position of every prompt, a strided slice. On it torch's linear
+    layer becomes a batched product with a copy of the whole head per prompt: minutes and gigabytes on a CPU for a batch
+    of 32 at a vocabulary of 152k. Copying the slice costs almost nothing.
     """
     head = cast(Any, model).get_output_embeddings()
     if isinstance(head, nn.Module):
@@ -90,11 +90,11 @@ def prepare_for_training(model: PreTrainedModel, config: ExperimentConfig) -> nn
     if config.gradient_checkpointing:
         cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
     student = model if config.tuning == "full" else _add_lora(model, config)
-    return student.train()  # in eval mode bitsandbytes repacks 4-bit weights for inference on the CPU
+    return student.train()  # eval mode would repack 4-bit weights for inference on a CPU
 
 
 def switch_off_dropout(model: nn.Module) -> None:
-    """Set eval mode but for 4-bit layers, which would repack their weights for inference and not train any more."""
+    """Set eval mode, except for 4-bit layers: these would repack their weights and could not be trained any more."""
     from bitsandbytes.nn import Linear4bit
 
     model.eval()
@@ -116,7 +116,7 @@ def _add_lora(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
         lora_dropout=config.lora_dropout,
         target_modules="all-linear" if names == ["all-linear"] else names,
     )
-    torch.manual_seed(config.seed)  # the adapter starts from random numbers
+    torch.manual_seed(config.seed)  # the adapter's initial weights are random
     try:
         return cast(nn.Module, get_peft_model(model, lora))
     except ValueError as error:
@@ -171,7 +171,7 @@ def _load_failure(name: str, config: ExperimentConfig, error: Exception) -> str:
 
 
 def load_base(name: str, config: ExperimentConfig) -> PreTrainedModel:
-    """What training started from, on the CPU and in `config.dtype`."""
+    """The model that training started from, on the CPU and in the configured dtype."""
     return _from_pretrained(name, config, dtype=torch_dtype(config), device=torch.device("cpu"), quantization="none")
 
 
@@ -221,10 +221,10 @@ def vocabulary_size(name: str, config: ExperimentConfig) -> int:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of weights; a tied one counts once, a 4-bit one as the numbers it stands for."""
+    """Number of weights; tied weights count once, 4-bit weights as the numbers they encode."""
     return int(cast(Any, model).num_parameters())
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """Bytes that the weights take in memory as loaded, quantisation scales included."""
+    """Bytes of the weights in memory as loaded, with quantisation scales."""
     return int(cast(Any, model).get_memory_footprint())

@@ -1,4 +1,4 @@
-"""Saving a trained student: its adapter, and final_model with plain weights that any library loads."""
+"""Save a trained student: its adapter, and final_model with plain weights that any library loads."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def save_trained_student(
     """Write folder/final_model, and folder/adapter where LoRA made one. A kill leaves no half-written final_model.
 
     final_model holds plain weights of `config.dtype` without quantisation, the generation config and the tokenizer.
-    An adapter is merged into freshly loaded base weights, because NF4 weights have lost what merging needs.
-    Every process of a training calls this; the first one writes.
+    An adapter is merged into newly loaded base weights, because NF4 weights have lost the precision.
+    Every rank of a training calls this; rank 0 writes.
     """
     weights = _gather_trained(model)
     if process_rank() != 0:
@@ -46,7 +46,7 @@ def save_trained_student(
 
 
 def _gather_trained(model: nn.Module) -> dict[str, torch.Tensor] | None:
-    """The trained weights of a model that FSDP2 shards, whole, on the CPU of the first process; else None."""
+    """The full trained weights of a model that FSDP2 shards, on the CPU of rank 0; None if it is not sharded."""
     if not any(isinstance(weight, DTensor) for weight in model.parameters()):
         return None
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)

@@ -1,4 +1,4 @@
-"""A pair of two-layer Qwen3 models with a byte-level tokenizer: random weights for checks that must run anywhere."""
+"""A pair of two-layer Qwen3 models with random weights and a byte-level tokenizer, for checks and tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """256 byte tokens and three special ones: every text can be written, one token a byte."""
+    """256 byte tokens and three special tokens: any text, one token per byte."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(alphabet)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,1 +1,1 @@
-"""Teacher signals: what a student can learn from, recorded once and read in training."""
+"""Teacher signals: hidden states or top-k logits of the teacher, recorded once and read in training."""

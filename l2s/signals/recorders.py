@@ -1,4 +1,4 @@
-"""What scoring keeps of the teacher's hidden states: all of them, or their top k logits.
+"""What is recorded of the teacher's hidden states: the states themselves, or the top k logits that they give.
 
 Shapes: N rows, H hidden size, V vocabulary, S sample rows.
 """
@@ -16,7 +16,7 @@ from l2s.signals.tail import RANK, TailFit, TailModel
 from l2s.signals.topk import TopkEncoder, bytes_per_row
 
 CHUNK_ROWS = 256  # fp32 logits of a chunk take 156 MB at V = 152k
-CPU_ROWS = 8  # of logits encoded at a time on a CPU: their temporaries of some MB stay in the cache
+CPU_ROWS = 8  # rows encoded at a time on a CPU; their temporaries of some MB stay in the cache
 SAMPLE_ROWS = 256  # rows of exact logits kept to check topk against: 78 MB at V = 152k
 
 
@@ -24,11 +24,11 @@ Encode = Callable[[Tensor], dict[str, Tensor]]  # hidden states [N, H] to tensor
 
 
 class Recorder(Protocol):
-    """Turns hidden states of response tokens into the rows that are kept."""
+    """Turns the hidden states of response tokens into the rows that are stored."""
 
     @property
     def bytes_per_row(self) -> int:
-        """Bytes of a response token."""
+        """Bytes stored per response token."""
 
     def shared_bytes(self, check_tokens: int) -> int:
         """Bytes of what `shared` returns when the check sample has `check_tokens` response tokens."""
@@ -37,35 +37,35 @@ class Recorder(Protocol):
         """The tensors that all rows share: fitted on hidden states [n, H] of `fit`, with exact values on `check`."""
 
     def encoder(self, shared: Mapping[str, Tensor]) -> Encode:
-        """What makes the rows, given what `shared` made."""
+        """The function that encodes rows, given the tensors of `shared`."""
 
 
 class HiddenRecorder:
-    """Keeps hidden states as they are."""
+    """Stores hidden states unchanged."""
 
     def __init__(self, head: Head) -> None:
         self.head_VH = head.weight
 
     @property
     def bytes_per_row(self) -> int:
-        """Two bytes a number in bfloat16."""
+        """H numbers of the teacher's dtype."""
         return self.head_VH.shape[1] * self.head_VH.element_size()
 
     def shared_bytes(self, check_tokens: int) -> int:
-        """The output head's."""
+        """Bytes of the output head."""
         return self.head_VH.numel() * self.head_VH.element_size()
 
     def shared(self, fit: Iterable[Tensor], check: Iterable[Tensor]) -> dict[str, Tensor]:
-        """`head` [V, H], which makes logits of the rows."""
+        """`head` [V, H]: rows @ head.T are the teacher's logits before its logit transform."""
         return {"head": self.head_VH.detach().cpu().contiguous()}
 
     def encoder(self, shared: Mapping[str, Tensor]) -> Encode:
-        """Makes `hidden` [N, H] in the type of the teacher, so nothing is lost."""
+        """Encodes to `hidden` [N, H] in the teacher's dtype, so nothing is lost."""
         return lambda hidden_NH: {"hidden": hidden_NH.cpu()}
 
 
 class TopkRecorder:
-    """Keeps the K largest logits, the log-normalisers and the tail's codes over the first `vocabulary` ids."""
+    """Stores the K largest logits, the log-normalisers and the codes of the tail, over the first `vocabulary` ids."""
 
     def __init__(self, head: Head, topk: int, temperature: float, vocabulary: int) -> None:
         self.head_VH = head.weight[:vocabulary].detach()
@@ -80,7 +80,7 @@ class TopkRecorder:
         return bytes_per_row(self.topk, len(self.head_VH), self.rank)
 
     def shared_bytes(self, check_tokens: int) -> int:
-        """Those of the tail's model, float32 but for its basis, and of exact logits in float16 with their places."""
+        """Bytes of the tail model (float32, basis bfloat16) and of the exact logits (float16) with their positions."""
         vocabulary, size = self.head_VH.shape
         tail = vocabulary * (4 + 2 * self.rank) + 4 * size * (1 + self.rank)
         return tail + min(SAMPLE_ROWS, check_tokens) * (2 * vocabulary + 8)

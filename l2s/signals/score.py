@@ -1,4 +1,4 @@
-"""The score stage: the teacher's signals on its own answers, kept for every epoch and temperature of KD."""
+"""Stage `score`: record the teacher's signals on its own answers, once for all epochs of KD."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from l2s.models.load import vocabulary_size
 from l2s.run_dir import RunDir
 from l2s.sequences import load_sequences
 from l2s.signals.record import record_signals
-from l2s.signals.store import (
-    signal_source,
-)
+from l2s.signals.store import signal_source
 
 
 def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from l2s.run_dir import SIGNAL_INDEX, RunDir
 from l2s.sequences import Signals, TrainingSequence
 
 SHARED = "shared.safetensors"  # tensors that all rows share
-FORMAT = 2  # of the files; raised whenever older ones cannot be read any more
+FORMAT = 2  # version of the files; raised when older files can no longer be read
 
 UNREADABLE = "damaged: it cannot be read"
 
@@ -40,7 +40,7 @@ SignalKind = Literal["hidden", "topk"]
 
 @dataclass(frozen=True)
 class SignalSource:
-    """What a folder of signals was made from; signals are good only for training on exactly that."""
+    """What a folder of signals was recorded from; the signals are valid for exactly that."""
 
     kind: SignalKind
     teacher: str
@@ -52,13 +52,13 @@ class SignalSource:
     temperature: float | None = None  # hidden states serve every temperature
 
     def digest(self) -> str:
-        """sha256 of all of it, and of the format in which its signals are written."""
+        """sha256 of all fields and of the file format."""
         return hashlib.sha256(json.dumps(asdict(self) | {"format": FORMAT}, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of rows: those of ids[i] are rows starts[i] to starts[i + 1]."""
+    """A file of rows; rows starts[i] to starts[i + 1] belong to ids[i]."""
 
     file: str
     sha256: str
@@ -69,13 +69,13 @@ class Shard:
 
 @dataclass(frozen=True)
 class SignalIndex:
-    """The table of contents of a folder of signals, written last: its presence means that all is there."""
+    """The table of contents of a folder of signals. It is written last: where it exists, the folder is complete."""
 
     source: SignalSource
     shards: list[Shard]
     shared_sha256: str
     transform: LogitTransform  # of the teacher's head
-    sample_ids: list[str]  # sequences, in order, of whose rows topk keeps exact logits, to be checked against them
+    sample_ids: list[str]  # sequences whose rows also have exact logits, to check topk against, in order
     vocabulary: int | None  # ids that topk counts
 
     def save(self, folder: Path) -> None:
@@ -87,7 +87,7 @@ class SignalIndex:
         """Read the index of `folder`.
 
         Raises:
-            UserError: scoring never finished there, another version did it, or the index is damaged.
+            UserError: recording never finished there, its format is another, or the index is damaged.
         """
         try:
             raw = dict(json.loads((folder / SIGNAL_INDEX).read_text()))
@@ -112,7 +112,7 @@ class SignalIndex:
 def signal_source(
     config: ExperimentConfig, teacher: ChatRenderer, sequences: Iterable[TrainingSequence]
 ) -> SignalSource:
-    """The source of the training signals that `config` asks for: of what the teacher reads, rendered by `teacher`."""
+    """The source of the training signals that `config` asks for; `teacher` renders what the teacher reads."""
     kind: SignalKind = "topk" if config.teacher_signal == "topk" else "hidden"
     return SignalSource(
         kind=kind,
@@ -127,7 +127,7 @@ def signal_source(
 
 
 def hash_sequences(sequences: Iterable[TrainingSequence]) -> str:
-    """sha256 of ids, tokens and labels, in any order of the sequences: what answers, rendering and cutting decide."""
+    """sha256 of ids, tokens and labels, whatever the order of the sequences."""
     lines = sorted(json.dumps([item.id, item.input_ids, item.labels]) for item in sequences)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -139,7 +139,7 @@ def hash_file(path: Path) -> str:
 
 
 class SignalStore(Mapping[str, Signals]):
-    """The signals of a folder by response id; rows are read from memory-mapped files when they are asked for."""
+    """The signals of a folder by response id; rows are read from memory-mapped files on access."""
 
     def __init__(self, folder: Path, index: SignalIndex) -> None:
         self.folder = folder
@@ -164,14 +164,14 @@ class SignalStore(Mapping[str, Signals]):
         return {key: file.get_slice(key)[start:end] for key in file.keys()}  # noqa: SIM118 (not a dict)
 
     def _open(self, name: str) -> Any:
-        if self._process != os.getpid():  # a loader's worker opens files of its own
+        if self._process != os.getpid():  # a forked loader worker must open its own files
             self._files, self._process = {}, os.getpid()
         if name not in self._files:
             self._files[name] = safe_open(self.folder / name, framework="pt")
         return self._files[name]
 
     def shared(self) -> dict[str, Tensor]:
-        """The tensors that all rows share, as the recorders of `l2s.signals.recorders` made them."""
+        """The tensors that all rows share; see `l2s.signals.recorders`."""
         return load_file(self.folder / SHARED)
 
 
@@ -179,8 +179,8 @@ def read_signals(folder: Path) -> SignalStore:
     """Open a folder of signals after checking every file of it against the index.
 
     Raises:
-        UserError: there are none, or a file is not what scoring wrote; the message names it, and without its index the
-            folder counts as unfinished, so that scoring mends it.
+        UserError: there are none, or a file differs from what was recorded; the message names the file. The index is
+            then removed, so that the next run of the score stage records that file again.
     """
     index = SignalIndex.load(folder)
     expected = {shard.file: shard.sha256 for shard in index.shards} | {SHARED: index.shared_sha256}
@@ -192,18 +192,18 @@ def read_signals(folder: Path) -> SignalStore:
 
 
 def _damaged(folder: Path, name: str, state: str) -> UserError:
-    """What to say of a file that is not whole; the folder is marked as unfinished."""
+    """The error for a damaged file; removes the index, so that the folder counts as unfinished."""
     (folder / SIGNAL_INDEX).unlink(missing_ok=True)
     return UserError(
-        f"{folder / name}: this file of teacher signals is {state}; the same command again makes only this file anew"
+        f"{folder / name}: this file of teacher signals is {state}; the same command again records only this file"
     )
 
 
 def check_source(folder: Path, found: SignalSource, wanted: SignalSource) -> None:
-    """Signals teach only what they were recorded for.
+    """Refuse signals that were recorded for something else.
 
     Raises:
-        UserError: names the first thing in which `found` differs from `wanted`.
+        UserError: names the first field in which `found` differs from `wanted`.
     """
     hashes = {"sequences_hash": "other answers, or cut elsewhere", "render_hash": "another tokenizer or chat template"}
     for name, value in asdict(wanted).items():

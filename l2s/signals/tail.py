@@ -1,8 +1,8 @@
-"""A model of what the top K leave out: tail logits that are log-linear in a few numbers a token.
+"""A model of the logits outside the top K: a mean shape plus a few components per token.
 
-Logits are a product of hidden states, so a few directions of the hidden states say most of how one token's tail
-differs from another's. They are principal components in the metric in which a change of the hidden state counts as
-much as it changes the tail's logits: with M = cov_w(W), W the head and w the mean tail distribution at T, and S the
+Logits are linear in the hidden state, so a few directions of the hidden state explain most of the difference between
+the tails of two tokens. They are the principal components in the metric that weighs a change of the hidden state by
+its effect on the tail's logits: with M = cov_w(W), W the head and w the mean tail distribution at T, and S the
 covariance of the hidden states h (a token weighs as much as its tail has mass),
 
     M = L L',   L' S L = U diag(lambda) U',   c = U' L' (h - mean),   logits ~ shape + W L'^-1 U c
@@ -49,22 +49,22 @@ class TailModel:
 
     @classmethod
     def of(cls, shared: Mapping[str, Tensor]) -> TailModel:
-        """What `tensors` gave."""
+        """The model that `tensors` stored."""
         return cls(*(shared[PREFIX + name] for name in ("shape", "basis", "mean", "projection")))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Contiguous, on the CPU, to be stored."""
+        """Its tensors by name, contiguous and on the CPU, to be stored."""
         return {PREFIX + name: tensor.cpu().contiguous() for name, tensor in self._parts().items()}
 
     def to(self, device: torch.device) -> TailModel:
-        """The same on another device."""
+        """A copy on `device`."""
         return TailModel(*(tensor.to(device) for tensor in self._parts().values()))
 
     def _parts(self) -> dict[str, Tensor]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def codes(self, hidden_NH: Tensor) -> Tensor:
-        """Whole numbers from 0 to LEVELS - 1, [N, R]."""
+        """The quantised components, integers from 0 to LEVELS - 1, [N, R]."""
         steps_NR = (hidden_NH.float() - self.mean) @ self.projection
         return (steps_NR + LEVELS / 2).floor().clamp(0, LEVELS - 1).long()
 
@@ -77,7 +77,7 @@ class TailModel:
         return self.basis.float().t().contiguous()
 
     def factors(self) -> Tensor:
-        """[V, R + 4] in bfloat16, which `weights` multiplies: the basis, the shape in two parts, and two ones."""
+        """[V, R + 4] in bfloat16, to multiply with `weights`: basis, shape in two parts, two columns of ones."""
         high_V = self.shape.bfloat16()
         low_V = (self.shape - high_V.float()).bfloat16()
         ones_V = torch.ones_like(high_V)
@@ -101,7 +101,7 @@ def weights(codes_NR: Tensor, offset_N1: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SampleRows:
-    """What the fit needs of some tokens: hidden states [N, H] in fp32, the top ids [N, K], the mass outside [N, 1]."""
+    """Sampled tokens for the fit: hidden states [N, H] in fp32, top ids [N, K], the mass outside them [N, 1]."""
 
     hidden: Tensor
     ids: Tensor
@@ -109,7 +109,7 @@ class SampleRows:
 
 
 class TailFit:
-    """Accumulates over a sample what a `TailModel` is made from."""
+    """Fits a `TailModel` to a sample of tokens."""
 
     def __init__(self, head_VH: Tensor, topk: int, temperature: float) -> None:
         self.head_VH = head_VH
@@ -119,14 +119,14 @@ class TailFit:
         self._parts: list[SampleRows] = []
 
     def add(self, hidden_NH: Tensor, logits_NV: Tensor) -> None:
-        """Take N more tokens into the sample."""
+        """Add N tokens to the sample."""
         ids_NK = logits_NV.topk(self.topk, dim=-1).indices
         probs_NV = (logits_NV.float() / self.temperature).softmax(-1).scatter_(1, ids_NK, 0.0)
         self._probs_V += probs_NV.sum(0)
         self._parts.append(SampleRows(hidden_NH.float(), ids_NK, probs_NV.sum(-1, keepdim=True)))
 
     def model(self, rank: int, transform: LogitTransform) -> TailModel:
-        """The model with `rank` components; a softcap bends only the largest logits, so its slope is left out."""
+        """The model with `rank` components. The slope of a softcap is left out: it bends only the largest logits."""
         mass = self._probs_V.sum().clamp_min(torch.finfo(torch.float32).tiny)
         mean_V = self._probs_V / mass
         mean_H, covariance_HH = self._moments(mass)
@@ -135,12 +135,12 @@ class TailFit:
         basis_VR = (basis_VR - mean_V @ basis_VR).bfloat16()
         shape_V = self.temperature * _log(mean_V)
         first = TailModel(shape_V, basis_VR, mean_H, down_HR)
-        # The components' exponentials add to the mean; a second round of this would change nothing that matters.
+        # The exponentials of the components raise the mean tail; one correction of the shape is enough.
         excess_V = self.temperature * (_log(self._probs_of(first) / mass) - _log(mean_V))
         return replace(first, shape=shape_V - excess_V)
 
     def _moments(self, mass: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean [H] and covariance [H, H] of the hidden states; a token weighs as much as its tail has mass."""
+        """Mean [H] and covariance [H, H] of the hidden states; each token is weighted by the mass of its tail."""
         size, device = self.head_VH.shape[1], self.head_VH.device
         first_H, second_HH = torch.zeros(size, device=device), torch.zeros(size, size, device=device)
         for part in self._parts:
@@ -150,7 +150,7 @@ class TailFit:
         return first_H, second_HH - torch.outer(first_H, first_H)
 
     def _probs_of(self, model: TailModel) -> Tensor:
-        """The tails that `model` gives to the sample, summed, [V]."""
+        """The sum over the sample of the tail distributions of `model`, [V]."""
         sum_V = torch.zeros_like(self._probs_V)
         for part in self._parts:
             logits_NV = model.logits(model.codes(part.hidden)).scatter_(1, part.ids, -torch.inf)
@@ -158,7 +158,7 @@ class TailFit:
         return sum_V
 
     def _metric(self, mean_V: Tensor) -> Tensor:
-        """Covariance [H, H] of the head's rows, which weigh what the mean tail gives them."""
+        """Covariance [H, H] of the head's rows, weighted by the mean tail."""
         size, device = self.head_VH.shape[1], self.head_VH.device
         second_HH, first_H = torch.zeros(size, size, device=device), torch.zeros(size, device=device)
         for head_BH, mean_B in self._head_blocks(mean_V):
@@ -171,20 +171,23 @@ class TailFit:
         return torch.cat([head_BH @ matrix_HR for head_BH, _ in self._head_blocks(self._probs_V)])
 
     def _head_blocks(self, values_V: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
-        """Some rows of the head in fp32 at a time, with their values."""
+        """The head in fp32, HEAD_ROWS rows at a time, with the values of these rows."""
         heads, values = torch.split(self.head_VH, HEAD_ROWS), torch.split(values_V, HEAD_ROWS)
         return ((head_BH.float(), values_B) for head_BH, values_B in zip(heads, values, strict=True))
 
 
 def principal_components(covariance_HH: Tensor, metric_HH: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Maps from hidden states to quantiser steps [H, R] and back [H, R]; the formulas stand at the top of the file."""
-    covariance, metric = covariance_HH.double().cpu(), metric_HH.double().cpu()  # solved once, and alike everywhere
+    """Maps from hidden states to quantiser steps [H, R] and back [H, R]; formulas: see the top of this file."""
+    covariance, metric = (
+        covariance_HH.double().cpu(),
+        metric_HH.double().cpu(),
+    )  # solved once, the same everywhere
     metric += torch.eye(len(metric)) * (1e-6 * metric.diagonal().mean() + torch.finfo(torch.float32).tiny)
     lower = torch.linalg.cholesky(metric)
     variances, vectors = torch.linalg.eigh(lower.t() @ covariance @ lower)
     variances, vectors = variances.flip(0)[:rank].clamp_min(0), vectors.flip(1)[:, :rank]
     step = STEP * variances.sqrt()
-    inverse_step = torch.where(variances > 1e-9 * variances.sum(), 1 / step, 0.0)  # a small sample leaves some at rest
+    inverse_step = torch.where(variances > 1e-9 * variances.sum(), 1 / step, 0.0)  # of a small sample some are 0
     down = lower @ vectors * inverse_step
     up = torch.linalg.solve_triangular(lower.t(), vectors, upper=True) * step
     return down.float().to(covariance_HH.device), up.float().to(covariance_HH.device)

@@ -1,7 +1,7 @@
-"""The topk signal: the K largest logits of a token, the exact mass outside them, and how well that stands in.
+"""The topk signal: the K largest logits of a token, the exact mass outside them, and a check of its accuracy.
 
-At T = 2 most of the teacher's softened mass lies outside any top K, so its amount is stored exactly (by the
-log-normaliser) and its course in the few numbers of `l2s.signals.tail`.
+At T = 2 most of the teacher's softened mass is outside any top K. Its amount is stored exactly (by the
+log-normaliser), its shape in the few numbers of `l2s.signals.tail`.
 
 Shapes: N rows, K kept logits, V common vocabulary, H hidden size, R components of the tail.
 """
@@ -22,11 +22,11 @@ from l2s.loss.targets import LowRankTail, TopkTargets, write_teacher_logits
 from l2s.signals.tail import LEVELS, OFFSET_FACTORS, TailModel, weights
 from l2s.warning import Warned, warned
 
-MIN_GRADIENT_COSINE = 0.9  # below it a tenth of each step goes astray, and `hidden` is worth its disk
+MIN_GRADIENT_COSINE = 0.9  # below it more than a tenth of each step points elsewhere; `hidden` is worth its disk then
 
-MAX_DIVERGENCE_ERROR = 0.25  # above it the reported KD loss says more about the tail's model than about the student
+MAX_DIVERGENCE_ERROR = 0.25  # above it the reported KD loss measures the tail model more than the student
 
-LOGIT_BITS = 12  # of a kept logit between the row's largest and smallest; bfloat16 has 8
+LOGIT_BITS = 12  # of a stored logit, between the row's largest and smallest; bfloat16 has 8
 CODE_BITS = (LEVELS - 1).bit_length()
 MIN_OFFSET = -1e4  # log of the mass of a tail that has none; finite, so that it can be split and multiplied
 
@@ -72,13 +72,13 @@ class TopkEncoder:
 
 
 def bytes_per_row(topk: int, vocabulary: int, rank: int) -> int:
-    """Bytes that `TopkEncoder.encode` makes of a token."""
+    """Bytes per token of what `TopkEncoder.encode` returns."""
     packed = [topk * id_bits(vocabulary), topk * LOGIT_BITS, rank * CODE_BITS]
     return sum(-(-bits // 8) for bits in packed) + 4 * 4
 
 
 def decode(rows: Mapping[str, Tensor], topk: int, tail_factors_VF: Tensor) -> TopkTargets:
-    """What `TopkEncoder.encode` packed, as the loss takes it; `tail_factors_VF` are `TailModel.factors`."""
+    """The targets of rows that `TopkEncoder.encode` packed; `tail_factors_VF` are `TailModel.factors`."""
     vocabulary, rank = len(tail_factors_VF), tail_factors_VF.shape[1] - OFFSET_FACTORS
     codes_NR = unpack_bits(rows["tail_codes"], CODE_BITS, rank)
     return TopkTargets(
@@ -111,12 +111,12 @@ def unpack_bits(packed_NB: Tensor, bits: int, number: int) -> Tensor:
 
 @dataclass(frozen=True)
 class TopkCheck:
-    """How well top-k signals stand in for the whole distribution, on a sample of response tokens.
+    """How close top-k signals are to the whole distribution, on a sample of response tokens.
 
     Attributes:
         tail_mass: mean probability at T outside the top K.
         divergence_error: mean over tokens of the divergence's absolute error, relative to the mean divergence.
-        divergence_bias: the same of the signed error: what is left of it in a sum over many tokens.
+        divergence_bias: the same with the signed error, which is what remains in a sum over many tokens.
         gradient_cosine: mean over tokens of the cosine of the divergence's logit gradients.
         gradient_cosine_p5: its 5th percentile.
     """
@@ -134,10 +134,10 @@ class TopkCheck:
         return [warned("topk", error=self.divergence_error, bias=self.divergence_bias, tail=self.tail_mass)]
 
     def require_usable(self, config: ExperimentConfig) -> None:
-        """Refuse signals that would train towards something else.
+        """Refuse signals whose gradient points away from the exact one.
 
         Raises:
-            UserError: the gradients agree too little.
+            UserError: their cosine is below MIN_GRADIENT_COSINE.
         """
         if self.gradient_cosine < MIN_GRADIENT_COSINE:
             raise UserError(

@@ -1,4 +1,4 @@
-"""The loss on answers that are not trained on, followed while a student trains: its learning curve."""
+"""The loss on held-out answers, measured while a student trains."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ TERMS = ("loss", "ce", "divergence")
 class HeldOutLoss(TrainerCallback):
     """Appends the terms of the loss on held-out answers to `file`: before the first step, every save_steps, at the end.
 
-    A row is there before the checkpoint of its step, so a killed training has every row up to where it resumes.
-    Every process computes all of it: weights that are sharded are gathered by all at once, and nothing is added up.
-    transformers' own evaluation would average over batches instead of tokens, and its eval mode spoils 4-bit layers.
+    The row of a step is written before its checkpoint, so a killed training has all rows up to where it resumes. Every
+    process computes the whole loss: sharded weights are gathered by all ranks at once, and nothing needs reducing.
+    transformers' own evaluation would average over batches instead of tokens, and its eval mode repacks 4-bit layers.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class HeldOutLoss(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """The student as it came; a resumed training has that row already."""
+        """Measure the initial student; a resumed training has that row already."""
         if state.global_step == 0:
             self._record(kwargs["model"], args, state)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Before a checkpoint, and after the last step."""
+        """Measure before a checkpoint and after the last step."""
         if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
             self._record(kwargs["model"], args, state)
 
@@ -74,12 +74,12 @@ class HeldOutLoss(TrainerCallback):
             sums = {name: sums[name] + float(outputs[name]) for name in TERMS}
         model.train(was_training)
         if isinstance(model, FSDPModule):
-            model.reshard()  # it waits for a backward pass otherwise, and optimizer and checkpoint want shards
+            model.reshard()  # FSDP2 waits for a backward pass; optimizer and checkpoint need shards
         return sums
 
 
 def begin_heldout_file(file: Path, done: int) -> None:
-    """Keep of an earlier process's file the rows up to step `done`, from which the training resumes; 0 starts again."""
+    """Drop the rows after step `done`, from which the training resumes; 0: drop all."""
     if rows := [row for row in recover_jsonl(file) if row["step"] <= done] if done else []:
         write_jsonl(file, rows)
     else:

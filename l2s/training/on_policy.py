@@ -1,8 +1,8 @@
-"""On-policy distillation: the student answers for itself, and learns the teacher's distribution at its own tokens.
+"""On-policy distillation: the student generates answers and learns the teacher's distribution at its own tokens.
 
-TRL's DistillationTrainer answers, computes the loss and trains. Here it is given prompts, models and settings of this
-experiment, and its log becomes a metrics.jsonl like that of SFT and KD. The loss is the divergence alone, at
-temperature 1, which is also what the answers are drawn at: softer ones would not be what the student says.
+TRL's DistillationTrainer generates, computes the loss and trains. This module gives it the prompts, models and settings
+of the experiment and turns its log into a metrics.jsonl like that of SFT and KD. The loss is the divergence alone, at
+temperature 1; answers are sampled at the same temperature, so the student trains on what it would really say.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Prompt = list[Message]
 
 @dataclass(frozen=True)
 class Prompts:
-    """What the student is asked, and how many prompts were left out because an answer would not fit max_length."""
+    """The prompts, and how many were dropped because an answer would not fit max_length."""
 
     kept: list[Prompt]
     dropped_overlong: int
@@ -65,7 +65,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
 
 
 def load_prompts(path: Path, renderer: ChatRenderer, config: ExperimentConfig) -> Prompts:
-    """The prompts of the training items at `path`, without those that leave an answer too little of max_length.
+    """The prompts of the training items at `path` that leave opd_max_new_tokens of max_length for an answer.
 
     Raises:
         UserError: the file is missing or broken, or no prompt fits.
@@ -79,7 +79,7 @@ def load_prompts(path: Path, renderer: ChatRenderer, config: ExperimentConfig) -
     if not kept:
         raise UserError(
             f"max_length={config.max_length}: none of the {len(rows)} prompts of {path} leaves room for "
-            f"opd_max_new_tokens={config.opd_max_new_tokens}; raise the one or lower the other"
+            f"opd_max_new_tokens={config.opd_max_new_tokens}; raise --max_length or lower --opd_max_new_tokens"
         )
     return Prompts(kept, len(rows) - len(kept))
 
@@ -126,8 +126,8 @@ def train(
 def draw(prompts: Sequence[Prompt], number: int, seed: int) -> list[Prompt]:
     """The prompts of the whole training in one list, each pass in another order.
 
-    One pass over this list, and not several over `prompts`, is what a killed training can resume: TRL's sampler
-    begins again with the order of the first pass.
+    A killed training can resume one pass over this list, but not several passes over `prompts`: TRL's sampler would
+    begin again with the order of the first pass.
     """
     order = random.Random(seed)
     drawn: list[Prompt] = []
@@ -137,14 +137,14 @@ def draw(prompts: Sequence[Prompt], number: int, seed: int) -> list[Prompt]:
 
 
 def fit_vocabulary(teacher: PreTrainedModel, rows: int) -> None:
-    """Cut the teacher's head to the student's rows: TRL compares heads of one size, and what is cut is padding."""
+    """Cut the teacher's head to `rows` rows: TRL needs heads of one size, and the rows above are padding."""
     if len(output_head(teacher).weight) > rows:
         teacher.resize_token_embeddings(rows)
         teacher.requires_grad_(False)
 
 
 class StepLog(TrainingProgress):
-    """Turns what TRL logs of a step into a row of metrics.jsonl, and shows the progress."""
+    """Turns TRL's log of a step into a row of metrics.jsonl and prints the progress."""
 
     def __init__(self, folder: Path, prompts_a_step: int) -> None:
         super().__init__(folder.name)
@@ -159,7 +159,7 @@ class StepLog(TrainingProgress):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Append a row where `logs` are those of a step."""
+        """Append a row if `logs` belong to a step."""
         if logs is None or "loss" not in logs:
             return
         require_finite(logs["loss"], state.global_step)
@@ -182,6 +182,6 @@ def _metrics_row(step: int, logs: dict[str, float], prompts: int) -> dict[str, f
         "entropy": logs["entropy"],
         "learning_rate": logs["learning_rate"],
         "grad_norm": logs["grad_norm"],
-        "num_tokens": round(logs["completions/mean_length"] * prompts),  # TRL's own count adds up, prompts and all
+        "num_tokens": round(logs["completions/mean_length"] * prompts),  # TRL's count is cumulative, with prompts
         "truncated": logs["completions/clipped_ratio"],
     }

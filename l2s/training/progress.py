@@ -1,4 +1,4 @@
-"""What a training tells the console: step, loss, speed and the time that is left."""
+"""Progress of a training on the console: step, loss, speed and time left."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TrainingProgress(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Count a step; print where it is time."""
+        """Count a step, and print a line if one is due."""
         if logs is None or "num_tokens" not in logs:
             return
         self.steps += 1

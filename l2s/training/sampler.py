@@ -1,4 +1,4 @@
-"""The order of training sequences: batches of similar length, so that little is padding, in random order."""
+"""The order of training sequences: batches of similar length, to save padding, in random order."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Groups as transformers does, then shuffles the groups, because length goes with domain.
+    """Groups by length as transformers does, then shuffles the groups.
 
-    Without that, updates would learn from one domain at a time. An epoch's order depends on seed and epoch alone, so
-    a training resumed in a later epoch sees the sequences that an unbroken one sees.
+    Length depends on the domain: without the shuffle, consecutive updates would see one domain. The order of an epoch
+    depends on seed and epoch alone, so a training that resumes in a later epoch sees the same sequences.
     """
 
     def __init__(self, lengths: Sequence[int], group_size: int, seed: int) -> None:
@@ -37,5 +37,5 @@ class LengthGroupedSampler(Sampler[int]):
         whole = len(indices) // self.group_size * self.group_size
         groups = torch.tensor(indices[:whole], dtype=torch.long).view(-1, self.group_size)
         shuffled = groups[torch.randperm(len(groups), generator=generator)].flatten().tolist()
-        # What fills no group stays last, or it would break up the others.
+        # An incomplete group stays last; elsewhere it would shift all groups after it.
         return iter([*shuffled, *indices[whole:]])

@@ -171,7 +171,7 @@ class DistillationTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Complete the line of a step with the sums over its batches and ranks, and append it to the metrics file."""
+        """Add the sums over batches and ranks to the log of a step, and append it to the metrics file."""
         if "loss" in logs:
             require_finite(logs["loss"], self.state.global_step)
             for name, value in self._step_sums.items():
@@ -213,7 +213,7 @@ def _metrics_row(step: int, logs: dict[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What SFT and KD set each for themselves."""
+    """Epochs, batch size on a device and peak learning rate of one arm."""
 
     epochs: int
     batch_size: int
@@ -222,10 +222,10 @@ class Schedule:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a training went."""
+    """Steps, time, tokens and final loss of a training."""
 
     steps: int
-    seconds: float  # of this process; a resumed run counts only its own part
+    seconds: float  # of this process; a resumed run does not count earlier processes
     num_tokens: int  # response tokens seen in these seconds
     final_loss: float
     ranks: int
@@ -253,7 +253,7 @@ def train_and_save(
 def save_student(
     student: nn.Module, result: TrainingResult, renderer: ChatRenderer, config: ExperimentConfig, folder: Path
 ) -> dict[str, Any]:
-    """Save a trained student to `folder` and return what its training took."""
+    """Save a trained student to `folder` and return the cost of its training."""
     peak = peak_memory_bytes(next(student.parameters()).device)
     save_trained_student(student, renderer.tokenizer, folder, config)
     return {
@@ -281,7 +281,7 @@ def train(
 ) -> TrainingResult:
     """Train `model` in place; a killed training resumes from the checkpoints and metrics in `folder`.
 
-    The loss on `held_out` is followed in heldout_metrics.jsonl.
+    The loss on `held_out` is written to heldout_metrics.jsonl.
     """
     callbacks: list[TrainerCallback] = [TrainingProgress(folder.name)]
     if held_out:
@@ -319,7 +319,7 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, config: Exper
         write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
         begin_heldout_file(ArmDir(folder).heldout_metrics, done)
     output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    trainer.accelerator.wait_for_everyone()  # the first process may still be writing the last line
+    trainer.accelerator.wait_for_everyone()  # rank 0 may still be writing the last row
     rows = recover_jsonl(metrics_file)
     return TrainingResult(
         steps=output.global_step,
@@ -332,7 +332,7 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, config: Exper
 
 
 def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: float, folder: Path) -> dict[str, Any]:
-    """What all arms tell transformers' TrainingArguments, or a subclass of these."""
+    """The arguments of transformers' TrainingArguments, or a subclass, that all arms share."""
     on_cpu = pick_device(config).type == "cpu"
     return {
         "output_dir": str(ArmDir(folder).checkpoints),
@@ -362,10 +362,10 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
 
 
 def require_finite(loss: float, step: int) -> None:
-    """Stop a training whose loss has left the numbers.
+    """Stop a training whose loss is NaN or infinite.
 
     Raises:
-        UserError: says what may help.
+        UserError: names the step, the loss and settings that help.
     """
     if not math.isfinite(loss):
         raise UserError(
@@ -375,7 +375,7 @@ def require_finite(loss: float, step: int) -> None:
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; a half-written one is passed over."""
+    """The newest complete checkpoint; one whose writing was interrupted is skipped."""
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
         try:
             json.loads((checkpoint / "trainer_state.json").read_text())  # the trainer writes this file last

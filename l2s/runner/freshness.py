@@ -22,11 +22,18 @@ def settings_of(stage: Stage, config: ExperimentConfig) -> dict[str, Any]:
 
 
 def inputs_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> dict[str, str]:
-    """Fingerprints of the files and model folders that `stage` reads and that are there; a hub model is its name."""
-    paths = {str(path): path for path in stage.inputs(run_dir, config)}
+    """Fingerprints of the files and model folders that `stage` reads and that are there; a hub model is its name.
+
+    Files of the run are named relative to its folder: a run that moved, or is named by another path, is still done.
+    """
+    paths = {_name_of(path, run_dir): path for path in stage.inputs(run_dir, config)}
     models = {name: Path(getattr(config, name)) for name in stage.models}
     found = {label: fingerprint(path) for label, path in (paths | models).items() if path.exists()}
     return found | {name: f"hub:{path}" for name, path in models.items() if not path.exists()}
+
+
+def _name_of(path: Path, run_dir: RunDir) -> str:
+    return str(path.relative_to(run_dir.root)) if path.is_relative_to(run_dir.root) else str(path)
 
 
 def state_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir, *, requested: bool, force: bool = False) -> State:

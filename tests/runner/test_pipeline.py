@@ -192,3 +192,13 @@ def test_a_fingerprint_sees_content_and_names(tmp_path: Path) -> None:
     first = fingerprint(tmp_path / "a")
     (tmp_path / "a" / "one").rename(tmp_path / "a" / "two")
     assert fingerprint(tmp_path / "a") != first
+
+
+def test_a_run_folder_that_moved_is_still_done(make: Make, tmp_path: Path) -> None:
+    config = make(run_all=True)
+    finish("prepare", config)
+    finish("generate", config)
+    moved = config.model_copy(update={"output_dir": tmp_path / "elsewhere"})
+    moved.output_dir.mkdir()
+    RunDir.of(config).root.rename(RunDir.of(moved).root)
+    assert state_of(STAGES["generate"], moved, RunDir.of(moved), requested=True) == "skip"

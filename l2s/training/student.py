@@ -32,13 +32,13 @@ def initial_student(config: ExperimentConfig, run_dir: RunDir) -> str:
 class StudentWithLoss(nn.Module):
     """A causal LM whose forward pass ends in the distillation loss instead of logits."""
 
-    accepts_loss_kwargs = True  # the trainer hands over num_items_in_batch and leaves the division to us
+    accepts_loss_kwargs = True  # the trainer passes num_items_in_batch, and forward divides by it
 
     def __init__(self, student: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.student = student
         self.objective = objective
-        self.config = student.config  # the trainer and accelerate look for it here
+        self.config = student.config  # the trainer and accelerate read it
         self._no_split_modules = getattr(self.causal_lm, "_no_split_modules", None)  # FSDP shards by these
         self.transform = logit_transform(self.causal_lm)
 

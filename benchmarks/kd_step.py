@@ -171,7 +171,7 @@ def step(arm: Arm, student: StudentWithLoss, optimizer: torch.optim.Optimizer, i
     student.objective = arm.objective
     mixed = student.config.dtype == torch.bfloat16
     autocast = torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext()
-    with autocast, mock.patch("l2s.training.trainer.fused_distillation_loss", timed_head):
+    with autocast, mock.patch("l2s.training.student.fused_distillation_loss", timed_head):
         loss = student(**inputs, targets=targets, num_items_in_batch=int((batch["labels"] != -100).sum()))["loss"]
     watch.lap("forward")
     loss.backward()

@@ -8,7 +8,7 @@ from typing import Any
 from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig
 from l2s.evaluation import fidelity
-from l2s.generation.answers import answer_items, count_unclosed_thinking
+from l2s.generation.answers import answer_items, check_prompts_fit, count_unclosed_thinking
 from l2s.generation.engines.protocol import Completion, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
@@ -32,6 +32,8 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
         choice = ModelChoice.of_teacher(config, batch_size=config.eval_batch_size)
     log = run_dir.prediction_log(model)
     weights = not (model == "teacher" and config.remote_teacher)
+    if weights:
+        check_prompts_fit(items, renderer, choice.name, config)
     with open_engine(choice, renderer, config, weights=weights) as engine:
         answers = answer_items(items, engine, renderer, Sampling(config.max_new_tokens), log, label=f"evaluate {model}")
         cost = engine.cost()  # of answering; fidelity below holds logits as well

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from l2s.chat import ChatRenderer
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
 from l2s.generation.engines.protocol import Answering, Completion, Request, Sampling
 from l2s.jsonl import append_jsonl, recover_jsonl
+from l2s.models.load import load_config
+from l2s.models.stored import context_window
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.types import Item
 
@@ -37,6 +41,25 @@ def answer_items(
         progress.count(finished)
     progress.show()
     return answers
+
+
+def check_prompts_fit(items: Sequence[Item], renderer: ChatRenderer, name: str, config: ExperimentConfig) -> None:
+    """Refuse prompts that leave an answer less than max_new_tokens of what the model can read.
+
+    Raises:
+        UserError: says how many there are and what fits.
+    """
+    window = context_window(load_config(name, config))
+    if window is None:
+        return
+    lengths = [len(renderer.prompt_ids(item["messages"])) for item in items]
+    overlong = sum(length + config.max_new_tokens > window for length in lengths)
+    if overlong:
+        raise UserError(
+            f"max_new_tokens={config.max_new_tokens}: {overlong} of {len(items)} prompts leave less than that of the "
+            f"context window of {name!r}, which has {window} tokens; the longest prompt has {max(lengths)}: lower "
+            "--max_new_tokens, take shorter prompts, or choose another model"
+        )
 
 
 def _with_opening(answer: Completion, renderer: ChatRenderer) -> Completion:

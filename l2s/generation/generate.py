@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from l2s.chat import ChatRenderer, load_renderers
+from l2s.chat import ChatRenderer, Renderers, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.generation.answers import answer_items, count_unclosed_thinking
+from l2s.generation.answers import answer_items, check_prompts_fit, count_unclosed_thinking
 from l2s.generation.engines.protocol import Answering, Completion, Metered, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
@@ -39,6 +39,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
         write_jsonl(run_dir.responses, rows)
         return _metrics(rows, [], [])
     renderer = renderers.teacher
+    _check_all_prompts_fit(items, renderers, config, run_dir)
     choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size)
     with open_engine(choice, renderer, config) as engine:
         metered = Metered(engine)
@@ -80,6 +81,16 @@ def reference_answers(items: Sequence[Item], renderer: ChatRenderer) -> list[Row
     if len(rows) < len(items):
         print(f"answers=reference: {len(items) - len(rows)} of {len(items)} items have no reference solution; left out")
     return rows
+
+
+def _check_all_prompts_fit(
+    items: Sequence[Item], renderers: Renderers, config: ExperimentConfig, run_dir: RunDir
+) -> None:
+    """Those of the evaluation too, for both models: what does not fit there must not be found after the training."""
+    evaluated: list[Item] = load_jsonl(run_dir.eval_data) if run_dir.eval_data.exists() else []  # type: ignore[assignment]
+    check_prompts_fit(evaluated, renderers.student, config.student_model, config)
+    if not config.remote_teacher:
+        check_prompts_fit([*items, *evaluated], renderers.teacher, config.teacher_model, config)
 
 
 @dataclass

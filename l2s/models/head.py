@@ -12,6 +12,8 @@ from transformers import PreTrainedModel
 from l2s.errors import UserError
 from l2s.loss.logit_transform import LogitTransform, declared_transform
 
+PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # types of a weight that is not quantised
+
 
 @dataclass(frozen=True)
 class Head:
@@ -41,8 +43,11 @@ def output_head(model: nn.Module) -> nn.Linear:
         UserError: it is not a single matrix without bias, so logits are not hidden @ weight.T.
     """
     head = cast(Any, model).get_output_embeddings()
-    if not isinstance(head, nn.Linear) or head.bias is not None:
-        raise UserError(f"{type(model).__name__}: its output head is {head}; it must be linear, without bias")
+    if not isinstance(head, nn.Linear) or head.bias is not None or head.weight.dtype not in PLAIN:
+        kind = head.weight.dtype if isinstance(head, nn.Linear) else ""
+        raise UserError(
+            f"{type(model).__name__}: its output head is {head} {kind}; it must be linear, without bias, not quantised"
+        )
     return head
 
 

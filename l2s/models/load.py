@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -70,12 +71,13 @@ def load_student_for_training(name: str, config: ExperimentConfig) -> nn.Module:
         UserError: the model cannot be loaded, or LoRA cannot be put on it.
     """
     full = config.tuning == "full"
+    in_4_bits = config.tuning == "qlora" and quantised_by(load_config(name, config)) is None  # else it already is
     model = _from_pretrained(
         name,
         config,
         dtype=torch.float32 if full else torch_dtype(config),
         device=pick_device(config),
-        quantization="nf4" if config.tuning == "qlora" else "none",
+        quantization="nf4" if in_4_bits else "none",
     )
     return prepare_for_training(model, config)
 
@@ -107,8 +109,7 @@ def _add_lora(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
     names = [name.strip() for name in config.lora_target_modules.split(",")]
-    if "lm_head" in names:
-        raise UserError("lora_target_modules: leave out 'lm_head'; the loss needs the output head as one matrix")
+    _check_lora_targets(model, names)
     lora = LoraConfig(
         task_type="CAUSAL_LM",
         r=config.lora_r,
@@ -123,6 +124,25 @@ def _add_lora(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
         raise UserError(f"lora_target_modules={config.lora_target_modules!r}: {error}") from error
 
 
+def _check_lora_targets(model: PreTrainedModel, names: Sequence[str]) -> None:
+    """Refuse names that reach the output head, or embeddings that are the output head at the same time.
+
+    A name means every module that it is the last part of the path of, as PEFT has it.
+    """
+    head, embeddings = cast(Any, model).get_output_embeddings(), cast(Any, model).get_input_embeddings()
+    for path, module in model.named_modules():
+        name = next((name for name in names if path == name or path.endswith(f".{name}")), None)
+        if name is not None and module is head:
+            raise UserError(
+                f"lora_target_modules: leave out {name!r}, which is the output head; the loss needs it as one matrix"
+            )
+        if name is not None and module is embeddings and embeddings.weight is head.weight:
+            raise UserError(
+                f"lora_target_modules: leave out {name!r}; the embeddings of this model are its output head as well, "
+                "and the loss needs that as one matrix"
+            )
+
+
 def _from_pretrained(
     name: str, config: ExperimentConfig, *, dtype: torch.dtype, device: torch.device, quantization: Quantization
 ) -> PreTrainedModel:
@@ -134,9 +154,9 @@ def _from_pretrained(
             device_map=_device_map(name, device),
             use_safetensors=True,  # a pickled checkpoint can run code
             trust_remote_code=config.trust_remote_code,
-            quantization_config=_quantization_config(quantization, dtype),
+            **_quantization_argument(quantization, dtype),
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise UserError(_load_failure(name, config, error)) from error
     return cast(PreTrainedModel, model)
 
@@ -149,14 +169,16 @@ def _device_map(name: str, device: torch.device) -> dict[str, torch.device] | Li
     return {"": device}
 
 
-def _quantization_config(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    if quantization == "none":
-        return None
+def _quantization_argument(quantization: Quantization, dtype: torch.dtype) -> dict[str, BitsAndBytesConfig]:
+    """What `from_pretrained` is told about quantisation: nothing, not even None, where the checkpoint has its own."""
     if quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
-    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-    )
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}  # type: ignore[no-untyped-call]
+    if quantization == "nf4":
+        nf4 = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+        return {"quantization_config": nf4}
+    return {}
 
 
 def _load_failure(name: str, config: ExperimentConfig, error: Exception) -> str:
@@ -171,8 +193,22 @@ def _load_failure(name: str, config: ExperimentConfig, error: Exception) -> str:
 
 
 def load_base(name: str, config: ExperimentConfig) -> PreTrainedModel:
-    """The model that training started from, on the CPU and in the configured dtype."""
-    return _from_pretrained(name, config, dtype=torch_dtype(config), device=torch.device("cpu"), quantization="none")
+    """The model that training started from, on the CPU and in the configured dtype; 4-bit weights are dequantised."""
+    cpu = torch.device("cpu")
+    model: Any = _from_pretrained(name, config, dtype=torch_dtype(config), device=cpu, quantization="none")
+    if getattr(model, "is_quantized", False):
+        model = model.dequantize()
+        model.hf_quantizer = model._weight_conversions = None  # else save_pretrained would quantise again
+    return cast(PreTrainedModel, model)
+
+
+def quantised_by(found: PreTrainedConfig) -> str | None:
+    """How a checkpoint was quantised by who made it (bitsandbytes, gptq, fp8, ...); None: its weights are plain."""
+    declared = getattr(found, "quantization_config", None)
+    method = declared.get("quant_method") if isinstance(declared, dict) else getattr(declared, "quant_method", None)
+    if method is None and isinstance(declared, dict) and {"load_in_4bit", "load_in_8bit"} & declared.keys():
+        return "bitsandbytes"  # as its first versions wrote it
+    return None if method is None else str(getattr(method, "value", method))
 
 
 def load_config(name: str, config: ExperimentConfig) -> PreTrainedConfig:

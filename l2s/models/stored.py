@@ -12,7 +12,7 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from l2s import hub
 from l2s.config import ExperimentConfig, Quantization
@@ -20,7 +20,7 @@ from l2s.devices import torch_dtype
 from l2s.errors import UserError
 from l2s.loss.logit_transform import declared_transform
 from l2s.models.head import Head, output_head
-from l2s.models.load import USABLE, checkpoint_bytes, load_config, weight_bytes
+from l2s.models.load import USABLE, checkpoint_bytes, load_config, quantised_by, weight_bytes
 
 CACHE_SHARE = 0.15  # share of a GPU's memory kept for the cache and activations
 
@@ -43,9 +43,24 @@ def quantization_method(name: str, config: ExperimentConfig) -> str | None:
     Raises:
         UserError: its configuration cannot be loaded.
     """
-    declared = getattr(load_config(name, config), "quantization_config", None)
-    method = declared.get("quant_method") if isinstance(declared, dict) else getattr(declared, "quant_method", None)
-    return None if method is None else str(getattr(method, "value", method))
+    return quantised_by(load_config(name, config))
+
+
+def context_window(found: PreTrainedConfig) -> int | None:
+    """Positions that the model of a configuration was made for; None where it does not say.
+
+    Stretched RoPE (YaRN, dynamic, linear) reads `factor` times what the model was trained on; some configurations state
+    the stretched number, some the original one.
+    """
+    text = found.get_text_config()
+    stated = getattr(text, "max_position_embeddings", None)
+    if not isinstance(stated, int) or stated <= 0:
+        return None
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    if rope.get("rope_type", rope.get("type")) not in ("yarn", "dynamic", "linear"):
+        return stated
+    original = rope.get("original_max_position_embeddings") or stated
+    return max(stated, int(original * (rope.get("factor") or 1.0)))
 
 
 def num_experts(name: str, config: ExperimentConfig) -> int:

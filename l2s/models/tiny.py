@@ -38,7 +38,7 @@ def save_tiny_model(folder: Path, *, seed: int, hidden_size: int, vocab_size: in
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=hidden_size // 4,
-        max_position_embeddings=4096,
+        max_position_embeddings=1 << 15,
         tie_word_embeddings=tied,
         initializer_range=0.2,  # wide enough that two models disagree
         eos_token_id=tokenizer.eos_token_id,

@@ -55,29 +55,27 @@ def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     No weights are loaded or downloaded, only configurations and tokenizers.
 
     Raises:
-        UserError: a configuration or the student's tokenizer cannot be loaded, teacher and student differ in their
-            tokenizers although a stage compares distributions, or a loss cannot be computed for a model's logits.
+        UserError: a configuration or a tokenizer cannot be loaded, one of `l2s.runner.model_checks` fails, or teacher
+            and student differ in their tokenizers although a stage compares distributions.
     """
     fields = sorted(_model_fields(stages, config), reverse=True)  # the teacher first
     if not fields:
         return
     from l2s.chat import check_same_vocabulary, load_renderer
-    from l2s.loss.logit_transform import declared_transform
-    from l2s.models.load import load_config
+    from l2s.runner.model_checks import check_model
 
     names = {stage.name for stage in stages}
-    compares = any(name in ("score", "kd", "opd") or name.startswith("evaluate_") for name in names)
+    renderers = {}
     for field in fields:
         demo.build_if_missing(Path(getattr(config, field)))
         with why_weights(field, config):
-            found = load_config(getattr(config, field), config)
-        if compares or "sft" in names:
-            declared_transform(found)
+            renderers[field] = load_renderer(config, field)
+            check_model(field, config, names, renderers[field])
     if "teacher_model" in fields:
         check_quantization(config)
-    student = load_renderer(config, "student_model") if "student_model" in fields else None
-    if student and "teacher_model" in fields and compares:
-        check_same_vocabulary(load_renderer(config, "teacher_model"), student)
+    compares = any(name in ("score", "kd", "opd") or name.startswith("evaluate_") for name in names)
+    if len(renderers) == 2 and compares:
+        check_same_vocabulary(renderers["teacher_model"], renderers["student_model"])
     if "score" in names:
         check_topk_fits(config)
     if "opd" in names:

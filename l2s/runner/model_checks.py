@@ -27,21 +27,14 @@ TRAINING = ("sft", "kd", "opd")
 READS_ANSWERS = ("score", *TRAINING)
 
 
-def check_model(field: ModelField, config: ExperimentConfig, stages: Set[str], renderer: ChatRenderer) -> None:
-    """Check the model that `field` names, for the stages of these names.
+def check_weights(field: ModelField, config: ExperimentConfig, stages: Set[str]) -> None:
+    """Check the model that `field` names, from its configuration, for the stages of these names.
 
     Raises:
         UserError: names the field, the value and the fix.
     """
-    name = getattr(config, field)
-    found = load_config(name, config)
+    found = load_config(getattr(config, field), config)
     check_quantisation(field, config, stages, found)
-    check_tokenizer(field, name, renderer, found)
-    if renderer.opening and not renderer.thinking:
-        raise UserError(
-            f"thinking='off': the chat template of {field}={name!r} opens {renderer.opening.strip()} all the same; set "
-            "--thinking on, or choose another model"
-        )
     check_window(field, config, stages, found)
     if any(stage in READS_ANSWERS or stage.startswith("evaluate_") for stage in stages):  # they compute logits
         declared_transform(found)
@@ -89,9 +82,14 @@ def _check_trainable(name: str, method: str, config: ExperimentConfig, found: Pr
         )
 
 
-def check_tokenizer(field: str, name: str, renderer: ChatRenderer, found: PreTrainedConfig) -> None:
-    """Every token that texts and templates can hold must have a row in the embeddings."""
-    rows = int(found.get_text_config().vocab_size)
+def check_tokenizer(field: ModelField, config: ExperimentConfig, renderer: ChatRenderer) -> None:
+    """Every token that texts and templates can hold must have a row in the embeddings, and thinking must be as asked.
+
+    Raises:
+        UserError: names the field, the value and the fix.
+    """
+    name = getattr(config, field)
+    rows = int(load_config(name, config).get_text_config().vocab_size)
     tokenizer = renderer.tokenizer
     used = {renderer.pad_token_id, renderer.end_id, tokenizer.eos_token_id, tokenizer.bos_token_id}
     added = tokenizer.added_tokens_decoder
@@ -108,6 +106,11 @@ def check_tokenizer(field: str, name: str, renderer: ChatRenderer, found: PreTra
             "enlarge the model with resize_token_embeddings and save it again"
         )
     renderer.prompt_ids([{"role": "user", "content": "?"}])  # the template's own tokens
+    if renderer.opening and not renderer.thinking:
+        raise UserError(
+            f"thinking='off': the chat template of {field}={name!r} opens {renderer.opening.strip()} all the same; set "
+            "--thinking on, or choose another model"
+        )
 
 
 def check_window(field: str, config: ExperimentConfig, stages: Set[str], found: PreTrainedConfig) -> None:

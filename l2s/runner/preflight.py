@@ -62,15 +62,16 @@ def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     if not fields:
         return
     from l2s.chat import check_same_vocabulary, load_renderer
-    from l2s.runner.model_checks import check_model
+    from l2s.runner.model_checks import check_tokenizer, check_weights
 
     names = {stage.name for stage in stages}
     renderers = {}
     for field in fields:
         demo.build_if_missing(Path(getattr(config, field)))
         with why_weights(field, config):
+            check_weights(field, config, names)
             renderers[field] = load_renderer(config, field)
-            check_model(field, config, names, renderers[field])
+            check_tokenizer(field, config, renderers[field])
     if "teacher_model" in fields:
         check_quantization(config)
     compares = any(name in ("score", "kd", "opd") or name.startswith("evaluate_") for name in names)

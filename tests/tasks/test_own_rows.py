@@ -223,6 +223,15 @@ def test_references_are_kept_in_the_form_of_the_grader(tmp_path: Path, grader: s
     assert item["reference"] == kept
 
 
+@pytest.mark.parametrize(
+    ("reference", "solution"),
+    [("Paris", "Paris"), (18, "18"), ({"a": "é"}, '{"a": "é"}'), (False, "false"), (None, None)],
+)
+def test_a_reference_can_be_trained_on_as_text(tmp_path: Path, reference: Any, solution: str | None) -> None:
+    (item,) = items(tmp_path, {"prompt": "a", "reference": reference}, own_grader="none")
+    assert TASK.solution(item) == solution
+
+
 def test_training_rows_may_all_lack_a_reference_and_evaluation_rows_may_not(tmp_path: Path) -> None:
     unlabelled = [{"prompt": "a"}, {"prompt": "b"}]
     TASK.check(own(tmp_path, *unlabelled), TASKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from functools import cache
@@ -127,6 +128,12 @@ def _tokens(item: Item) -> int:
     return round(chinese + (len(text) - chinese) / 3.5) + TEMPLATE_TOKENS
 
 
+def _solution(item: Item) -> str | None:
+    """The reference as a training answer; what is no text is written as JSON."""
+    reference = item["reference"]
+    return reference if reference is None or isinstance(reference, str) else json.dumps(reference, ensure_ascii=False)
+
+
 def _note(config: Mapping[str, Any]) -> Names:
     """How these scores come about."""
     spec = config["own_grader"]
@@ -177,4 +184,5 @@ TASK = Task(
     count=lambda split, config: len(_items(split, config)),
     faults=user_code.FAULTS,
     note=_note,
+    solution=_solution,
 )

@@ -15,7 +15,7 @@ from l2s.runner.executors import USER_ERROR, LocalExecutor
 from l2s.runner.freshness import State, state_of
 from l2s.runner.pipeline import STAGES, Stage, needs_of, requested_stages, select_stages, settle
 from l2s.runner.placement import find_devices
-from l2s.runner.preflight import check_benchmarks, check_machine, check_models, check_settings
+from l2s.runner.preflight import check_benchmarks, check_machine, check_models, check_settings, check_sharding
 from l2s.runner.schedule import Outcome, Schedule
 
 console = Console(highlight=False, soft_wrap=True)
@@ -33,6 +33,8 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
     run_dir = RunDir.of(config)
     config = _settle_dtype(config, run_dir)
     devices = find_devices(config)
+    if {stage.name for stage in stages} & set(ARMS):
+        check_sharding(config, on_cpu=devices.kind == "cpu")
     check_models(config, stages)
     check_machine(config, stages)
     check_benchmarks(config, stages)

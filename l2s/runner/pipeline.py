@@ -253,7 +253,7 @@ _TABLE = (
         gives=_trained("opd"),
         scratch=lambda run_dir, config: [run_dir.arm("opd").checkpoints],
         models=("teacher_model", "student_model"),
-        resources=Resources("one", frozenset({"teacher", "student"}), share=4, batch_size="opd_batch_size"),
+        resources=Resources("ranks", frozenset({"teacher", "student"}), share=4, batch_size="opd_batch_size"),
     ),
     *_EVALUATIONS,
     *map(_lm_eval_after, _EVALUATIONS),

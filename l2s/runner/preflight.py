@@ -39,6 +39,7 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     _check_output_dir(config.output_dir)
     if names & set(ARMS):
         _check_trackers(config)
+        check_sharding(config)
     if "opd" in names:
         _check_opd(config)
     if any(name.startswith("lm_eval_") for name in names):
@@ -81,6 +82,23 @@ def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         check_topk_fits(config)
     if "opd" in names:
         check_teacher_covers_student(config)
+
+
+def check_sharding(config: ExperimentConfig, *, on_cpu: bool = False) -> None:
+    """Check that ranks can hold the student as `sharding` says.
+
+    Raises:
+        UserError: a package or a GPU is missing, or it does not go with the tuning.
+    """
+    if config.sharding in ("auto", "ddp"):
+        return
+    field = f"sharding={config.sharding!r}"
+    if on_cpu or config.device == "cpu":
+        raise UserError(f"{field}: shards lie on GPUs; on a CPU use --sharding ddp, or leave it out")
+    if config.sharding == "zero3" and config.tuning == "qlora":
+        raise UserError(f"{field}: cannot split 4-bit weights; use zero2 or ddp with --tuning qlora")
+    if config.sharding in ("zero2", "zero3"):
+        require_extra("deepspeed", "deepspeed", field)
 
 
 def check_benchmarks(config: ExperimentConfig, stages: Sequence[Stage]) -> None:

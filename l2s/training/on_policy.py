@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, TrainerControl, TrainerState, Training
 
 from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderers
 from l2s.config import ExperimentConfig
+from l2s.devices import process_count
 from l2s.errors import UserError, require_extra
 from l2s.jsonl import append_jsonl, load_jsonl
 from l2s.loss.divergences import ON_POLICY_BETA
@@ -96,9 +97,11 @@ def train(
     from datasets import Dataset
     from trl import DistillationConfig, DistillationTrainer
 
+    update = config.opd_batch_size * config.gradient_accumulation_steps
+    batch_size, accumulation = share_update(update, config.opd_batch_size, process_count())
     beta = ON_POLICY_BETA[config.opd_divergence]
     settings = DistillationConfig(
-        **training_settings(config, config.opd_batch_size, config.opd_lr, folder),
+        **training_settings(config, batch_size, config.opd_lr, folder) | {"gradient_accumulation_steps": accumulation},
         num_train_epochs=1,
         gradient_checkpointing=config.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
@@ -110,17 +113,35 @@ def train(
     )
     settings = on_one_device(settings)
     fit_vocabulary(teacher, len(output_head(student).weight))
-    prompts_a_step = config.opd_batch_size * config.gradient_accumulation_steps * settings.world_size
-    drawn = draw(prompts, config.opd_steps * prompts_a_step, config.seed)
+    drawn = draw(prompts, config.opd_steps * update, config.seed)
     trainer = DistillationTrainer(
         model=student,
         teacher_model=teacher,
         args=settings,
         train_dataset=Dataset.from_list([{"prompt": renderer.turns(prompt)} for prompt in drawn]),
         processing_class=renderer.tokenizer_for_others(),
-        callbacks=[StepLog(folder, prompts_a_step)],
+        callbacks=[StepLog(folder, update)],
     )
-    return run_trainer(trainer, folder, prompts_a_step, config)
+    for weight in student.parameters():
+        if weight.requires_grad:  # TRL has put LoRA on NF4 weights into bfloat16, in which small updates are lost
+            weight.data = weight.data.float()
+    return run_trainer(trainer, folder, update, "none" if process_count() == 1 else "ddp")
+
+
+def share_update(prompts: int, at_a_time: int, ranks: int) -> tuple[int, int]:
+    """Prompts of a rank's batch, and batches of a rank for one update of `prompts`; TRL wants as many on each rank.
+
+    Raises:
+        UserError: they cannot be shared equally.
+    """
+    if prompts % ranks:
+        raise UserError(
+            f"opd_batch_size={at_a_time}: an update of {prompts} prompts cannot be shared equally by {ranks} ranks; "
+            f"set it, or gradient_accumulation_steps, so that {ranks} divides their product"
+        )
+    own = prompts // ranks
+    batch_size = max(size for size in range(1, min(at_a_time, own) + 1) if own % size == 0)
+    return batch_size, own // batch_size
 
 
 def draw(prompts: Sequence[Prompt], number: int, seed: int) -> list[Prompt]:

@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from l2s.config import ExperimentConfig
-from l2s.devices import pick_device, process_count
+from l2s.devices import choose_dtype, pick_device, process_count
 from l2s.errors import UserError
 
 Sharding = Literal["none", "ddp", "fsdp2", "zero2", "zero3"]
@@ -55,7 +55,7 @@ def zero_config(config: ExperimentConfig, stage: Literal[2, 3]) -> dict[str, Any
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": config.max_grad_norm,
-        "bf16": {"enabled": config.dtype == "bfloat16"},
+        "bf16": {"enabled": choose_dtype(config).name == "bfloat16"},
         "communication_data_type": "fp32",
         "zero_optimization": partition,
         "zero_allow_untested_optimizer": True,
@@ -73,17 +73,17 @@ def keep_sums_wide(accelerator: Accelerator) -> None:
         plugin.mixed_precision_policy = replace(policy, reduce_dtype=torch.float32, output_dtype=None)
 
 
-def check_checkpoint(checkpoint: Path, config: ExperimentConfig) -> None:
+def check_checkpoint(checkpoint: Path, sharding: Sharding) -> None:
     """A checkpoint of DeepSpeed is good for as many ranks of DeepSpeed, any other for everything but DeepSpeed.
 
     Raises:
         UserError: it is not good for this training.
     """
     ranks = len(list(checkpoint.glob("global_step*/*zero_pp_rank_*_optim_states.pt")))
-    here = process_count() if choose_sharding(config).startswith("zero") else 0
+    here = process_count() if sharding.startswith("zero") else 0
     if ranks != here:
         left = f"{ranks} ranks of DeepSpeed" if ranks else "a training without DeepSpeed"
         raise UserError(
-            f"sharding={config.sharding!r}: {checkpoint} was left by {left}, and this training has "
+            f"sharding={sharding!r}: {checkpoint} was left by {left}, and this training has "
             f"{f'{here} such ranks' if here else 'none'}; resume it as it was begun, or add --force to begin again"
         )

@@ -35,7 +35,7 @@ from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
 from l2s.training.ranks import add_gradients, any_rank, get_random_state, is_replicated, set_random_state
 from l2s.training.sampler import LengthGroupedSampler
-from l2s.training.sharding import check_checkpoint, choose_sharding, keep_sums_wide, sharding_settings
+from l2s.training.sharding import Sharding, check_checkpoint, choose_sharding, keep_sums_wide, sharding_settings
 from l2s.training.student import StudentWithLoss
 from l2s.training.updates import Limit, Update, Updates, UpdateSampler
 
@@ -229,6 +229,7 @@ class TrainingResult:
     num_tokens: int  # response tokens seen in these seconds
     final_loss: float
     ranks: int
+    sharding: Sharding
     global_batch: int  # sequences of an update, on all ranks together
 
 
@@ -263,7 +264,7 @@ def save_student(
         "peak_memory_bytes": peak,
         "final_loss": result.final_loss,
         "ranks": result.ranks,
-        "sharding": choose_sharding(config),
+        "sharding": result.sharding,
         "global_batch": result.global_batch,
     }
 
@@ -289,6 +290,7 @@ def train(
         callbacks.insert(0, HeldOutLoss(held_out, collator, schedule.batch_size, teacher, file))
     settings = training_settings(config, schedule.batch_size, schedule.learning_rate, folder)
     settings["gradient_accumulation_steps"] = 1  # the trainer cuts its updates itself
+    settings |= sharding_settings(config)
     trainer = DistillationTrainer(
         model=model,
         update_size=schedule.batch_size * config.gradient_accumulation_steps,
@@ -300,10 +302,10 @@ def train(
         teacher=teacher,
         callbacks=callbacks,
     )
-    return run_trainer(trainer, folder, trainer.update_size, config)
+    return run_trainer(trainer, folder, trainer.update_size, choose_sharding(config))
 
 
-def run_trainer(trainer: Trainer, folder: Path, global_batch: int, config: ExperimentConfig) -> TrainingResult:
+def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sharding) -> TrainingResult:
     """Run a trainer made with `training_settings` that appends a row a step to folder/metrics.jsonl.
 
     A killed training resumes from its last whole checkpoint; rows of later steps are dropped.
@@ -312,7 +314,7 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, config: Exper
     checkpoint = last_whole_checkpoint(ArmDir(folder).checkpoints)
     done = _step_of(checkpoint) if checkpoint else 0
     if checkpoint:
-        check_checkpoint(checkpoint, config)
+        check_checkpoint(checkpoint, sharding)
     trainer.remove_callback(PrinterCallback)  # TrainingProgress takes its place
     if trainer.is_world_process_zero():
         folder.mkdir(parents=True, exist_ok=True)
@@ -327,6 +329,7 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, config: Exper
         num_tokens=sum(row["num_tokens"] for row in rows if row["step"] > done),
         final_loss=rows[-1]["loss"],
         ranks=trainer.args.world_size,
+        sharding=sharding,
         global_batch=global_batch,
     )
 
@@ -356,7 +359,6 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
         "remove_unused_columns": False,
         "average_tokens_across_devices": True,
         "ddp_find_unused_parameters": False,
-        **sharding_settings(config),
         "ddp_broadcast_buffers": False,  # no rank waits for another before all have their gradients
     }
 

@@ -211,3 +211,30 @@ def test_a_loss_that_is_not_a_number_ends_the_training(make: MakeConfig) -> None
 
     with pytest.raises(UserError, match="loss of step 1 is nan"):
         on_policy.train(student, teacher, PROMPTS, renderer, config, folder)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "at_a_time", "ranks", "expected"),
+    [(8, 2, 1, (2, 4)), (8, 2, 4, (2, 1)), (8, 2, 8, (1, 1)), (6, 4, 2, (3, 1))],
+)
+def test_ranks_share_an_update_equally(prompts: int, at_a_time: int, ranks: int, expected: tuple[int, int]) -> None:
+    assert on_policy.share_update(prompts, at_a_time, ranks) == expected
+
+
+def test_an_update_that_ranks_cannot_share_equally_is_refused() -> None:
+    with pytest.raises(UserError, match="opd_batch_size=2: an update of 8 prompts cannot be shared equally by 3 ranks"):
+        on_policy.share_update(8, 2, 3)
+
+
+def test_lora_stays_in_float32_on_4_bit_weights(make: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL puts it into bfloat16."""
+    seen: dict[str, torch.dtype] = {}
+
+    def keep(student: Any, *args: Any) -> dict[str, Any]:
+        seen.update({name: weight.dtype for name, weight in student.named_parameters() if weight.requires_grad})
+        return {}
+
+    monkeypatch.setattr(on_policy, "save_student", keep)
+    run(make(tuning="qlora", opd_steps=1))
+    assert set(seen.values()) == {torch.float32}
+    assert all("lora_" in name for name in seen)

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--max_new_tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    folder = demo.locate(demo.TEACHER)
+    folder = demo.locate(demo.BASE)
     demo.build_if_missing(Path(folder))
     config = ExperimentConfig(teacher_model=folder, student_model=folder, device="cpu", dtype="float32", engine="vllm")
     renderer = load_renderer(config, "teacher_model")

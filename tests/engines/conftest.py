@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def smollm2() -> str:
-    folder = demo.locate(demo.TEACHER)
+    folder = demo.locate(demo.BASE)
     demo.build_if_missing(Path(folder))
     return folder
 

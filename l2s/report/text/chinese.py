@@ -153,7 +153,11 @@ CHINESE = {
     "差值 {difference} [{low}, {high}]）。",
     "say_as_close": "{model}与{reference}在接近教师的程度上未检出差异（平均 KL 每 token {kl} 对 {kl_reference} nat；"
     "差值 {difference} [{low}, {high}]）。",
-    "say_size": "学生的参数量是教师的 1/{parameters}，每秒生成的 token 是教师的 {speed} 倍。",
+    "say_gain": "{domain}{difference} 个百分点 [{low}, {high}]",
+    "say_gain_share": "（教师领先幅度的 {share}）",
+    "say_gain_unclear": "（未检出差异）",
+    "say_headline_kl": "与教师的平均 KL 每 token {before} → {after} nat",
+    "say_headline_size": "参数量是教师的 1/{parameters}，生成速度是教师的 {speed} 倍",
     "say_no_student": "没有评估经过训练的学生，因此没有可以判断的对比。",
     "say_not_graded": "没有对任何回答评分，因此没有可以比较的得分。",
     "say_nothing": "没有评估任何模型。",

@@ -13,17 +13,20 @@ from l2s.report.numbers.schema import Results
 from l2s.report.text.formats import NONE
 from l2s.report.text.strings import Lang, Text
 from l2s.report.text.tables import Cell, score_table
-from l2s.report.text.verdict import contamination_sentences
+from l2s.report.text.verdict import contamination_sentences, write_verdict
 from l2s.run_dir import RunDir
 
 
 def print_summary(run_dir: RunDir, console: Console) -> None:
-    """Print the summary of the results.json of a run, and what forbids a conclusion from it."""
+    """Print what the results.json of a run says: the headline, the scores, then a line for each further question."""
     results: Results = json.loads(run_dir.results.read_text(encoding="utf-8"))
-    console.print(summary_table(results))
     text = Text(results["config"]["lang"])
-    for sentence in contamination_sentences(results, text):
-        console.print(text.spaced(sentence), style="yellow", markup=False)
+    verdict = write_verdict(results, text)
+    contaminated = [text.spaced(sentence) for sentence in contamination_sentences(results, text)]
+    console.print(verdict.headline, style="bold", markup=False)
+    console.print(summary_table(results))
+    for line in verdict.lines:
+        console.print(f"- {line}", style="yellow" if line in contaminated else None, markup=False)
 
 
 def summary_table(results: Results) -> Table:

@@ -166,8 +166,11 @@ ENGLISH = {
     "{kl_reference} nats a token; difference {difference} [{low}, {high}]).",
     "say_as_close": "Between {model} and {reference} no difference in closeness to the teacher is detectable (mean KL "
     "{kl} against {kl_reference} nats a token; difference {difference} [{low}, {high}]).",
-    "say_size": "The student has {parameters} times fewer parameters than the teacher and wrote {speed} times as many "
-    "tokens a second.",
+    "say_gain": "{domain} {difference} points [{low}, {high}]",
+    "say_gain_share": " ({share} of the teacher's lead)",
+    "say_gain_unclear": " (no detectable difference)",
+    "say_headline_kl": "mean KL to the teacher {before} → {after} nats a token",
+    "say_headline_size": "{parameters} times smaller and {speed} times as fast as the teacher",
     "say_no_student": "No trained student was evaluated, so there is no contrast to judge.",
     "say_not_graded": "No answer was graded, so there are no scores to compare.",
     "say_nothing": "No model was evaluated.",

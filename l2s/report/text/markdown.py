@@ -12,7 +12,10 @@ from l2s.report.text.verdict import write_verdict
 def render_markdown(results: Results, text: Text, plots: list[str]) -> str:
     """The report as GitHub-flavoured Markdown; figures are links to plots/<name>.svg."""
     parts = [f"# {text('title', name=results['experiment_name'])}", f"## {text('verdict')}"]
-    parts.append(escape(write_verdict(results, text)))
+    verdict = write_verdict(results, text)
+    parts.append(f"**{escape(verdict.headline)}**")
+    if verdict.lines:
+        parts.append("\n".join(f"- {escape(line)}" for line in verdict.lines))
     if results["warnings"]:
         parts += [f"## {text('warnings')}", "\n".join(f"- {escape(warning)}" for warning in results["warnings"])]
     for section in build_sections(results, text, plots):
@@ -50,8 +53,9 @@ def _cell(cell: Cell) -> str:
     return f"{value} [{escape(cell.detail)}]" if cell.detail else value
 
 
+LITERALLY = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|#"} | {"<": "&lt;", ">": "&gt;"})
+
+
 def escape(text: str) -> str:
     """Text that Markdown and the HTML inside it take literally, on one line."""
-    for character in "\\`*_[]<>|#":
-        text = text.replace(character, f"\\{character}" if character not in "<>" else f"&{'lg'[character == '>']}t;")
-    return " ".join(text.split())
+    return " ".join(text.translate(LITERALLY).split())

@@ -1,10 +1,11 @@
-"""The verdict: one paragraph that says what the numbers allow one to say, and no more."""
+"""The verdict: a headline, then a line for each question; what the numbers allow one to say, and no more."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import groupby
 
-from l2s.arms import CONTRASTS
+from l2s.arms import BASE, CONTRASTS
 from l2s.report.numbers.results import has_scores, is_contaminated
 from l2s.report.numbers.schema import Contrast, Results, Verdict
 from l2s.report.text import formats
@@ -12,27 +13,73 @@ from l2s.report.text.strings import Text
 from l2s.report.text.tables import domain_label, is_detectable
 
 
-def write_verdict(results: Results, text: Text) -> str:
-    """The paragraph, in the language of `text`."""
+@dataclass(frozen=True)
+class Answered:
+    """The verdict in words: the headline, and a line for each further question."""
+
+    headline: str
+    lines: list[str]
+
+
+def write_verdict(results: Results, text: Text) -> Answered:
+    """The verdict in the language of `text`."""
     if not results["evaluation"]:
-        return text("say_nothing")
-    sentences = [
-        *_contrast_sentences(results, text),
+        return Answered(text("say_nothing"), [])
+    against_base = _against_base(results)
+    lines = [
+        *_contrast_sentences(results, text, without=against_base),
         *_fidelity_sentences(results, text),
-        *_size_sentences(results, text),
         *contamination_sentences(results, text),
     ]
-    if not results["comparisons"]:
-        sentences.insert(0, text("say_no_student" if has_scores(results) else "say_not_graded"))
-    return text.spaced(text("space").join(sentences))
+    if against_base:
+        headline = _headline(against_base, results, text)
+    elif results["comparisons"]:
+        headline, lines = lines[0], lines[1:]
+    else:
+        headline = text("say_no_student" if has_scores(results) else "say_not_graded")
+    return Answered(text.spaced(headline), [text.spaced(line) for line in lines])
 
 
-def _contrast_sentences(results: Results, text: Text) -> list[str]:
-    """A sentence a contrast, with its domains grouped by what was found there."""
+def _against_base(results: Results) -> list[Contrast]:
+    """The contrasts with the base student, a domain each, of the student trained last among those that have them."""
+    found = [contrast for contrast in results["comparisons"] if contrast["reference"] == BASE]
+    student = max((_names(contrast) for contrast in found), key=CONTRASTS.index, default=None)
+    return [contrast for contrast in found if _names(contrast) == student]
+
+
+def _headline(contrasts: list[Contrast], results: Results, text: Text) -> str:
+    """What a student gained on the base by domain, its distance from the teacher, its size and its speed."""
+    student, reference = _names(contrasts[0])
+    parts = [text("comma").join(_gain(contrast, results, text) for contrast in contrasts)]
+    if {student, reference} <= results["fidelity"].keys():
+        before, after = (formats.nats(results["fidelity"][model]["mean_kl"]) for model in (reference, student))
+        parts.append(text("say_headline_kl", before=before, after=after))
+    ratio = results["ratios"].get(student)
+    if ratio and ratio["parameters"] and ratio["tokens_per_second"]:
+        size, speed = formats.rate(ratio["parameters"]), formats.rate(ratio["tokens_per_second"])
+        parts.append(text("say_headline_size", parameters=size, speed=speed))
+    return text("say_contrast", model=text(student), reference=text(reference), parts=text("join").join(parts))
+
+
+def _gain(contrast: Contrast, results: Results, text: Text) -> str:
+    """math +12.5 [+5.9, +20.4] (60% of the teacher's lead)."""
+    low, high = (formats.points(bound) for bound in contrast["ci95"])
+    values = {"difference": formats.points(contrast["difference"]), "low": low, "high": high}
+    said = text("say_gain", domain=domain_label(results, contrast["domain"], text), **values)
+    if not is_detectable(contrast):
+        return said + text("say_gain_unclear")
+    shares = {(gap["domain"], gap["model"]): gap["recovered"] for gap in results["gap_recovered"]}
+    share = shares.get((contrast["domain"], contrast["model"]))
+    return said if share is None else said + text("say_gain_share", share=formats.percent(share, 0))
+
+
+def _contrast_sentences(results: Results, text: Text, *, without: list[Contrast]) -> list[str]:
+    """A sentence for each pair of models, its domains grouped by what was found there; `without` the headline's."""
     ordered = sorted(results["comparisons"], key=lambda found: CONTRASTS.index(_names(found)))
     sentences = [
         text("say_contrast", model=text(model), reference=text(reference), parts=_parts(list(group), results, text))
         for (model, reference), group in groupby(ordered, key=_names)
+        if (model, reference) not in map(_names, without)
     ]
     if any(is_detectable(contrast) for contrast in ordered):
         sentences.append(text("say_units"))
@@ -92,22 +139,6 @@ def _fidelity_sentences(results: Results, text: Text) -> list[str]:
         if contrast["reference"] != "student_base"
         or contrast["verdict"] != "lower"
         or len(results["fidelity_comparisons"]) == 1
-    ]
-
-
-def _size_sentences(results: Results, text: Text) -> list[str]:
-    """Size and speed of the student that was trained last."""
-    if not results["ratios"]:
-        return []
-    ratio = list(results["ratios"].values())[-1]
-    if not ratio["parameters"] or not ratio["tokens_per_second"]:
-        return []
-    return [
-        text(
-            "say_size",
-            parameters=formats.rate(ratio["parameters"]),
-            speed=formats.rate(ratio["tokens_per_second"]),
-        )
     ]
 
 

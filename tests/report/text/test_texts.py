@@ -122,6 +122,31 @@ def test_a_student_that_training_took_no_closer_to_the_teacher_is_named(
         assert sentence in verdict
 
 
+def test_the_verdict_leads_with_what_the_student_gained_its_share_of_the_gap_its_size_and_speed(
+    reported: RunDir, markdown: str
+) -> None:
+    results = load_results(reported)
+    headline, lines = re.split("^## ", markdown, flags=re.MULTILINE)[1].strip().split("\n\n")[1:]
+    (math,) = [found for found in results["comparisons"] if found["domain"] == "math"
+               and (found["model"], found["reference"]) == ("student_kd", "student_base")]  # fmt: skip
+    (gap,) = [
+        found for found in results["gap_recovered"] if (found["domain"], found["model"]) == ("math", "student_kd")
+    ]
+    low, high = (formats.points(bound) for bound in math["ci95"])
+    gain = f"math (synthetic) {formats.points(math['difference'])} points \\[{low}, {high}\\]"
+    assert headline.startswith(f"**KD against Base: {gain} ({gap['recovered']:.0%} of the teacher's lead)")
+    assert headline.endswith("3.12 times smaller and 2.49 times as fast as the teacher.**")
+    assert all(line.startswith("- ") for line in lines.splitlines())
+    assert "KD against Base" not in lines
+    console = Console(width=400, file=io.StringIO(), record=True)
+    print_summary(reported, console)
+    plain = headline.strip("*").replace("\\", "")
+    assert console.export_text().startswith(plain)
+    assert f'<p class="headline">{plain}</p>'.replace("'", "&#39;") in (reported.evaluation / "report.html").read_text(
+        encoding="utf-8"
+    )
+
+
 def test_that_the_students_came_closer_than_the_base_is_not_repeated(markdown: str) -> None:
     verdict = markdown.split("## Verdict")[1].split("##")[0]
     assert "KD is closer to the teacher's distribution than SFT" in verdict

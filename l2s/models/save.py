@@ -19,7 +19,12 @@ from l2s.run_dir import ArmDir
 
 
 def save_trained_student(
-    model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path, config: ExperimentConfig
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    config: ExperimentConfig,
+    *,
+    end_id: int | None = None,
 ) -> None:
     """Write folder/final_model, and folder/adapter where LoRA made one. A kill leaves no half-written final_model.
 
@@ -40,9 +45,21 @@ def save_trained_student(
         merged = load_base(str(cast(PreTrainedModel, model).name_or_path), config)
         merged.load_state_dict(weights)
     merged.config.use_cache = True
+    _declare_end(merged, end_id)
     with replacing_folder(ArmDir(folder).final_model) as partial:
         merged.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+
+
+def _declare_end(model: PreTrainedModel, end_id: int | None) -> None:
+    """Let generation stop at the token that the student learned to end an answer with; base models often stop later."""
+    settings = model.generation_config
+    if end_id is None or settings is None:
+        return
+    declared = settings.eos_token_id
+    ends = declared if isinstance(declared, list) else [] if declared is None else [declared]
+    if end_id not in ends:
+        settings.eos_token_id = [end_id, *ends]
 
 
 def _gather_trained(model: nn.Module) -> dict[str, torch.Tensor] | None:

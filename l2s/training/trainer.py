@@ -256,7 +256,7 @@ def save_student(
 ) -> dict[str, Any]:
     """Save a trained student to `folder` and return the cost of its training."""
     peak = peak_memory_bytes(next(student.parameters()).device)
-    save_trained_student(student, renderer.tokenizer, folder, config)
+    save_trained_student(student, renderer.tokenizer, folder, config, end_id=renderer.end_id)
     return {
         "steps": result.steps,
         "seconds": result.seconds,

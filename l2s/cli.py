@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from l2s import __version__
-from l2s.config import PRESETS, ExperimentConfig, choices, resolve_config, suggest
+from l2s.config import PRESETS, ExperimentConfig, at_home, choices, resolve_config, suggest
 from l2s.errors import UserError
+from l2s.terminal import protect_output
 
 STAGE_COMMANDS = {
     "prepare": {"run_prepare": True},
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 1: a failure. 2: the user's error. 130: interrupted. A run that SIGTERM or SIGHUP ends raises SystemExit
     with 143 or 129.
     """
+    protect_output()
     arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         handler: Callable[[argparse.Namespace], int] = arguments.handler
@@ -134,7 +136,7 @@ def _config(arguments: argparse.Namespace) -> ExperimentConfig:
     given = {name: value for name, value in vars(arguments).items() if name in ExperimentConfig.model_fields}
     if arguments.command in STAGE_COMMANDS:
         given |= dict.fromkeys(RUN_FLAGS, False) | STAGE_COMMANDS[arguments.command]
-    return resolve_config(given, preset=arguments.preset, file=arguments.config)
+    return resolve_config(given, preset=arguments.preset, file=at_home(arguments.config))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -148,14 +150,14 @@ def _run(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from l2s.runner.experiment import rebuild_report
 
-    rebuild_report(arguments.run_dir, lang=arguments.lang)
+    rebuild_report(at_home(arguments.run_dir), lang=arguments.lang)
     return 0
 
 
 def _compare(arguments: argparse.Namespace) -> int:
     from l2s.report.text.compare import compare_runs
 
-    print(compare_runs(arguments.first, arguments.second))
+    print(compare_runs(at_home(arguments.first), at_home(arguments.second)))
     return 0
 
 

@@ -292,7 +292,13 @@ class ExperimentConfig(BaseModel):
     def _a_path_is_named(cls, value: Any) -> Any:
         if value == "":  # would be the current folder
             raise ValueError("name a folder or file, or leave the setting out")
-        return value
+        return at_home(value)
+
+    @field_validator("teacher_model", "student_model", "own_grader", mode="before")
+    @classmethod
+    def _a_folder_may_lieat_home(cls, value: Any) -> Any:
+        kind, mark, path = value.partition(":") if isinstance(value, str) else ("", "", "")
+        return f"{kind}:{at_home(path)}" if kind == "python" and mark else at_home(value)
 
     @field_validator("gpus")
     @classmethod
@@ -410,6 +416,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sft_lr": 4e-4,
     },
 }
+
+
+def at_home(value: Any) -> Any:
+    """A path with the home folder for its `~`, which no shell expands in a YAML file or behind `--flag=`."""
+    if not isinstance(value, str | Path) or not str(value).startswith("~"):
+        return value
+    try:
+        return type(value)(Path(value).expanduser())
+    except RuntimeError:  # no such user: the folder will be missing by the name that was given
+        return value
 
 
 def resolve_config(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import os
 import re
 import shutil
@@ -99,11 +100,27 @@ def checked_field(row: Row, name: str, kind: Any, place: str, *, missing: str = 
 
 
 def dump_row(row: Mapping[str, Any]) -> str:
-    """One row as it stands in a file: one line, non-ASCII text readable, keys in the order given."""
-    text = json.dumps(row, ensure_ascii=False)
+    """One row as it stands in a file: one line, non-ASCII text readable, keys in the order given.
+
+    JSON knows neither NaN nor infinity: they are written as null.
+    """
+    try:
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        row = finite(row)
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
     if re.search("[\ud800-\udfff]", text):  # half a character, which UTF-8 cannot hold
         text = json.dumps(row)
     return text + "\n"
+
+
+def finite(value: Any) -> Any:
+    """The same plain data with None for every number that is NaN or infinite."""
+    if isinstance(value, Mapping):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def append_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -157,6 +157,35 @@ def test_flags_override_the_file_and_the_file_the_preset(tmp_path: Path) -> None
     assert (config.alpha, config.kd_lr, config.temperature) == (0.7, 1e-3, 3.0)
 
 
+PATHS = ["output_dir", "processed_dir", "data_dir", "lm_eval_include_path", "train_file", "eval_file"]
+
+
+@pytest.mark.parametrize("field", [*PATHS, "teacher_model", "student_model"])
+def test_the_home_folder_stands_for_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.yaml").write_text(f"{field}: ~/some/place\n")
+    for config in (resolve_config({field: "~/some/place"}), resolve_config({}, file=tmp_path / "a.yaml")):
+        assert str(getattr(config, field)) == str(tmp_path / "some" / "place")
+    for kept in ("some/place", "a~b", "~no_such_user_here/place"):
+        assert str(getattr(resolve_config({field: kept}), field)) == kept
+
+
+def test_the_home_folder_stands_for_a_tilde_in_the_other_places_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("L2S_DATA", "~/data")
+    assert resolve_config({}).data_dir == tmp_path / "data"
+    assert resolve_config({"own_grader": "python:~/g.py:grade"}).own_grader == f"python:{tmp_path}/g.py:grade"
+    (tmp_path / "a.yaml").write_text("output_dir: ~/out\n")
+    (tmp_path / "data" / "mbpp").mkdir(parents=True)
+    (tmp_path / "data" / "gsm8k").mkdir()
+    assert main(["run", "--run_prepare", "--dry_run", "--config=~/a.yaml"]) == 0
+    assert f"output_dir: {tmp_path}/out" in capsys.readouterr().out
+    assert main(["report", "~/nothing"]) == 2
+    assert f"{tmp_path}/nothing: not the folder of an experiment" in capsys.readouterr().err
+
+
 def test_an_unknown_key_in_the_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "experiment.yaml"
     file.write_text("alpa: 0.7\n")

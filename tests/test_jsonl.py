@@ -103,3 +103,12 @@ def test_half_a_character_is_written_and_read_back(tmp_path: Path) -> None:
     rows = [{"text": "half \ud83d of 😀"}]
     write_jsonl(tmp_path / "a.jsonl", rows)
     assert load_jsonl(tmp_path / "a.jsonl") == rows
+
+
+def test_numbers_that_json_does_not_know_are_written_as_null(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": -float("inf")}, "e": "NaN"}]
+    write_jsonl(path, rows)
+    append_jsonl(path, rows)
+    assert load_jsonl(path) == [{"a": None, "b": [1.5, None], "c": {"d": None}, "e": "NaN"}] * 2
+    assert "Infinity" not in path.read_text()

@@ -39,6 +39,7 @@ from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.freshness import State, begin, remove, settings_of
 from l2s.runner.pipeline import STAGES, Stage
 from l2s.runner.placement import Devices, Placement
+from l2s.terminal import protect_output
 
 USER_ERROR, INTERRUPTED = 2, 130
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "trl")
@@ -250,6 +251,7 @@ def _package_root() -> str:
 
 def main(root: str, name: str, state: State) -> int:
     """Entry of a stage's own process: run it and turn what can go wrong into an exit status."""
+    protect_output()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     stay_on_cores()
     quiet_libraries()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from l2s.tasks.table import in_order, task_of
 def build_results(files: RunFiles) -> Results:
     """Compute everything that the reports show but the warnings, which the report's text is needed for."""
     models = costs.model_costs(files.manifests)
+    fidelity = {model: found for model, rows in files.fidelity.items() if (found := [*filter(scores.is_usable, rows)])}
     metrics = {domain: task_of(domain).metric(files.config) for domain in scores.domains_in(files.predictions)}
     return {
         "experiment_name": files.config.experiment_name,
@@ -25,15 +27,15 @@ def build_results(files: RunFiles) -> Results:
         "controls": _controls(files),
         "comparisons": scores.compare_models(files.predictions),
         "gap_recovered": scores.recover_gaps(files.predictions),
-        "fidelity": {model: scores.measure_fidelity(rows) for model, rows in files.fidelity.items()},
-        "fidelity_comparisons": scores.compare_fidelity(files.fidelity),
+        "fidelity": {model: scores.measure_fidelity(rows) for model, rows in fidelity.items()},
+        "fidelity_comparisons": scores.compare_fidelity(fidelity),
         "lm_eval": {model: harness(found) for model, found in files.lm_eval.items()},
         "models": models,
         "ratios": costs.ratios_to_teacher(models),
         "stages": costs.stage_costs(files.manifests),
         "disk_bytes": costs.disk_bytes(files.root),
-        "curves": {arm: [_numbers(row) for row in rows] for arm, rows in files.curves.items()},
-        "heldout_curves": {arm: [_numbers(row) for row in rows] for arm, rows in files.heldout_curves.items()},
+        "curves": _curves(files.curves),
+        "heldout_curves": _curves(files.heldout_curves),
         "contamination": {domain: _overlap(found) for domain, found in overlap(files.train, files.eval).items()},
         "warnings": [],
         "config": files.config.model_dump(mode="json"),
@@ -51,8 +53,14 @@ def _sources(files: RunFiles) -> dict[str, list[str]]:
     return {domain: sorted(sources) for domain, sources in found.items()}
 
 
+def _curves(curves: Mapping[str, list[Row]]) -> dict[str, list[dict[str, float]]]:
+    """The numbers of the logged steps; a step whose loss is none, or not finite, is left out."""
+    steps = {arm: [step for row in rows if "loss" in (step := _numbers(row))] for arm, rows in curves.items()}
+    return {arm: found for arm, found in steps.items() if found}
+
+
 def _numbers(row: Row) -> dict[str, float]:
-    return {name: value for name, value in row.items() if isinstance(value, int | float)}
+    return {name: value for name, value in row.items() if isinstance(value, int | float) and math.isfinite(value)}
 
 
 def _controls(files: RunFiles) -> dict[str, dict[str, float]]:

@@ -17,6 +17,10 @@ from l2s.tasks.table import in_order, task_of
 Predictions = Mapping[str, Sequence[Row]]  # model -> rows
 
 ALL_DOMAINS = "all"
+FIDELITY_SUMS = ("kl_sum", "top1_sum", "nll_sum")
+MOST_NATS_A_TOKEN = 1e6  # beyond it a sum is no measurement, and its square may overflow
+ODD_NATS_A_TOKEN = 30  # a uniform guess costs 12 at 152k tokens; above this a model or its numerics are broken
+LARGEST_EXPONENT = 700.0  # e to the power of 710 is no float64
 
 
 def domains_in(predictions: Predictions) -> list[str]:
@@ -99,6 +103,14 @@ def compare_models(predictions: Predictions) -> list[Contrast]:
 def _compare_scores(pairs: Sequence[tuple[Row, Row]]) -> stats.PairedComparison:
     labels = clusters([row for row, _ in pairs])
     return stats.paired_comparison([a["score"] for a, _ in pairs], [b["score"] for _, b in pairs], clusters=labels)
+
+
+def is_usable(row: Row) -> bool:
+    """Whether the sums of a fidelity row are numbers that can be averaged: finite, over at least one token."""
+    values = [row.get(name) for name in ("num_tokens", *FIDELITY_SUMS)]
+    numbers = [value for value in values if isinstance(value, int | float)]
+    most = MOST_NATS_A_TOKEN * numbers[0] if numbers else 0.0
+    return len(numbers) == len(values) and numbers[0] > 0 and all(abs(number) <= most for number in numbers[1:])
 
 
 def compare_fidelity(fidelity: Predictions) -> list[Contrast]:
@@ -195,20 +207,24 @@ def measure_fidelity(rows: Sequence[Row]) -> Fidelity:
     return measured
 
 
+def _perplexity(nats: float) -> float:
+    return float(np.exp(min(nats, LARGEST_EXPONENT)))
+
+
 def _fidelity(rows: Sequence[Row]) -> Fidelity:
     """Ratios of sums over response tokens; the intervals resample whole answers."""
     tokens = [row["num_tokens"] for row in rows]
-    sums = {name: [row[name] for row in rows] for name in ("kl_sum", "top1_sum", "nll_sum")}
+    sums = {name: [row[name] for row in rows] for name in FIDELITY_SUMS}
     means = {name: float(np.sum(values) / np.sum(tokens)) for name, values in sums.items()}
     bounds = {name: stats.ratio_interval(values, tokens) for name, values in sums.items()}
     return {
         "mean_kl": means["kl_sum"],
         "top1_agreement": means["top1_sum"],
-        "perplexity": float(np.exp(means["nll_sum"])),
+        "perplexity": _perplexity(means["nll_sum"]),
         "ci95": {
             "mean_kl": list(bounds["kl_sum"]),
             "top1_agreement": list(bounds["top1_sum"].clip(0, 1)),
-            "perplexity": [float(np.exp(bound)) for bound in bounds["nll_sum"]],
+            "perplexity": [_perplexity(bound) for bound in bounds["nll_sum"]],
         },
         "n": len(rows),
         "num_tokens": int(np.sum(tokens)),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from l2s.arms import ARMS, BASE, TEACHER
 from l2s.evaluation.stats import wilson_interval
+from l2s.report.numbers import scores
 from l2s.report.numbers.files import RunFiles
 from l2s.report.numbers.schema import Results
 from l2s.tasks.table import task_of
@@ -25,6 +26,7 @@ def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
         *_failed_controls(results),
         *_truncation(results, files.config.max_new_tokens),
         *_missing_answers(files),
+        *_odd_fidelity(files),
     ]
 
 
@@ -107,3 +109,15 @@ def _missing_answers(files: RunFiles) -> Iterator[Warned]:
     absent = [model for model in expected if model not in files.predictions]
     if absent:
         yield warned("absent", models=absent)
+
+
+def _odd_fidelity(files: RunFiles) -> Iterator[Warned]:
+    """Where fidelity rests on fewer answers than were measured, or on numbers that no working model has."""
+    limit = scores.ODD_NATS_A_TOKEN
+    for model, rows in files.fidelity.items():
+        usable = [row for row in rows if scores.is_usable(row)]
+        if len(usable) < len(rows):
+            yield warned("fidelity_left_out", model=model, found=len(rows) - len(usable), n=len(rows))
+        odd = [row for row in usable if max(row["kl_sum"], row["nll_sum"]) > limit * row["num_tokens"]]
+        if odd:
+            yield warned("fidelity_odd", model=model, found=len(odd), n=len(rows), limit=limit)

@@ -45,7 +45,7 @@ def draw_plots(results: Results, text: Text) -> dict[str, str]:
             drawings[f"scores_{domain}"] = partial(_scores, results, domain, text)
         if any(contrast["domain"] == domain for contrast in results["comparisons"]):
             drawings[f"contrasts_{domain}"] = partial(_contrasts, results, domain, text)
-    if results["fidelity"]:
+    if results["fidelity"].keys() - {"teacher"}:
         drawings["fidelity_kl"] = partial(_fidelity_kl, results, text)
         drawings["fidelity_top1"] = partial(_fidelity_top1, results, text)
     for arm, steps in results["curves"].items():

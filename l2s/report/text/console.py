@@ -15,10 +15,12 @@ from l2s.report.text.strings import Lang, Text
 from l2s.report.text.tables import Cell, score_table
 from l2s.report.text.verdict import contamination_sentences, write_verdict
 from l2s.run_dir import RunDir
+from l2s.terminal import take_any_character
 
 
 def print_summary(run_dir: RunDir, console: Console) -> None:
     """Print what the results.json of a run says: the headline, the scores, then a line for each further question."""
+    take_any_character(console.file)
     results: Results = json.loads(run_dir.results.read_text(encoding="utf-8"))
     text = Text(results["config"]["lang"])
     verdict = write_verdict(results, text)

@@ -189,6 +189,10 @@ ENGLISH = {
     "larger limit tells whether it or the model is at fault.",
     "truncated_part": "{model} on {domain} {found} of {n}",
     "warn_missing_items": "{model}: {found} of {n} evaluation items have an answer; contrasts use the shared items.",
+    "warn_fidelity_left_out": "{model}: {found} of {n} held-out answers have no finite distance to the teacher. They "
+    "are left out of the fidelity; check the model and its dtype.",
+    "warn_fidelity_odd": "{model}: on {found} of {n} held-out answers the KL or loss is above {limit} nats a token. "
+    "These dominate the means; check the model and its dtype.",
     "warn_absent": "Not evaluated: {models}.",
     "stage_warning": "{stage}: {warning}",
     # What stages warn of

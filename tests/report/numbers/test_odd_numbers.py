@@ -1,0 +1,102 @@
+"""A report is complete whatever numbers a stage left behind; what cannot be averaged is left out and warned of."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from l2s.jsonl import load_jsonl
+from l2s.report import stage
+from l2s.report.numbers import scores
+from l2s.report.numbers.files import read_run
+from l2s.report.numbers.results import build_results
+from l2s.report.page.plots import draw_plots
+from l2s.report.text.strings import Text
+from tests.report.synthetic_run import make_run
+
+ROW = {"id": "a", "domain": "math", "num_tokens": 10, "kl_sum": 5.0, "top1_sum": 9.0, "nll_sum": 12.0}
+USELESS: list[dict[str, Any]] = [
+    {"kl_sum": math.nan},
+    {"nll_sum": math.inf},
+    {"top1_sum": math.nan},
+    {"kl_sum": -math.inf, "nll_sum": math.nan},
+    {"kl_sum": None},
+    {"kl_sum": 1e308, "nll_sum": 1e308},
+    {"num_tokens": 0, "kl_sum": 0.0, "top1_sum": 0.0, "nll_sum": 0.0},
+    {"num_tokens": None},
+    {"num_tokens": math.nan},
+]
+ODD = {"kl_sum": 1000.0 * 10, "nll_sum": 1000.0 * 10, "top1_sum": 0.0, "num_tokens": 10}
+
+
+def refuse(constant: str) -> float:
+    raise AssertionError(f"{constant} is not JSON")
+
+
+def rewrite(path: Path, changes: list[dict[str, Any]]) -> None:
+    """Change the first rows of a JSON Lines file, with NaN and Infinity as Python writes them."""
+    rows = load_jsonl(path)
+    rows[: len(changes)] = [row | change for row, change in zip(rows, changes, strict=False)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", USELESS, ids=str)
+def test_a_row_that_cannot_be_averaged_is_useless(change: dict[str, Any]) -> None:
+    assert not scores.is_usable(ROW | change)
+    assert scores.is_usable(ROW)
+
+
+@pytest.mark.parametrize("row", [{}, {"id": "a", "domain": "math"}], ids=str)
+def test_a_row_without_its_fields_is_useless(row: dict[str, Any]) -> None:
+    assert not scores.is_usable(row)
+
+
+def test_a_thousand_nats_a_token_are_measured() -> None:
+    rows = [ROW | ODD | {"id": str(number)} for number in range(3)]
+    measured = scores.measure_fidelity(rows)
+    assert measured["mean_kl"] == pytest.approx(1000)
+    assert 1e300 < measured["perplexity"] < math.inf
+    assert json.dumps(measured, allow_nan=False)
+    assert json.dumps(scores.measure_fidelity([ROW, *rows]), allow_nan=False)
+
+
+def test_every_report_is_written_and_says_what_is_left_out(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"math": 16})
+    rewrite(run_dir.fidelity("student_kd"), USELESS)
+    rewrite(run_dir.fidelity("teacher"), USELESS[:1])
+    rewrite(run_dir.fidelity("student_sft"), [ODD])
+    rewrite(run_dir.fidelity("student_base"), [{"kl_sum": math.nan}] * 16)
+    rewrite(run_dir.root / "kd" / "metrics.jsonl", [{"loss": math.nan, "grad_norm": math.inf}])
+    rewrite(run_dir.root / "opd" / "metrics.jsonl", [{"loss": math.nan}] * 1000)
+    with run_dir.fidelity("student_opd").open("a", encoding="utf-8") as file:
+        file.write("{}\n")
+    stage.run(config, run_dir)
+    results = json.loads(run_dir.results.read_text(encoding="utf-8"), parse_constant=refuse)
+    numbers = {model: measured["n"] for model, measured in results["fidelity"].items()}
+    assert numbers == {"teacher": 15, "student_sft": 16, "student_kd": 16 - len(USELESS), "student_opd": 16}
+    assert results["fidelity"]["student_kd"]["mean_kl"] < 10
+    assert math.isfinite(results["curves"]["kd"][0]["loss"])
+    assert "opd" not in results["curves"]
+    report = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
+    for said in (
+        f"{len(USELESS)} of 16 held-out answers have no finite",
+        "16 of 16 held-out answers have no finite",
+        "1 of 17 held-out answers have no finite",
+        "on 1 of 16 held-out answers the KL or loss is above 30 nats a token",
+    ):
+        assert sum(said in warning for warning in results["warnings"]) == 1
+        assert said in report
+    assert (run_dir.evaluation / "report.html").stat().st_size
+    assert (run_dir.evaluation / "model_comparison.csv").stat().st_size
+
+
+def test_the_teacher_alone_has_no_drawing_of_distances(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"math": 4}, models=("teacher", "student_kd"))
+    rewrite(run_dir.fidelity("student_kd"), [{"kl_sum": None}] * 4)
+    results = build_results(read_run(config, run_dir))
+    assert list(results["fidelity"]) == ["teacher"]
+    assert not [name for name in draw_plots(results, Text("en")) if "fidelity" in name]

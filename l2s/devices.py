@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+REPLICA = "L2S_REPLICA"  # environment variable: number/count of a replica
 CORES = "L2S_CORES"  # environment variable: the cores of a CPU worker, separated by commas
 CPUINFO = Path("/proc/cpuinfo")
 CPU_BF16_FLAGS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16"}  # as Linux and as people call them
@@ -115,6 +116,17 @@ def process_rank() -> int:
 def process_count() -> int:
     """The number of ranks that share the work."""
     return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def replica() -> tuple[int, int]:
+    """The number of this replica of a stage, and how many share its requests; a process alone is 0 of 1."""
+    number, _, count = os.environ.get(REPLICA, "0/1").partition("/")
+    return int(number), int(count)
+
+
+def does_what_is_done_once() -> bool:
+    """Whether this process, of the ranks or replicas of a stage, clears, merges and writes what all share."""
+    return process_rank() == 0 and replica()[0] == 0
 
 
 def wait_for_others(config: ExperimentConfig) -> None:

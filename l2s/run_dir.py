@@ -59,6 +59,11 @@ class ArmDir:
         return self.root / "heldout_metrics.jsonl"
 
 
+def replica_logs(log: Path) -> Path:
+    """Folder beside a log of answers: those that replicas other than the first give."""
+    return log.with_suffix(".replicas")
+
+
 @dataclass(frozen=True)
 class RunDir:
     """Paths under outputs/<experiment_name>/."""

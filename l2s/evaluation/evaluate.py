@@ -7,6 +7,7 @@ from typing import Any
 
 from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig
+from l2s.devices import replica
 from l2s.evaluation import fidelity
 from l2s.generation.answers import answer_items, check_prompts_fit, count_unclosed_thinking
 from l2s.generation.engines.protocol import Completion, ModelChoice, Sampling
@@ -36,6 +37,8 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
         check_prompts_fit(items, renderer, choice.name, config)
     with open_engine(choice, renderer, config, weights=weights) as engine:
         answers = answer_items(items, engine, renderer, Sampling(config.max_new_tokens), log, label=f"evaluate {model}")
+        if replica()[0] != 0:
+            return {}
         cost = engine.cost()  # of answering; fidelity below holds logits as well
         graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in items]
         grades = grade_all(graded, config)

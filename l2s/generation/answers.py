@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
+from l2s.devices import replica
 from l2s.errors import UserError
 from l2s.generation.engines.protocol import Answering, Completion, Request, Sampling
 from l2s.jsonl import append_jsonl, recover_jsonl
 from l2s.models.load import load_config
 from l2s.models.stored import context_window
+from l2s.run_dir import replica_logs
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.types import Item
 
 REPORT_EVERY_S = 10.0
+POLL_S = 0.5  # between looks at the logs of other replicas; where one of them fails, the launcher ends all
 
 
 def answer_items(
@@ -28,18 +32,40 @@ def answer_items(
 
     Each finished answer is a line of `log`; items that have one are not asked again. A resumed run gives the answers of
     an unbroken one, greedy or sampled, because an engine's answer does not depend on which others are done.
+
+    A replica answers its share, into a log of its own. The first one then waits for the others and returns all answers.
     """
+    number, count = replica()
+    own_log = log if number == 0 else replica_logs(log) / f"{number}.jsonl"
+    own_log.parent.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     requests = [Request(item["id"], renderer.prompt_ids(item["messages"]), item["messages"]) for item in items]
     wanted = {request.id for request in requests}
-    answers = {row["id"]: Completion(**row) for row in recover_jsonl(log) if row["id"] in wanted}
-    progress = AnswerProgress(label, len(requests), len(answers))
-    for finished in engine.generate(requests, sampling, done=set(answers)):
+    recover_jsonl(own_log)
+    answers = _read_logs(log, wanted)
+    share = wanted
+    if count > 1:
+        share = {request.id for batch in engine.batches(requests, sampling)[number::count] for request in batch}
+    progress = AnswerProgress(label, len(share), len(share & answers.keys()))
+    for finished in engine.generate(requests, sampling, done=answers.keys() | wanted - share):
         whole = [_with_opening(completion, renderer) for completion in finished]
-        append_jsonl(log, [asdict(completion) for completion in whole])
+        append_jsonl(own_log, [asdict(completion) for completion in whole])
         answers |= {completion.id: completion for completion in whole}
         progress.count(finished)
     progress.show()
+    while number == 0 and answers.keys() != wanted:
+        time.sleep(POLL_S)
+        answers = _read_logs(log, wanted)
+    return answers
+
+
+def _read_logs(log: Path, wanted: Collection[str]) -> dict[str, Completion]:
+    """The answers to `wanted` in the logs of all replicas; a last line that is still being written is left out."""
+    answers: dict[str, Completion] = {}
+    for file in (log, *sorted(replica_logs(log).glob("*.jsonl"))):
+        whole = file.read_bytes().rpartition(b"\n")[0] if file.exists() else b""
+        rows = (json.loads(line) for line in whole.splitlines())
+        answers |= {row["id"]: Completion(**row) for row in rows if row["id"] in wanted}
     return answers
 
 

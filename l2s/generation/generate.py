@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from l2s.chat import ChatRenderer, Renderers, load_renderers
 from l2s.config import ExperimentConfig
+from l2s.devices import replica
 from l2s.errors import UserError
-from l2s.generation.answers import answer_items, check_prompts_fit, count_unclosed_thinking
+from l2s.generation.answers import POLL_S, answer_items, check_prompts_fit, count_unclosed_thinking
 from l2s.generation.engines.protocol import Answering, Completion, Metered, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
-from l2s.jsonl import Row, load_jsonl, write_jsonl
+from l2s.jsonl import Row, load_jsonl, write_jsonl, write_text_atomic
 from l2s.run_dir import RunDir
 from l2s.tasks.table import grade_all, task_of
 from l2s.tasks.task import NOT_GRADED
@@ -45,6 +49,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
         metered = Metered(engine)
         collected = collect(items, metered, renderer, config, run_dir)
         peak_bytes = engine.cost().peak_memory_bytes
+    if replica()[0] != 0:
+        return {}
     rows = [collected.rows[item["id"]] for item in items if item["id"] in collected.kept]
     rejected = [collected.rows[item["id"]] for item in items if item["id"] not in collected.kept]
     if not rows:
@@ -114,15 +120,35 @@ def collect(
         sampling = _sampling(config, attempt)
         log = run_dir.answer_log / f"try-{attempt + 1}.jsonl"
         answers = answer_items(asked, engine, renderer, sampling, log, label=f"generate, try {attempt + 1}")
-        graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in asked]
-        grades = grade_all(graded, config)
+        if replica()[0] != 0 and not config.keep_correct:
+            break
+        grades = _grade_once(asked, answers, config, log.with_suffix(".grades.json"))
         right = {item["id"] for item, grade in zip(asked, grades, strict=True) if grade and grade.score == 1}
         for item, grade in zip(asked, grades, strict=True):
-            result.rows[item["id"]] = _row(item, answers[item["id"]], grade, sampling, config.teacher_model)
+            if item["id"] in answers:
+                result.rows[item["id"]] = _row(item, answers[item["id"]], grade, sampling, config.teacher_model)
         result.kept |= right if config.keep_correct else {item["id"] for item in asked}
         if num_graded := sum(grade is not None for grade in grades):
             result.tries.append({"try": attempt + 1, "asked": num_graded, "correct": len(right)})
     return result
+
+
+def _grade_once(
+    asked: Sequence[Item], answers: Mapping[str, Completion], config: ExperimentConfig, file: Path
+) -> list[Grade | None]:
+    """Grades of the answers to `asked`. The first replica gives them and leaves them in `file`; the others wait for it.
+
+    So all agree on what is asked again. A resumed run reads them too: a program near its time limit is not run twice.
+    """
+    ids = [item["id"] for item in asked]
+    while replica()[0] != 0 and not file.exists():
+        time.sleep(POLL_S)
+    if file.exists() and (kept := json.loads(file.read_text(encoding="utf-8"))).keys() == set(ids):
+        return [Grade(**kept[id_]) if kept[id_] else None for id_ in ids]
+    grades = grade_all([(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in asked], config)
+    rows = {id_: asdict(grade) if grade else None for id_, grade in zip(ids, grades, strict=True)}
+    write_text_atomic(file, json.dumps(rows, ensure_ascii=False))
+    return grades
 
 
 def _sampling(config: ExperimentConfig, attempt: int) -> Sampling:

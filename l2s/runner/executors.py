@@ -15,9 +15,11 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,12 +27,13 @@ from l2s import __version__
 from l2s.config import ExperimentConfig
 from l2s.devices import (
     CORES,
+    REPLICA,
     choose_dtype,
     describe_machine,
     device_name,
+    does_what_is_done_once,
     leave_others,
     process_count,
-    process_rank,
     stay_on_cores,
     wait_for_others,
 )
@@ -61,10 +64,10 @@ class Job(Protocol):
 class Executor(Protocol):
     """Starts stages on the devices that placement chose: on this machine, or on a cluster."""
 
-    def start(self, stage: Stage, run_dir: RunDir, placement: Placement, *, log: Path | None) -> Job:
-        """Start `stage`, whose `begin` was called, as one process for each device; its output goes to `log`, if any.
+    def start(self, stage: Stage, run_dir: RunDir, groups: Sequence[Placement], *, log: Path | None) -> Job:
+        """Start `stage`, whose `begin` was called, as a process for each of `groups`; its output goes to `log`, if any.
 
-        What a stage needs of its processes stands in `stage.resources`.
+        Replicas each see the devices of their group, ranks all of them. `stage.resources` says which they are.
         """
         ...
 
@@ -76,21 +79,24 @@ class LocalExecutor:
         self.devices = devices
         self.lock_fd = lock_fd  # children inherit the lock: one that outlives a killed parent keeps other runs out
 
-    def start(self, stage: Stage, run_dir: RunDir, placement: Placement, *, log: Path | None) -> LocalJob:
+    def start(self, stage: Stage, run_dir: RunDir, groups: Sequence[Placement], *, log: Path | None) -> LocalJob:
         """See `Executor`. Each process leads a group of its own, so that nothing it starts is left behind."""
         command = [sys.executable, "-m", "l2s.runner.executors", str(run_dir.root), stage.name, "resume"]
-        count = max(1, len(placement))
         job = LocalJob()
-        together = job.open_store(count) if count > 1 else {}
+        ranks = stage.resources.spread == "ranks" and len(groups) > 1
+        together = job.open_store(len(groups)) if ranks else {}
+        visible = tuple(chain.from_iterable(groups))
         with ExitStack() as opened:
             output = opened.enter_context(log.open("ab")) if log else None
-            for rank in range(count):
-                own = together | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if together else {}
+            for number, group in enumerate(groups):
+                own = {REPLICA: f"{number}/{len(groups)}"} if len(groups) > 1 else {}
+                if ranks:
+                    own = together | {"RANK": str(number), "LOCAL_RANK": str(number)}
                 job.processes.append(
                     subprocess.Popen(
                         command,
                         pass_fds=[self.lock_fd],
-                        env=_environment(self.devices, placement, rank) | own,
+                        env=_environment(self.devices, visible if ranks else group, group) | own,
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=output and subprocess.STDOUT,
@@ -154,15 +160,15 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _environment(devices: Devices, placement: Placement, rank: int) -> dict[str, str]:
-    """The environment of a stage's process: it sees the stage's devices and no others."""
+def _environment(devices: Devices, visible: Placement, own: Placement) -> dict[str, str]:
+    """The environment of a stage's process: the GPUs that it sees, or the cores of its own CPU workers."""
     environment = {"HF_HUB_DISABLE_TELEMETRY": "1"} | os.environ  # TRL reports each training where nobody says no
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_package_root(), os.getenv("PYTHONPATH")]))
     environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed is in the log
-    gpus = placement if devices.kind == "gpu" else ()
+    gpus = visible if devices.kind == "gpu" else ()
     environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices.names[number] for number in gpus)
-    if devices.kind == "cpu" and len(devices) > 1 and placement:
-        cores = devices.names[placement[rank]]
+    if devices.kind == "cpu" and len(devices) > 1 and own:
+        cores = ",".join(devices.names[number] for number in own)
         environment |= {CORES: cores, "OMP_NUM_THREADS": str(len(cores.split(",")))}
     return environment
 
@@ -177,13 +183,13 @@ def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: St
     """
     if process_count() > 1 and stage.resources.spread != "ranks":
         raise UserError(f"stage {stage.name}: its work cannot be shared by {process_count()} processes; run one alone")
-    inputs = begin(stage, config, run_dir, state) if process_rank() == 0 else {}
+    inputs = begin(stage, config, run_dir, state) if does_what_is_done_once() else {}
     started_at, start = datetime.now(UTC), time.monotonic()
     module, function = stage.function.split(":")
     wait_for_others(config)
     metrics = getattr(importlib.import_module(module), function)(config, run_dir, **stage.arguments)
     wait_for_others(config)
-    if process_rank() != 0:
+    if not does_what_is_done_once():
         return
     outputs = {
         str(path.relative_to(run_dir.root)): fingerprint(path) for path in stage.gives(run_dir, config) if path.exists()

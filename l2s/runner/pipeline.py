@@ -16,7 +16,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.engines.table import choose_engine
 from l2s.models import demo
-from l2s.run_dir import SIGNAL_INDEX, RunDir
+from l2s.run_dir import SIGNAL_INDEX, RunDir, replica_logs
 from l2s.tasks.table import TASKS, tasks_of
 
 ModelField = Literal["teacher_model", "student_model"]
@@ -120,9 +120,14 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
         needs=("prepare", *needs),
         inputs=inputs,
         gives=gives,
-        scratch=lambda run_dir, config: [run_dir.prediction_log(model)],
+        scratch=lambda run_dir, config: [
+            run_dir.prediction_log(model),
+            replica_logs(run_dir.prediction_log(model)),
+        ],
         models=models,
-        resources=Resources("one", frozenset({"teacher"} if is_teacher else {"student"}), share=2 if is_teacher else 1),
+        resources=Resources(
+            "replicas", frozenset({"teacher"} if is_teacher else {"student"}), share=2 if is_teacher else 1
+        ),
         arguments={"model": model},
     )
 
@@ -209,7 +214,7 @@ _TABLE = (
         gives=lambda run_dir, config: [run_dir.responses, run_dir.rejected],
         scratch=lambda run_dir, config: [run_dir.answer_log],
         models=("teacher_model", "student_model"),
-        resources=Resources("one", frozenset({"teacher"}), share=8, alone=True),
+        resources=Resources("replicas", frozenset({"teacher"}), share=8, alone=True),
     ),
     Stage(
         name="score",

@@ -7,8 +7,11 @@ module knows nothing of processes, so a plan and other executors lay out the gra
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from l2s.config import ExperimentConfig
@@ -16,6 +19,7 @@ from l2s.errors import UserError
 from l2s.runner.pipeline import Stage
 
 Placement = tuple[int, ...]  # numbers of devices
+REMOTE = ("generate", "evaluate_teacher")  # what a server does with --engine endpoint
 
 
 @dataclass(frozen=True)
@@ -84,45 +88,90 @@ def _split_cores(workers: int) -> tuple[str, ...]:
     return tuple(",".join(map(str, part)) for part in parts)
 
 
-def place(ready: Sequence[Stage], free: Sequence[int], total: int, config: ExperimentConfig) -> dict[str, Placement]:
-    """The stages of `ready` that start now, with their devices out of `free`, of `total` in all.
+def place(
+    ready: Sequence[Stage], free: Sequence[int], devices: Devices, config: ExperimentConfig
+) -> dict[str, Placement]:
+    """The stages of `ready` that start now, with their devices out of `free`.
 
-    Each ready stage gets one device (the first ones first), then what is left goes to those that can use more, in
-    proportion to their `share`. A stage that is `alone` waits until all are free.
+    Each ready stage gets the devices of one process (the first stages first), then what is left goes to those that can
+    use more, in proportion to their `share`. A stage that is `alone` waits until all are free.
     """
     placed: dict[str, Placement] = {stage.name: () for stage in ready if stage.resources.spread == "none"}
     waiting = [stage for stage in ready if stage.resources.spread != "none"]
     if alone := [stage for stage in waiting if stage.resources.alone]:
-        waiting = alone[:1] if len(free) == total else []
-    waiting = waiting[: len(free)]
-    sizes = _sizes(waiting, len(free), config)
-    rest = list(free)
+        waiting = alone[:1] if len(free) == len(devices) else []
+    sizes: dict[str, int] = {}
     for stage in waiting:
-        placed[stage.name], rest = tuple(rest[: sizes[stage.name]]), rest[sizes[stage.name] :]
+        if (size := process_devices(stage, config, devices)) <= len(free) - sum(sizes.values()):
+            sizes[stage.name] = size
+    _grow([stage for stage in waiting if stage.name in sizes], sizes, len(free), devices, config)
+    rest = list(free)
+    for name, size in sizes.items():
+        placed[name], rest = tuple(rest[:size]), rest[size:]
     return placed
 
 
-def _sizes(stages: Sequence[Stage], free: int, config: ExperimentConfig) -> Mapping[str, int]:
-    """How many devices each stage gets, at least one."""
-    sizes = {stage.name: 1 for stage in stages}
-    for _ in range(free - len(stages)):
-        growing = [stage for stage in stages if sizes[stage.name] < most_devices(stage, free, config)]
+def _grow(
+    stages: Sequence[Stage], sizes: dict[str, int], free: int, devices: Devices, config: ExperimentConfig
+) -> None:
+    """Give what is left of `free` to the stages, a process at a time; then take back what makes none faster."""
+    steps = {stage.name: process_devices(stage, config, devices) for stage in stages}
+    while True:
+        left = free - sum(sizes.values())
+        growing = [
+            stage
+            for stage in stages
+            if steps[stage.name] <= left and sizes[stage.name] < most_devices(stage, free, config, devices)
+        ]
         if not growing:
             break
         neediest = max(growing, key=lambda stage: stage.resources.share / sizes[stage.name])
-        sizes[neediest.name] += 1
-    return {stage.name: most_devices(stage, sizes[stage.name], config) for stage in stages}
+        sizes[neediest.name] += steps[neediest.name]
+    for stage in stages:
+        sizes[stage.name] = most_devices(stage, sizes[stage.name], config, devices)
 
 
-def most_devices(stage: Stage, available: int, config: ExperimentConfig) -> int:
+def groups_of(stage: Stage, placement: Placement, config: ExperimentConfig, devices: Devices) -> list[Placement]:
+    """The devices of each process of a placed stage; a stage without devices has one process all the same."""
+    size = process_devices(stage, config, devices)
+    return [placement[start : start + size] for start in range(0, len(placement), size)] or [()]
+
+
+def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) -> int:
+    """Devices of one process of `stage`: those that vLLM splits the teacher over, else one."""
+    if config.engine != "vllm" or "teacher" not in stage.resources.holds or "student" in stage.resources.holds:
+        return 1
+    wanted = config.teacher_gpus or (_fewest_gpus(config, len(devices)) if devices.kind == "gpu" else 1)
+    if wanted > len(devices) and devices.kind == "gpu":
+        raise UserError(f"teacher_gpus={wanted}: this run has {len(devices)} GPUs; give it more, or lower the number")
+    return min(wanted, len(devices))
+
+
+@cache
+def _fewest_gpus(config: ExperimentConfig, count: int) -> int:
+    """The fewest of `count` GPUs that hold the teacher, all where none do: vLLM then says what is missing."""
+    from l2s.models.load import load_config
+    from l2s.models.stored import gpus_to_hold, stored_bytes
+
+    program = "import torch; print(torch.cuda.get_device_properties(0).total_memory)"  # here it would take GPU memory
+    card_bytes = int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+    heads = int(load_config(config.teacher_model, config).get_text_config().num_attention_heads)
+    size = stored_bytes(config.teacher_model, config, config.teacher_quantization)
+    return gpus_to_hold(size, heads, card_bytes, count) or count
+
+
+def most_devices(stage: Stage, available: int, config: ExperimentConfig, devices: Devices) -> int:
     """How many of `available` devices make `stage` faster.
 
     An update of 16 sequences takes four rounds of one on four ranks, and on five, six or seven as well.
     """
-    if stage.resources.spread in ("none", "one"):
-        return min(available, 1)
+    size = process_devices(stage, config, devices)
+    spread = stage.resources.spread
+    by_vllm = config.engine == "vllm" and stage.name == "score"  # one process, which batches by itself
+    if spread in ("none", "one") or by_vllm or (config.engine == "endpoint" and stage.name in REMOTE):
+        return min(available, size)
     if stage.resources.batch_size is None:
-        return available
+        return available // size * size
     update: int = getattr(config, stage.resources.batch_size) * config.gradient_accumulation_steps
     if stage.name == "opd":  # TRL shares an update equally
         return max(ranks for ranks in range(1, available + 1) if update % ranks == 0)

@@ -20,7 +20,7 @@ from l2s.run_dir import Manifest, RunDir
 from l2s.runner.executors import Executor, Job
 from l2s.runner.freshness import State, begin
 from l2s.runner.pipeline import Stage, needs_of
-from l2s.runner.placement import Devices, Placement, place
+from l2s.runner.placement import Devices, Placement, groups_of, place
 
 POLL_S = 0.1
 
@@ -96,7 +96,7 @@ class Schedule:
                 self._leave_queue(stage)
                 self.outcome.finished.add(stage.name)
         ready = self._ready()[:1] if one_by_one else self._ready()
-        placed = place(ready, self.free, len(self.devices), self.config)
+        placed = place(ready, self.free, self.devices, self.config)
         for stage in ready:
             if stage.name in placed:
                 self._start(stage, placed[stage.name])
@@ -139,7 +139,8 @@ class Schedule:
         self.run_dir.log("stage_start", stage=stage.name, state=state, devices=list(placement))
         begin(stage, self.config, self.run_dir, state)
         shown = log.stat().st_size if log and log.exists() else 0
-        job = self.executor.start(stage, self.run_dir, placement, log=log)
+        groups = groups_of(stage, placement, self.config, self.devices)
+        job = self.executor.start(stage, self.run_dir, groups, log=log)
         self._leave_queue(stage)
         self.free = [number for number in self.free if number not in placement]
         self.running.append(Running(stage, job, placement, log, shown))

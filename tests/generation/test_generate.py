@@ -164,6 +164,9 @@ class ScriptedEngine:
         self.right_from = right_from
         self.calls: list[tuple[set[str], float]] = []
 
+    def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
+        return [[request] for request in requests]
+
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
     ) -> Iterator[list[Completion]]:

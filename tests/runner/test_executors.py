@@ -42,7 +42,8 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
 
 
 def start(devices: Devices, stage: str, placement: Placement, folder: Path) -> LocalJob:
-    return LocalExecutor(devices, lock_fd=0).start(STAGES[stage], RunDir(folder), placement, log=None)
+    groups: list[Placement] = [(number,) for number in placement] or [()]
+    return LocalExecutor(devices, lock_fd=0).start(STAGES[stage], RunDir(folder), groups, log=None)
 
 
 def test_a_stage_reports_to_nobody_unless_the_user_says_so(
@@ -63,6 +64,13 @@ def test_a_stage_sees_its_gpus_and_no_others(noted: list[dict[str, str]], tmp_pa
     seen = [(found["CUDA_VISIBLE_DEVICES"], found.get("RANK"), found.get("WORLD_SIZE")) for found in noted]
     assert seen == [("", None, None), ("1", None, None), ("4,5", "0", "2"), ("4,5", "1", "2")]
     assert noted[2]["MASTER_PORT"] == noted[3]["MASTER_PORT"]
+
+
+def test_a_replica_sees_the_gpus_of_its_copy(noted: list[dict[str, str]], tmp_path: Path) -> None:
+    executor = LocalExecutor(FOUR_GPUS, lock_fd=0)
+    executor.start(STAGES["generate"], RunDir(tmp_path), [(0, 1), (2, 3)], log=None)
+    seen = [(found["CUDA_VISIBLE_DEVICES"], found["L2S_REPLICA"], found.get("RANK")) for found in noted]
+    assert seen == [("0,1", "0/2", None), ("4,5", "1/2", None)]
 
 
 def test_a_cpu_worker_has_its_share_of_the_cores(noted: list[dict[str, str]], tmp_path: Path) -> None:

@@ -10,13 +10,17 @@ import torch
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.runner.pipeline import STAGES
-from l2s.runner.placement import Devices, find_devices, most_devices, place
+from l2s.runner.placement import Devices, find_devices, groups_of, most_devices, place
+
+
+def gpus_(count: int) -> Devices:
+    return Devices("gpu", tuple(map(str, range(count))))
 
 
 def placed(names: str, free: int, *, total: int = 8, **fields: Any) -> dict[str, int]:
     """Stage -> number of devices, after a check that no device is given twice."""
     config = ExperimentConfig(**({"sft_batch_size": 4, "gradient_accumulation_steps": 4} | fields))
-    found = place([STAGES[name] for name in names.split()], list(range(free)), total, config)
+    found = place([STAGES[name] for name in names.split()], list(range(free)), gpus_(total), config)
     used = [number for placement in found.values() for number in placement]
     assert len(used) == len(set(used))
     assert set(used) <= set(range(free))
@@ -28,18 +32,19 @@ def test_on_one_device_the_first_stage_has_it() -> None:
 
 
 def test_scoring_and_the_teachers_evaluation_run_beside_sft() -> None:
-    assert placed("score sft evaluate_teacher", 8) == {"score": 3, "sft": 4, "evaluate_teacher": 1}
+    assert placed("score sft evaluate_teacher", 8) == {"score": 2, "sft": 4, "evaluate_teacher": 2}
     assert placed("score sft evaluate_teacher", 2) == {"score": 1, "sft": 1}
 
 
 def test_nothing_starts_beside_the_teachers_answers() -> None:
-    assert set(placed("generate evaluate_teacher", 8)) == {"generate"}
+    assert placed("generate evaluate_teacher", 8) == {"generate": 8}
     assert placed("generate evaluate_teacher", 7) == {}  # until all are free
 
 
 def test_the_last_models_are_evaluated_at_once() -> None:
     names = "evaluate_student_base evaluate_student_sft evaluate_student_kd"
-    assert placed(names, 8) == dict.fromkeys(names.split(), 1)
+    assert placed(names, 8) == dict(zip(names.split(), (3, 3, 2), strict=True))
+    assert placed(names, 2) == dict.fromkeys(names.split()[:2], 1)
 
 
 def test_a_stage_without_models_takes_no_device() -> None:
@@ -51,7 +56,7 @@ def test_a_stage_without_models_takes_no_device() -> None:
 def test_ranks_that_would_only_wait_are_left_free(update: int, available: int, useful: int) -> None:
     """16 sequences on 7 ranks take three rounds, as on 6."""
     config = ExperimentConfig(sft_batch_size=update, gradient_accumulation_steps=1)
-    assert most_devices(STAGES["sft"], available, config) == useful
+    assert most_devices(STAGES["sft"], available, config, gpus_(8)) == useful
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, count: int, visible: str | None = None) -> None:
@@ -101,3 +106,20 @@ def test_cpu_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {2, 3, 5, 7, 8})
     names = [find_devices(ExperimentConfig(device="cpu", cpu_workers=workers)).names for workers in (1, 2, 6)]
     assert names == [("2,3,5,7,8",), ("2,3", "5,7"), ("2", "3", "5", "7", "8", "2")]
+
+
+def test_vllm_splits_the_teacher_over_some_gpus_and_replicates_it_over_the_rest() -> None:
+    fields: dict[str, Any] = {"engine": "vllm", "teacher_gpus": 4}
+    assert placed("generate", 8, **fields) == {"generate": 8}
+    assert placed("generate", 6, total=6, **fields) == {"generate": 4}
+    assert placed("score sft evaluate_teacher", 8, **fields) == {"score": 4, "sft": 4}  # the third waits for four
+    config = ExperimentConfig(engine="vllm", teacher_gpus=4)
+    assert groups_of(STAGES["generate"], tuple(range(8)), config, gpus_(8)) == [(0, 1, 2, 3), (4, 5, 6, 7)]
+    with pytest.raises(UserError, match="teacher_gpus=4: this run has 2 GPUs"):
+        place([STAGES["generate"]], [0, 1], gpus_(2), config)
+
+
+def test_a_server_is_asked_by_one_process() -> None:
+    fields: dict[str, Any] = {"engine": "endpoint", "teacher_endpoint": "http://localhost:1/v1"}
+    assert placed("generate", 8, **fields) == {"generate": 1}
+    assert placed("evaluate_student_sft", 8, **fields) == {"evaluate_student_sft": 8}

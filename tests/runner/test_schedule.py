@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,8 @@ class FakeExecutor:
         self.together: set[frozenset[str]] = set()
         self.stopped: list[str] = []
 
-    def start(self, stage: Stage, run_dir: RunDir, placement: Placement, *, log: Path | None) -> FakeJob:
-        self.started[stage.name] = placement
+    def start(self, stage: Stage, run_dir: RunDir, groups: Sequence[Placement], *, log: Path | None) -> FakeJob:
+        self.started[stage.name] = tuple(chain.from_iterable(groups))
         self.together |= {frozenset({stage.name, other}) for other in self.running}
         self.running.add(stage.name)
         if log:
@@ -113,7 +114,7 @@ def test_independent_stages_run_side_by_side_on_different_devices(
     assert not {pair for pair in executor.together if "generate" in pair}
     assert not set(executor.started["score"]) & set(executor.started["sft"])
     shown = capsys.readouterr().out.splitlines()
-    assert "sft starts on CPU worker 3, 4, 5, 6" in shown
+    assert "sft starts on CPU worker 2, 3, 4, 5" in shown
     assert [line for line in shown if line.startswith("kd | ")] == ["kd | hello from kd", "kd | unfinished"]
 
 

@@ -41,6 +41,10 @@ class EndpointEngine:
         """
         return cls(Client.of(config), config.endpoint_model or choice.name, config)
 
+    def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
+        """See `Answering`: each request stands for itself, long prompts first."""
+        return [[request] for request in sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id))]
+
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
     ) -> Iterator[list[Completion]]:

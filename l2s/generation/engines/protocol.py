@@ -54,6 +54,10 @@ class Completion:
 class Answering(Protocol):
     """Anything that answers prompts."""
 
+    def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
+        """`requests` in the groups whose answers depend on each other; replicas share them out whole."""
+        ...
+
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
     ) -> Iterator[list[Completion]]:
@@ -115,6 +119,10 @@ class Metered:
     def __init__(self, engine: Answering) -> None:
         self.engine = engine
         self.tokens, self.seconds = 0, 0.0
+
+    def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
+        """See `Answering`."""
+        return self.engine.batches(requests, sampling)
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()

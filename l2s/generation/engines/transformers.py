@@ -49,12 +49,16 @@ class TransformersEngine:
         model = load_model(choice.name, config, quantization=choice.quantization)
         return cls(model, renderer, batch_size=choice.batch_size)
 
+    def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
+        """See `Answering`."""
+        padding = sampling.max_new_tokens * PROMPT_TOKENS_PER_STEP[self.model.device.type]
+        return list(cut_batches(requests, self.batch_size, padding))
+
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
     ) -> Iterator[list[Completion]]:
         """See `Answering`. Batches are cut from all requests, done or not: an answer may depend on the padding."""
-        padding = sampling.max_new_tokens * PROMPT_TOKENS_PER_STEP[self.model.device.type]
-        for batch in cut_batches(requests, self.batch_size, padding):
+        for batch in self.batches(requests, sampling):
             if any(request.id not in done for request in batch):
                 yield [answer for answer in self._answer(batch, sampling) if answer.id not in done]
 

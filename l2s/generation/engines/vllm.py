@@ -46,6 +46,10 @@ class VllmEngine:
         """An engine that loads its model with the first request."""
         return cls(choice, renderer, config)
 
+    def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
+        """See `Answering`: each request stands for itself, long prompts first."""
+        return [[request] for request in sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id))]
+
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
     ) -> Iterator[list[Completion]]:

@@ -17,6 +17,8 @@ from l2s.sequences import TrainingSequence
 from l2s.signals.hidden import ModelHidden
 from l2s.tasks import word_problems
 
+pytestmark = pytest.mark.timeout(900)  # on cores that others use too; seconds on idle ones
+
 Make = Callable[..., ExperimentConfig]
 PROMPTS, COMPARED = 20, 16
 
@@ -45,9 +47,9 @@ def test_greedy_answers_begin_as_those_of_transformers(
     asked: tuple[Engine, ChatRenderer, list[Request]], smollm2: str, vllm_config: Make
 ) -> None:
     engine, renderer, requests = asked
-    ours = answers(engine.generate(requests, Sampling(COMPARED)))
     model = load_model(smollm2, vllm_config(smollm2))
     theirs = answers(TransformersEngine(model, renderer, batch_size=10).generate(requests, Sampling(COMPARED)))
+    ours = answers(engine.generate(requests, Sampling(COMPARED)))
     assert ours.keys() == theirs.keys()
     equal = sum(ours[name].token_ids == theirs[name].token_ids for name in ours)
     assert equal >= 0.9 * PROMPTS
@@ -98,12 +100,13 @@ def test_hidden_states_are_those_of_transformers(
         ids = [torch.randint(0, vocabulary, (length,), generator=generator).tolist() for length in lengths]
         batches.append([sequence(f"{number}-{len(tokens)}", tokens) for tokens in ids])
     renderer = load_renderer(config, "teacher_model")
+    expected = list(loaded.of(batches))
     with open_engine(ModelChoice.of_teacher(config), renderer, config) as engine:
         hidden = engine.hidden()
         found = list(hidden.of(batches))
         torch.testing.assert_close(hidden.head.weight, loaded.head.weight, rtol=0, atol=0)
         assert hidden.head.transform == loaded.head.transform
-    for ours, theirs in zip(found, loaded.of(batches), strict=True):
+    for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == torch.float32
         assert ours.shape == theirs.shape
         assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()

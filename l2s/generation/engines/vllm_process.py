@@ -132,7 +132,12 @@ def prepare_environment(processes: int, *, on_cpu: bool) -> None:
 
 
 def _cores_of_processes(processes: int) -> str:
-    """The cores of each process, as vLLM writes them: "0,1|2,3" for two processes on four cores."""
+    """The cores of each process, as vLLM writes them: "0,1|2,3" for two processes on four cores.
+
+    A process alone with OMP_NUM_THREADS keeps to that number instead.
+    """
+    if processes == 1 and os.environ.get("OMP_NUM_THREADS"):
+        return "nobind"
     cores = sorted(os.sched_getaffinity(0))
     share = max(1, len(cores) // processes)
     return "|".join(",".join(map(str, cores[number * share : (number + 1) * share])) for number in range(processes))

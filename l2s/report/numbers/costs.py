@@ -7,17 +7,25 @@ from pathlib import Path
 from typing import Any, cast
 
 from l2s.arms import ARMS
+from l2s.errors import UserError
 from l2s.report.numbers.schema import Environment, Machine, ModelCost, Ratios, StageCost
 from l2s.run_dir import Manifest
 
+ENDPOINT = "endpoint"
 FOLDERS = ("data", *ARMS, "evaluation")
 
 
 def model_costs(manifests: Mapping[str, Manifest]) -> dict[str, ModelCost]:
-    """Size and speed of every evaluated model."""
+    """Size and speed of every evaluated model, and the engine that ran it.
+
+    Raises:
+        UserError: different engines ran them, so that neither scores nor speeds can be compared.
+    """
     prefix = "evaluate_"
+    check_one_engine({engine_of(manifest): stage for stage, manifest in manifests.items() if stage.startswith(prefix)})
     return {
         stage.removeprefix(prefix): {
+            "engine": engine_of(manifest),
             "parameters": manifest.metrics["parameters"],
             "weight_bytes": manifest.metrics["weight_bytes"],
             "tokens_per_second": manifest.metrics["tokens_per_second"],
@@ -28,6 +36,26 @@ def model_costs(manifests: Mapping[str, Manifest]) -> dict[str, ModelCost]:
         for stage, manifest in manifests.items()
         if stage.startswith(prefix)
     }
+
+
+def engine_of(manifest: Manifest) -> str:
+    """The engine of a stage; the first versions, whose manifests name none, knew transformers alone."""
+    return str(manifest.metrics.get("engine", {"name": "transformers"})["name"])
+
+
+def check_one_engine(stages: Mapping[str, str]) -> None:
+    """Refuse to compare models that different engines ran (engine -> a stage); a teacher's endpoint stands apart.
+
+    Raises:
+        UserError: there is more than one engine.
+    """
+    local = {engine: stage for engine, stage in stages.items() if engine != ENDPOINT}
+    if len(local) > 1:
+        found = ", ".join(f"{stage} ran in {engine}" for engine, stage in local.items())
+        raise UserError(
+            f"{found}: a report compares models of one engine; evaluate them again with one, such as "
+            f"`l2s evaluate --engine {next(iter(local))} --force` with the flags of the run"
+        )
 
 
 def ratios_to_teacher(models: Mapping[str, ModelCost]) -> dict[str, Ratios]:

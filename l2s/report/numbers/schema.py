@@ -103,12 +103,13 @@ class Harness(TypedDict):
 
 
 class ModelCost(TypedDict):
-    """Size and speed as measured during the evaluation."""
+    """Size and speed as measured during the evaluation. None: the engine cannot tell."""
 
-    parameters: int
+    engine: str
+    parameters: int | None
     weight_bytes: int | None
     tokens_per_second: float
-    peak_memory_bytes: int | None  # None: the engine cannot tell
+    peak_memory_bytes: int | None
     generated_tokens: int
     seconds: float
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from l2s.arms import ARMS, BASE, TEACHER
 from l2s.evaluation.stats import wilson_interval
 from l2s.report.numbers import scores
+from l2s.report.numbers.costs import ENDPOINT
 from l2s.report.numbers.files import RunFiles
 from l2s.report.numbers.schema import Results
 from l2s.tasks.table import task_of
@@ -27,6 +28,7 @@ def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
         *_truncation(results, files.config.max_new_tokens),
         *_missing_answers(files),
         *_odd_fidelity(files),
+        *_remote_teacher(results),
     ]
 
 
@@ -121,3 +123,11 @@ def _odd_fidelity(files: RunFiles) -> Iterator[Warned]:
         odd = [row for row in usable if max(row["kl_sum"], row["nll_sum"]) > limit * row["num_tokens"]]
         if odd:
             yield warned("fidelity_odd", model=model, found=len(odd), n=len(rows), limit=limit)
+
+
+def _remote_teacher(results: Results) -> Iterator[Warned]:
+    """A teacher behind an endpoint, whose speed says nothing and whose distribution is not known."""
+    engines = {model: cost["engine"] for model, cost in results["models"].items()}
+    if engines.get(TEACHER) == ENDPOINT:
+        others = sorted(set(engines.values()) - {ENDPOINT})
+        yield warned("remote_teacher", engines=others)

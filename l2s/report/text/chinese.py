@@ -179,6 +179,8 @@ CHINESE = {
     "warn_fidelity_odd": "{model}：{n} 条留出回答中有 {found} 条的 KL 或损失每 token 超过 {limit} nat，均值由它们主导；"
     "请检查模型和数据类型。",
     "warn_absent": "未评估：{models}。",
+    "warn_remote_teacher": "教师通过远程接口回答，学生在 {engines} 中运行：教师的速度是服务器的速度；"
+    "没有教师权重，因此无法测量与教师的接近程度。",
     "stage_warning": "{stage}：{warning}",
     "warn_cut_answers": "{n} 条教师在{domain}上的回答中有 {found} 条在 max_new_tokens 处被截断；"
     "学生会从中学到话没说完就停下：请调大 --max_new_tokens",

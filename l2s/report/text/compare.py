@@ -10,6 +10,7 @@ from l2s.arms import MODELS
 from l2s.errors import UserError
 from l2s.evaluation import stats
 from l2s.jsonl import Row
+from l2s.report.numbers.costs import check_one_engine
 from l2s.report.numbers.files import RunFiles, read_run
 from l2s.report.numbers.results import build_results, shown_domains
 from l2s.report.numbers.schema import Results
@@ -40,6 +41,9 @@ def compare_runs(a: Path, b: Path) -> str:
         UserError: one of them is not the folder of an experiment.
     """
     runs = (_load(a), _load(b))
+    check_one_engine(
+        {cost["engine"]: f"{run.name}/{model}" for run in runs for model, cost in run.results["models"].items()}
+    )
     text = Text(runs[0].files.config.lang)
     parts = [f"# {escape(text('compare_title', a=runs[0].name, b=runs[1].name))}"]
     for title, table, empty in (

@@ -194,6 +194,8 @@ ENGLISH = {
     "warn_fidelity_odd": "{model}: on {found} of {n} held-out answers the KL or loss is above {limit} nats a token. "
     "These dominate the means; check the model and its dtype.",
     "warn_absent": "Not evaluated: {models}.",
+    "warn_remote_teacher": "The teacher answered through an endpoint, the students in {engines}: its speed is that of "
+    "the server, and without its weights there is no fidelity.",
     "stage_warning": "{stage}: {warning}",
     # What stages warn of
     "warn_cut_answers": "{found} of {n} teacher answers on {domain} were cut at max_new_tokens; students "

@@ -40,8 +40,10 @@ def count(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 
 
-def short_count(value: float) -> str:
+def short_count(value: float | None) -> str:
     """1543714304 -> 1.54 B."""
+    if value is None:
+        return NONE
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= size:
             return f"{value / size:.3g} {unit}"

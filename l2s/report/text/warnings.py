@@ -49,6 +49,7 @@ WORDS: dict[str, Callable[[Any, Text], str]] = {  # value -> how it is put into 
     "model": lambda model, text: text(model),
     "models": _models,
     "names": lambda names, text: ", ".join(names),
+    "engines": lambda names, text: ", ".join(names),
     "because": _because,
     "truncated": _truncated,
     "faults": _faults,

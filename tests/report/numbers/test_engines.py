@@ -1,0 +1,55 @@
+"""Engines in the report: one for all models that are compared, and a teacher behind an endpoint said aloud."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from l2s.errors import UserError
+from l2s.jsonl import write_jsonl
+from l2s.report import stage
+from l2s.report.text.compare import compare_runs
+from l2s.run_dir import Manifest, RunDir
+from tests.report.synthetic_run import MODELS, load_results, make_run
+
+
+def ran_in(run_dir: RunDir, model: str, engine: str, **metrics: Any) -> None:
+    path = run_dir.manifest(f"evaluate_{model}")
+    manifest = Manifest.load(path)
+    assert manifest is not None
+    named = {"engine": {"name": engine, "version": "1", "reason": "test"}}
+    replace(manifest, metrics=manifest.metrics | named | metrics).save(path)
+
+
+def test_a_report_of_two_engines_is_refused_with_the_way_to_one(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path)
+    for model in MODELS:
+        ran_in(run_dir, model, "vllm")
+    stage.run(config, run_dir)
+    assert {cost["engine"] for cost in load_results(run_dir)["models"].values()} == {"vllm"}
+    ran_in(run_dir, "student_base", "transformers")
+    with pytest.raises(UserError, match=r"evaluate_student_base ran in transformers.*--engine vllm --force"):
+        stage.run(config, run_dir)
+
+
+def test_runs_of_two_engines_are_not_compared(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path / "a")[1], make_run(tmp_path / "b")[1]
+    compare_runs(first.root, second.root)
+    for model in MODELS:
+        ran_in(second, model, "vllm")
+    with pytest.raises(UserError, match="ran in vllm"):
+        compare_runs(first.root, second.root)
+
+
+def test_a_teacher_behind_an_endpoint_has_no_size_and_the_report_says_so(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path)
+    ran_in(run_dir, "teacher", "endpoint", parameters=None, weight_bytes=None, peak_memory_bytes=None)
+    for model in MODELS:
+        write_jsonl(run_dir.fidelity(model), [])
+    stage.run(config, run_dir)
+    assert "through an endpoint, the students in transformers" in (
+        run_dir.evaluation / "comparison_report.md"
+    ).read_text(encoding="utf-8")

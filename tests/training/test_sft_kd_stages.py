@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
@@ -83,6 +84,30 @@ def test_kd_from_stored_hidden_states_equals_kd_from_the_teacher_in_memory(
         losses[signal] = torch.tensor([row["loss"] for row in load_jsonl(run_dir.kd / "metrics.jsonl")])
 
     torch.testing.assert_close(losses["hidden"], losses["online"], rtol=tolerance, atol=0)
+
+
+def test_kd_from_stored_states_equals_kd_from_a_teacher_in_memory_that_reads_its_own_prompts(
+    tiny_config: MakeConfig, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model_dir / "teacher", tmp_path / "teacher")
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "teacher")
+    tokenizer.chat_template = "<|im_start|>system\nBe brief.<|im_end|>\n" + tokenizer.chat_template
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    losses = {}
+    for name, teacher, signal in (
+        ("own", tmp_path / "teacher", "hidden"), ("own-live", tmp_path / "teacher", "online"),
+        ("other", tiny_model_dir / "teacher", "hidden"),
+    ):  # fmt: skip
+        config = tiny_config(experiment_name=name, teacher_model=str(teacher), teacher_signal=signal, kd_init="base")
+        run_dir = RunDir.of(config)
+        write_responses(run_dir)
+        if signal == "hidden":
+            score.run(config, run_dir)
+        kd.run(config, run_dir)
+        losses[name] = torch.tensor([row["divergence"] for row in load_jsonl(run_dir.kd / "metrics.jsonl")])
+
+    torch.testing.assert_close(losses["own"], losses["own-live"], rtol=1e-5, atol=0)
+    assert not torch.allclose(losses["own"], losses["other"], rtol=1e-3)
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])

@@ -1,4 +1,7 @@
-"""The endpoint engine with a real `vllm serve`, which is killed and started again while it answers."""
+"""The endpoint engine with a real server of vLLM, which is killed and started again while it answers.
+
+The module below is what `vllm serve` runs; that command asks for the version of a package that the CPU build has not.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ START_SECONDS = 600
 
 
 class Server:
-    """`vllm serve` of one model on a port of loopback."""
+    """vLLM's OpenAI-compatible server of one model on a port of loopback."""
 
     def __init__(self, model: str, log: Path) -> None:
         self.model, self.log = model, log
@@ -40,12 +43,21 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        arguments = ["serve", self.model, "--served-model-name", "teacher", "--host", "127.0.0.1", "--dtype", "float32"]
+        arguments = [
+            "--model",
+            self.model,
+            "--served-model-name",
+            "teacher",
+            "--host",
+            "127.0.0.1",
+            "--dtype",
+            "float32",
+        ]
         limits = ["--port", str(self.port), "--max-model-len", "1024", "--enforce-eager", "--max-num-seqs", "4"]
         settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "vllm.entrypoints.cli.main", *arguments, *limits],
+                [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *arguments, *limits],
                 env=os.environ | settings, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 

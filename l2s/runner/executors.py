@@ -46,7 +46,7 @@ from l2s.terminal import protect_output
 
 USER_ERROR, INTERRUPTED = 2, 130
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "trl")
-GRACE_S = 7.0  # for a process to end by itself; the whole run has ten
+GRACE_S = 4.0  # for a process to end by itself; the whole run has ten
 
 
 class Job(Protocol):

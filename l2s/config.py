@@ -340,7 +340,7 @@ class ExperimentConfig(BaseModel):
 
 DEMO_PROBLEMS: dict[str, Any] = {  # tasks with short answers that end, which a model of 135M parameters can learn
     "math_source": "one_step",
-    "math_train_size": 320,
+    "math_train_size": 160,
     "code_train_size": 0,
     "aiops_train_size": 0,
     "code_eval_size": 0,
@@ -386,12 +386,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eval_batch_size": 32,
         "heldout_answers": 8,
         **DEMO_PROBLEMS,
-        "math_eval_size": 64,
+        "math_eval_size": 48,
         "sft_epochs": 1,
-        "sft_batch_size": 8,
+        "sft_batch_size": 4,
         "sft_lr": 2e-4,
         "kd_epochs": 1,
-        "kd_batch_size": 8,
+        "kd_batch_size": 4,
         "kd_lr": 2e-4,
         "temperature": 1.0,
         "alpha": 0.2,
@@ -412,8 +412,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         **DEMO_PROBLEMS,
         "math_eval_size": 0,
         "seed": 7,
-        "sft_batch_size": 8,
-        "sft_lr": 4e-4,
+        "sft_batch_size": 4,
+        "sft_lr": 3e-4,
     },
 }
 

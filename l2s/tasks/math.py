@@ -24,9 +24,11 @@ PROMPT = (
     "Solve the following problem step by step. End with a line of the form `#### <number>` that holds only the final "
     "answer as a number.\n\n{problem}"
 )
+SHORT_PROMPT = "{problem} End with a line `#### <number>`."  # for one-step problems: a laptop's time goes into prompts
 HUB_NAME = "openai/gsm8k"
 CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator, as in "16 - 3 = <<16-3=13>>13"
-SYNTHETIC = {"synthetic": "synthetic", "one_step": "synthetic-one-step"}  # math_source -> source of its items
+ONE_STEP = "synthetic-one-step"
+SYNTHETIC = {"synthetic": "synthetic", "one_step": ONE_STEP}  # math_source -> source of its items
 
 # Data ----------------------------------------------------------------------------------------------------------------
 
@@ -62,11 +64,12 @@ def _items(config: ExperimentConfig, split: str, size: int, field: str) -> list[
 
 
 def _item(source: str, split: str, index: int, problem: str, solution: str, answer: str) -> Item:
+    prompt = SHORT_PROMPT if source == ONE_STEP else PROMPT
     return Item(
         id=f"{source}-{split}-{index:05d}",
         domain="math",
         source=source,
-        messages=[{"role": "user", "content": PROMPT.format(problem=problem)}],
+        messages=[{"role": "user", "content": prompt.format(problem=problem)}],
         reference=answer,
         meta={"problem": problem, "solution": solution},
     )
@@ -212,7 +215,7 @@ TASK = Task(
             "The math problems are synthetic: scores on them say nothing about GSM8K.",
             "数学题是合成的：其得分不能说明 GSM8K 上的表现。",
         ),
-        "synthetic-one-step": Names(
+        ONE_STEP: Names(
             "The math problems are synthetic, with one step and small numbers: scores on them say nothing about GSM8K.",
             "数学题是合成的，只有一步且数字很小：其得分不能说明 GSM8K 上的表现。",
         ),

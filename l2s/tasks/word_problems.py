@@ -221,13 +221,8 @@ TEMPLATES = (
     ),
 )
 
-SMALL_NUMBERS: tuple[Mapping[str, tuple[int, int]], ...] = (
-    {"a": (2, 9), "b": (2, 9)},
-    {"a": (5, 18), "b": (2, 9)},
-    {"a": (2, 9), "b": (2, 9)},
-    {"a": (4, 81), "b": (2, 9)},
-)
-ONE_STEP = tuple(  # what a model of 135M parameters can learn in minutes
+SMALL_NUMBERS: tuple[Mapping[str, tuple[int, int]], ...] = ({"a": (2, 9), "b": (2, 9)}, {"a": (5, 18), "b": (2, 9)})
+ONE_STEP = tuple(  # adding and taking away, as a model of 135M parameters can learn in minutes
     replace(template, numbers=numbers) for template, numbers in zip(TEMPLATES, SMALL_NUMBERS, strict=False)
 )
 

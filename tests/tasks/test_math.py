@@ -285,5 +285,5 @@ def test_one_step_problems_have_one_step_small_numbers_and_separate_splits() -> 
     }
     for problems in parts.values():
         assert all(problem.solution.count("\n") == 1 for problem in problems)
-        assert all(int(number) <= 81 for problem in problems for number in re.findall(r"\d+", problem.text))
+        assert all(int(number) <= 18 for problem in problems for number in re.findall(r"\d+", problem.text))
     assert not {problem.text for problem in parts["train"]} & {problem.text for problem in parts["eval"]}

@@ -16,8 +16,8 @@ from pathlib import Path
 from l2s.config import ExperimentConfig
 from l2s.report import stage
 from l2s.run_dir import RunDir
-from tests.report.page.chromium import CHROMIUM, Page, open_page
-from tests.report.synthetic_run import make_run
+from support.chromium import CHROMIUM, Page, open_page
+from support.synthetic_run import make_run
 
 REPEATS = 5
 WORDS = 512  # of an answer

@@ -121,7 +121,12 @@ def test_optional_and_slow_packages_are_imported_where_they_are_used(module: str
     assert {name.split(".")[0] for name in imported(MODULES[module], top_level=True)} & LAZY == set()
 
 
-@pytest.mark.parametrize(("folder", "other"), [("l2s", "tests"), ("l2s", "benchmarks")])
-def test_the_product_stands_alone(folder: str, other: str) -> None:
+NEITHER_IMPORTS = [  # the first does not import the second
+    ("l2s", "tests"), ("l2s", "benchmarks"), ("l2s", "support"), ("tests", "benchmarks"), ("benchmarks", "tests"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("folder", "other"), NEITHER_IMPORTS)
+def test_neither_imports_the_other(folder: str, other: str) -> None:
     files = (ROOT / folder).rglob("*.py")
     assert [path.name for path in files if other in {name.split(".")[0] for name in imported(path)}] == []

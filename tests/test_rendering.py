@@ -270,6 +270,10 @@ class Thinker:
     def __init__(self, renderer: ChatRenderer, text: str) -> None:
         self.renderer, self.text = renderer, text
 
+    def batches(self, requests: Any, sampling: Any) -> Any:
+        """All at once."""
+        return [list(requests)]
+
     def generate(self, requests: Any, sampling: Any, *, done: Any = ()) -> Any:
         """One answer."""
         for request in requests:

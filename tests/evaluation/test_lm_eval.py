@@ -16,7 +16,7 @@ from l2s.report import stage
 from l2s.run_dir import RunDir
 from l2s.runner.pipeline import requested_stages, select_stages
 from l2s.runner.preflight import check_settings
-from tests.report.synthetic_run import load_results, make_run
+from support.synthetic_run import load_results, make_run
 
 MakeConfig = Callable[..., ExperimentConfig]
 

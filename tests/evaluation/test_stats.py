@@ -12,8 +12,8 @@ import pytest
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from benchmarks.stats_coverage import SCENARIOS, Scenario, measure
 from l2s.evaluation import stats
+from support.stats_scenarios import SCENARIOS, Scenario, measure
 
 
 def test_wilson_interval_is_the_closed_form() -> None:

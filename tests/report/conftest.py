@@ -6,7 +6,7 @@ import pytest
 
 from l2s.report import stage
 from l2s.run_dir import RunDir
-from tests.report.synthetic_run import make_run
+from support.synthetic_run import make_run
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from l2s.runner.preflight import check_machine, check_settings
 from l2s.tasks.contamination import overlap
 from l2s.tasks.own import graders
 from l2s.tasks.table import TASKS, tasks_of
-from tests.report.page.chromium import CHROMIUM, open_page
+from support.chromium import CHROMIUM, open_page
 
 DOC = (Path(__file__).resolve().parents[2] / "docs" / "YOUR_DATA.md").read_text(encoding="utf-8")
 MODELS = ["teacher", "student_base", "student_sft", "student_kd"]

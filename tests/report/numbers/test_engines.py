@@ -13,7 +13,7 @@ from l2s.jsonl import write_jsonl
 from l2s.report import stage
 from l2s.report.text.compare import compare_runs
 from l2s.run_dir import Manifest, RunDir
-from tests.report.synthetic_run import MODELS, load_results, make_run
+from support.synthetic_run import MODELS, load_results, make_run
 
 
 def ran_in(run_dir: RunDir, model: str, engine: str, **metrics: Any) -> None:

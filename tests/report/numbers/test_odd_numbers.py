@@ -16,7 +16,7 @@ from l2s.report.numbers.files import read_run
 from l2s.report.numbers.results import build_results
 from l2s.report.page.plots import draw_plots
 from l2s.report.text.strings import Text
-from tests.report.synthetic_run import make_run
+from support.synthetic_run import make_run
 
 ROW = {"id": "a", "domain": "math", "num_tokens": 10, "kl_sum": 5.0, "top1_sum": 9.0, "nll_sum": 12.0}
 USELESS: list[dict[str, Any]] = [

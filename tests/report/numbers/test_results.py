@@ -16,7 +16,7 @@ from l2s.evaluation.stats import mean_interval, paired_comparison, wilson_interv
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.report import stage
 from l2s.run_dir import Manifest, RunDir
-from tests.report.synthetic_run import MODELS, load_results, make_run
+from support.synthetic_run import MODELS, load_results, make_run
 
 SNIPPET = """
 import json

@@ -16,8 +16,8 @@ from l2s.jsonl import Row, load_jsonl
 from l2s.report import stage
 from l2s.report.page.html import embed_json, pack
 from l2s.run_dir import RunDir
-from tests.report.page.chromium import CHROMIUM, Page, open_page
-from tests.report.synthetic_run import HOSTILE, make_run
+from support.chromium import CHROMIUM, Page, open_page
+from support.synthetic_run import HOSTILE, make_run
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: the page is not opened")
 PHONE, DESKTOP = 390, 1280

@@ -27,8 +27,8 @@ from l2s.report.text.warnings import say
 from l2s.run_dir import RunDir
 from l2s.signals.topk import TopkCheck
 from l2s.tasks.table import TASKS
-from tests.report import synthetic_run
-from tests.report.synthetic_run import DISTANCE, load_results, make_run
+from support import synthetic_run
+from support.synthetic_run import DISTANCE, load_results, make_run
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,12 @@ class DistillationTrainer(Trainer):
         found: tuple[Tensor, dict[str, Tensor]] | None
         try:
             found = self._add_up(model, update, num_tokens)
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError as error:
+            if self.args.world_size > 1 and not is_replicated(model):  # the other ranks wait for this one's shards
+                raise UserError(
+                    f"step {self.state.global_step + 1}: out of memory with {self.limit} at a time on sharded weights; "
+                    "run again with half the batch size and twice --gradient_accumulation_steps, or --tokens_per_batch"
+                ) from error
             found = None
         if any_rank(found is None, self.args.device):
             return None

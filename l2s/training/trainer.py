@@ -110,7 +110,7 @@ class DistillationTrainer(Trainer):
             if self.args.world_size > 1 and not is_replicated(model):  # the other ranks wait for this one's shards
                 raise UserError(
                     f"step {self.state.global_step + 1}: out of memory with {self.limit} at a time on sharded weights; "
-                    "run again with half the batch size and twice --gradient_accumulation_steps, or --tokens_per_batch"
+                    "resume with --tokens_per_batch at half of what that is, which changes no update"
                 ) from error
             found = None
         if any_rank(found is None, self.args.device):

@@ -91,11 +91,12 @@ def _parser() -> OneLineParser:
         _add_experiment_flags(command, name)
         if name == "plan":
             command.add_argument(
-                "--gpu", metavar="NAME", help="plan for this GPU, such as h100-80gb, instead of this machine"
+                "--hardware",
+                default="this",
+                metavar="NAME[:N]",
+                help="plan for this hardware: p4d.24xlarge:2, a100-40gb:8, h100-80gb, cpu, or this machine [this]",
             )
-            command.add_argument(
-                "--gpus", type=int, default=1, metavar="N", help="number of GPUs [1]", dest="gpu_count"
-            )
+            command.add_argument("--details", action="store_true", help="show what fills the memory of a device")
     report = commands.add_parser("report", help="rebuild the reports of an experiment from its files")
     report.add_argument("run_dir", type=Path, metavar="outputs/NAME")
     report.add_argument("--lang", choices=("en", "zh"), help="language of the report [that of the run]")
@@ -122,7 +123,7 @@ def _add_experiment_flags(parser: argparse.ArgumentParser, command: str) -> None
         )
     without = () if command in ("run", "plan") else RUN_FLAGS  # the command itself names its stage
     for name, info in ExperimentConfig.model_fields.items():
-        if name in without or (command, name) == ("plan", "gpus"):
+        if name in without:
             continue
         is_switch = info.annotation is bool
         keywords: dict[str, Any] = {"nargs": "?", "const": True} if is_switch else {}
@@ -174,7 +175,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         config = config.model_copy(update={"run_all": True})
     from l2s.plan.command import run_plan
 
-    return 0 if run_plan(config, gpu=arguments.gpu, gpus=arguments.gpu_count) else 1
+    return 0 if run_plan(config, hardware=arguments.hardware, details=arguments.details) else 1
 
 
 if __name__ == "__main__":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from l2s.config import ExperimentConfig
 from l2s.plan.estimates import Situation, estimate
+from l2s.runner.pipeline import STAGES
+from l2s.runner.placement import process_devices
 
 USABLE = 0.95  # of the memory; fragments take the rest
 
@@ -20,16 +23,28 @@ def fits(stage: str, situation: Situation) -> bool:
 
 def changes_that_fit(stage: str, situation: Situation) -> Changes | None:
     """The first settings, of those that cost least, with which `stage` fits; None where nothing helps enough."""
-    for changes in _candidates(_levers(stage, situation.config)):
-        if fits(stage, situation.changed(changes)):
+    for changes in _candidates(_levers(stage, situation)):
+        if fits(stage, placed_again(stage, situation.changed(changes))):
             return changes
     return None
 
 
+def placed_again(stage: str, situation: Situation) -> Situation:
+    """The situation with its devices split as placement would after a change: vLLM splits the teacher."""
+    fleet = situation.fleet
+    if fleet is None or stage not in STAGES:
+        return situation
+    available = max(1, situation.processes * situation.split)
+    if situation.by_vllm:
+        available = len(fleet.devices)
+    split = process_devices(STAGES[stage], situation.config, fleet.devices)
+    return replace(situation, processes=max(1, available // split), split=split)
+
+
 def least_memory(stage: str, situation: Situation) -> float:
     """Bytes that `stage` takes with all that can be changed for it."""
-    every = {name: value for lever in _levers(stage, situation.config) for name, value in lever[-1].items()}
-    return estimate(stage, situation.changed(every)).memory.total
+    every = {name: value for lever in _levers(stage, situation) for name, value in lever[-1].items()}
+    return estimate(stage, placed_again(stage, situation.changed(every))).memory.total
 
 
 def _candidates(levers: list[list[Changes]]) -> Iterator[Changes]:
@@ -42,32 +57,48 @@ def _candidates(levers: list[list[Changes]]) -> Iterator[Changes]:
         pulled |= lever[-1]
 
 
-def _levers(stage: str, config: ExperimentConfig) -> list[list[Changes]]:
+def _levers(stage: str, situation: Situation) -> list[list[Changes]]:
     """What can be changed for a stage, dearest last; in each the settings, weakest first."""
-    quantised: list[Changes] = [{"teacher_quantization": name} for name in _stronger(config.teacher_quantization)]
+    config = situation.config
+    vllm = situation.by_vllm
+    teacher = _smaller_teacher(situation)
     if stage == "generate":
-        levers = [_batches(config, "generation_batch_size"), quantised]
+        levers = [[] if vllm else _batches(config, "generation_batch_size"), teacher]
     elif stage == "score":
-        levers = [quantised]
+        levers = [teacher]
     elif stage.startswith("evaluate_"):
-        levers = [_batches(config, "eval_batch_size"), quantised if stage == "evaluate_teacher" else []]
-    elif stage in ("sft", "kd"):
-        live = stage == "kd" and config.teacher_signal == "online"
+        levers = [[] if vllm else _batches(config, "eval_batch_size"), teacher if stage == "evaluate_teacher" else []]
+    elif stage in ("sft", "kd", "opd"):
+        live = stage == "opd" or (stage == "kd" and config.teacher_signal == "online")
         levers = [
-            [{"teacher_signal": "hidden"}] if live else [],
+            [{"teacher_signal": "hidden"}] if live and stage == "kd" else [],
             [] if config.gradient_checkpointing else [{"gradient_checkpointing": True}],
             _batches(config, f"{stage}_batch_size"),
             [] if config.tuning == "qlora" else [{"tuning": "qlora"}],
-            quantised if live else [],
+            [{"teacher_quantization": name} for name in _stronger(situation)] if live else [],
         ]
     else:
         levers = []
     return [lever for lever in levers if lever]
 
 
-def _stronger(quantization: str) -> list[str]:
+def _smaller_teacher(situation: Situation) -> list[Changes]:
+    """Ways to hold the teacher in less memory; vLLM also splits it, which transformers' stages do not."""
+    found: list[Changes] = [{"teacher_quantization": name} for name in _stronger(situation)]
+    if situation.hardware.is_cuda and not situation.by_vllm:
+        found += [{"engine": "vllm"} | kind for kind in ({}, {"teacher_quantization": "fp8"})]
+    return found
+
+
+def _stronger(situation: Situation) -> list[str]:
+    """Quantisations that are smaller than the present one, of those that the engine and the model take."""
+    if situation.by_vllm:
+        return ["fp8"] if situation.config.teacher_quantization == "none" else []
+    if situation.teacher.num_experts:
+        return []  # bitsandbytes leaves experts as they are
     order = ["none", "int8", "nf4"]
-    return order[order.index(quantization) + 1 :]
+    present = situation.config.teacher_quantization
+    return order[order.index(present) + 1 :] if present in order else []
 
 
 def _batches(config: ExperimentConfig, name: str) -> list[Changes]:

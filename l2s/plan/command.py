@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich import box
@@ -9,140 +10,158 @@ from rich.console import Console
 from rich.table import Table
 
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError
 from l2s.models import demo
-from l2s.plan.advice import USABLE, changes_that_fit, fits, least_memory
-from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, START_S, Estimate, Situation, estimate
-from l2s.plan.hardware import GIB, Hardware, find_hardware
-from l2s.plan.model_size import ModelSize, lora_parameters, size_of
+from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, START_S
+from l2s.plan.hardware import GIB, find_hardware
+from l2s.plan.known_models import as_folders
+from l2s.plan.layout import Layout, Row, device_numbers, layout_name
+from l2s.plan.model_size import ModelSize
+from l2s.plan.prediction import Plan, fills_too_much, gib, make_plan, rough_duration
+from l2s.plan.vllm import VLLM_SHARE, VLLM_START_S
 from l2s.report.text.formats import NONE, short_count, size
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.executors import quiet_libraries
 from l2s.runner.pipeline import select_stages, settle
 from l2s.runner.preflight import check_settings
 
-CPU_FACTOR, CUDA_FACTOR = 2.0, 3.0
-CPU_EVIDENCE = "X"
+CUDA_FACTOR = 3.0
 COLUMNS = ("weights", "optimizer", "activations", "cache", "buffers", "memory")
-FILE_WIDTH = 120  # of the table where the output is no terminal
+FILE_WIDTH = 140  # of the table where the output is no terminal
 
 
-def run_plan(config: ExperimentConfig, *, gpu: str | None = None, gpus: int = 1) -> bool:
-    """Print the plan of an experiment on the device `gpu`, or on the one that is here; False where it does not fit.
+def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool = False) -> bool:
+    """Print the plan of an experiment on `hardware`; False where it does not fit.
 
     Raises:
-        UserError: a wrong setting, an unknown GPU, or a model whose configuration cannot be had.
+        UserError: a wrong setting, unknown hardware, or a model whose configuration cannot be had.
     """
-    if gpus < 1:
-        raise UserError(f"--gpus {gpus}: must be at least 1")
     quiet_libraries()
-    config = settle(config)
-    stages = select_stages(config)
-    check_settings(config, stages)
-    if gpu is not None and config.dtype == "auto":
-        config = config.model_copy(update={"dtype": "bfloat16"})  # every GPU of the table computes it
-    hardware = find_hardware(config, gpu)
-    for name in (config.teacher_model, config.student_model):
-        demo.build_if_missing(Path(name))
-    situation = Situation(
-        config,
-        hardware,
-        teacher=size_of(config.teacher_model, config),
-        student=size_of(config.student_model, config),
-        lora_parameters=lora_parameters(config.student_model, config),
-    )
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
-    names = [stage.name for stage in stages if stage.name in ESTIMATES]
-    estimates = {name: estimate(name, situation) for name in names}
-    _print_models(console, situation, gpus)
-    console.print(stage_table(estimates, hardware, _manifests(RunDir.of(config), names)))
-    advice = [line for name in names if (line := advise(name, situation))]
+    if hardware == "cpu":
+        config = config.model_copy(update={"device": "cpu"})
+    is_here = hardware in ("cpu", "this")
+    with as_folders(config if is_here else _as_on_a_gpu(config)) as (known, names):
+        known = settle(known)
+        stages = select_stages(known)
+        installed = {"engine": "transformers", "teacher_quantization": "none", "sharding": "auto"}
+        check_settings(known if is_here else known.model_copy(update=installed), stages)
+        fleet = find_hardware(known, hardware)
+        for name in (known.teacher_model, known.student_model):
+            demo.build_if_missing(Path(name))
+        plan = make_plan(known, stages, fleet)
+        advice = plan.advice()
+    _print_plan(plan, names, details=details)
+    console = _console()
     for line in advice:
         console.print(f"[red]{line}[/red]")
-    if len(names) < len(stages):
-        console.print("[dim]lm-evaluation-harness is not estimated: its length is that of its tasks.[/dim]")
-    for line in assumptions(situation):
+    for line in assumptions(plan):
         console.print(f"[dim]{line}[/dim]")
     return not advice
 
 
-def _print_models(console: Console, situation: Situation, gpus: int) -> None:
-    config, hardware = situation.config, situation.hardware
+def _as_on_a_gpu(config: ExperimentConfig) -> ExperimentConfig:
+    """What `auto` means on GPUs that are not here: bfloat16, and vLLM unless bitsandbytes quantises."""
+    engine = "transformers" if config.teacher_quantization in ("int8", "nf4") else "vllm"
+    changes = {"engine": engine if config.engine == "auto" else config.engine}
+    changes["dtype"] = "bfloat16" if config.dtype == "auto" else config.dtype
+    return config.model_copy(update=changes)
+
+
+def _console() -> Console:
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+    return console
+
+
+def _print_plan(plan: Plan, names: Mapping[str, str], *, details: bool) -> None:
+    console, config, hardware = _console(), plan.situation.config, plan.fleet.hardware
     console.print(f"[bold]Plan[/bold] of {RunDir.of(config).root}")
     console.print(
-        f"  device   {hardware.name}: {hardware.memory / GIB:.0f} GiB, {hardware.products / 1e12:.3g} TFLOP/s, "
+        f"  devices  {plan.fleet}, each {hardware.memory / GIB:.0f} GiB, {hardware.products / 1e12:.3g} TFLOP/s, "
         f"{hardware.bandwidth / 1e9:.3g} GB/s, {hardware.layer_seconds * 1e3:.2g} ms to launch a layer "
         f"({hardware.origin})"
     )
-    if gpus > 1:
-        console.print(f"           a stage runs on one of the {gpus} devices, and stages run one after another")
-    console.print(f"  teacher  {_model_line(config.teacher_model, situation.teacher)}")
-    console.print(f"  student  {_model_line(config.student_model, situation.student)}")
-    console.print(f"           {short_count(situation.trainable)} weights trained ({config.tuning})")
+    console.print(f"  engine   {config.engine}")
+    for role, found in (("teacher", plan.situation.teacher), ("student", plan.situation.student)):
+        folder = getattr(config, f"{role}_model")
+        console.print(f"  {role}  {_model_line(names.get(folder, folder), found)}")
+    console.print(f"           {short_count(plan.situation.trainable)} weights trained ({config.tuning})")
+    found = {row.stage.name: Manifest.load(RunDir.of(config).manifest(row.stage.name)) for row in plan.layout.rows}
+    manifests = {name: manifest for name, manifest in found.items() if manifest}
+    console.print(stage_table(plan, manifests))
+    if details:
+        console.print(memory_table(plan))
+    path = plan.layout.critical_path(config)
+    steps = [f"{row.stage.name} {rough_duration(row.estimate.seconds)}" for row in path if row.estimate.seconds >= 1]
+    console.print(f"Wall time {rough_duration(plan.layout.wall_seconds)}: {' > '.join(steps)}")
 
 
 def _model_line(name: str, model: ModelSize) -> str:
-    active = ""
-    if model.num_experts:
-        active = (
-            f", {short_count(model.active_parameters)} in a token, {short_count(model.linear_parameters)} "
-            "in linear layers (int8 and NF4 leave experts as they are)"
-        )
+    active = f", {short_count(model.active_parameters)} in a token" if model.num_experts else ""
     return (
         f"{name}: {short_count(model.parameters)} parameters{active}; "
         f"{size(model.checkpoint_bytes)} on disk, {size(model.cache_bytes)} of KV cache a token"
     )
 
 
-def stage_table(estimates: dict[str, Estimate], hardware: Hardware, manifests: dict[str, Manifest]) -> Table:
-    """A row a stage and one of totals: time adds up, disk too, memory is that of the fullest stage."""
+def stage_table(plan: Plan, manifests: Mapping[str, Manifest]) -> Table:
+    """A row a stage and one of totals: the wall time, the fullest device, the disk of all."""
+    rows = plan.layout.rows
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("GiB")
-    for header in (*COLUMNS, "disk", "scratch", "time", *(["measured"] if manifests else [])):
+    for header in ("stage", "devices", "layout"):
+        table.add_column(header)
+    measured = ["measured"] if manifests else []
+    for header in ("GiB a device", "starts", "time", "disk GiB", "scratch GiB", *measured):
         table.add_column(header, justify="right")
-    for name, found in estimates.items():
-        sizes = (*found.memory.parts(), found.memory.total, found.disk, found.scratch)
+    for row in rows:
+        one = manifests.get(row.stage.name)
         table.add_row(
-            name,
-            *map(_gib, sizes),
-            rough_duration(found.seconds),
-            *([_measured(manifests.get(name))] if manifests else []),
-            style=None if found.memory.total <= USABLE * hardware.memory else "red",
+            row.stage.name,
+            device_numbers(row.devices) or NONE,
+            layout_name(row),
+            _gib(row.estimate.memory.total),
+            rough_duration(row.start),
+            rough_duration(row.estimate.seconds) if row.stage.name in ESTIMATES else "?",
+            _gib(row.estimate.disk),
+            _gib(row.estimate.scratch),
+            *([rough_duration(one.seconds) if one else NONE] if manifests else []),
+            style="red" if fills_too_much(row, plan.fleet) else None,
         )
     table.add_section()
-    done = [manifest.seconds for manifest in manifests.values()]
-    table.add_row(
-        "all",
-        *[""] * (len(COLUMNS) - 1),
-        _gib(max(found.memory.total for found in estimates.values())),
-        _gib(sum(found.disk for found in estimates.values())),
-        _gib(max(found.scratch for found in estimates.values())),
-        rough_duration(sum(found.seconds for found in estimates.values())),
-        *([rough_duration(sum(done))] if manifests else []),
-    )
+    table.add_row("all", "", "", *_totals(plan.layout), *([_sum_measured(manifests)] if manifests else []))
     return table
 
 
-def advise(stage: str, situation: Situation) -> str | None:
-    """One line where `stage` does not fit: what to change to what, or that nothing helps."""
-    if fits(stage, situation):
-        return None
-    needed, there = estimate(stage, situation).memory.total, situation.hardware.memory
-    changes = changes_that_fit(stage, situation)
-    problem = f"{stage}: {_gib(needed)} GiB do not fit into {_gib(there)} GiB"
-    if changes is None:
-        least = _gib(least_memory(stage, situation))
-        return f"{problem}, and the settings bring it to {least} GiB at best; take a smaller model or a larger device"
-    flags = " ".join(f"--{name} {str(value).lower()}" for name, value in changes.items())
-    after = estimate(stage, situation.changed(changes)).memory.total
-    return f"{problem}; with {flags} it takes {_gib(after)} GiB"
+def _totals(layout: Layout) -> list[str]:
+    rows = layout.rows
+    return [
+        _gib(max(row.estimate.memory.total for row in rows)),
+        "",
+        rough_duration(layout.wall_seconds),
+        _gib(sum(row.estimate.disk for row in rows)),
+        _gib(max(row.estimate.scratch for row in rows)),
+    ]
 
 
-def assumptions(situation: Situation) -> list[str]:
+def _sum_measured(manifests: Mapping[str, Manifest]) -> str:
+    return rough_duration(sum(manifest.seconds for manifest in manifests.values()))
+
+
+def memory_table(plan: Plan) -> Table:
+    """What fills the memory of a device, in GiB."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("GiB a device")
+    for header in COLUMNS:
+        table.add_column(header, justify="right")
+    rows: list[Row] = plan.on_devices()
+    for row in rows:
+        table.add_row(row.stage.name, *map(_gib, (*row.estimate.memory.parts(), row.estimate.memory.total)))
+    return table
+
+
+def assumptions(plan: Plan) -> list[str]:
     """What the figures rest on, to be read with them."""
-    config, hardware = situation.config, situation.hardware
+    situation, config, hardware = plan.situation, plan.situation.config, plan.fleet.hardware
     texts = situation.training_texts + situation.evaluation_texts
     lengths = dict.fromkeys(f"{text.source} {text.prompt:.0f} + {text.answer:.0f}" for text in texts)
     lines = [
@@ -151,35 +170,26 @@ def assumptions(situation: Situation) -> list[str]:
         f"Time: matrix products, bytes moved and operations launched at the rates above; {START_S:.0f} s to start a "
         f"stage, {FILE_BYTES_S / 1e9:.0f} GB/s from disk. Downloads, grading and other programs are not counted.",
     ]
+    if situation.by_vllm:
+        lines.append(
+            f"vLLM: {VLLM_START_S:.0f} s to start, {VLLM_SHARE:.0%} of those rates; l2s/plan/vllm.py names the "
+            "published throughputs behind it. It fills its share of a GPU whatever the model needs."
+        )
     if config.keep_correct:
         lines.append(f"keep_correct is taken to ask again for {ASKED_AGAIN:.0%} of the answers at every try.")
+    if any(row.stage.name not in ESTIMATES for row in plan.layout.rows):
+        lines.append("lm-evaluation-harness is not estimated: its length is that of its tasks.")
+    if len(plan.fleet.devices) > plan.fleet.per_machine:
+        lines.append(
+            "A run uses the devices of one machine; several are laid out as one here, which takes an executor for "
+            "clusters that does not exist yet."
+        )
     if hardware.is_cuda:
         lines.append(
             f"No GPU run has checked these times: take them as good to a factor of {CUDA_FACTOR:g} either way."
         )
-    else:
-        lines.append(f"{CPU_EVIDENCE} Take times as good to a factor of {CPU_FACTOR:g} either way.")
     return lines
 
 
-def rough_duration(seconds: float) -> str:
-    """Seconds as 45 s, 12 min or 3.4 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
-def _measured(manifest: Manifest | None) -> str:
-    return NONE if manifest is None else rough_duration(manifest.seconds)
-
-
-def _manifests(run_dir: RunDir, names: list[str]) -> dict[str, Manifest]:
-    found = {name: Manifest.load(run_dir.manifest(name)) for name in names}
-    return {name: manifest for name, manifest in found.items() if manifest}
-
-
 def _gib(value: float) -> str:
-    """Two digits below 1 GiB, and no 0 for what is there."""
-    if not value:
-        return NONE
-    return f"{value / GIB:.1f}" if value >= GIB else f"{max(value / GIB, 0.01):.2f}"
+    return gib(value) if value else NONE

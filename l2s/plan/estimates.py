@@ -7,7 +7,7 @@ answers are assumed. Each estimate follows what the stage does: when that change
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
 from typing import Any
@@ -15,8 +15,10 @@ from typing import Any
 from l2s.arms import MODELS
 from l2s.config import ExperimentConfig, Quantization
 from l2s.loss.fused_head import CHUNK_BYTES
-from l2s.plan.hardware import GIB, Hardware
+from l2s.plan.hardware import GIB, Fleet, Hardware
 from l2s.plan.model_size import FORWARD, TRAINING, ModelSize
+from l2s.plan.parts import Memory, Texts
+from l2s.plan.vllm import VLLM_SHARE, VLLM_START_S, answer_seconds, prefill_seconds, vllm_memory
 from l2s.signals.record import BATCH_TOKENS
 from l2s.signals.recorders import SAMPLE_ROWS
 from l2s.signals.tail import OFFSET_FACTORS, RANK
@@ -27,6 +29,7 @@ from l2s.tasks.task import Split
 ASKED_AGAIN = 0.5  # share of answers that keep_correct rejects, at every try
 
 START_S = 6.0  # imports and the first use of everything, measured on the CPU
+LINK_BYTES_S = 50e9  # between ranks: 400 Gb/s of p4d's network; NVLink inside a machine is faster
 FILE_BYTES_S = 1e9  # weights and signals from and to a local SSD
 HEAD_OVERHEAD = 1.25  # of the fused loss over its matrix products: docs/PERFORMANCE.md measures 1.21
 HEAD_BUFFERS = 6  # chunks of logits: student's, teacher's, and on CUDA float32 copies of both
@@ -40,64 +43,45 @@ REPORT_BYTES = 5 << 20  # the most that report.html may take
 
 
 @dataclass(frozen=True)
-class Texts:
-    """Items of one source. `answer` and `longest` are what max_new_tokens leaves of their answers."""
-
-    source: str
-    number: int
-    prompt: float
-    longest_prompt: int
-    answer: float
-    longest_answer: float
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes on the device; `weights` counts all models that a stage holds, `buffers` all that has no other place."""
-
-    weights: float = 0
-    optimizer: float = 0
-    activations: float = 0
-    cache: float = 0
-    buffers: float = 0
-
-    @property
-    def total(self) -> float:
-        """All of it."""
-        return sum(self.parts())
-
-    def parts(self) -> list[float]:
-        """The fields in their order."""
-        return [getattr(self, field.name) for field in fields(self)]
-
-    def __add__(self, other: Memory) -> Memory:
-        return Memory(*(mine + its for mine, its in zip(self.parts(), other.parts(), strict=True)))
-
-
-@dataclass(frozen=True)
 class Estimate:
     """What a stage takes. `disk` stays when it ends; `scratch` is there only while it runs."""
 
     seconds: float
     disk: float
-    memory: Memory = Memory()
+    memory: Memory = field(default_factory=Memory)
     scratch: float = 0
 
 
 @dataclass(frozen=True)
 class Situation:
-    """A configuration on a device, with the sizes of its models and of LoRA on the student."""
+    """A configuration on devices, with the sizes of its models and of LoRA on the student.
+
+    A stage runs as `processes`, each on `split` devices like `hardware`, which share its work.
+    `fleet` is all that the run has, where that is known.
+    """
 
     config: ExperimentConfig
     hardware: Hardware
     teacher: ModelSize
     student: ModelSize
     lora_parameters: int
+    processes: int = 1
+    split: int = 1
+    fleet: Fleet | None = None
+
+    @property
+    def by_vllm(self) -> bool:
+        """Whether vLLM answers and scores; training never uses it."""
+        return self.config.engine == "vllm" and self.hardware.is_cuda
 
     @property
     def trainable(self) -> int:
         """Weights that SFT and KD update."""
         return self.student.parameters if self.config.tuning == "full" else self.lora_parameters
+
+    def in_trainer(self) -> Situation:
+        """The same with transformers, which holds every model of a trainer."""
+        return self.changed({"engine": "transformers"})
 
     def changed(self, changes: dict[str, Any]) -> Situation:
         """The same with other settings."""
@@ -140,7 +124,7 @@ def estimate(stage: str, situation: Situation) -> Estimate:
 
 
 def _prepare(s: Situation) -> Estimate:
-    prompts = sum(text.number * text.prompt for text in s.training_texts + s.evaluation_texts)
+    prompts = sum(text.number * text.prompt for text in s.training_texts + s.evaluation_texts)  # no device: one process
     return Estimate(seconds=1, disk=2 * TEXT_BYTES * prompts)  # one copy is published
 
 
@@ -149,7 +133,7 @@ def _generate(s: Situation) -> Estimate:
     tries = sum(ASKED_AGAIN**attempt for attempt in range(config.max_tries)) if config.keep_correct else 1
     answering = _answer_seconds(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization)
     return Estimate(
-        seconds=_loading_seconds(s.teacher) + tries * answering,
+        seconds=_loading_seconds(s, s.teacher) + tries * answering,
         disk=TEXT_BYTES * _tokens(texts),
         memory=_answer_memory(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization),
     )
@@ -158,10 +142,10 @@ def _generate(s: Situation) -> Estimate:
 def _score(s: Situation) -> Estimate:
     texts, quantization = s.training_texts, s.config.teacher_quantization
     signals = _signal_bytes(s, _answer_tokens(texts), s.config.teacher_signal)
-    seconds = _loading_seconds(s.teacher) + 2 * signals / FILE_BYTES_S  # written, and read again for their hash
+    seconds = _loading_seconds(s, s.teacher) + 2 * signals / FILE_BYTES_S  # written, and read again for their hash
     seconds += _forward_seconds(s, s.teacher, texts, BATCH_TOKENS, quantization)
     if s.config.teacher_signal == "topk":
-        seconds += s.teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1)
+        seconds += s.teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1) / s.processes
     batch_tokens = max(BATCH_TOKENS, _longest(s, texts))
     return Estimate(seconds, signals, _forward_memory(s, s.teacher, batch_tokens, quantization))
 
@@ -171,9 +155,10 @@ def _sft(s: Situation) -> Estimate:
 
 
 def _kd(s: Situation) -> Estimate:
+    s = s.in_trainer()
     config, texts, teacher = s.config, s.training_texts, s.teacher
     student = _training(s, config.kd_epochs, config.kd_batch_size)
-    head = HEAD_OVERHEAD * teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1)
+    head = HEAD_OVERHEAD * teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1) / s.processes
     if config.teacher_signal == "online":
         batch_tokens = config.kd_batch_size * _tokens(texts) / _number(texts)
         forward = _forward_seconds(s, teacher, texts, batch_tokens, config.teacher_quantization)
@@ -190,6 +175,7 @@ def _kd(s: Situation) -> Estimate:
 
 def _opd(s: Situation) -> Estimate:
     """The student answers, the teacher reads these answers, and the student is trained on them."""
+    s = s.in_trainer()
     config = s.config
     own = s.changed({"max_new_tokens": config.opd_max_new_tokens})
     texts, batch_size, quantization = own.training_texts, config.opd_batch_size, config.teacher_quantization
@@ -198,10 +184,11 @@ def _opd(s: Situation) -> Estimate:
     batch_tokens = batch_size * _tokens(texts) / _number(texts)
     seconds = _answer_seconds(own, s.student, texts, batch_size, "nf4" if config.tuning == "qlora" else "none")
     seconds += _forward_seconds(own, s.teacher, texts, batch_tokens, quantization)
-    seconds += s.teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=_number(texts) / batch_size)
+    head = s.teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=_number(texts) / batch_size)
+    seconds += head / s.processes
     return replace(
         student,
-        seconds=student.seconds + _loading_seconds(s.teacher) + epochs * seconds,
+        seconds=student.seconds + _loading_seconds(s, s.teacher, vllm=False) + epochs * seconds,
         memory=student.memory + _forward_memory(own, s.teacher, batch_size * _longest(own, texts), quantization),
     )
 
@@ -210,26 +197,32 @@ def _training(s: Situation, epochs: float, batch_size: int) -> Estimate:
     config, student, texts, trainable = s.config, s.student, s.training_texts, s.trainable
     full = config.tuning == "full"
     quantization: Quantization = "nf4" if config.tuning == "qlora" else "none"
-    batches = ceil(_number(texts) / batch_size) * epochs
-    updates = ceil(batches / config.gradient_accumulation_steps)
+    update = batch_size * config.gradient_accumulation_steps
+    updates = ceil(_number(texts) / update * epochs)
+    share = ceil(min(update, _number(texts)) / s.processes)  # sequences of an update on each rank
+    batch_size = min(batch_size, share)
+    batches = updates * ceil(share / batch_size)
+    mean_length, on_a_rank = _tokens(texts) / _number(texts), min(updates * share, epochs * _number(texts))
     passes = student.seconds(
         s.hardware,
         TRAINING[full, config.gradient_checkpointing],
-        tokens=epochs * _tokens(texts),
+        tokens=on_a_rank * mean_length,
         passes=batches,
-        length=_tokens(texts) / _number(texts),
+        length=mean_length,
         quantization=quantization,
     )
     products = 3 if full else 2  # logits, gradient of the hidden states, and that of the head where it is trained
-    head = products * student.head_seconds(s.hardware, tokens=epochs * _answer_tokens(texts), passes=batches)
+    answers = on_a_rank * _answer_tokens(texts) / _number(texts)
+    head = products * student.head_seconds(s.hardware, tokens=answers, passes=batches)
     moved = trainable * (UPDATE_BYTES * updates + (BATCH_BYTES + CAST_BYTES * full) * batches)
     final = 2 * student.parameters
     state = 12 * trainable  # float32: the weight and AdamW's two moments
     return Estimate(
-        seconds=_loading_seconds(student)
+        seconds=_loading_seconds(s, student, vllm=False)
         + passes
         + HEAD_OVERHEAD * head
         + moved / s.hardware.bandwidth
+        + _exchange_seconds(s, updates, batches)
         + (0 if full else student.checkpoint_bytes / FILE_BYTES_S)
         + final / FILE_BYTES_S,  # merged and written
         disk=final + (0 if full else 4 * trainable),
@@ -238,15 +231,24 @@ def _training(s: Situation, epochs: float, batch_size: int) -> Estimate:
     )
 
 
+def _exchange_seconds(s: Situation, updates: float, batches: float) -> float:
+    """Time that ranks take to send each other gradients, and weights where they hold shards of them."""
+    if s.processes == 1:
+        return 0.0
+    shared = 6 * s.student.parameters * batches if s.config.tuning == "full" else 0  # gathered twice, reduced once
+    return (8 * s.trainable * updates + shared) / LINK_BYTES_S
+
+
 def _training_memory(s: Situation, batch_tokens: float, quantization: Quantization) -> Memory:
     student, trainable, full = s.student, s.trainable, s.config.tuning == "full"
     frozen = student.weight_bytes(quantization) + student.scale_bytes(quantization)
     copies = 2 * student.parameters + 4 * student.head if full else 0  # bfloat16 weights; the head's gradient
+    shards = s.processes if full and s.hardware.is_cuda and s.config.sharding != "ddp" else 1
     return Memory(
-        weights=4 * trainable + (0 if full else frozen),
-        optimizer=12 * trainable,  # gradient and AdamW's two moments, float32
+        weights=4 * trainable / shards + (0 if full else frozen),
+        optimizer=12 * trainable / shards,  # gradient and AdamW's two moments, float32
         activations=student.training_peak(batch_tokens, full=full, checkpointed=s.config.gradient_checkpointing),
-        buffers=copies + HEAD_BUFFERS * CHUNK_BYTES,
+        buffers=copies / shards + HEAD_BUFFERS * CHUNK_BYTES,
     )
 
 
@@ -256,7 +258,9 @@ def _evaluate(s: Situation, *, model: str) -> Estimate:
     quantization: Quantization = config.teacher_quantization if model == "teacher" else "none"
     share = min(1, config.fidelity_size / _number(texts))
     compared = share * _answer_tokens(texts)
-    seconds = _loading_seconds(size) + _answer_seconds(s, size, texts, config.eval_batch_size, quantization)
+    loads = 2 if s.by_vllm and share else 1  # vLLM starts once for answers and once for hidden states
+    seconds = loads * _loading_seconds(s, size) + _answer_seconds(s, size, texts, config.eval_batch_size, quantization)
+    s = s if s.by_vllm else replace(s, processes=1)  # one replica measures fidelity when all answers are there
     seconds += share * _forward_seconds(s, size, texts, _tokens(texts) / _number(texts), quantization)
     seconds += sum(one.head_seconds(s.hardware, tokens=compared, passes=1) for one in (size, s.teacher))
     seconds += FIDELITY_BYTES * compared * size.vocabulary / s.hardware.bandwidth
@@ -307,19 +311,27 @@ def _signal_bytes(s: Situation, tokens: float, signal: str) -> float:
     return (tokens * teacher.hidden + teacher.head) * teacher.element_bytes
 
 
-def _loading_seconds(size: ModelSize) -> float:
-    return START_S + size.checkpoint_bytes / FILE_BYTES_S
+def _loading_seconds(s: Situation, size: ModelSize, *, vllm: bool | None = None) -> float:
+    """A start of the process and of the model; the processes of a machine read the same files once."""
+    start = VLLM_START_S if (s.by_vllm if vllm is None else vllm) else START_S
+    return start + size.checkpoint_bytes / FILE_BYTES_S
 
 
 def _forward_seconds(
     s: Situation, size: ModelSize, texts: list[Texts], batch_tokens: float, quantization: Quantization
 ) -> float:
     tokens = _tokens(texts)
-    length, passes = tokens / _number(texts), ceil(tokens / batch_tokens)
+    length = tokens / _number(texts)
+    if s.by_vllm:
+        return prefill_seconds(s.hardware, size, tokens=tokens, length=length, split=s.split) / VLLM_SHARE
+    tokens /= s.processes
+    passes = ceil(tokens / batch_tokens)
     return size.seconds(s.hardware, FORWARD, tokens=tokens, passes=passes, length=length, quantization=quantization)
 
 
 def _forward_memory(s: Situation, size: ModelSize, batch_tokens: float, quantization: Quantization) -> Memory:
+    if s.by_vllm:
+        return vllm_memory(s.hardware, size, quantization, split=s.split, runner="pooling")
     return Memory(
         weights=size.weight_bytes(quantization) + size.scale_bytes(quantization),
         activations=size.forward_peak(batch_tokens),
@@ -335,6 +347,9 @@ def _answer_seconds(
     A step copies the cache to lengthen it and reads it; on CUDA it also spreads it over all heads, because a padding
     mask keeps transformers from the kernel that reads groups (on the CPU attention.py does).
     """
+    texts = [replace(text, number=text.number / s.processes) for text in texts]
+    if s.by_vllm:
+        return answer_seconds(s.hardware, size, texts, quantization, split=s.split)
     batch = min(batch_size, _number(texts))
     spread = 2 * size.queries / size.keys if s.hardware.is_cuda else 0
     total = 0.0
@@ -342,7 +357,7 @@ def _answer_seconds(
         batches, prompt = text.number / batch, text.prompt
         length = prompt + text.longest_answer / 2
         run = partial(size.seconds, s.hardware, FORWARD, quantization=quantization)
-        step = run(tokens=batch, passes=1, length=length)
+        step = run(tokens=batch, passes=1, length=length, decoding=True)
         step += size.head_seconds(s.hardware, tokens=batch, passes=1)
         step += batch * length * size.cache_bytes * (3 + spread) / s.hardware.bandwidth
         total += run(tokens=text.number * prompt, passes=batches, length=prompt) + batches * text.longest_answer * step
@@ -352,7 +367,9 @@ def _answer_seconds(
 def _answer_memory(
     s: Situation, size: ModelSize, texts: list[Texts], batch_size: int, quantization: Quantization
 ) -> Memory:
-    batch = min(batch_size, _number(texts))
+    if s.by_vllm:
+        return vllm_memory(s.hardware, size, quantization, split=s.split, runner="generate")
+    batch = min(batch_size, ceil(_number(texts) / s.processes))
     prompts = batch * max(text.longest_prompt for text in texts)
     longest = max(text.longest_prompt for text in texts) + s.config.max_new_tokens
     cache = batch * longest * size.cache_bytes

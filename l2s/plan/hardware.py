@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 import torch
@@ -17,6 +17,7 @@ from torch import nn
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype, pick_device, torch_dtype
 from l2s.errors import UserError
+from l2s.runner.placement import Devices, find_devices
 
 GIB = 1 << 30
 
@@ -43,6 +44,12 @@ DATA_SHEETS = {
     "l40s": DataSheet(48, 362, 864),
     "rtx-3090": DataSheet(24, 71, 936),
     "rtx-4090": DataSheet(24, 165, 1008),
+}
+MACHINES = {  # instances of AWS: the GPU, and how many of it
+    "p4d.24xlarge": ("a100-40gb", 8),
+    "p4de.24xlarge": ("a100-80gb", 8),
+    "p5.48xlarge": ("h100-80gb", 8),
+    "p5en.48xlarge": ("h200", 8),
 }
 PRODUCT_SHARE = 0.6  # of peak: training reports 40 to 55 % with everything beside the products (PaLM 46, Llama 3 38-43)
 COPY_SHARE = 0.85  # of peak bandwidth, which copies of large tensors reach on these cards
@@ -75,25 +82,67 @@ class Hardware:
     origin: str
 
 
-def find_hardware(config: ExperimentConfig, gpu: str | None) -> Hardware:
-    """The device that `gpu` names in DATA_SHEETS, or else the one that the run would take on this machine.
+@dataclass(frozen=True)
+class Fleet:
+    """Devices of one kind. `per_machine` of them share a machine; one process cannot span two machines."""
+
+    hardware: Hardware
+    devices: Devices
+    per_machine: int
+
+    def __str__(self) -> str:
+        number = len(self.devices)
+        machines = -(-number // self.per_machine)
+        return f"{number} x {self.hardware.name}" + (f" in {machines} machines" if machines > 1 else "")
+
+
+def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
+    """The devices that `text` names: machines or GPUs with their number, `cpu`, or `this` machine.
+
+    `--gpus` chooses among them, and `--cpu_workers` shares a CPU.
 
     Raises:
-        UserError: an unknown GPU, a GPU for a run on the CPU, or device='cuda' where there is none.
+        UserError: unknown hardware, or settings that contradict it.
     """
-    if gpu is None:
-        return measure(pick_device(config), torch_dtype(config))
-    if gpu not in DATA_SHEETS:
-        raise UserError(
-            f"--gpu {gpu}: not in the table; take one of {', '.join(DATA_SHEETS)}, "
-            "or leave it out on the machine itself, which is measured"
-        )
+    name, _, number = text.partition(":")
+    field = f"--hardware {text}"
+    if name in ("cpu", "this"):
+        if number:
+            raise UserError(f"{field}: a number goes with GPUs and machines; use --cpu_workers to share a CPU")
+        here = config.model_copy(update={"device": "cpu"}) if name == "cpu" else config
+        devices = find_devices(here)
+        hardware = measure(pick_device(here), torch_dtype(here))
+        if devices.kind == "cpu" and (workers := len(devices)) > 1:
+            hardware = replace(
+                hardware,
+                memory=hardware.memory // workers,
+                products=hardware.products / workers,
+                bandwidth=hardware.bandwidth / workers,
+            )
+        return Fleet(hardware, Devices(devices.kind, devices.names, hardware.memory), len(devices))
+    if number and not (number.isdecimal() and int(number) > 0):
+        raise UserError(f"{field}: after the colon comes a number of 1 or more, such as a100-40gb:8")
+    machines = {sheet: (sheet, 1) for sheet in DATA_SHEETS} | MACHINES
+    if name not in machines:
+        raise UserError(f"{field}: not in the table; take one of {', '.join(machines)}, cpu, or this for this machine")
     if config.device == "cpu":
-        raise UserError(f"--gpu {gpu}: contradicts device='cpu'; leave out one of the two")
-    sheet = DATA_SHEETS[gpu]
+        raise UserError(f"{field}: contradicts device='cpu'; leave out one of the two")
+    sheet, in_machine = machines[name]
+    count = in_machine * int(number or 1)
+    chosen = range(count) if config.gpus == "all" else [int(gpu) for gpu in config.gpus.split(",")]
+    if beyond := [gpu for gpu in chosen if gpu >= count]:
+        raise UserError(f"gpus={config.gpus!r}: there is no GPU {beyond[0]} in {text}, which has {count}")
+    per_machine = in_machine if name in MACHINES else count
+    hardware = from_data_sheet(sheet, config)
+    return Fleet(hardware, Devices("gpu", tuple(map(str, chosen)), hardware.memory), min(per_machine, len(chosen)))
+
+
+def from_data_sheet(name: str, config: ExperimentConfig) -> Hardware:
+    """One GPU of DATA_SHEETS, scaled to what programs reach."""
+    sheet = DATA_SHEETS[name]
     share = PRODUCT_SHARE * (FLOAT32_SHARE if choose_dtype(config).name == "float32" else 1)
     return Hardware(
-        name=gpu,
+        name=name,
         is_cuda=True,
         memory=sheet.memory_gib * GIB,
         products=sheet.bf16_tflops * 1e12 * share,
@@ -115,7 +164,7 @@ def measure(device: torch.device, dtype: torch.dtype) -> Hardware:
     return Hardware(
         name=torch.cuda.get_device_name(device) if is_cuda else f"CPU, {torch.get_num_threads()} threads",
         is_cuda=is_cuda,
-        memory=torch.cuda.get_device_properties(device).total_memory if is_cuda else psutil.virtual_memory().total,
+        memory=torch.cuda.get_device_properties(device).total_memory if is_cuda else psutil.virtual_memory().available,
         products=2 * 1024**3 / _mean_seconds(lambda: left @ right, device),
         bandwidth=2 * source.nbytes / _mean_seconds(lambda: source * 2, device),
         layer_seconds=_layer_seconds(device, dtype),

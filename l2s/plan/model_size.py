@@ -39,6 +39,9 @@ class Pattern:
     launches: float
 
 
+INT8_LAUNCHES = 3.7  # LLM.int8 quantises rows and takes outliers apart: Qwen2.5-0.5B, T4, 24.4 tokens/s became ~6.3
+VLLM_BYTES: dict[str, float] = {"fp8": 1.0, "awq": 0.53, "gptq": 0.53}  # of a weight, experts included; 4-bit + scales
+EXPERT_COPIES = 3  # transformers on CUDA, decoding: each token's experts are gathered (read, written) and multiplied
 FORWARD = Pattern(1, 84, 16, 10, 65, 57, 1.0)
 TRAINING = {  # (all weights?, checkpointed?); an update of LoRA needs no product for the frozen weights' gradient
     (True, False): Pattern(3, 400, 64, 28, 294, 262, 3.2),
@@ -100,22 +103,28 @@ class ModelSize:
 
     def weight_bytes(self, quantization: Quantization) -> int:
         """As loaded; as transformers counts them, so without the scales of quantisation."""
-        kept = {"none": self.element_bytes, "int8": 1.0, "nf4": 0.5}[quantization]
-        return self.bytes - int(self.linear_parameters * (self.element_bytes - kept))
+        kept = {"none": self.element_bytes, "int8": 1.0, "nf4": 0.5} | VLLM_BYTES
+        quantised = self.linear_parameters + (self.expert_parameters if quantization in VLLM_BYTES else 0)
+        return self.bytes - int(quantised * (self.element_bytes - kept[quantization]))
 
     def scale_bytes(self, quantization: Quantization) -> int:
         """What quantisation keeps beside the weights: for NF4 a byte for a block of 64, for int8 next to nothing."""
         return self.linear_parameters // 64 if quantization == "nf4" else 0
 
-    def read_bytes(self, quantization: Quantization, tokens: float) -> float:
+    def read_bytes(self, quantization: Quantization, tokens: float, *, gathered: bool = False) -> float:
         """What one pass over `tokens` tokens reads of the layers' weights.
 
-        NF4 is unpacked to `element_bytes` in memory for each product.
+        bitsandbytes multiplies a single token by NF4 weights as they are; for more tokens, and in training, it unpacks
+        them to `element_bytes` in memory first. `gathered`: each token has a copy of its experts made.
         """
-        read = self.body - self._experts_used(1) + self._experts_used(tokens)
-        per_weight = {"none": self.element_bytes, "int8": 1.0, "nf4": 0.5 + 2 * self.element_bytes}[quantization]
-        quantised = min(read, self.linear_parameters)
-        return quantised * per_weight + (read - quantised) * self.element_bytes
+        experts = tokens * EXPERT_COPIES * self._experts_used(1) if gathered else self._experts_used(tokens)
+        unpacked = 0.0 if tokens <= 1 else 2.0 * self.element_bytes
+        per_weight = {"none": self.element_bytes, "int8": 1.0, "nf4": 0.5 + unpacked} | VLLM_BYTES
+        rest = self.body - self._experts_used(1)
+        if quantization in VLLM_BYTES:
+            return (rest + experts) * per_weight[quantization]
+        quantised = min(rest, self.linear_parameters)
+        return quantised * per_weight[quantization] + (rest - quantised + experts) * self.element_bytes
 
     def _experts_used(self, tokens: float) -> int:
         """Weights of the experts that `tokens` tokens reach together, each choosing at random."""
@@ -125,8 +134,14 @@ class ModelSize:
         return int(self.expert_parameters * (1 - missed))
 
     def forward_peak(self, tokens: float) -> float:
-        """Bytes of activations while a pass without gradients goes through its widest layer."""
-        wide = (4 + self.experts_per_token) * self.hidden + (2 if self.num_experts else 3) * self.intermediate
+        """Bytes of activations while a pass without gradients goes through its widest layer.
+
+        A mixture holds what each chosen expert reads and what it gives, and between them both halves of its gate.
+        """
+        if self.num_experts:
+            wide = (4 + 2 * self.experts_per_token) * self.hidden + 4 * self.intermediate
+        else:
+            wide = 4 * self.hidden + 3 * self.intermediate
         return tokens * wide * self.element_bytes
 
     def training_peak(self, tokens: float, *, full: bool, checkpointed: bool) -> float:
@@ -154,13 +169,18 @@ class ModelSize:
         passes: float,
         length: float,
         quantization: Quantization = "none",
+        decoding: bool = False,
     ) -> float:
-        """Time of `passes` passes over `tokens` tokens together, each of which attends to `length`."""
+        """Time in transformers of `passes` passes over `tokens` tokens together, each of which attends to `length`."""
         flops = tokens * (2 * self.body + 4 * length * self.queries * self.layers)
-        reading = passes * self.read_bytes(quantization, tokens / max(passes, 1e-9)) / hardware.bandwidth
+        gathered = decoding and hardware.is_cuda and self.num_experts > 0
+        a_pass = self.read_bytes(quantization, tokens / max(passes, 1e-9), gathered=gathered)
+        reading = passes * a_pass / hardware.bandwidth
         products = pattern.products * max(flops / hardware.products, reading)
         moving = tokens * self.layers * self.moved_bytes(pattern) / hardware.bandwidth
         host = passes * self.layers * pattern.launches * hardware.layer_seconds
+        if quantization == "int8":  # the host waits in each product for the number of outliers, so it runs never ahead
+            return products + moving + INT8_LAUNCHES * host
         return max(products + moving, host) if hardware.is_cuda else products + moving + host
 
     def moved_bytes(self, pattern: Pattern) -> float:

@@ -29,10 +29,12 @@ class Devices:
     Attributes:
         kind: gpu or cpu.
         names: what CUDA_VISIBLE_DEVICES calls each GPU; the cores of each CPU worker, separated by commas.
+        card_bytes: memory of one device where it need not be asked for: a plan knows it of GPUs that are not here.
     """
 
     kind: Literal["gpu", "cpu"]
     names: tuple[str, ...]
+    card_bytes: int = 0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -141,23 +143,28 @@ def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) ->
     """Devices of one process of `stage`: those that vLLM splits the teacher over, else one."""
     if config.engine != "vllm" or "teacher" not in stage.resources.holds or "student" in stage.resources.holds:
         return 1
-    wanted = config.teacher_gpus or (_fewest_gpus(config, len(devices)) if devices.kind == "gpu" else 1)
+    wanted = config.teacher_gpus or (_fewest_gpus(config, devices) if devices.kind == "gpu" else 1)
     if wanted > len(devices) and devices.kind == "gpu":
         raise UserError(f"teacher_gpus={wanted}: this run has {len(devices)} GPUs; give it more, or lower the number")
     return min(wanted, len(devices))
 
 
 @cache
-def _fewest_gpus(config: ExperimentConfig, count: int) -> int:
-    """The fewest of `count` GPUs that hold the teacher, all where none do: vLLM then says what is missing."""
+def _fewest_gpus(config: ExperimentConfig, devices: Devices) -> int:
+    """The fewest GPUs that hold the teacher, all where none do: vLLM then says what is missing."""
     from l2s.models.load import load_config
     from l2s.models.stored import gpus_to_hold, stored_bytes
 
-    program = "import torch; print(torch.cuda.get_device_properties(0).total_memory)"  # here it would take GPU memory
-    card_bytes = int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+    card_bytes = devices.card_bytes or _ask_card_bytes()
     heads = int(load_config(config.teacher_model, config).get_text_config().num_attention_heads)
     size = stored_bytes(config.teacher_model, config, config.teacher_quantization)
-    return gpus_to_hold(size, heads, card_bytes, count) or count
+    return gpus_to_hold(size, heads, card_bytes, len(devices)) or len(devices)
+
+
+def _ask_card_bytes() -> int:
+    """Memory of the first GPU, asked in another process: here it would take GPU memory."""
+    program = "import torch; print(torch.cuda.get_device_properties(0).total_memory)"
+    return int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
 
 
 def most_devices(stage: Stage, available: int, config: ExperimentConfig, devices: Devices) -> int:

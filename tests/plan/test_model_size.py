@@ -17,22 +17,11 @@ from transformers import PreTrainedConfig, Qwen3Config, Qwen3ForCausalLM, Qwen3M
 from l2s.config import ExperimentConfig, Quantization
 from l2s.errors import UserError
 from l2s.models.load import load_model, load_student_for_training, prepare_for_training, weight_bytes
+from l2s.plan.known_models import as_folders, known_config
 from l2s.plan.model_size import FORWARD, TRAINING, ModelSize, lora_parameters, size_of
 
 MakeConfig = Callable[..., ExperimentConfig]
-QWEN: dict[str, Any] = {"vocab_size": 151_936, "head_dim": 128, "tie_word_embeddings": False}
-QWEN3_30B_A3B = Qwen3MoeConfig(
-    hidden_size=2048, num_hidden_layers=48, num_experts=128, num_experts_per_tok=8, moe_intermediate_size=768,
-    num_attention_heads=32, num_key_value_heads=4, **QWEN,
-)  # fmt: skip
-QWEN3_8B = Qwen3Config(
-    hidden_size=4096, num_hidden_layers=36, intermediate_size=12_288, num_attention_heads=32, num_key_value_heads=8,
-    **QWEN,
-)  # fmt: skip
-QWEN3_32B = Qwen3Config(
-    hidden_size=5120, num_hidden_layers=64, intermediate_size=25_600, num_attention_heads=64, num_key_value_heads=8,
-    **QWEN,
-)  # fmt: skip
+QWEN3_30B_A3B = known_config("Qwen/Qwen3-30B-A3B")
 SMALL: dict[str, Any] = {
     "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "num_hidden_layers": 2,
     "vocab_size": 304,
@@ -57,15 +46,19 @@ def small_moe(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("config", "parameters", "active"),
-    [(QWEN3_30B_A3B, 30.5e9, 3.3e9), (QWEN3_8B, 8.2e9, 8.2e9), (QWEN3_32B, 32.8e9, 32.8e9)],
-    ids=["30B-A3B", "8B", "32B"],
-)
-def test_parameters_are_the_published_ones(
-    config: PreTrainedConfig, parameters: float, active: float, tmp_path: Path
-) -> None:
-    size = size_of(saved(config, tmp_path), ExperimentConfig())
-    assert size.parameters == pytest.approx(parameters, rel=0.01)
+    ("name", "parameters", "active"),
+    [
+        ("Qwen3-0.6B", 0.6e9, 0.6e9), ("Qwen3-8B", 8.19e9, 8.19e9), ("Qwen3-14B", 14.8e9, 14.8e9),
+        ("Qwen3-32B", 32.8e9, 32.8e9), ("Qwen3-30B-A3B", 30.5e9, 3.3e9),
+        ("Qwen3-30B-A3B-Instruct-2507", 30.5e9, 3.3e9),
+    ],
+)  # fmt: skip
+def test_parameters_are_the_published_ones(name: str, parameters: float, active: float) -> None:
+    given = ExperimentConfig(teacher_model=f"Qwen/{name}", dtype="bfloat16")
+    with as_folders(given) as (config, names):
+        assert names[config.teacher_model] == given.teacher_model
+        size = size_of(config.teacher_model, config)
+    assert size.parameters == pytest.approx(parameters, rel=0.01 if parameters > 1e9 else 0.02)
     assert size.active_parameters == pytest.approx(active, rel=0.02)  # published with two digits
     assert size.checkpoint_bytes == 2 * size.parameters  # there are no files to look at
 
@@ -108,6 +101,7 @@ def test_trained_weights_are_those_of_the_student(tiny_config: MakeConfig, tunin
 
 def test_a_pass_reads_the_experts_that_its_tokens_choose(tmp_path: Path) -> None:
     size = size_of(saved(QWEN3_30B_A3B, tmp_path), ExperimentConfig())
+    assert size.read_bytes("none", 16, gathered=True) > 174e9  # what transformers moves in a step of 16 answers
     one, all_of_them = size.read_bytes("none", 1), size.read_bytes("none", 10_000)
     assert one == 2 * size.body
     assert all_of_them == pytest.approx(2 * (size.parameters - 2 * size.head), rel=1e-3)
@@ -225,3 +219,21 @@ def test_activations_of_training_take_what_torch_allocates(full: bool, checkpoin
     size = size_of_wide(4, tmp_path)
     expected = size.training_peak(512, full=full, checkpointed=checkpointed)
     assert expected == pytest.approx(large - small, rel=0.25)
+
+
+def test_nf4_is_read_as_it_is_for_a_single_token_and_unpacked_for_more(tiny_config: MakeConfig) -> None:
+    size = size_of(tiny_config().student_model, tiny_config(dtype="bfloat16"))
+    assert size.read_bytes("nf4", 1) == 0.5 * size.linear_parameters + 2 * (size.body - size.linear_parameters)
+    assert size.read_bytes("nf4", 2) > size.read_bytes("none", 2)
+
+
+def test_a_mixture_takes_at_prefill_what_was_measured(tmp_path: Path) -> None:
+    size = size_of(saved(QWEN3_30B_A3B, tmp_path), ExperimentConfig(dtype="bfloat16"))
+    assert size.forward_peak(1) / (size.hidden * size.element_bytes) == pytest.approx(32.2, rel=0.05)
+
+
+def test_fp8_halves_all_but_embeddings_head_and_norms(tmp_path: Path) -> None:
+    size = size_of(saved(QWEN3_30B_A3B, tmp_path), ExperimentConfig(dtype="bfloat16"))
+    assert size.weight_bytes("none") - size.weight_bytes("fp8") == pytest.approx(
+        size.parameters - 2 * size.head, rel=1e-3
+    )

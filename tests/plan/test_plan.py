@@ -15,12 +15,14 @@ from l2s.cli import main
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.plan.advice import changes_that_fit, fits
-from l2s.plan.command import advise
 from l2s.plan.estimates import ESTIMATES, Situation, estimate
-from l2s.plan.hardware import GIB, Hardware, find_hardware
+from l2s.plan.hardware import GIB, Fleet, Hardware, find_hardware
+from l2s.plan.layout import Layout, lay_out
 from l2s.plan.model_size import ModelSize
+from l2s.plan.prediction import Plan, advise
 from l2s.run_dir import Manifest, RunDir
-from l2s.runner.pipeline import STAGES
+from l2s.runner.pipeline import STAGES, needs_of, select_stages
+from l2s.runner.placement import Devices
 
 MakeConfig = Callable[..., ExperimentConfig]
 GPU = Hardware("gpu", True, 80 * GIB, 600e12, 2.8e12, 1.2e-3, "made up")
@@ -115,23 +117,33 @@ def test_a_teacher_too_large_is_quantised_and_one_that_is_still_too_large_is_sai
     assert advise("score", situation()) is None
 
 
-def test_no_gpu_at_all_is_refused(capsys: pytest.CaptureFixture[str], tiny_config: MakeConfig) -> None:
-    status, _ = plan(capsys, tiny_config(), "--gpu", "l4", "--gpus", "0")
-    assert status == 2
-
-
-def test_an_unknown_gpu_and_one_for_a_run_on_the_cpu_are_refused() -> None:
-    assert find_hardware(ExperimentConfig(), "h100-80gb").memory == 80 * GIB
-    with pytest.raises(UserError, match=r"--gpu h1000: .*h100-80gb"):
-        find_hardware(ExperimentConfig(), "h1000")
+def test_hardware_is_read_or_refused_in_one_line() -> None:
+    one, eight, two = (
+        find_hardware(ExperimentConfig(), text) for text in ("h100-80gb", "a100-40gb:8", "p4d.24xlarge:2")
+    )
+    assert (one.hardware.memory, len(one.devices), one.per_machine) == (80 * GIB, 1, 1)
+    assert (eight.hardware.memory, len(eight.devices), eight.per_machine) == (40 * GIB, 8, 8)
+    assert (two.hardware.name, len(two.devices), two.per_machine) == ("a100-40gb", 16, 8)
+    some = find_hardware(ExperimentConfig(gpus="0,3"), "a100-40gb:8")
+    assert some.devices.names == ("0", "3")
+    for text, problem in {
+        "h1000": "h100-80gb", "l4:0": "1 or more", "l4:x": "1 or more", "l4:": "", "cpu:2": "cpu_workers",
+    }.items():  # fmt: skip
+        if problem:
+            with pytest.raises(UserError, match=rf"--hardware {text}: .*{problem}"):
+                find_hardware(ExperimentConfig(), text)
     with pytest.raises(UserError, match="device='cpu'"):
         find_hardware(ExperimentConfig(device="cpu"), "h200")
+    with pytest.raises(UserError, match="there is no GPU 3"):
+        find_hardware(ExperimentConfig(gpus="0,3"), "l4:2")
 
 
 def test_a_device_that_is_here_is_measured() -> None:
-    here = find_hardware(ExperimentConfig(device="cpu", dtype="float32"), None)
+    fleet = find_hardware(ExperimentConfig(device="cpu", dtype="float32"), "this")
+    here = fleet.hardware
     assert not here.is_cuda
-    assert here.memory == psutil.virtual_memory().total
+    assert 0 < here.memory <= psutil.virtual_memory().total
+    assert len(fleet.devices) == 1
     assert here.products > 0
     assert here.bandwidth > 0
     assert here.layer_seconds > 0
@@ -150,17 +162,18 @@ def test_the_command_prints_a_row_for_every_stage_and_writes_nothing(
     tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny_config()
-    status, text = plan(capsys, config, "--gpu", "l4", "--gpus", "2")
+    status, text = plan(capsys, config, "--hardware", "l4:2")
     assert status == 0
     assert [stage for stage in ESTIMATES if stage not in text] == ["opd", "evaluate_student_opd"]  # not among the arms
-    assert "one of the 2 devices" in text
+    assert "2 x l4" in text
+    assert "Wall time" in text
     assert "measured" not in text
     assert "gsm8k 121 + " in text
     assert not config.output_dir.exists()
 
 
 def test_only_the_stages_asked_for_are_planned(tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    _, text = plan(capsys, tiny_config(), "--gpu", "l4", "--run_sft")
+    _, text = plan(capsys, tiny_config(), "--hardware", "l4", "--run_sft")
     assert "sft" in text
     assert "evaluate_teacher" not in text
 
@@ -171,9 +184,68 @@ def test_what_a_finished_stage_took_stands_beside_its_estimate(
     config = tiny_config()
     manifest = Manifest("sft", {}, {}, {}, {}, None, 42, "cpu", "2026-01-01T00:00:00+00:00", 1234.0)
     manifest.save(RunDir.of(config).manifest("sft"))
-    _, text = plan(capsys, config, "--gpu", "l4")
+    _, text = plan(capsys, config, "--hardware", "l4")
     (row,) = [line for line in text.splitlines() if line.strip().startswith("sft")]
     assert row.split()[-2:] == ["21", "min"]
+
+
+A100_40 = replace(GPU, memory=40 * GIB, products=187e12, bandwidth=1.3e12)
+
+
+def fleet_of(count: int, hardware: Hardware = A100_40) -> Fleet:
+    return Fleet(hardware, Devices("gpu", tuple(map(str, range(count))), hardware.memory), count)
+
+
+def laid_out(count: int, **fields: Any) -> Layout:
+    """The whole experiment on `count` GPUs by transformers, with a teacher that fits."""
+    fields = {"run_all": True, "kd_init": "sft", "engine": "transformers", **fields}
+    made = replace(situation(A100_40, **fields), teacher=dense(14), fleet=fleet_of(count))
+    return lay_out(select_stages(made.config), made, fleet_of(count))
+
+
+def test_more_devices_never_take_longer_and_the_whole_is_less_than_the_sum() -> None:
+    walls = [laid_out(count).wall_seconds for count in (1, 2, 4, 8)]
+    assert walls == sorted(walls, reverse=True)
+    assert walls[3] < 0.5 * walls[0]
+    alone, eight = laid_out(1), laid_out(8)
+    assert alone.wall_seconds == pytest.approx(sum(row.estimate.seconds for row in alone.rows))
+    assert eight.wall_seconds < sum(row.estimate.seconds for row in eight.rows)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_no_device_works_for_two_stages_and_needs_come_first(count: int) -> None:
+    layout = laid_out(count)
+    ends = {row.stage.name: row.end for row in layout.rows}
+    config = ExperimentConfig(run_all=True, kd_init="sft")
+    for row in layout.rows:
+        assert all(ends[need] <= row.start for need in needs_of(row.stage, config) if need in ends)
+        for other in layout.rows:
+            if other is not row and other.start < row.end and row.start < other.end:
+                assert not set(row.devices) & set(other.devices)
+
+
+def test_the_critical_path_adds_up_to_the_wall_time() -> None:
+    for count in (1, 8):
+        layout = laid_out(count)
+        path = layout.critical_path(ExperimentConfig(run_all=True, kd_init="sft"))
+        assert sum(row.estimate.seconds for row in path) == pytest.approx(layout.wall_seconds)
+
+
+def test_the_longer_preset_takes_longer() -> None:
+    from l2s.config import PRESETS
+
+    fast, accurate = (laid_out(8, **PRESETS[name]).wall_seconds for name in ("fast", "accurate"))
+    assert accurate > 1.2 * fast
+
+
+def test_what_is_far_too_large_is_found_and_a_mere_estimate_is_not() -> None:
+    made = replace(situation(A100_40, run_generate=True, engine="transformers"), fleet=fleet_of(1))
+    plan = Plan(made, fleet_of(1), lay_out(select_stages(made.config), made, fleet_of(1)))
+    assert [row.stage.name for row in plan.too_large(0.1)] == ["generate"]
+    assert "--engine vllm" in " ".join(plan.advice()) or "--teacher_quantization" in " ".join(plan.advice())
+    (row,) = [row for row in plan.layout.rows if row.stage.name == "generate"]
+    little = replace(plan, fleet=fleet_of(1, replace(A100_40, memory=int(row.estimate.memory.total / 1.05))))
+    assert not little.too_large(0.1)
 
 
 def test_a_plan_that_does_not_fit_says_so_and_ends_with_1(
@@ -183,14 +255,14 @@ def test_a_plan_that_does_not_fit_says_so_and_ends_with_1(
         tmp_path / "large"
     )
     config = tiny_config(teacher_model=str(tmp_path / "large"))
-    status, text = plan(capsys, config, "--gpu", "rtx-4090", "--run_generate")
+    status, text = plan(capsys, config, "--hardware", "rtx-4090", "--run_generate", "--engine", "transformers")
     assert status == 1
     assert "generate:" in text
     assert "--teacher_quantization nf4" in text
 
 
 def test_a_model_that_cannot_be_had_is_one_line(tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    status, text = plan(capsys, tiny_config(teacher_model="no/such-model"), "--gpu", "l4")
+    status, text = plan(capsys, tiny_config(teacher_model="no/such-model"), "--hardware", "l4")
     assert status == 2
     assert text.startswith("l2s plan: teacher_model='no/such-model': it is no folder here")
     assert "give a local folder" in text
@@ -198,6 +270,6 @@ def test_a_model_that_cannot_be_had_is_one_line(tiny_config: MakeConfig, capsys:
 
 def test_wrong_flags_of_the_plan_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["plan", "--gpus", "none"])
+        main(["plan", "--gpu", "l4"])
     assert stop.value.code == 2
-    assert "--gpus" in capsys.readouterr().err
+    assert "--gpu" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+"""Architectures of the models that the recipes name, so that a plan of them needs no hub and no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from transformers import PreTrainedConfig, Qwen3Config, Qwen3MoeConfig
+
+from l2s.config import ExperimentConfig
+
+_QWEN3: dict[str, Any] = {
+    "vocab_size": 151_936, "head_dim": 128, "max_position_embeddings": 40_960, "tie_word_embeddings": False,
+}  # fmt: skip
+_MOE: dict[str, Any] = {
+    "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32, "num_key_value_heads": 4,
+    "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8, **_QWEN3,
+}  # fmt: skip
+# As their config.json states it, and the Qwen3 technical report, tables 1 and 2.
+_DENSE: dict[str, dict[str, Any]] = {
+    "Qwen/Qwen3-0.6B": {"hidden_size": 1024, "num_hidden_layers": 28, "intermediate_size": 3072,
+                        "num_attention_heads": 16, "num_key_value_heads": 8, **_QWEN3, "tie_word_embeddings": True},
+    "Qwen/Qwen3-8B": {"hidden_size": 4096, "num_hidden_layers": 36, "intermediate_size": 12_288,
+                      "num_attention_heads": 32, "num_key_value_heads": 8, **_QWEN3},
+    "Qwen/Qwen3-14B": {"hidden_size": 5120, "num_hidden_layers": 40, "intermediate_size": 17_408,
+                       "num_attention_heads": 40, "num_key_value_heads": 8, **_QWEN3},
+    "Qwen/Qwen3-32B": {"hidden_size": 5120, "num_hidden_layers": 64, "intermediate_size": 25_600,
+                       "num_attention_heads": 64, "num_key_value_heads": 8, **_QWEN3},
+}  # fmt: skip
+_EXPERTS: dict[str, dict[str, Any]] = {
+    "Qwen/Qwen3-30B-A3B": _MOE,
+    "Qwen/Qwen3-30B-A3B-Instruct-2507": _MOE | {"max_position_embeddings": 262_144},
+}
+KNOWN_MODELS = (*_DENSE, *_EXPERTS)
+
+
+def known_config(name: str) -> PreTrainedConfig:
+    """The configuration of one of KNOWN_MODELS."""
+    return Qwen3Config(**_DENSE[name]) if name in _DENSE else Qwen3MoeConfig(**_EXPERTS[name])
+
+
+@contextmanager
+def as_folders(config: ExperimentConfig) -> Iterator[tuple[ExperimentConfig, Mapping[str, str]]]:
+    """`config` with known models replaced by folders that hold a config.json alone, and the name behind each folder."""
+    with TemporaryDirectory(prefix="l2s-plan-") as place:
+        folders: dict[str, str] = {}
+        for field in ("teacher_model", "student_model"):
+            name = getattr(config, field)
+            if name in KNOWN_MODELS and not Path(name).exists():
+                folder = Path(place) / field
+                known_config(name).save_pretrained(folder)
+                folders[field] = str(folder)
+        names = {folder: getattr(config, field) for field, folder in folders.items()}
+        yield config.model_copy(update=folders), names

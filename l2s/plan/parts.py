@@ -1,0 +1,40 @@
+"""What estimates are made of: texts of one source, and memory by its purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Items of one source. `answer` and `longest` are what max_new_tokens leaves of their answers."""
+
+    source: str
+    number: float
+    prompt: float
+    longest_prompt: int
+    answer: float
+    longest_answer: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on the device; `weights` counts all models that a stage holds, `buffers` all that has no other place."""
+
+    weights: float = 0
+    optimizer: float = 0
+    activations: float = 0
+    cache: float = 0
+    buffers: float = 0
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return sum(self.parts())
+
+    def parts(self) -> list[float]:
+        """The fields in their order."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+    def __add__(self, other: Memory) -> Memory:
+        return Memory(*(mine + its for mine, its in zip(self.parts(), other.parts(), strict=True)))

@@ -1,0 +1,97 @@
+"""A plan of an experiment: sizes of its models, the layout of its stages, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from l2s.config import ExperimentConfig
+from l2s.plan.advice import USABLE, changes_that_fit, fits, least_memory, placed_again
+from l2s.plan.estimates import Situation, estimate
+from l2s.plan.hardware import GIB, Fleet
+from l2s.plan.layout import Layout, Row, lay_out, on_groups
+from l2s.plan.model_size import lora_parameters, size_of
+from l2s.runner.pipeline import Stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run on `fleet` is expected to take."""
+
+    situation: Situation
+    fleet: Fleet
+    layout: Layout
+
+    def advice(self) -> list[str]:
+        """A line for every stage that does not fit."""
+        lines = [advise(row.stage.name, on_groups(self.situation, row.groups)) for row in self.on_devices()]
+        return [line for line in lines if line]
+
+    def too_large(self, margin: float) -> list[Row]:
+        """The stages that exceed the memory of their devices by more than the share `margin`."""
+        most = (1 + margin) * self.fleet.hardware.memory
+        return [row for row in self.on_devices() if row.estimate.memory.total > most]
+
+    def on_devices(self) -> list[Row]:
+        """The stages that hold a model."""
+        return [row for row in self.layout.rows if row.estimate.memory.total]
+
+    def as_json(self) -> dict[str, object]:
+        """The prediction as a run folder keeps it: seconds and bytes."""
+        return {
+            "hardware": str(self.fleet),
+            "wall_seconds": self.layout.wall_seconds,
+            "stages": {
+                row.stage.name: {"seconds": row.estimate.seconds, "memory_bytes": row.estimate.memory.total}
+                for row in self.layout.rows
+            },
+        }
+
+
+def make_plan(config: ExperimentConfig, stages: Sequence[Stage], fleet: Fleet) -> Plan:
+    """Estimate and place `stages`; `config` is settled.
+
+    Raises:
+        UserError: the configuration of a model cannot be loaded.
+    """
+    situation = Situation(
+        config,
+        fleet.hardware,
+        teacher=size_of(config.teacher_model, config),
+        student=size_of(config.student_model, config),
+        lora_parameters=lora_parameters(config.student_model, config),
+        fleet=fleet,
+    )
+    return Plan(situation, fleet, lay_out(stages, situation, fleet))
+
+
+def advise(stage: str, situation: Situation) -> str | None:
+    """One line where `stage` does not fit: what to change to what, or that nothing helps."""
+    if fits(stage, situation):
+        return None
+    needed, there = estimate(stage, situation).memory.total, situation.hardware.memory
+    changes = changes_that_fit(stage, situation)
+    problem = f"{stage}: {gib(needed)} GiB a device do not fit into {gib(there)} GiB"
+    if changes is None:
+        least = gib(least_memory(stage, situation))
+        return f"{problem}, and the settings bring it to {least} GiB at best; take a smaller model or a larger device"
+    flags = " ".join(f"--{name} {str(value).lower()}" for name, value in changes.items())
+    after = estimate(stage, placed_again(stage, situation.changed(changes))).memory.total
+    return f"{problem}; with {flags} it takes {gib(after)} GiB"
+
+
+def fills_too_much(row: Row, fleet: Fleet) -> bool:
+    """Whether a row of the plan is shown as one that does not fit."""
+    return row.estimate.memory.total > USABLE * fleet.hardware.memory
+
+
+def gib(value: float) -> str:
+    """Two digits below 1 GiB, and no 0 for what is there."""
+    return f"{value / GIB:.1f}" if value >= GIB else f"{max(value / GIB, 0.01):.2f}"
+
+
+def rough_duration(seconds: float) -> str:
+    """Seconds as 45 s, 12 min or 3.4 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,8 +1,8 @@
 """The model hub: whether it can be reached, asked once, and its data sets.
 
-Left to themselves the hub's clients try an unreachable host six times a file, for minutes. So its endpoint is asked
-once, and where it does not answer, this process and its children go offline: what is in the cache still loads, what is
-not fails at once. Downloads themselves keep the clients' own time limits and retries.
+The hub's clients try an unreachable host six times a file, which takes minutes. So l2s asks the endpoint once. Where it
+does not answer, this process and its children go offline: models in the cache still load, and others fail at once.
+Downloads keep the clients' own time limits and retries.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from l2s.tasks.aiops.matching import find, normalise
 from l2s.tasks.chat_answer import DASHES, without_thinking
 
 
@@ -33,3 +34,9 @@ def test_thinking_is_left_out_and_an_unclosed_block_leaves_nothing(response: str
 
 def test_dashes_become_hyphens() -> None:
     assert "media‑exporter – −5 ﹣ －".translate(DASHES) == "media-exporter - -5 - -"
+
+
+@pytest.mark.parametrize("dash", "‐‑‒–—―−﹘﹣－")
+def test_a_name_is_found_whatever_its_dash(dash: str) -> None:
+    assert find(["media-exporter"], normalise(f"Restart Media{dash}Exporter now."))
+    assert not find(["media-exporter"], normalise("Restart the mediaexporters now."))

@@ -11,6 +11,7 @@ from itertools import product
 
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
 from l2s.tasks.aiops.denials import Span, is_denied
+from l2s.tasks.chat_answer import DASHES
 
 CJK = "[\u3400-\u9fff]"
 WORD = re.compile(rf"{CJK}|[^\s\u3400-\u9fff]+")  # a Chinese character, or a run of others without spaces
@@ -60,8 +61,8 @@ def words(text: str) -> list[re.Match[str]]:
 
 
 def normalise(text: str) -> str:
-    """Full-width forms, case, emphasis and runs of spaces made alike."""
-    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    """Full-width forms, dashes, case, emphasis and runs of spaces made alike."""
+    text = unicodedata.normalize("NFKC", text).translate(DASHES).casefold().replace("’", "'")
     return re.sub(r"[ \t*`_\"]+", " ", text)
 
 

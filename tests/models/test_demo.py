@@ -1,4 +1,4 @@
-"""The demo's student: the teacher without every fifth layer."""
+"""The demo's student: the teacher without every tenth layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from l2s.models.demo import drop_layers
 TOKENS = torch.arange(12)[None]
 
 
-def test_a_pruned_model_loses_every_fifth_layer_and_survives_saving(tmp_path: Path) -> None:
+def test_a_pruned_model_loses_every_tenth_layer_and_survives_saving(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=5, num_attention_heads=2,

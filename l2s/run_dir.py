@@ -225,7 +225,16 @@ class RunDir:
         write_text_atomic(self.config_file, text)
 
     def load_config(self) -> ExperimentConfig:
-        """The configuration that `save_config` kept."""
+        """The configuration that `save_config` kept.
+
+        Raises:
+            UserError: there is none, so this is not the folder of an experiment.
+        """
+        if not self.config_file.exists():
+            raise UserError(
+                f"{self.root}: not the folder of an experiment (no {self.config_file.name}); "
+                "give outputs/<experiment_name>"
+            )
         return ExperimentConfig(**yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
 
     def begun_dtype(self) -> Dtype | None:

@@ -101,8 +101,6 @@ def rebuild_report(root: Path, *, lang: str | None = None) -> None:
     from l2s.report import stage as report
 
     run_dir = RunDir(root)
-    if not run_dir.config_file.exists():
-        raise UserError(f"{root}: not the folder of an experiment (no config.yaml); give outputs/<experiment_name>")
     config = run_dir.load_config()
     report.run(config.model_copy(update={"lang": lang}) if lang else config, run_dir)
     _print_result(config, run_dir, [STAGES["report"]])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l2s.arms import MODELS
-from l2s.errors import UserError
 from l2s.evaluation import stats
 from l2s.jsonl import Row
 from l2s.report.numbers.costs import check_one_engine
@@ -61,8 +60,6 @@ def compare_runs(a: Path, b: Path) -> str:
 
 def _load(root: Path) -> Run:
     run_dir = RunDir(root)
-    if not run_dir.config_file.exists():
-        raise UserError(f"{root}: not the folder of an experiment (no config.yaml); give outputs/<experiment_name>")
     files = read_run(run_dir.load_config(), run_dir)
     return Run(root.resolve().name, files, build_results(files))
 

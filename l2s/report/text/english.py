@@ -30,35 +30,35 @@ ENGLISH = {
     "environment": "Environment",
     "configuration": "Configuration",
     # Notes
-    "scores_note": "Mean score with its 95% interval: Wilson for right-or-wrong items, bootstrap otherwise.",
+    "scores_note": "The mean score has a 95% interval: Wilson for right-or-wrong items, bootstrap for others.",
     "controls": "Controls of the grader",
     "controls_note": "Answers that need no understanding of the item must stay below 15%; the reference answer must "
     "reach 100%.",
     "control": "Answer",
     "score_column": "Mean score",
-    "contrasts_note": "Differences in percentage points on the same items, with paired 95% bootstrap intervals. p is "
-    "adjusted after Holm within a domain. A difference stands in bold only where its interval and its test exclude 0. "
-    "The last column is the smallest true difference that these items would have shown with 80% power: a smaller one "
-    "may exist unseen.",
-    "kd_after_sft_note": "KD started from the SFT student: its difference from SFT contains further passes over the "
-    "same answers (kd_epochs={epochs}).",
-    "gap_note": "(model − base) / (teacher − base). Withheld where the teacher's lead over the base is not "
-    "distinguishable from 0.",
-    "fidelity_note": "On answers of the teacher to the evaluation prompts, which no student was trained on: mean "
-    "KL(teacher || model) in nats a token at T=1, share of tokens on which both rank the same token first, perplexity. "
-    "Intervals resample whole answers.",
-    "fidelity_contrast_note": "Difference in mean KL (nats a token): below 0, the first model is the closer one.",
-    "lm_eval_note": "The table of EleutherAI's lm-evaluation-harness {version} as it prints it; prompts are rendered "
-    "with the student's chat template. Prompts, examples and graders are the tasks' own, so its values are not "
-    "comparable with the scores above. Stderr is a standard error, not an interval.",
+    "contrasts_note": "Differences are in percentage points on the same items, with paired 95% bootstrap intervals. p "
+    "is Holm-adjusted within a domain. A difference is bold only if both its interval and its test exclude 0. The last "
+    "column is the smallest true difference that these items detect with 80% power. They can miss a smaller one.",
+    "kd_after_sft_note": "KD started from the SFT student. So its difference from SFT includes the effect of more "
+    "epochs on the same answers (kd_epochs={epochs}).",
+    "gap_note": "(model − base) / (teacher − base). No value is given if the teacher's lead over the base "
+    "cannot be told from 0.",
+    "fidelity_note": "These values are measured on the teacher's answers to the evaluation prompts. No student was "
+    "trained on them. Mean KL is KL(teacher || model) in nats per token at T=1. Top-1 agreement is the share of tokens "
+    "for which both rank the same token first. Intervals resample whole answers.",
+    "fidelity_contrast_note": "Difference in mean KL (nats per token). Below 0, the first model is closer to the "
+    "teacher.",
+    "lm_eval_note": "This is the table that EleutherAI's lm-evaluation-harness {version} prints. Prompts are rendered "
+    "with the student's chat template. The tasks define their own prompts, examples and graders, so these values "
+    "cannot be compared with the scores above. Stderr is a standard error, not an interval.",
     "lm_eval_limited": "Only the first {limit} items of each task were run (lm_eval_limit).",
-    "contamination_note": "Evaluation items that are training items after normalisation, and other items that share a "
-    "run of 13 words with one.",
+    "contamination_note": "The table counts evaluation items that equal a training item after normalisation, and other "
+    "evaluation items that share 13 consecutive words with a training item.",
     "by_domain": "By domain",
-    "models_note": "As measured during the evaluation. Below a student's value: how many times smaller it is than the "
-    "teacher's, and for tokens/s how many times larger.",
+    "models_note": "These values are measured during the evaluation. The number below a student's value says how many "
+    "times smaller it is than the teacher's (for tokens/s: how many times larger).",
     "tokens_unit": "tokens",
-    "disk_note": "Bytes in the folders of this run.",
+    "disk_note": "The size is the bytes in each folder of this run.",
     "teacher_answers": "Teacher's answers to the training items",
     "num_responses": "Answers kept",
     "num_rejected": "Items without a right answer, left out",
@@ -113,8 +113,8 @@ ENGLISH = {
     "shared_text": "Text in common",
     "whole_problem": "the whole problem",
     "leaks": "Items in common",
-    "leaks_note": "At most the {n} most affected items; results.json names all. The share is that of the evaluation "
-    "item's 13-grams.",
+    "leaks_note": "The table shows at most the {n} most affected items; results.json lists all. Share is the fraction "
+    "of the evaluation item's 13-grams found in the training data.",
     "setting": "Setting",
     "value": "Value",
     "sandbox": "Sandbox for model-written code",
@@ -137,7 +137,7 @@ ENGLISH = {
     "cut_overlong": "Cut, too long",
     "steps": "Steps",
     "points_axis": "difference, percentage points",
-    "nats_axis": "nats a token, lower is closer",
+    "nats_axis": "nats per token, lower is closer",
     "percent_axis": "% of tokens",
     "step": "step",
     "loss": "loss",
@@ -146,9 +146,9 @@ ENGLISH = {
     "heldout_loss": "on {n} answers held out of training",
     "loss_trained": "Loss",
     "loss_held_out": "Loss, held out",
-    "curves_note": "The loss of a step is that of its batch before the update; the held-out one that of the same few "
-    "answers at every point, so it shows whether learning goes beyond the answers trained on. In nats a token; KD's "
-    "divergence is taken at its temperature.",
+    "curves_note": "The loss of a step is computed on its batch before the update. The held-out loss is computed on "
+    "the same few answers at every point, so it shows whether the student generalises beyond its training answers. "
+    "Losses are in nats per token. KD's divergence is computed at its temperature.",
     "divergence": "divergence",
     # Sentences of the verdict
     "say_contrast": "{model} against {reference}: {parts}.",
@@ -157,19 +157,19 @@ ENGLISH = {
     "say_no detectable difference": "no detectable difference on {domains}",
     "say_finding": " ({difference} [{low}, {high}])",
     "say_units": "Differences are in percentage points, with their 95% intervals.",
-    "say_unseen": "Where no difference is detectable, one of up to {low} to {high} points could have gone unseen.",
+    "say_unseen": "A true difference of up to {low} to {high} points could be missed where none is detected.",
     "say_too_few": "Some contrasts have too few items to show any difference.",
     "comma": ", ",
     "say_closer": "{model} is closer to the teacher's distribution than {reference} (mean KL {kl} against "
-    "{kl_reference} nats a token; difference {difference} [{low}, {high}]).",
+    "{kl_reference} nats per token; difference {difference} [{low}, {high}]).",
     "say_farther": "{model} is farther from the teacher's distribution than {reference} (mean KL {kl} against "
-    "{kl_reference} nats a token; difference {difference} [{low}, {high}]).",
-    "say_as_close": "Between {model} and {reference} no difference in closeness to the teacher is detectable (mean KL "
-    "{kl} against {kl_reference} nats a token; difference {difference} [{low}, {high}]).",
+    "{kl_reference} nats per token; difference {difference} [{low}, {high}]).",
+    "say_as_close": "{model} and {reference} show no detectable difference in closeness to the teacher (mean KL "
+    "{kl} against {kl_reference} nats per token; difference {difference} [{low}, {high}]).",
     "say_gain": "{domain} {difference} points [{low}, {high}]",
     "say_gain_share": " ({share} of the teacher's lead)",
     "say_gain_unclear": " (no detectable difference)",
-    "say_headline_kl": "mean KL to the teacher {before} → {after} nats a token",
+    "say_headline_kl": "mean KL to the teacher {before} → {after} nats per token",
     "say_headline_size": "{parameters} times smaller and {speed} times as fast as the teacher",
     "say_no_student": "No trained student was evaluated, so there is no contrast to judge.",
     "say_not_graded": "No answer was graded, so there are no scores to compare.",
@@ -179,31 +179,31 @@ ENGLISH = {
     "space": " ",
     # Warnings
     "warn_contaminated": "The {domain} score is contaminated: {found} of {n} evaluation items are in the training data"
-    "{because}. It measures memory as well as ability.",
+    "{because}. It measures memorisation as well as ability.",
     "fault_part": "{status} {found}",
     "because": " ({setting})",
     "warn_ngrams": "{domain}: {found} of {n} evaluation items share a run of 13 words with a training item.",
-    "warn_controls": "{domain}: the grader fails its controls ({names}), so its scores are not to be trusted.",
+    "warn_controls": "{domain}: the grader fails its controls ({names}), so do not trust its scores.",
     "warn_faults": "{domain}: the grader failed on {found} of {n} answers of {model} ({faults}); these count as 0.",
     "warn_truncated": "Many answers were cut at max_new_tokens={limit} or never closed their <think>: {truncated}. A "
-    "larger limit tells whether it or the model is at fault.",
+    "larger limit shows whether the limit or the model is the cause.",
     "truncated_part": "{model} on {domain} {found} of {n}",
     "warn_missing_items": "{model}: {found} of {n} evaluation items have an answer; contrasts use the shared items.",
     "warn_fidelity_left_out": "{model}: {found} of {n} held-out answers have no finite distance to the teacher. They "
     "are left out of the fidelity; check the model and its dtype.",
-    "warn_fidelity_odd": "{model}: on {found} of {n} held-out answers the KL or loss is above {limit} nats a token. "
-    "These dominate the means; check the model and its dtype.",
+    "warn_fidelity_odd": "{model}: on {found} of {n} held-out answers the KL or loss is above {limit} nats per token. "
+    "They dominate the means; check the model and its dtype.",
     "warn_absent": "Not evaluated: {models}.",
-    "warn_remote_teacher": "The teacher answered through an endpoint, the students in {engines}: its speed is that of "
-    "the server, and without its weights there is no fidelity.",
+    "warn_remote_teacher": "The teacher answered through an endpoint, the students in {engines}. The teacher's speed "
+    "is the server's speed. Fidelity is not measured because it needs the teacher's weights.",
     "stage_warning": "{stage}: {warning}",
     # What stages warn of
     "warn_cut_answers": "{found} of {n} teacher answers on {domain} were cut at max_new_tokens; students "
     "will learn to stop in the middle of an answer: raise --max_new_tokens",
     "warn_unclosed_thinking": "{found} of {n} teacher answers on {domain} ended inside their thinking; students "
     "will learn to think without answering: check --thinking and the teacher's chat template",
-    "warn_topk": "topk signals misstate the divergence of a token by {error:.0%} at the start of KD, all tokens "
-    "together by {bias:+.0%} ({tail:.0%} of the teacher's mass lies outside the top k); hidden signals are exact",
+    "warn_topk": "at the start of KD, topk signals misstate the divergence by {error:.0%} for a single token and by "
+    "{bias:+.0%} over all tokens ({tail:.0%} of the teacher's mass is outside the top k); hidden signals are exact",
     # Item browser
     "browse": "Items",
     "all_domains": "All domains",
@@ -235,9 +235,9 @@ ENGLISH = {
     "compare_same_config": "All settings are the same.",
     "compare_scores": "Scores side by side",
     "compare_contrasts": "Paired contrasts",
-    "compare_contrasts_note": "B − A in percentage points, on the items whose id, prompt and reference are the same in "
-    "both runs; p is adjusted after Holm within a domain.",
-    "compare_no_items": "The two runs share no evaluation item, so no paired contrast is possible.",
+    "compare_contrasts_note": "Differences are B − A in percentage points, on the items whose id, prompt and "
+    "reference are the same in both runs. p is Holm-adjusted within a domain.",
+    "compare_no_items": "The two runs share no evaluation item, so there is no paired contrast.",
     "compare_fidelity": "Fidelity side by side",
     "compare_cost": "Time side by side",
 }

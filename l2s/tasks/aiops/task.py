@@ -45,8 +45,9 @@ TASK = Task(
     strict_detail="all_required",
     controls=controls,
     note=lambda config: Names(
-        "AIOps items are resampled by fault family. All required: the share of AIOps answers that name every concept "
-        "and no wrong cause.",
+        "Concept rate: the share of an item's key concepts that the answer names. AIOps items are resampled by fault "
+        "family. All required: the share of AIOps answers that name every concept and no wrong cause.",
+        "关键词匹配率：一道题的关键概念中，回答说出的比例。"
         "AIOps 按故障族重抽样。要点齐全：说出全部要点且没有误判原因的 AIOps 回答所占比例。",
     ),
 )

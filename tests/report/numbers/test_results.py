@@ -181,7 +181,7 @@ def test_a_grader_that_fails_its_controls_is_warned_of_where_the_items_are_enoug
     replace(manifest, metrics={"controls": {"aiops": controls}}).save(run_dir.manifest("prepare"))
     stage.run(config, run_dir)
     found = [warning for warning in load_results(run_dir)["warnings"] if "fails its controls" in warning]
-    expected = f"AIOps: the grader fails its controls ({failed}), so its scores are not to be trusted."
+    expected = f"AIOps: the grader fails its controls ({failed}), so do not trust its scores."
     assert found == ([expected] if failed else [])
 
 

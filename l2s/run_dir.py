@@ -181,6 +181,11 @@ class RunDir:
 
     # The run itself
     @property
+    def plan(self) -> Path:
+        """What the run was expected to take."""
+        return self.root / "plan.json"
+
+    @property
     def config_file(self) -> Path:
         return self.root / "config.yaml"
 

@@ -269,8 +269,17 @@ def _evaluate(s: Situation, *, model: str) -> Estimate:
     return Estimate(
         seconds,
         disk=TEXT_BYTES * _tokens(texts) + signals,
-        memory=memory + Memory(weights=s.teacher.head * s.teacher.element_bytes),
+        memory=_with_head(s, memory, size, quantization),
     )
+
+
+def _with_head(s: Situation, answering: Memory, size: ModelSize, quantization: Quantization) -> Memory:
+    """Fidelity needs the teacher's head; vLLM is started again for it, with a smaller share of the memory."""
+    head = Memory(weights=s.teacher.head * s.teacher.element_bytes)
+    if not s.by_vllm:
+        return answering + head
+    scoring = vllm_memory(s.hardware, size, quantization, split=s.split, runner="pooling") + head
+    return max(answering, scoring, key=lambda memory: memory.total)
 
 
 ESTIMATES: dict[str, Callable[[Situation], Estimate]] = {

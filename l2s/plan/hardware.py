@@ -112,13 +112,8 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
         here = config.model_copy(update={"device": "cpu"}) if name == "cpu" else config
         devices = find_devices(here)
         hardware = measure(pick_device(here), torch_dtype(here))
-        if devices.kind == "cpu" and (workers := len(devices)) > 1:
-            hardware = replace(
-                hardware,
-                memory=hardware.memory // workers,
-                products=hardware.products / workers,
-                bandwidth=hardware.bandwidth / workers,
-            )
+        if devices.kind == "cpu":
+            hardware = share_of_cpu(hardware, len(devices))
         return Fleet(hardware, Devices(devices.kind, devices.names, hardware.memory), len(devices))
     if number and not (number.isdecimal() and int(number) > 0):
         raise UserError(f"{field}: after the colon comes a number of 1 or more, such as a100-40gb:8")
@@ -135,6 +130,16 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
     per_machine = in_machine if name in MACHINES else count
     hardware = from_data_sheet(sheet, config)
     return Fleet(hardware, Devices("gpu", tuple(map(str, chosen)), hardware.memory), min(per_machine, len(chosen)))
+
+
+def share_of_cpu(cpu: Hardware, workers: int) -> Hardware:
+    """What each of `workers` has of a CPU."""
+    return replace(
+        cpu,
+        memory=cpu.memory // workers,
+        products=cpu.products / workers,
+        bandwidth=cpu.bandwidth / workers,
+    )
 
 
 def from_data_sheet(name: str, config: ExperimentConfig) -> Hardware:

@@ -19,10 +19,14 @@ _MOE: dict[str, Any] = {
     "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32, "num_key_value_heads": 4,
     "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8, **_QWEN3,
 }  # fmt: skip
-# As their config.json states it, and the Qwen3 technical report, tables 1 and 2.
+# As their config.json and the Qwen3 technical report state it.
 _DENSE: dict[str, dict[str, Any]] = {
     "Qwen/Qwen3-0.6B": {"hidden_size": 1024, "num_hidden_layers": 28, "intermediate_size": 3072,
                         "num_attention_heads": 16, "num_key_value_heads": 8, **_QWEN3, "tie_word_embeddings": True},
+    "Qwen/Qwen3-1.7B": {"hidden_size": 2048, "num_hidden_layers": 28, "intermediate_size": 6144,
+                        "num_attention_heads": 16, "num_key_value_heads": 8, **_QWEN3, "tie_word_embeddings": True},
+    "Qwen/Qwen3-4B": {"hidden_size": 2560, "num_hidden_layers": 36, "intermediate_size": 9728,
+                      "num_attention_heads": 32, "num_key_value_heads": 8, **_QWEN3, "tie_word_embeddings": True},
     "Qwen/Qwen3-8B": {"hidden_size": 4096, "num_hidden_layers": 36, "intermediate_size": 12_288,
                       "num_attention_heads": 32, "num_key_value_heads": 8, **_QWEN3},
     "Qwen/Qwen3-14B": {"hidden_size": 5120, "num_hidden_layers": 40, "intermediate_size": 17_408,

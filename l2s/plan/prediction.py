@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from l2s.config import ExperimentConfig
 from l2s.plan.advice import USABLE, changes_that_fit, fits, least_memory, placed_again
@@ -28,15 +29,19 @@ class Plan:
         return [line for line in lines if line]
 
     def too_large(self, margin: float) -> list[Row]:
-        """The stages that exceed the memory of their devices by more than the share `margin`."""
+        """The stages whose weights and optimizer states alone exceed the memory by more than the share `margin`.
+
+        Activations do not count: batches are made smaller where memory runs out.
+        """
         most = (1 + margin) * self.fleet.hardware.memory
-        return [row for row in self.on_devices() if row.estimate.memory.total > most]
+        parts = [(row, row.estimate.memory) for row in self.on_devices()]
+        return [row for row, memory in parts if memory.weights + memory.optimizer > most]
 
     def on_devices(self) -> list[Row]:
         """The stages that hold a model."""
         return [row for row in self.layout.rows if row.estimate.memory.total]
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Any]:
         """The prediction as a run folder keeps it: seconds and bytes."""
         return {
             "hardware": str(self.fleet),

@@ -38,6 +38,8 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
     check_models(config, stages)
     check_machine(config, stages)
     check_benchmarks(config, stages)
+    from l2s.plan import before_run  # needs torch
+
     run_dir.create()
     with run_dir.lock() as lock_fd:
 
@@ -45,7 +47,11 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
             return state_of(stage, config, run_dir, requested=stage.name in requested, force=force)
 
         states = {stage.name: state_now(stage) for stage in stages}  # refuses other settings before anything runs
+        plan = before_run.plan_run(config, [stage for stage in stages if states[stage.name] != "skip"], devices)
         run_dir.save_config(config)
+        if plan:
+            before_run.save(plan, run_dir)
+            console.print(before_run.in_one_line(plan), style="dim")
         run_dir.log("run", stages=states)
         executor = LocalExecutor(devices, lock_fd)
         outcome = Schedule(stages, config, run_dir, devices, executor, state_now, console).run()

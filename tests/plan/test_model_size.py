@@ -48,7 +48,8 @@ def small_moe(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("name", "parameters", "active"),
     [
-        ("Qwen3-0.6B", 0.6e9, 0.6e9), ("Qwen3-8B", 8.19e9, 8.19e9), ("Qwen3-14B", 14.8e9, 14.8e9),
+        ("Qwen3-0.6B", 0.6e9, 0.6e9), ("Qwen3-1.7B", 1.72e9, 1.72e9), ("Qwen3-4B", 4.02e9, 4.02e9),
+        ("Qwen3-8B", 8.19e9, 8.19e9), ("Qwen3-14B", 14.8e9, 14.8e9),
         ("Qwen3-32B", 32.8e9, 32.8e9), ("Qwen3-30B-A3B", 30.5e9, 3.3e9),
         ("Qwen3-30B-A3B-Instruct-2507", 30.5e9, 3.3e9),
     ],

@@ -14,12 +14,14 @@ from transformers import Qwen3Config
 from l2s.cli import main
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
+from l2s.plan import before_run
 from l2s.plan.advice import changes_that_fit, fits
 from l2s.plan.estimates import ESTIMATES, Situation, estimate
 from l2s.plan.hardware import GIB, Fleet, Hardware, find_hardware
 from l2s.plan.layout import Layout, lay_out
 from l2s.plan.model_size import ModelSize
 from l2s.plan.prediction import Plan, advise
+from l2s.report.numbers.costs import predictions
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.pipeline import STAGES, needs_of, select_stages
 from l2s.runner.placement import Devices
@@ -273,3 +275,38 @@ def test_wrong_flags_of_the_plan_are_one_line(capsys: pytest.CaptureFixture[str]
         main(["plan", "--gpu", "l4"])
     assert stop.value.code == 2
     assert "--gpu" in capsys.readouterr().err
+
+
+def test_every_preset_and_source_has_a_plan() -> None:
+    from typing import get_args
+
+    from l2s.config import PRESETS
+
+    sources = get_args(ExperimentConfig.model_fields["math_source"].annotation)
+    for fields in [*PRESETS.values(), *({"math_source": source} for source in sources)]:
+        assert laid_out(1, **{**fields, "run_all": not fields.get("run_sft")}).wall_seconds > 0
+
+
+def test_a_run_that_cannot_fit_is_refused_with_the_remedy_and_a_tiny_one_never(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = replace(situation(A100_40, run_generate=True, engine="transformers"), fleet=fleet_of(1))
+    plan = Plan(made, fleet_of(1), lay_out(select_stages(made.config), made, fleet_of(1)))
+    monkeypatch.setattr(before_run, "measure", lambda *_: replace(CPU, memory=GIB))
+    monkeypatch.setattr(before_run, "make_plan", lambda *_: plan)
+    config = tiny_config(run_generate=True)
+    with pytest.raises(UserError, match=r"do not fit .* generate: .*with --"):
+        before_run.plan_run(config, [STAGES["generate"]], Devices("cpu", ("0",)))
+    monkeypatch.undo()
+    monkeypatch.setattr(before_run, "measure", lambda *_: replace(CPU, memory=GIB // 2))
+    tiny = before_run.plan_run(config, [STAGES["generate"]], Devices("cpu", ("0",)))
+    assert tiny is not None
+    assert "on this machine" in before_run.in_one_line(tiny)
+    run_dir = RunDir.of(config)
+    run_dir.create()
+    before_run.save(tiny, run_dir)
+    assert predictions(run_dir.plan)["generate"]["seconds"] > 0
+
+
+def test_a_run_without_models_has_no_plan(tiny_config: MakeConfig) -> None:
+    assert before_run.plan_run(tiny_config(), [STAGES["report"]], Devices("cpu", ("0",))) is None

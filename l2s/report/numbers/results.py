@@ -11,6 +11,7 @@ from l2s.report.numbers import costs, scores
 from l2s.report.numbers.files import RunFiles
 from l2s.report.numbers.harness import harness
 from l2s.report.numbers.schema import Overlap, Results
+from l2s.run_dir import RunDir
 from l2s.tasks.contamination import DomainOverlap, overlap
 from l2s.tasks.table import in_order, task_of
 
@@ -33,6 +34,7 @@ def build_results(files: RunFiles) -> Results:
         "models": models,
         "ratios": costs.ratios_to_teacher(models),
         "stages": costs.stage_costs(files.manifests),
+        "predicted": costs.predictions(RunDir(files.root).plan),
         "disk_bytes": costs.disk_bytes(files.root),
         "curves": _curves(files.curves),
         "heldout_curves": _curves(files.heldout_curves),

@@ -184,6 +184,13 @@ class Environment(TypedDict):
     seconds: float
 
 
+class Prediction(TypedDict):
+    """What the plan of the run expected of a stage; memory is that of one device, 0 where no model is held."""
+
+    seconds: float
+    memory_bytes: float
+
+
 class Results(TypedDict):
     """results.json."""
 
@@ -199,6 +206,7 @@ class Results(TypedDict):
     models: dict[str, ModelCost]
     ratios: dict[str, Ratios]
     stages: dict[str, StageCost]
+    predicted: dict[str, Prediction]  # by the plan, before the run; empty where there was none
     disk_bytes: dict[str, int]  # folder of the run -> size
     curves: dict[str, list[dict[str, float]]]  # sft, kd, opd -> logged steps
     heldout_curves: dict[str, list[dict[str, float]]]  # sft, kd -> loss on held-out answers at some of these steps

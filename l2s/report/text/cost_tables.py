@@ -51,6 +51,23 @@ def stage_table(results: Results, text: Text) -> Table:
     return make_table([text(name) for name in header], rows)
 
 
+def prediction_table(results: Results, text: Text) -> Table:
+    """Time and memory of each stage, as the plan expected them and as they were."""
+    rows: list[Cells] = [
+        [
+            stage,
+            formats.duration(expected["seconds"]),
+            formats.duration(cost["seconds"]),
+            formats.size(expected["memory_bytes"] or None),
+            formats.size(cost["peak_memory_bytes"]),
+        ]
+        for stage, expected in results["predicted"].items()
+        if (cost := results["stages"].get(stage))
+    ]
+    header = ("stage", "predicted_time", "time", "predicted_memory", "peak_memory")
+    return make_table([text(name) for name in header], rows)
+
+
 def disk_table(results: Results, text: Text) -> Table:
     """Size of the folders of the run."""
     rows: list[Cells] = [[f"{folder}/", formats.size(size)] for folder, size in results["disk_bytes"].items()]

@@ -121,5 +121,12 @@ def _cost_blocks(results: Results, text: Text) -> list[Block]:
     return [
         Block(cost_tables.model_table(results, text), title=text("models"), note=text("models_note")),
         Block(cost_tables.stage_table(results, text), title=text("stages")),
+        Block(
+            cost_tables.prediction_table(results, text),
+            title=text("predictions"),
+            note=text("predictions_note"),
+            folded=True,
+            empty=text("no_predictions"),
+        ),
         Block(cost_tables.disk_table(results, text), title=text("disk"), note=text("disk_note")),
     ]

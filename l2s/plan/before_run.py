@@ -1,0 +1,63 @@
+"""The plan of a run that is about to start on this machine: refused where it cannot fit, said in one line otherwise."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+
+from l2s.config import ExperimentConfig
+from l2s.devices import pick_device, torch_dtype
+from l2s.errors import UserError
+from l2s.jsonl import write_text_atomic
+from l2s.plan.hardware import Fleet, Hardware, measure, share_of_cpu
+from l2s.plan.prediction import Plan, make_plan, rough_duration
+from l2s.run_dir import RunDir
+from l2s.runner.pipeline import Stage
+from l2s.runner.placement import Devices
+
+MARGIN = 0.1  # an estimate this close to the limit refuses nothing
+
+
+def plan_run(config: ExperimentConfig, stages: Sequence[Stage], devices: Devices) -> Plan | None:
+    """The plan of `stages`, by a measurement of this machine; None where none of them holds a model.
+
+    Raises:
+        UserError: weights and optimizer states of a stage exceed the memory by far; says what makes it fit.
+    """
+    if not any(stage.resources.holds for stage in stages) or config.remote_teacher:
+        return None
+    plan = make_plan(config, stages, Fleet(_measure(config, devices), devices, len(devices)))
+    if too_large := plan.too_large(MARGIN):
+        names = ", ".join(row.stage.name for row in too_large)
+        advice = "; ".join(plan.advice())
+        raise UserError(f"the models do not fit into the memory here, at {names}: {advice}; `l2s plan` shows the whole")
+    return plan
+
+
+def in_one_line(plan: Plan) -> str:
+    """How long the run is expected to take."""
+    longest = max(plan.layout.rows, key=lambda row: row.estimate.seconds)
+    return (
+        f"about {rough_duration(plan.layout.wall_seconds)} on this machine by the plan's estimate, which measured it "
+        f"just now ({longest.stage.name} {rough_duration(longest.estimate.seconds)}); downloads come on top"
+    )
+
+
+def save(plan: Plan, run_dir: RunDir) -> None:
+    """Keep the prediction for the report; stages that are done keep theirs."""
+    path, found = run_dir.plan, plan.as_json()
+    earlier = json.loads(path.read_text(encoding="utf-8"))["stages"] if path.exists() else {}
+    write_text_atomic(path, json.dumps(found | {"stages": earlier | found["stages"]}, indent=1))
+
+
+def _measure(config: ExperimentConfig, devices: Devices) -> Hardware:
+    """One of the devices. A GPU is measured in a process of its own: its context would take memory from the stages."""
+    device, dtype = pick_device(config), torch_dtype(config)
+    if devices.kind == "cpu":
+        return share_of_cpu(measure(device, dtype), len(devices))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, torch.device("cuda", 0), dtype).result()

@@ -37,7 +37,10 @@ UPDATE_BYTES = 40  # read and written for a trained weight in an update: AdamW 2
 BATCH_BYTES = 12  # and in every batch, to add up its gradient
 CAST_BYTES = 12  # and with full tuning, between float32 weights and bfloat16 products
 FIDELITY_BYTES = 120  # read and written for each float32 logit that fidelity compares
-CUDA_BYTES, PROCESS_BYTES = int(0.8 * GIB), int(0.9 * GIB)  # context and workspaces; the libraries on a CPU
+CUDA_BYTES, PROCESS_BYTES = (
+    int(0.8 * GIB),
+    int(0.5 * GIB),
+)  # context and workspaces; the libraries on a CPU (tiny models: 502 MiB)
 TEXT_BYTES = 5  # of a token on disk: its text and its share of the row
 REPORT_BYTES = 5 << 20  # the most that report.html may take
 
@@ -130,6 +133,8 @@ def _prepare(s: Situation) -> Estimate:
 
 def _generate(s: Situation) -> Estimate:
     config, texts = s.config, s.training_texts
+    if config.answers == "reference":  # no model is asked
+        return Estimate(seconds=START_S, disk=TEXT_BYTES * _tokens(texts))
     tries = sum(ASKED_AGAIN**attempt for attempt in range(config.max_tries)) if config.keep_correct else 1
     answering = _answer_seconds(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization)
     return Estimate(
@@ -248,7 +253,7 @@ def _training_memory(s: Situation, batch_tokens: float, quantization: Quantizati
         weights=4 * trainable / shards + (0 if full else frozen),
         optimizer=12 * trainable / shards,  # gradient and AdamW's two moments, float32
         activations=student.training_peak(batch_tokens, full=full, checkpointed=s.config.gradient_checkpointing),
-        buffers=copies / shards + HEAD_BUFFERS * CHUNK_BYTES,
+        buffers=copies / shards + HEAD_BUFFERS * min(CHUNK_BYTES, 4 * batch_tokens * student.vocabulary),
     )
 
 

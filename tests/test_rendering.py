@@ -78,9 +78,7 @@ def sentencepiece_tokenizer(template: str) -> PreTrainedTokenizerFast:
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     core.add_special_tokens(["<s>", "</s>"])
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=core, eos_token="</s>", unk_token="<unk>", chat_template=template
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", unk_token="<unk>", chat_template=template)
 
 
 ZEPHYR = (
@@ -112,7 +110,7 @@ def test_a_prompt_keeps_its_tokens_where_the_answer_would_merge_with_its_end() -
     template = (
         "{% for m in messages %}a{% if m.role == 'assistant' %}{{ m.content }}</s>{% endif %}{% endfor %}{{ '\\n' }}"
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", chat_template=template)  # type: ignore[no-untyped-call]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", chat_template=template)
     renderer = ChatRenderer(tokenizer)
     assert renderer.prompt_text(ASKED) == "a\n"
     assert renderer.render(ASKED, "\nb").input_ids == [0, 1, 1, 3, 4]

@@ -115,7 +115,7 @@ def _harness_model(config: ExperimentConfig, run_dir: RunDir, model: str) -> HFL
     quantization = config.teacher_quantization if model == "teacher" else "none"
     network = load_model(run_dir.weights(model, config), config, quantization=quantization)
     stops = sorted(stop_ids(network.generation_config, renderer))
-    network.generation_config = GenerationConfig(eos_token_id=stops)  # type: ignore[no-untyped-call]  # plain greedy
+    network.generation_config = GenerationConfig(eos_token_id=stops)  # plain greedy
     return HFLM(
         pretrained=network,
         tokenizer=renderer.tokenizer_for_others(),

@@ -102,7 +102,7 @@ def _load_gguf() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()
     package = spec.submodule_search_locations[0]
     model: Any = AutoModelForCausalLM.from_pretrained(package, gguf_file=GGUF_FILE, dtype=torch.bfloat16)
     if hasattr(model.config, "quantization_config"):  # else save_pretrained would treat the weights as quantised

@@ -172,9 +172,9 @@ def _device_map(name: str, device: torch.device) -> dict[str, torch.device] | Li
 def _quantization_argument(quantization: Quantization, dtype: torch.dtype) -> dict[str, BitsAndBytesConfig]:
     """What `from_pretrained` is told about quantisation: nothing, not even None, where the checkpoint has its own."""
     if quantization == "int8":
-        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}  # type: ignore[no-untyped-call]
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
     if quantization == "nf4":
-        nf4 = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        nf4 = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
         )
         return {"quantization_config": nf4}

@@ -82,9 +82,9 @@ def _print_plan(plan: Plan, names: Mapping[str, str], *, details: bool) -> None:
         f"({hardware.origin})"
     )
     console.print(f"  engine   {config.engine}")
-    for role, found in (("teacher", plan.situation.teacher), ("student", plan.situation.student)):
+    for role, size_of_model in (("teacher", plan.situation.teacher), ("student", plan.situation.student)):
         folder = getattr(config, f"{role}_model")
-        console.print(f"  {role}  {_model_line(names.get(folder, folder), found)}")
+        console.print(f"  {role}  {_model_line(names.get(folder, folder), size_of_model)}")
     console.print(f"           {short_count(plan.situation.trainable)} weights trained ({config.tuning})")
     found = {row.stage.name: Manifest.load(RunDir.of(config).manifest(row.stage.name)) for row in plan.layout.rows}
     manifests = {name: manifest for name, manifest in found.items() if manifest}

@@ -167,7 +167,7 @@ def _kd(s: Situation) -> Estimate:
     if config.teacher_signal == "online":
         batch_tokens = config.kd_batch_size * _tokens(texts) / _number(texts)
         forward = _forward_seconds(s, teacher, texts, batch_tokens, config.teacher_quantization)
-        seconds = _loading_seconds(teacher) + config.kd_epochs * (forward + head)
+        seconds = _loading_seconds(s, teacher) + config.kd_epochs * (forward + head)
         memory = _forward_memory(s, teacher, config.kd_batch_size * _longest(s, texts), config.teacher_quantization)
     else:
         exact = config.teacher_signal == "hidden"

@@ -236,7 +236,7 @@ def quiet_libraries() -> None:
     """Keep progress bars and deprecation notes of libraries out of the output; stages report progress themselves."""
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional kernel on the hub
     for library in ("transformers", "accelerate"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=library)

@@ -31,9 +31,7 @@ class LengthGroupedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        indices = get_length_grouped_indices(  # type: ignore[no-untyped-call]
-            self.lengths, self.group_size, generator=generator
-        )
+        indices = get_length_grouped_indices(self.lengths, self.group_size, generator=generator)
         whole = len(indices) // self.group_size * self.group_size
         groups = torch.tensor(indices[:whole], dtype=torch.long).view(-1, self.group_size)
         shuffled = groups[torch.randperm(len(groups), generator=generator)].flatten().tolist()

@@ -58,7 +58,7 @@ def test_projection_and_transform_are_the_logits_of_the_model(
 ) -> None:
     torch.manual_seed(0)
     config = AutoConfig.for_model(model_type, **(SIZES | fields))
-    model = AutoModelForCausalLM.from_config(config).double().eval()  # type: ignore[no-untyped-call]
+    model = AutoModelForCausalLM.from_config(config).double().eval()
     weight = model.get_output_embeddings().weight
     torch.nn.init.normal_(weight)
     with torch.no_grad():
@@ -88,7 +88,7 @@ def small_model(model_type: str, seed: int) -> PreTrainedModel:
     torch.manual_seed(seed)
     fields = {"gemma2": {"final_logit_softcapping": 3.0}, "granite": {"logits_scaling": 0.4}}[model_type]
     config = AutoConfig.for_model(model_type, **SIZES, **fields, tie_word_embeddings=False)
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     torch.nn.init.normal_(output_head(model).weight)
     model.train(False)
     return model

@@ -54,7 +54,7 @@ def logits_of(model: Any) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def nf4_student(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("nf4")
-    in_4_bits: Any = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")  # type: ignore[no-untyped-call]
+    in_4_bits: Any = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
     source = tiny_model_dir / "student"
     model: Any = AutoModelForCausalLM.from_pretrained(source, quantization_config=in_4_bits, device_map={"": "cpu"})
     model.save_pretrained(folder)

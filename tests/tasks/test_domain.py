@@ -17,13 +17,16 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.plan.command import assumptions
 from l2s.plan.estimates import Situation
-from l2s.plan.hardware import GIB, Hardware
+from l2s.plan.hardware import GIB, Fleet, Hardware
+from l2s.plan.layout import lay_out
 from l2s.plan.model_size import lora_parameters, size_of
+from l2s.plan.prediction import Plan
 from l2s.report import stage as report_stage
 from l2s.report.text.console import print_summary
 from l2s.run_dir import RunDir
 from l2s.runner.executors import run_stage
 from l2s.runner.pipeline import STAGES, select_stages, settle
+from l2s.runner.placement import Devices
 from l2s.runner.preflight import check_settings
 from l2s.tasks.table import TASKS, in_order, tasks_of
 from tests.tasks.toy import TASK, ToyConfig
@@ -112,11 +115,12 @@ def test_every_report_speaks_of_it_in_its_own_words(
 def test_a_plan_takes_its_sizes_and_lengths(experiment: tuple[ToyConfig, RunDir]) -> None:
     config = experiment[0]
     hardware = Hardware("gpu", True, 80 * GIB, 600e12, 2.8e12, 1.2e-3, "made up")
+    fleet = Fleet(hardware, Devices("gpu", ("0",), hardware.memory), 1)
     teacher, student = (size_of(name, config) for name in (config.teacher_model, config.student_model))
     situation = Situation(config, hardware, teacher, student, lora_parameters(config.student_model, config))
     assert [(text.source, text.number) for text in situation.training_texts] == [("atlas", 4)]
     assert [(text.source, text.number) for text in situation.evaluation_texts] == [("atlas", 2)]
-    assert "atlas 20 + 5" in assumptions(situation)[0]
+    assert "atlas 20 + 5" in assumptions(Plan(situation, fleet, lay_out([], situation, fleet)))[0]
 
 
 @pytest.mark.usefixtures("toy_table")

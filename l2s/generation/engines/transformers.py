@@ -37,7 +37,7 @@ class TransformersEngine:
         self.renderer = renderer
         self.batch_size = batch_size
         self.stop_ids = stop_ids(model.generation_config, renderer)
-        model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]  # what it does not set, a model's own file would
+        model.generation_config = GenerationConfig()  # what it does not set, a model's own file would
 
     @classmethod
     def open(cls, choice: ModelChoice, renderer: ChatRenderer, config: ExperimentConfig) -> Self:
@@ -87,7 +87,7 @@ class TransformersEngine:
         drawing: dict[str, Any] = {"do_sample": False}
         if sampling.temperature > 0:
             drawing = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-        return GenerationConfig(  # type: ignore[no-untyped-call]
+        return GenerationConfig(
             **drawing,
             max_new_tokens=sampling.max_new_tokens,
             eos_token_id=sorted(self.stop_ids),

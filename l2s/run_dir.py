@@ -19,6 +19,7 @@ from l2s.arms import ARMS, BASE, TEACHER
 from l2s.config import Dtype, ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, replacing_file, write_text_atomic
+from l2s.metrics import StageMetrics
 
 WHOLE_FILE_BYTES = 64 << 20  # larger files are fingerprinted by samples: a 16 GB model must not delay a dry run
 SAMPLES = 64
@@ -293,7 +294,7 @@ class Manifest:
     device: str
     started_at: str  # ISO 8601, UTC
     seconds: float
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: StageMetrics = field(default_factory=StageMetrics)
     machine: dict[str, Any] = field(default_factory=dict)  # as l2s.devices describes it
     dtype_reason: str | None = None  # why the stage computed in the dtype of `config`; None where it computes in none
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import replica
@@ -13,13 +10,14 @@ from l2s.generation.answers import answer_items, check_prompts_fit, count_unclos
 from l2s.generation.engines.protocol import Completion, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
+from l2s.metrics import EvaluationMetrics
 from l2s.run_dir import RunDir
 from l2s.tasks.table import grade_all, task_of
 from l2s.tasks.task import NOT_GRADED
 from l2s.tasks.types import Grade, Item
 
 
-def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, Any]:
+def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> EvaluationMetrics:
     """Write predictions/<model>.jsonl and fidelity/<model>.jsonl; return size, memory and speed of the model.
 
     All models answer greedily in batches of the same size, each asked with its own template, and stop at the same
@@ -52,7 +50,9 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, A
     tokens = sum(answer.num_tokens for answer in answers.values())
     return {
         "engine": choose_engine(config, weights=weights).metric(),
-        **asdict(cost),
+        "parameters": cost.parameters,
+        "weight_bytes": cost.weight_bytes,
+        "peak_memory_bytes": cost.peak_memory_bytes,
         "generated_tokens": tokens,
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,

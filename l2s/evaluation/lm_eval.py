@@ -18,6 +18,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.engines.transformers import stop_ids
 from l2s.jsonl import write_text_atomic
+from l2s.metrics import HarnessMetrics
 from l2s.models.load import load_model
 from l2s.run_dir import RunDir
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
 
-def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> dict[str, Any]:
+def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> HarnessMetrics:
     """Write evaluation/lm_eval/<model>.json: the harness's own results.
 
     Answers are stored as they come, so a killed run resumes.

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from l2s.chat import ChatRenderer, Renderers, load_renderers
 from l2s.config import ExperimentConfig
@@ -18,6 +17,7 @@ from l2s.generation.answers import POLL_S, answer_items, check_prompts_fit, coun
 from l2s.generation.engines.protocol import Answering, Completion, Metered, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl, write_text_atomic
+from l2s.metrics import GenerateMetrics, Try
 from l2s.run_dir import RunDir
 from l2s.tasks.table import grade_all, task_of
 from l2s.tasks.task import NOT_GRADED
@@ -27,7 +27,7 @@ from l2s.warning import warned
 CUT_ANSWERS_LIMIT = 0.1  # share of cut teacher answers above which students learn to stop mid-answer
 
 
-def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     """Answer train_dataset.jsonl and write sft_train_data.jsonl in its order.
 
     With `answers=reference` the answers are the reference solutions of the data, and no model is loaded. Else, with
@@ -62,7 +62,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
         rows = [row | {"token_ids": None} for row in rows]
     write_jsonl(run_dir.rejected, rejected)
     write_jsonl(run_dir.responses, rows)
-    return _metrics(rows, rejected, collected.tries) | {
+    return {
+        **_metrics(rows, rejected, collected.tries),
         "engine": choose_engine(config).metric(),
         "tokens_per_second": metered.tokens_per_second,
         "peak_memory_bytes": peak_bytes,
@@ -105,7 +106,7 @@ class CollectedAnswers:
 
     rows: dict[str, Row]
     kept: set[str]
-    tries: list[dict[str, int]]
+    tries: list[Try]
 
 
 def collect(
@@ -169,7 +170,7 @@ def _row(item: Item, answer: Completion, grade: Grade | None, sampling: Sampling
     }
 
 
-def _metrics(rows: list[Row], rejected: list[Row], tries: list[dict[str, int]]) -> dict[str, Any]:
+def _metrics(rows: list[Row], rejected: list[Row], tries: list[Try]) -> GenerateMetrics:
     domains = Counter(row["domain"] for row in rows)
     cut = Counter(row["domain"] for row in rows if row["finish_reason"] == "length")
     warnings = [

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from l2s.config import ExperimentConfig
 from l2s.jsonl import write_text_atomic
+from l2s.metrics import ReportMetrics
 from l2s.report.numbers.files import RunFiles, read_run
 from l2s.report.numbers.results import build_results, item_rows
 from l2s.report.numbers.warnings import find_warnings
@@ -19,7 +19,7 @@ from l2s.report.text.warnings import say, say_of_stage
 from l2s.run_dir import RunDir
 
 
-def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+def run(config: ExperimentConfig, run_dir: RunDir) -> ReportMetrics:
     """Write results.json, comparison_report.md, model_comparison.csv, report.html and plots/, from files alone."""
     files = read_run(config, run_dir)
     text = Text(config.lang)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from l2s.chat import check_same_vocabulary, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.generation.engines.protocol import ModelChoice
 from l2s.generation.engines.table import choose_engine, open_engine
+from l2s.metrics import ScoreMetrics
 from l2s.models.load import vocabulary_size
 from l2s.run_dir import RunDir
 from l2s.sequences import load_sequences
@@ -16,7 +14,7 @@ from l2s.signals.record import record_signals
 from l2s.signals.store import signal_source
 
 
-def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+def run(config: ExperimentConfig, run_dir: RunDir) -> ScoreMetrics:
     """Record the teacher's signals on its answers in kd/teacher_signals.
 
     Raises:
@@ -32,7 +30,12 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
         vocabulary = min(vocabulary_size(config.student_model, config), len(hidden.head.weight))
         result = record_signals(hidden, sequences, run_dir.teacher_signals, source, vocabulary=vocabulary)
         peak_bytes = engine.cost().peak_memory_bytes
-    return asdict(result) | {
+    return {
+        "num_sequences": result.num_sequences,
+        "num_tokens": result.num_tokens,
+        "bytes": result.bytes,
+        "seconds": result.seconds,
+        "recorded_tokens": result.recorded_tokens,
         "engine": choose_engine(config, weights=True).metric(),
         "tokens_per_second": result.recorded_tokens / result.seconds,
         "peak_memory_bytes": peak_bytes,

@@ -5,17 +5,17 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import replacing_file, write_jsonl
+from l2s.metrics import PrepareMetrics
 from l2s.run_dir import RunDir
 from l2s.tasks.table import TASKS, tasks_of
 from l2s.tasks.types import Item
 
 
-def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+def run(config: ExperimentConfig, run_dir: RunDir) -> PrepareMetrics:
     """Write train_dataset.jsonl and eval_dataset.jsonl to the run folder and publish copies in processed_dir.
 
     The run reads its own copies: another experiment that publishes other sizes does not change them. The metrics hold

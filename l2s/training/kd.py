@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 import torch
 
@@ -12,6 +10,7 @@ from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import pick_device
 from l2s.loss.objective import Objective
+from l2s.metrics import KdMetrics, TopkMetrics
 from l2s.models.head import output_head
 from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
@@ -25,7 +24,7 @@ from l2s.training.student import StudentWithLoss, initial_student
 from l2s.training.trainer import Schedule, train_and_save
 
 
-def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+def run(config: ExperimentConfig, run_dir: RunDir) -> KdMetrics:
     """Train the student against the teacher's signals; leaves kd/adapter, kd/final_model and kd/*metrics.jsonl.
 
     Raises:
@@ -39,11 +38,13 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
     causal_lm = load_student_for_training(initial_student(config, run_dir), config)
     student = StudentWithLoss(causal_lm, kd_objective(config))
     teacher, store = _teacher(config, run_dir, renderers.teacher, sequences)
-    checked = _check_topk(student, sequences, store, config) if store and config.teacher_signal == "topk" else {}
+    checked: TopkMetrics = {}
+    if store and config.teacher_signal == "topk":
+        checked = _check_topk(student, sequences, store, config)
     datasets = SequenceDataset(trained, store), SequenceDataset(held_out, store)
     schedule = Schedule(config.kd_epochs, config.kd_batch_size, config.kd_lr)
     metrics = train_and_save(student, *datasets, counts, renderer, config, schedule, run_dir.kd, teacher=teacher)
-    return metrics | checked
+    return {**metrics, **checked}
 
 
 def kd_objective(config: ExperimentConfig) -> Objective:
@@ -64,7 +65,7 @@ def _teacher(
 
 def _check_topk(
     student: StudentWithLoss, sequences: Sequence[TrainingSequence], store: SignalStore, config: ExperimentConfig
-) -> dict[str, Any]:
+) -> TopkMetrics:
     """Compare a sample of the signals, to which the tail was not fitted, with exact logits before any training.
 
     Raises:
@@ -78,7 +79,14 @@ def _check_topk(
         flush=True,
     )
     check.require_usable(config)
-    return {f"topk_{name}": value for name, value in asdict(check).items()} | {"warnings": check.warnings()}
+    return {
+        "topk_tail_mass": check.tail_mass,
+        "topk_divergence_error": check.divergence_error,
+        "topk_divergence_bias": check.divergence_bias,
+        "topk_gradient_cosine": check.gradient_cosine,
+        "topk_gradient_cosine_p5": check.gradient_cosine_p5,
+        "warnings": check.warnings(),
+    }
 
 
 def _topk_of_sample(

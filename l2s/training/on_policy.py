@@ -22,6 +22,7 @@ from l2s.devices import process_count
 from l2s.errors import UserError, require_extra
 from l2s.jsonl import append_jsonl, load_jsonl
 from l2s.loss.divergences import ON_POLICY_BETA
+from l2s.metrics import OpdMetrics
 from l2s.models.head import output_head
 from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import ArmDir, RunDir
@@ -43,7 +44,7 @@ class Prompts:
     dropped_overlong: int
 
 
-def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+def run(config: ExperimentConfig, run_dir: RunDir) -> OpdMetrics:
     """Train the student on its own answers; leaves opd/adapter, opd/final_model and opd/metrics.jsonl.
 
     Raises:

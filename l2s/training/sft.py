@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
+from l2s.metrics import SftMetrics
 from l2s.models.load import load_student_for_training
 from l2s.run_dir import RunDir
 from l2s.sequences import SequenceDataset, hold_out, load_sequences
@@ -13,7 +12,7 @@ from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
 from l2s.training.trainer import Schedule, train_and_save
 
 
-def run(config: ExperimentConfig, run_dir: RunDir) -> dict[str, Any]:
+def run(config: ExperimentConfig, run_dir: RunDir) -> SftMetrics:
     """Train the student on the answers; leaves sft/adapter, sft/final_model and sft/*metrics.jsonl.
 
     Raises:

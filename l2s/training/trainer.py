@@ -9,7 +9,7 @@ import gc
 import json
 import math
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from l2s.devices import choose_dtype, peak_memory_bytes, pick_device
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
 from l2s.loss.reference import IGNORE_INDEX
+from l2s.metrics import SftMetrics, TrainingCost
 from l2s.models.save import save_trained_student
 from l2s.run_dir import ArmDir
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
@@ -249,16 +250,24 @@ def train_and_save(
     folder: Path,
     *,
     teacher: Teacher | None = None,
-) -> dict[str, Any]:
+) -> SftMetrics:
     """Train, save the student to `folder`, and return the metrics of the stage."""
     collator = Collator(renderer.pad_token_id)
     result = train(model, dataset, collator, config, schedule, folder, teacher=teacher, held_out=held_out)
-    return asdict(counts) | save_student(model.student, result, renderer, config, folder)
+    return {
+        "num_sequences": counts.num_sequences,
+        "held_out": counts.held_out,
+        "dropped_overlong": counts.dropped_overlong,
+        "cut_overlong": counts.cut_overlong,
+        "tokenised_text": counts.tokenised_text,
+        "num_tokens": counts.num_tokens,
+        **save_student(model.student, result, renderer, config, folder),
+    }
 
 
 def save_student(
     student: nn.Module, result: TrainingResult, renderer: ChatRenderer, config: ExperimentConfig, folder: Path
-) -> dict[str, Any]:
+) -> TrainingCost:
     """Save a trained student to `folder` and return the cost of its training."""
     peak = peak_memory_bytes(next(student.parameters()).device)
     save_trained_student(student, renderer.tokenizer, folder, config, end_id=renderer.end_id)

@@ -148,7 +148,7 @@ def test_speed_counts_the_answers_of_this_process_and_memory_is_recorded(tiny_co
     assert first["tokens_per_second"] == pytest.approx(
         sum(row["num_tokens"] for row in answers) / sum(row["seconds"] for row in answers)
     )
-    assert first["peak_memory_bytes"] > 0
+    assert (first["peak_memory_bytes"] or 0) > 0
 
     write_jsonl(run_dir.answer_log / "try-1.jsonl", [row | {"seconds": 1e6} for row in answers[:2]])
     rest = generate.run(config, run_dir)["tokens_per_second"]

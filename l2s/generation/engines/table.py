@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from l2s.config import ExperimentConfig
+from l2s.metrics import EngineMetric
 
 if TYPE_CHECKING:
     from l2s.chat import ChatRenderer
@@ -38,9 +39,9 @@ class EngineChoice:
     def __str__(self) -> str:
         return f"{self.name} {self.version or ''}".rstrip() + f" ({self.reason})"
 
-    def metric(self) -> dict[str, Any]:
+    def metric(self) -> EngineMetric:
         """As a manifest keeps it."""
-        return asdict(self)
+        return {"name": self.name, "version": self.version, "reason": self.reason}
 
 
 def choose_engine(config: ExperimentConfig, *, weights: bool = False) -> EngineChoice:

@@ -41,7 +41,7 @@ def model_costs(manifests: Mapping[str, Manifest]) -> dict[str, ModelCost]:
 
 def engine_of(manifest: Manifest) -> str:
     """The engine of a stage; the first versions, whose manifests name none, knew transformers alone."""
-    return str(manifest.metrics.get("engine", {"name": "transformers"})["name"])
+    return manifest.metrics["engine"]["name"] if "engine" in manifest.metrics else "transformers"
 
 
 def check_one_engine(stages: Mapping[str, str]) -> None:
@@ -91,7 +91,8 @@ def predictions(plan: Path) -> dict[str, Prediction]:
 
 
 def _stage_cost(manifest: Manifest) -> StageCost:
-    metrics: dict[str, Any] = {name: value for name, value in manifest.metrics.items() if name != "warnings"}
+    metrics = manifest.metrics.copy()
+    metrics.pop("warnings", None)
     return {
         "seconds": manifest.seconds,
         "tokens": metrics.get("num_tokens", metrics.get("generated_tokens")),

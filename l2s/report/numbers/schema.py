@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from l2s.metrics import StageMetrics
+
 Bounds = list[float]  # [low, high] of a 95% interval
 Verdict = Literal["higher", "lower", "no detectable difference"]
 
@@ -108,7 +110,7 @@ class ModelCost(TypedDict):
     engine: str
     parameters: int | None
     weight_bytes: int | None
-    tokens_per_second: float
+    tokens_per_second: float | None
     peak_memory_bytes: int | None
     generated_tokens: int
     seconds: float
@@ -131,7 +133,7 @@ class StageCost(TypedDict):
     tokens_per_second: float | None
     peak_memory_bytes: int | None
     device: str
-    metrics: dict[str, Any]  # as the stage wrote them
+    metrics: StageMetrics  # as the stage wrote them, without its warnings
 
 
 class Leak(TypedDict):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from l2s.errors import UserError
 from l2s.jsonl import write_jsonl
+from l2s.metrics import StageMetrics
 from l2s.report import stage
 from l2s.report.text.compare import compare_runs
 from l2s.run_dir import Manifest, RunDir
@@ -21,7 +22,7 @@ def ran_in(run_dir: RunDir, model: str, engine: str, **metrics: Any) -> None:
     manifest = Manifest.load(path)
     assert manifest is not None
     named = {"engine": {"name": engine, "version": "1", "reason": "test"}}
-    replace(manifest, metrics=manifest.metrics | named | metrics).save(path)
+    replace(manifest, metrics=cast(StageMetrics, {**manifest.metrics, **named, **metrics})).save(path)
 
 
 def test_a_report_of_two_engines_is_refused_with_the_way_to_one(tmp_path: Path) -> None:

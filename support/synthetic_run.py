@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from l2s.config import ExperimentConfig
 from l2s.jsonl import Row, write_jsonl
+from l2s.metrics import StageMetrics
 from l2s.run_dir import Manifest, RunDir
 
 MODELS = ("teacher", "student_base", "student_sft", "student_kd", "student_opd")
@@ -187,7 +188,7 @@ def _manifest(run_dir: RunDir, stage: str, **metrics: Any) -> None:
         device="cpu",
         started_at="2026-01-01T00:00:00+00:00",
         seconds=float(metrics.get("seconds", 12.5)),
-        metrics=metrics,
+        metrics=cast(StageMetrics, metrics),
         machine=MACHINE | {"gpus": [] if stage == "prepare" else 2 * [{"name": "Acme T1", "memory_bytes": 80 << 30}]},
     ).save(run_dir.manifest(stage))
 

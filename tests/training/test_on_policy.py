@@ -47,7 +47,7 @@ def make(tiny_config: MakeConfig) -> MakeConfig:
 
 
 def run(config: ExperimentConfig) -> dict[str, Any]:
-    return on_policy.run(config, RunDir.of(config))
+    return dict(on_policy.run(config, RunDir.of(config)))
 
 
 def metrics(config: ExperimentConfig) -> list[Row]:

@@ -49,8 +49,8 @@ def test_the_snippet_of_the_manual_runs_on_results_json(reported: RunDir) -> Non
 def test_results_have_the_documented_parts(results: Any) -> None:
     assert list(results) == [
         "experiment_name", "evaluation", "sources", "controls", "comparisons", "gap_recovered", "fidelity",
-        "fidelity_comparisons", "lm_eval", "models", "ratios", "stages", "disk_bytes", "curves", "heldout_curves",
-        "contamination", "warnings", "config", "environment",
+        "fidelity_comparisons", "lm_eval", "models", "ratios", "stages", "predicted", "disk_bytes", "curves",
+        "heldout_curves", "contamination", "warnings", "config", "environment",
     ]  # fmt: skip
     assert tuple(results["evaluation"]) == MODELS
     for model in MODELS:

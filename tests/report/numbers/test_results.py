@@ -279,4 +279,4 @@ def test_what_else_is_in_the_difference_of_kd_and_sft_is_said(tmp_path: Path, kd
     config, run_dir = make_run(tmp_path, kd_init=kd_init, kd_epochs=3)
     stage.run(config, run_dir)
     markdown = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
-    assert ("further passes over the same answers (kd\\_epochs=3)" in markdown) == said
+    assert ("epochs on the same answers (kd\\_epochs=3)" in markdown) == said

@@ -394,7 +394,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sft_lr": 1e-4,
         "kd_epochs": 1,
         "kd_batch_size": 4,
-        "kd_lr": 1e-4,
+        "kd_lr": 3e-5,
         "temperature": 1.0,
         "alpha": 0.5,
         "opd_steps": 40,

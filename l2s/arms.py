@@ -15,6 +15,7 @@ class Model:
         name: its key in results.json and the name of its files.
         title: its name in an English report, `title_zh` in a Chinese one.
         colour: of its dots in the figures.
+        page_colours: in report.html, on a light and on a dark ground.
         contrasts: the models that it is compared with, declared before any result is seen.
     """
 
@@ -22,6 +23,7 @@ class Model:
     title: str
     title_zh: str
     colour: str
+    page_colours: tuple[str, str]
     contrasts: tuple[str, ...] = ()
 
 
@@ -46,17 +48,26 @@ class Arm:
 ARMS = {
     arm.name: arm
     for arm in (
-        Arm("sft", Model("student_sft", "SFT", "SFT 学生", "#2f6fde", contrasts=(BASE,)), "SFT"),
+        Arm(
+            "sft", Model("student_sft", "SFT", "SFT 学生", "#2f6fde", ("#2f6fde", "#6ea3ff"), contrasts=(BASE,)), "SFT"
+        ),
         Arm(
             "kd",
-            Model("student_kd", "KD", "KD 学生", "#d9730d", contrasts=(BASE, "student_sft")),
+            Model("student_kd", "KD", "KD 学生", "#d9730d", ("#c96a08", "#f5a34b"), contrasts=(BASE, "student_sft")),
             "KD",
             starts_from="sft",
             learns_from_teacher=True,
         ),
         Arm(
             "opd",
-            Model("student_opd", "OPD", "OPD 学生", "#8b4fd1", contrasts=("student_sft", "student_kd")),
+            Model(
+                "student_opd",
+                "OPD",
+                "OPD 学生",
+                "#8b4fd1",
+                ("#8b4fd1", "#bd92f2"),
+                contrasts=("student_sft", "student_kd"),
+            ),
             "OPD",
             starts_from="sft",
         ),
@@ -66,8 +77,8 @@ ARMS = {
 MODELS = {
     model.name: model
     for model in (
-        Model(TEACHER, "Teacher", "教师", "#4b5563"),
-        Model(BASE, "Base", "原始学生", "#9aa3b0"),
+        Model(TEACHER, "Teacher", "教师", "#4b5563", ("#4b5563", "#b4bdca")),
+        Model(BASE, "Base", "原始学生", "#9aa3b0", ("#8c96a4", "#788494")),
         *(arm.model for arm in ARMS.values()),
     )
 }

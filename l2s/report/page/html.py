@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from l2s.arms import MODELS
+from l2s.arms import ARMS, CONTRASTS, MODELS
 from l2s.report.numbers.schema import Results
 from l2s.report.page import plots as figures
 from l2s.report.text.formats import NONE
@@ -38,8 +38,7 @@ BROWSER_STRINGS = (
     "count_items", "no_items", "previous", "next", "prompt", "reference", "extracted", "details", "score", "cut",
     "tokens_unit", "no_unpack", "none", *MODELS,
 )  # fmt: skip
-FILTERS = ("all_items", "filter_kd_over_sft", "filter_sft_over_kd", "filter_disagree", "filter_all_wrong",
-           "filter_truncated")  # fmt: skip
+FILTERS = ("filter_disagree", "filter_all_wrong", "filter_truncated")  # of page.js, beside those that compare two arms
 
 
 def render_html(results: Results, items: Sequence[Mapping[str, Any]], plots: Mapping[str, str], text: Text) -> str:
@@ -55,12 +54,12 @@ def render_html(results: Results, items: Sequence[Mapping[str, Any]], plots: Map
         sections=build_sections(results, text, list(plots)),
         svgs={name: inline_svg(name, svg) for name, svg in plots.items()},
         domains=list(dict.fromkeys(item["domain"] for item in items)),
-        filters=FILTERS,
+        filters=_filters(items, text),
         has_items=bool(items),
         none=NONE,
         packed_items=pack(items),
         strings=embed_json({key: _template(text, key) for key in BROWSER_STRINGS} | _status_names(text)),
-        style=Markup(_asset("page.css")),
+        style=Markup(_colours() + _asset("page.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
@@ -68,6 +67,23 @@ def render_html(results: Results, items: Sequence[Mapping[str, Any]], plots: Map
 
 def _asset(name: str) -> str:
     return resources.files("l2s.report.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _colours() -> str:
+    """A variable of page.css for each model."""
+    variables = (f"  --{model.name}: light-dark({', '.join(model.page_colours)});\n" for model in MODELS.values())
+    return f":root {{\n{''.join(variables)}}}\n"
+
+
+def _filters(items: Sequence[Mapping[str, Any]], text: Text) -> dict[str, str]:
+    """Filters of the item browser and their names; two for each declared contrast of trained students in `items`."""
+    present = {model for item in items for model in item["answers"]} & {arm.model.name for arm in ARMS.values()}
+    pairs = [pair for contrast in CONTRASTS if present.issuperset(contrast) for pair in (contrast, contrast[::-1])]
+    compared = {
+        f"over {better} {worse}": text.spaced(text("filter_over", better=text(better), worse=text(worse)))
+        for better, worse in pairs
+    }
+    return {"all_items": text("all_items")} | compared | {name: text(name) for name in FILTERS}
 
 
 def _status_names(text: Text) -> dict[str, str]:

@@ -34,15 +34,18 @@ const isTruncated = (answer) => answer.finish_reason === "length" || answer.stat
 
 const filters = {
   all_items: () => true,
-  filter_kd_over_sft: (item) =>
-    has(item, "student_kd", "student_sft") && isRight(item, "student_kd") && !isRight(item, "student_sft"),
-  filter_sft_over_kd: (item) =>
-    has(item, "student_kd", "student_sft") && isRight(item, "student_sft") && !isRight(item, "student_kd"),
   filter_disagree: (item) => new Set(Object.keys(item.answers).map((model) => isRight(item, model))).size > 1,
   filter_all_wrong: (item) =>
     answersOf(item).every(isGraded) && Object.keys(item.answers).every((model) => !isRight(item, model)),
   filter_truncated: (item) => answersOf(item).some(isTruncated),
 };
+
+// The filter of an option: one of the above, or "over A B", the items that model A answers right and model B wrong.
+function filterOf(name) {
+  const [kind, better, worse] = name.split(" ");
+  if (kind !== "over") return filters[name];
+  return (item) => has(item, better, worse) && isRight(item, better) && !isRight(item, worse);
+}
 
 const asText = (value) =>
   value === null ? strings.none : typeof value === "string" ? value : JSON.stringify(value, null, 2);
@@ -55,7 +58,7 @@ function searchText(item) {
 
 function update() {
   const domain = byId("domain").value;
-  const keep = filters[byId("filter").value];
+  const keep = filterOf(byId("filter").value);
   const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   const matches = (item) =>
     (!domain || item.domain === domain) && keep(item) && words.every((word) => item.haystack.includes(word));

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from l2s.arms import MODELS
 from l2s.jsonl import Row, load_jsonl
 from l2s.report import stage
 from l2s.report.page.html import embed_json, pack
@@ -73,6 +75,20 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in html
 
 
+def test_filters_and_colours_are_those_of_the_models_present(html: str) -> None:
+    pairs = {frozenset(pair) for pair in re.findall(r'<option value="over (\w+) (\w+)"', html)}
+    trained = ("student_sft", "student_kd", "student_opd")
+    assert pairs == {frozenset(pair) for pair in itertools.combinations(trained, 2)}
+    assert '<option value="over student_kd student_sft">KD right where SFT wrong</option>' in html
+    assert all(f"--{model.name}: light-dark({', '.join(model.page_colours)});" in html for model in MODELS.values())
+
+
+def test_no_filter_names_an_arm_that_was_not_run(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"math": 4}, models=("student_base", "student_kd"))
+    stage.run(config, run_dir)
+    assert 'value="over ' not in (run_dir.evaluation / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def page(report: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with open_page(tmp_path_factory.mktemp("profile")) as page:
@@ -109,15 +125,15 @@ def test_what_models_wrote_is_shown_as_text_and_never_runs(fresh: Page) -> None:
 
 @needs_chromium
 @pytest.mark.parametrize(
-    ("name", "better", "worse"),
-    [("filter_kd_over_sft", "student_kd", "student_sft"), ("filter_sft_over_kd", "student_sft", "student_kd")],
+    ("better", "worse"),
+    [("student_kd", "student_sft"), ("student_sft", "student_kd"), ("student_opd", "student_kd")],
 )
-def test_right_where_the_other_is_wrong(fresh: Page, reported: RunDir, name: str, better: str, worse: str) -> None:
+def test_right_where_the_other_is_wrong(fresh: Page, reported: RunDir, better: str, worse: str) -> None:
     right, wrong = (
         {row["id"] for row in load_jsonl(reported.predictions(model)) if (row["score"] >= 0.5) is is_right}
         for model, is_right in ((better, True), (worse, False))
     )
-    choose(fresh, "filter", name)
+    choose(fresh, "filter", f"over {better} {worse}")
     assert set(shown_ids(fresh)) == right & wrong
     assert shown_ids(fresh)
 

@@ -52,7 +52,7 @@ ENGLISH = {
     "with the student's chat template. The tasks define their own prompts, examples and graders, so these values "
     "cannot be compared with the scores above. Stderr is a standard error, not an interval.",
     "lm_eval_limited": "Only the first {limit} items of each task were run (lm_eval_limit).",
-    "contamination_note": "The table counts evaluation items that equal a training item after normalisation, and other "
+    "contamination_note": "The table counts evaluation items that are training items after normalisation, and other "
     "evaluation items that share 13 consecutive words with a training item.",
     "by_domain": "By domain",
     "models_note": "These values are measured during the evaluation. The number below a student's value says how many "

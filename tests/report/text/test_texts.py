@@ -104,7 +104,7 @@ def test_contamination_and_synthetic_sources_are_said_in_so_many_words(markdown:
 @pytest.mark.parametrize(
     ("lang", "farther", "as_close", "closer"),
     [
-        ("en", "SFT is farther from the teacher's distribution than Base (mean KL", "Between KD and Base no difference",
+        ("en", "SFT is farther from the teacher's distribution than Base (mean KL", "KD and Base show no detectable difference",
          "KD is closer to the teacher's distribution than SFT"),
         ("zh", "SFT 学生比原始学生离教师的分布更远（平均 KL", "KD 学生与原始学生在接近教师的程度上未检出差异",
          "KD 学生比 SFT 学生更接近教师的分布"),
@@ -249,7 +249,7 @@ def test_what_stages_warn_of_is_said_in_the_language_of_the_report() -> None:
     cut, unclosed, topk = (say(warning, Text("en")) for warning in found)
     assert cut.startswith("5 of 5 teacher answers on math were cut at max_new_tokens")
     assert unclosed.startswith("5 of 5 teacher answers on math ended inside their thinking")
-    assert "by 50% at the start of KD, all tokens together by -2% (31% of" in topk
+    assert "by 50% for a single token and by -2% over all tokens (31% of" in topk
 
 
 def test_a_sentence_in_a_manifest_of_an_early_version_stays_as_it_is() -> None:

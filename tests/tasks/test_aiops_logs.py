@@ -16,6 +16,7 @@ from l2s.tasks.aiops.families import STYLES
 from l2s.tasks.aiops.items import LANGUAGES, Plan, write_item
 from l2s.tasks.aiops.quantities import ANEW, ONCE, RISING, TOGETHER
 from l2s.tasks.aiops.records import Family, Line, Style
+from l2s.tasks.aiops.slots import Slots
 
 FAULTS = [(style, family) for style in STYLES for family in (*style.families, None)]
 SEEDS = range(16)
@@ -25,8 +26,12 @@ SEEDS = range(16)
 def logs_of(style: Style, family: Family | None) -> list[str]:
     """Evaluation logs of a family, every other one with a red herring."""
     plans = [Plan(style, family, family is not None and seed % 2 == 1, LANGUAGES[0]) for seed in SEEDS]
-    items = [write_item(plan, "eval", seed, 40, random.Random(seed)) for seed, plan in zip(SEEDS, plans, strict=True)]
-    return [item["meta"]["problem"] for item in items]
+    return [_log(plan, seed) for seed, plan in zip(SEEDS, plans, strict=True)]
+
+
+def _log(plan: Plan, seed: int) -> str:
+    rng = random.Random(seed)
+    return str(write_item(plan, "eval", seed, 40, rng, Slots(rng))["meta"]["problem"])
 
 
 # What must hold between the numbers of one or two entries ------------------------------------------------------------

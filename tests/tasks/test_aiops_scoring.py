@@ -9,6 +9,7 @@ import pytest
 from l2s.tasks import aiops
 from l2s.tasks.aiops.matching import find, normalise
 from l2s.tasks.aiops.scoring import MAX_WORDS, QUOTE_WORDS
+from l2s.tasks.chat_answer import DASHES
 from l2s.tasks.types import Item
 
 
@@ -85,6 +86,12 @@ def test_a_bounded_answer_scores_the_share_of_concepts_it_names(
     assert (grade.score, grade.status) == (score, status), grade
     assert grade.status in aiops.STATUSES
     assert grade.details["all_required"] == (status == "correct")
+
+
+@pytest.mark.parametrize("dash", [chr(dash) for dash in DASHES], ids=ascii)
+def test_every_dash_of_unicode_is_a_hyphen_in_a_name(item: Item, dash: str) -> None:
+    answer = f"Answer: {FULL.replace('web-1', f'web{dash}1')}"
+    assert aiops.grade(item, answer).status == "correct"
 
 
 def test_a_cut_answer_is_truncated(item: Item) -> None:
@@ -213,9 +220,21 @@ def test_a_forbidden_phrase_inside_the_right_cause_does_no_harm(item: Item) -> N
         ("[full/failing] disk", "a failing disk", True),
         (";healthy;", "all good, healthy.", True),
         (";healthy;", "the database is healthy.", False),
+        ("[disk/volume] & [full/exhausted]", "free blocks of the data volume are exhausted", True),
+        ("[disk/volume] & [full/exhausted]", "exhausted, as it seems, is the volume", False),  # another clause
+        ("[disk/volume] & [full/exhausted]", "disk, volume, full", False),  # a list of keywords
+        ("[disk/volume] & [full/exhausted]", "full is the data volume", True),
+        ("[disk/volume] & [full/exhausted]", "the disk on web-1 is not full", False),
+        ("[disk/volume] & [full/exhausted]", "a full disk was ruled out", False),
+        ("[disk/volume] & [full/exhausted]", f"the disk {'on a host ' * 5}is full", False),  # too far apart
+        ("[pool/threads] & [busy/blocked] & [HTTP/calls]", "all threads are blocked in outgoing calls", True),
+        ("[pool/threads] & [busy/blocked] & [HTTP/calls]", "all threads are blocked", False),
+        ("备库 & [滞后/落后]", "备库 web-1 的 WAL 回放严重滞后", True),
+        ("备库 & [滞后/落后]", "备库没有滞后", False),
+        ("备库 & [滞后/落后]", "主库写入正常。回放滞后", False),
     ],
 )
-def test_phrases_may_have_choices_gaps_and_clause_ends(phrase: str, text: str, is_said: bool) -> None:
+def test_phrases_may_have_choices_gaps_clause_ends_and_parts(phrase: str, text: str, is_said: bool) -> None:
     assert bool(find([phrase], normalise(text))) == is_said
 
 

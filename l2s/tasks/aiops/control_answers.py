@@ -148,4 +148,4 @@ def _items_by_keyword(items: Sequence[Item]) -> dict[str, list[int]]:
 def _said(phrase: str) -> str:
     """A short text that says `phrase`."""
     said = re.sub(r"\[(.*?)\]", lambda choices: min(choices[1].split("/"), key=len), phrase.strip(";"))
-    return re.sub(r"\s*[~…]\s*", "" if re.search("[\u3400-\u9fff]", said) else " ", said)
+    return re.sub(r"\s*[~…&]\s*", "" if re.search("[\u3400-\u9fff]", said) else " ", said)

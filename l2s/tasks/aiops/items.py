@@ -13,6 +13,7 @@ from l2s.tasks.aiops import wording
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
 from l2s.tasks.aiops.families import STYLES
 from l2s.tasks.aiops.logs import write_log
+from l2s.tasks.aiops.parts import PARTS
 from l2s.tasks.aiops.records import Family, Harmless, Language, Phrases, RedHerring, Role, Split, Style
 from l2s.tasks.aiops.slots import Slots
 from l2s.tasks.types import Item
@@ -48,8 +49,9 @@ def eval_items(config: ExperimentConfig, languages: Sequence[Language] = LANGUAG
 def _items(split: Split, size: int, config: ExperimentConfig, languages: Sequence[Language]) -> list[Item]:
     plans = _plans(split, size, languages, random.Random(f"{config.seed}-aiops-{split}"))
     return [
-        write_item(plan, split, index, config.aiops_log_lines, random.Random(f"{config.seed}-aiops-{split}-{index}"))
+        write_item(plan, split, index, config.aiops_log_lines, rng, Slots(rng))
         for index, plan in enumerate(plans)
+        for rng in [random.Random(f"{config.seed}-aiops-{split}-{index}")]
     ]
 
 
@@ -76,9 +78,8 @@ def _deal(values: Sequence[T], size: int, rng: random.Random) -> list[T]:
     return dealt
 
 
-def write_item(plan: Plan, split: Split, index: int, max_lines: int, rng: random.Random) -> Item:
-    """The item of a plan, its log at most `max_lines` long; `index` only names it."""
-    slots = Slots(rng)
+def write_item(plan: Plan, split: Split, index: int, max_lines: int, rng: random.Random, slots: Slots) -> Item:
+    """The item of a plan, its log at most `max_lines` long. Afterwards `slots` hold its names and numbers."""
     herring = _herring(plan, rng)
     harmless = _harmless(plan, rng)
     question = rng.choice(wording.QUESTIONS[plan.language][split])
@@ -130,7 +131,8 @@ def _key(
         absent = {alarm.name.en[0]: alarm.name for alarm in plan.style.harmless if alarm not in harmless}
         return concepts, _all_causes_but(NO_FAULT) | absent, wording.healthy_answer(names, plan.language)
     cause = CAUSES[family.cause]
-    concepts = [("cause", Phrases(cause.en + family.also.en, cause.zh + family.also.zh))]
+    more = _more_wordings(family)
+    concepts = [("cause", Phrases(cause.en + more.en, cause.zh + more.zh))]
     concepts += [("component", family.component), *(("evidence", phrases) for phrases in family.evidence)]
     concepts += [("remediation", family.remediation)]
     suggested = {herring.blames} if herring else set()
@@ -146,7 +148,13 @@ def _all_causes_but(*allowed: str) -> dict[str, Phrases]:
 
 def _wordings_of_siblings(style: Style, forbidden: Container[str]) -> dict[str, Phrases]:
     """What blames another fault of the style in words that blame nothing elsewhere: "cart-api is down"."""
-    return {family.cause: family.also for family in style.families if family.cause in forbidden}
+    return {family.cause: _more_wordings(family) for family in style.families if family.cause in forbidden}
+
+
+def _more_wordings(family: Family) -> Phrases:
+    """Wordings of the cause that count in logs of its style only."""
+    parts = PARTS[family.cause]
+    return Phrases(family.also.en + parts.en, family.also.zh + parts.zh)
 
 
 def _fill(phrases: Phrases, slots: Slots) -> list[str]:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
 from l2s.tasks.aiops.denials import Span, is_denied
@@ -41,6 +41,12 @@ GAP = re.compile(r"\s*([~…])\s*")
 # `;` at an end of a phrase: it begins or ends a clause there.
 CLAUSE_START = r"(?:(?<=^)|(?<=[.,;!?。(\n])|(?<=[.,;!?。(\n]\s))"
 CLAUSE_END = r"(?=\s*(?:[.,;:!?。()]|$|and\b|but\b))"
+# `&` stands between parts that occur in one clause, in any order, no further apart than this many words: a Chinese
+# character counts as half a word. What stands between them must not deny one of them.
+TOGETHER = " & "
+REACH = 14
+CLAUSE = re.compile(r"(?:[^.,;!?。\n]|\.(?=\S)|,(?=\d))+")
+DENIES = re.compile(r"\b(?:not|never|no|nor|neither|without|cannot)\b|n't\b|不是|并非|[不没未无]")
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,25 @@ class Phrase:
     """A phrase of a key, ready to be looked for.
 
     Most are not there, which `parts` tell without the pattern: of each, one choice must be part of the text without
-    spaces and hyphens.
+    spaces and hyphens. A phrase of parts that stand `together` has no pattern of its own.
     """
 
     pattern: str
     parts: tuple[tuple[str, ...], ...]
+    together: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several parts that stand together: the patterns of its choices, by what a text must hold for them."""
+
+    choices: tuple[tuple[str, str], ...]
+
+    def places(self, text: str) -> list[Span]:
+        """Where `text` has one of the choices."""
+        squeezed = _squeezed(text)
+        held = [pattern for needed, pattern in self.choices if needed in squeezed]
+        return [span for pattern in held for span in _spans(pattern, text)]
 
 
 def words(text: str) -> list[re.Match[str]]:
@@ -61,8 +81,8 @@ def words(text: str) -> list[re.Match[str]]:
 
 
 def normalise(text: str) -> str:
-    """Full-width forms, dashes, case, emphasis and runs of spaces made alike."""
-    text = unicodedata.normalize("NFKC", text).translate(DASHES).casefold().replace("’", "'")
+    """Full-width forms, case, dashes, emphasis and runs of spaces made alike."""
+    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").translate(DASHES)
     return re.sub(r"[ \t*`_\"]+", " ", text)
 
 
@@ -99,19 +119,61 @@ def occurrences(phrases: Iterable[str], text: str) -> list[Span]:
     squeezed = _squeezed(text)
     found: list[Span] = []
     for phrase in map(_prepared, phrases):
-        for part in phrase.parts:  # loops: with any and all the controls took twice the time
-            for choice in part:
-                if choice in squeezed:
-                    break
-            else:
-                break
-        else:
-            found += [match.span() for match in _compiled(phrase.pattern).finditer(text)]
+        if _may_stand_in(squeezed, phrase):
+            found += _together(phrase.together, text) if phrase.together else _spans(phrase.pattern, text)
     spans: list[Span] = []
     for start, end in sorted(found, key=lambda span: (span[0], -span[1])):
         if not spans or start >= spans[-1][1]:
             spans.append((start, end))
     return spans
+
+
+def _may_stand_in(squeezed: str, phrase: Phrase) -> bool:
+    """Whether each part of the phrase has a choice in the text without spaces and hyphens."""
+    for part in phrase.parts:  # loops: with any and all the controls took twice the time
+        for choice in part:
+            if choice in squeezed:
+                break
+        else:
+            return False
+    return True
+
+
+@lru_cache(maxsize=2**14)
+def _spans(pattern: str, text: str) -> list[Span]:
+    return [match.span() for match in _compiled(pattern).finditer(text)]
+
+
+def _together(parts: tuple[Part, ...], text: str) -> list[Span]:
+    """Where a clause of `text` has all `parts`, from the start of the first to the end of the last."""
+    places = []
+    for part in parts:
+        places.append(part.places(text))
+        if not places[-1]:
+            return []
+    found = []
+    for start, end in _clauses(text):
+        inside = [[span for span in spans if start <= span[0] and span[1] <= end] for spans in places]
+        found += [(min(spans)[0], max(spans)[1]) for spans in product(*inside) if _belong_together(sorted(spans), text)]
+    return found
+
+
+@lru_cache(maxsize=256)
+def _clauses(text: str) -> list[Span]:
+    return [match.span() for match in CLAUSE.finditer(text)]
+
+
+def _belong_together(spans: list[Span], text: str) -> bool:
+    """Whether parts in order neither overlap nor stand far apart, and nothing between them denies one."""
+    gaps = [(before[1], after[0]) for before, after in pairwise(spans)]
+    if any(start > end or DENIES.search(text, start, end) for start, end in gaps):
+        return False
+    return length(text[spans[0][0] : spans[-1][1]]) <= REACH
+
+
+def length(text: str) -> float:
+    """In words, a Chinese character being half of one."""
+    return sum(0.5 if "\u3400" <= word.group() <= "\u9fff" else 1 for word in words(text))
 
 
 @lru_cache(maxsize=256)
@@ -121,6 +183,9 @@ def _squeezed(text: str) -> str:
 
 @lru_cache(maxsize=2**16)
 def _prepared(phrase: str) -> Phrase:
+    if TOGETHER in phrase:
+        together = tuple(_part(piece) for piece in phrase.split(TOGETHER))
+        return Phrase("", tuple(tuple(needed for needed, _ in part.choices) for part in together), together)
     pieces = GAP.split(phrase.strip(";"))
     is_chinese = re.search(CJK, phrase) is not None
     pattern = "".join(GAPS[piece][is_chinese] if index % 2 else _any_of(piece) for index, piece in enumerate(pieces))
@@ -128,6 +193,14 @@ def _prepared(phrase: str) -> Phrase:
     start = CLAUSE_START if phrase.startswith(";") else ""
     end = CLAUSE_END if phrase.endswith(";") else ""
     return Phrase(start + pattern + end, tuple(tuple(map(_squeezed, choices)) for choices in parts))
+
+
+def _part(text: str) -> Part:
+    """A part made of one choice of words, or of a pattern with gaps, for which a text need not hold anything."""
+    if GAP.search(text):
+        return Part((("", _prepared(text).pattern),))
+    said = ["".join(pieces) for pieces in product(*_choices(normalise(text)))]
+    return Part(tuple((_squeezed(one), _whole_words(one)) for one in said))
 
 
 def _choices(text: str) -> list[list[str]]:

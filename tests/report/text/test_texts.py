@@ -104,7 +104,8 @@ def test_contamination_and_synthetic_sources_are_said_in_so_many_words(markdown:
 @pytest.mark.parametrize(
     ("lang", "farther", "as_close", "closer"),
     [
-        ("en", "SFT is farther from the teacher's distribution than Base (mean KL", "KD and Base show no detectable difference",
+        ("en", "SFT is farther from the teacher's distribution than Base (mean KL",
+         "KD and Base show no detectable difference",
          "KD is closer to the teacher's distribution than SFT"),
         ("zh", "SFT 学生比原始学生离教师的分布更远（平均 KL", "KD 学生与原始学生在接近教师的程度上未检出差异",
          "KD 学生比 SFT 学生更接近教师的分布"),

@@ -16,9 +16,11 @@ CAUSES: dict[str, Phrases] = {
         "[healthy/fine/normal/in order/well];|all systems [are normal/normal/healthy];|"
         ";[operating/running/working] normally;|everything [works/runs/operates] [normally/as expected]|"
         "no action [is/was] [needed/required/necessary]|no action [needed/required/necessary]",
-        ";没有故障;|;[没有/无/并无/没有任何/未见/未发生/没有发生][故障/异常/问题/事故];|[系统/日志/服务/这里/整体][没有/无/并无/未发生]"
+        ";没有故障;|;[没有/无/并无/没有任何/未见/未发生/没有发生][故障/异常/问题/事故];|[系统/日志/服务/这里/"
+        "整体][没有/无/并无/未发生]"
         "[故障/异常/问题/事故]|不存在[故障/任何故障/异常];|未发现[故障/任何故障/异常/任何异常];|没有任何[故障/异常];|"
-        "[一切/系统/系统运行/整体/整体运行]正常|;[运行/服务]正常;|;健康;|系统健康|日志正常|无需处理|不需要处理|无需任何处理|无需采取措施",
+        "[一切/系统/系统运行/整体/整体运行]正常|;[运行/服务]正常;|;健康;|系统健康|日志正常|无需处理|不需要处理|"
+        "无需任何处理|无需采取措施",
     ),
     **hosts.CAUSES,
     **services.CAUSES,

@@ -9,19 +9,21 @@ FAMILIES = (
         evidence=(
             say("remaining slots are reserved|slots are reserved|reserved|53300", "剩余槽位被保留|被保留|槽位|53300"),
             say(
-                "{sessions} sessions, most of them idle from {client}|{sessions}|{client}",
-                "{sessions} 个会话且多数为 {client} 的空闲会话|{sessions}|{client}",
+                "{sessions} sessions, most of them idle from {client}|{sessions}|{client}|{idle_sessions}",
+                "{sessions} 个会话且多数为 {client} 的空闲会话|{sessions}|{client}|{idle_sessions}",
             ),
         ),
         remediation=say(
             "put a pooler in front and close idle sessions|pooler|pgbouncer|connection pooling|close idle|terminate "
             "idle|kill idle|raise max_connections|increase max_connections|[pool/pooling/connection pool/PgBouncer/"
             "pooled connections]|[close/closing/terminate/kill/drop/disconnect/reduce/limit/end/time out/release] … "
-            "[idle/sessions/connections/session]|[raise/increase/raising/increasing/higher/larger] … "
-            "[max_connections/limit/connection limit/maximum]|[idle timeout/idle_session_timeout]",
+            "[idle/sessions/connections/session]|[raise/increase/raising/increasing/higher/larger] … [max_connections/"
+            "limit/connection limit/maximum]|[idle timeout/idle_session_timeout]|idle timeout|pooling|[close/end/kill/"
+            "terminate/drop/limit/reclaim] & [idle/sessions/connections/ones]",
             "在前端加连接池并关闭空闲会话|pgbouncer|加连接池|使用连接池|关闭空闲|终止空闲|调大 max_connections|提高 "
             "max_connections|[使用/引入/增加/加/部署/配置]…[连接池/pgbouncer/池化]|[关闭/终止/清理/断开/释放/限制/"
-            "回收]…[空闲/会话/连接]|[调大/提高/增大/增加/调高]…[max_connections/连接数/上限/最大连接数]|空闲超时",
+            "回收]…[空闲/会话/连接]|[调大/提高/增大/增加/调高]…[max_connections/连接数/上限/最大连接数]|空闲超时|"
+            "连接池|[清/清理/终止/关闭/回收/断开/杀] & [空闲/会话/连接]",
         ),
         also=say(
             "[connections/connection slots/slots/sessions] ~ [exhausted/used/used up/full/maxed out/taken/in use/"
@@ -49,15 +51,19 @@ FAMILIES = (
         cause="index_missing",
         component=say("table {table}|{table}", "表 {table}|{table}"),
         evidence=(
-            say("Seq Scan over {big1} rows|Seq Scan|{big1}", "Seq Scan 扫描 {big1} 行|Seq Scan|{big1}"),
+            say(
+                "Seq Scan over {big1} rows|Seq Scan|{big1}|full scan|full table scan|entire table|sequential scan",
+                "Seq Scan 扫描 {big1} 行|Seq Scan|{big1}|顺序扫描|全表",
+            ),
             say("the query filters on {column}|{column}", "查询按 {column} 过滤|{column}"),
         ),
         remediation=say(
             "create an index on {table}({column})|create an index|create index|add an index|add index|build an index|"
             "CREATE INDEX CONCURRENTLY|[create/add/build/creating/adding/introduce/define/need/needs] … [index/"
-            "indexes/indices]|index [on/for] ~ {column}|index {column}|[CREATE INDEX/new index]",
+            "indexes/indices]|index [on/for] ~ {column}|index {column}|[CREATE INDEX/new index]|[create/add/build] & "
+            "index",
             "在 {table}({column}) 上创建索引|创建索引|添加索引|增加索引|建立索引|建索引|加索引|[创建/添加/增加/建立/"
-            "新建/建/加/补]…索引",
+            "新建/建/加/补]…索引|[建/加/创建/添加] & 索引",
         ),
         also=say(
             "{column} ~ [not indexed/without an index/without index/lacks an index/has no index/unindexed/is not "
@@ -83,9 +89,10 @@ FAMILIES = (
         component=say("session {spid} of {client}|{spid}|{client}", "{client} 的会话 {spid}|{spid}|{client}"),
         evidence=(
             say(
-                "other sessions wait for ShareLock|ShareLock|waiting for a lock|wait for a lock|lock wait|"
-                "waiting for lock|still waiting",
-                "其他会话等待 ShareLock|ShareLock|等待锁|锁等待",
+                "other sessions wait for ShareLock|ShareLock|waiting for a lock|wait for a lock|lock wait|waiting for "
+                "lock|still waiting|[others/sessions/everyone/everybody/updates/waiters/queries] & [wait/waiting/"
+                "queue/queues/blocked/blocks]",
+                "其他会话等待 ShareLock|ShareLock|等待锁|锁等待|等锁|[其他/别人/进程/会话] & [等待/阻塞/堵/等]",
             ),
             say(
                 "session {spid} idle for {minutes} min after BEGIN|{minutes} min|after BEGIN|BEGIN",
@@ -93,14 +100,16 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "terminate session {spid} and set idle_in_transaction_session_timeout|terminate|pg_terminate_backend|"
-            "kill|end the session|commit|idle_in_transaction_session_timeout|roll it back|[terminate/kill/end/abort/"
-            "cancel/stop/terminating/killing/close/disconnect/commit/rollback/roll back] … [session/transaction/"
-            "{spid}/it/backend/connection/process]|[set/add/use/configure] … timeout|[terminating/killing/abort/"
-            "commit or roll back/transaction timeout]",
+            "terminate session {spid} and set idle_in_transaction_session_timeout|terminate|pg_terminate_backend|kill|"
+            "end the session|commit|idle_in_transaction_session_timeout|roll it back|[terminate/kill/end/abort/cancel/"
+            "stop/terminating/killing/close/disconnect/commit/rollback/roll back] … [session/transaction/{spid}/it/"
+            "backend/connection/process]|[set/add/use/configure] … timeout|[terminating/killing/abort/commit or roll "
+            "back/transaction timeout]|[kill/terminate/end/cancel/commit/abort/roll back] & [it/session/backend/"
+            "transaction/{spid}]",
             "终止会话 {spid} 并设置 idle_in_transaction_session_timeout|终止|pg_terminate_backend|杀掉|结束会话|提交|"
             "idle_in_transaction_session_timeout|[终止/杀掉/结束/关闭/中止/取消/断开/kill/提交/回滚/杀死]…[会话/事务/"
-            "{spid}/连接/进程]|[设置/配置]…超时|[杀死/回滚/中止/尽快提交]",
+            "{spid}/连接/进程]|[设置/配置]…超时|[杀死/回滚/中止/尽快提交]|[终止/结束/杀/提交/回滚/断开] & [会话/事务/"
+            "进程/{spid}]",
         ),
         also=say(
             "session {spid} ~ [holds/holding/blocks/blocking/keeps/idle in transaction/left open]|{spid} [holds/is "
@@ -129,8 +138,9 @@ FAMILIES = (
         evidence=(
             say("replay is {size} MB behind|{size}|replay", "回放落后 {size} MB|{size}|回放"),
             say(
-                "readers see rows {secs} s old|{secs}|stale read|stale reads|old data|stale data|outdated data",
-                "读到 {secs} 秒前的数据|{secs}|旧数据|过时数据",
+                "readers see rows {secs} s old|{secs}|stale read|stale reads|old data|stale data|outdated data|[old/"
+                "outdated/stale] & [rows/data/reads/readers]",
+                "读到 {secs} 秒前的数据|{secs}|旧数据|过时数据|过时",
             ),
         ),
         remediation=say(
@@ -140,11 +150,14 @@ FAMILIES = (
             "[primary/reads to the primary]|[reduce/relieve/lower/offload/lighten/reducing/spread/cancel/limit] … "
             "[load/standby/replica/queries/long query/read load/{host}/long queries]|[faster/more/add/increase/scale/"
             "upgrade/bigger] … [standby/replica/replicas/disk/hardware/bandwidth/resources]|[parallel replay/"
-            "synchronous replication/hot_standby_feedback/rebuild the standby/catch up]",
+            "synchronous replication/hot_standby_feedback/rebuild the standby/catch up]|[read/reads/route/send/switch/"
+            "direct] & primary|[unblock/cancel/relieve/reduce/faster/speed/give/optimise/optimize/kill] & [replay/"
+            "standby/load/disks/disk/queries/query/replica/apply]",
             "将关键读请求发往主库并减轻备库负载|发往主库|读主库|从主库读|路由到主库|取消长查询|减轻备库|"
             "max_standby_streaming_delay|[发往/转到/路由到/改读/切到/切换到/走/指向/读取]~主库|[减轻/降低/减少/取消/"
-            "限制/分流]…[负载/备库/从库/查询/压力]|[增加/提升/升级/扩容]…[备库/从库/带宽/磁盘/资源/副本/性能]|"
-            "[读请求/关键读]…主库|[同步复制/重建备库]",
+            "限制/分流]…[负载/备库/从库/查询/压力]|[增加/提升/升级/扩容]…[备库/从库/带宽/磁盘/资源/副本/性能]|[读请求/"
+            "关键读]…主库|[同步复制/重建备库]|[读/读请求/关键读/读流量/切/查询] & 主库|[优化/取消/减轻/提升/加快/"
+            "结束] & [备库/长查询/回放/从库/负载]",
         ),
         also=say(
             "{host} ~ [lagging/behind/delayed/stale/lags/lags behind/lagging behind/fallen behind/out of date/out of "
@@ -172,12 +185,15 @@ FAMILIES = (
                 "only {xids_left} transactions left|{xids_left}|transactions left",
                 "仅剩 {xids_left} 个事务|{xids_left}",
             ),
-            say("autovacuum is canceled again and again|autovacuum", "autovacuum 反复被取消|autovacuum"),
+            say(
+                "autovacuum is canceled again and again|autovacuum|[vacuum/freeze] & [cancelled/canceled/interrupted]",
+                "autovacuum 反复被取消|autovacuum|[清理/VACUUM/冻结] & [取消/中断]",
+            ),
         ),
         remediation=say(
             "run VACUUM FREEZE on {table}|VACUUM FREEZE|VACUUM|freeze|[run/running/execute/manual/perform/launch/"
-            "start/finish/complete/allow/let/tune/aggressive] … [vacuum/freeze/autovacuum]|[freezing/vacuuming/"
-            "manual vacuum]",
+            "start/finish/complete/allow/let/tune/aggressive] … [vacuum/freeze/autovacuum]|[freezing/vacuuming/manual "
+            "vacuum]",
             "对 {table} 执行 VACUUM FREEZE|VACUUM FREEZE|VACUUM|冻结|[执行/运行/手动/手工/进行/完成/允许/"
             "调整]…[VACUUM/清理/冻结/autovacuum]",
         ),
@@ -216,23 +232,26 @@ FAMILIES = (
             ),
         ),
         remediation=say(
-            "reload it with the current credential|reload|update the secret|update the credential|update the "
-            "password|restart it|restart the client|restart the service|refresh|distribute|[update/refresh/rotate/"
-            "distribute/deploy/load/replace/renew/updating/refreshing/supply/provide/configure/push/switch/use/sync] "
-            "… [credential/credentials/password/secret/version/{rev2}/version {rev2}]|[restart/reload/redeploy/"
+            "reload it with the current credential|reload|update the secret|update the credential|update the password|"
+            "restart it|restart the client|restart the service|refresh|distribute|[update/refresh/rotate/distribute/"
+            "deploy/load/replace/renew/updating/refreshing/supply/provide/configure/push/switch/use/sync] … "
+            "[credential/credentials/password/secret/version/{rev2}/version {rev2}]|[restart/reload/redeploy/"
             "restarting/reloading] … [client/{client}/service/it/application]|[new/current/latest/correct/active/"
-            "rotated] [credential/credentials/password/secret/version]",
+            "rotated] [credential/credentials/password/secret/version]|[reload/hand/update/new/give/restart/refresh/"
+            "distribute/supply/deploy/sync/current/switch] & [secret/secrets/credential/credentials/password/client/"
+            "{client}/version]",
             "用当前凭据重新加载|重新加载|更新密钥|更新凭据|更新密码|重启客户端|重启服务|刷新|下发|[更新/刷新/轮换/"
             "下发/部署/加载/替换/同步/使用/换用/重新加载/切换]…[凭据/密码/密钥/凭证/版本/{rev2}]|[重启/重新加载/重载/"
             "重新部署]…[客户端/{client}/服务/应用]|[新/最新/当前/正确][凭据/密码/密钥/凭证/版本]|[新/最新/当前/"
-            "正确]的[凭据/密码/密钥/凭证/版本]",
+            "正确]的[凭据/密码/密钥/凭证/版本]|[更新/下发/同步/重启/重新加载/换/刷新/使用] & [凭据/密码/密钥/{client}/"
+            "客户端/版本]",
         ),
         also=say(
             "{client} ~ [uses/using/presents/presenting/still uses/still using/still presents/sends/sending] … [old/"
-            "outdated/withdrawn/stale/previous/obsolete/expired] [version/one/secret/credential/password/"
-            "credentials]|[old/outdated/withdrawn/stale/previous/obsolete] [version/version {rev}]|version [{rev}/"
-            "mismatch] ~ [withdrawn/outdated/old/instead/obsolete/no longer valid]|[{rev}/version {rev}] instead of "
-            "[{rev2}/version {rev2}]|version mismatch|[not/never] [updated/refreshed/reloaded/rotated]",
+            "outdated/withdrawn/stale/previous/obsolete/expired] [version/one/secret/credential/password/credentials]|"
+            "[old/outdated/withdrawn/stale/previous/obsolete] [version/version {rev}]|version [{rev}/mismatch] ~ "
+            "[withdrawn/outdated/old/instead/obsolete/no longer valid]|[{rev}/version {rev}] instead of [{rev2}/"
+            "version {rev2}]|version mismatch|[not/never] [updated/refreshed/reloaded/rotated]",
             "[旧/过时/已撤销/已撤回/作废/过期][版本/版本 {rev}]|[旧/过时/已撤销/已撤回/作废/过期]的[版本/版本 {rev}]|"
             "旧版[本/密钥]|[版本不匹配/版本不一致/版本过旧]|{client}~[仍/还]~使用~[旧/{rev}/版本 {rev}]|未[更新/刷新/"
             "重新加载]~[凭据/密码/密钥/凭证]|[旧/过时/错误]密钥|[旧/过时/错误]的密钥",
@@ -270,7 +289,7 @@ HARMLESS = (
     Harmless(
         say(
             "the duplicate key that was handled|duplicate key|unique constraint|23505",
-            "已处理的重复键|重复键|唯一约束|23505",
+            "已处理的重复键|重复键|主键冲突|键冲突|唯一约束|23505",
         ),
         (
             error("{bystander}@{db}", "23505: duplicate key for events_{part}, on conflict do nothing"),

@@ -10,24 +10,27 @@ FAMILIES = (
         component=say("{cls} in {svc}|{cls}|{svc}", "{svc} 中的 {cls}|{cls}|{svc}"),
         evidence=(
             say(
-                "OutOfMemoryError in the log|OutOfMemoryError|OutOfMemory|heap space",
-                "日志中的 OutOfMemoryError|OutOfMemoryError|OutOfMemory|heap space",
+                "OutOfMemoryError in the log|OutOfMemoryError|OutOfMemory|heap space|OOM|out of memory error",
+                "日志中的 OutOfMemoryError|OutOfMemoryError|OutOfMemory|heap space|OOM|内存溢出",
             ),
             say(
-                "{count} instances of {cls} retained|{count} instances|{count}|instances retained|retained instances",
-                "保留了 {count} 个 {cls} 实例|{count}",
+                "{count} instances of {cls} retained|{count} instances|{count}|instances retained|retained instances|"
+                "{pct}%|[old gen/old generation] & [full/still/stays]",
+                "保留了 {count} 个 {cls} 实例|{count}|{pct}%|老年代",
             ),
         ),
         remediation=say(
             "bound the collection that retains them and take a heap dump|heap dump|bound the|evict|eviction|release "
             "references|clear the|limit the cache|weak references|fix the leak|[heap analysis/dump the heap/heap "
-            "profile/heap profiling/memory profiler/profile the heap]|[limit/bound/cap/evict/evicting/bounding/"
-            "expire/clear/clearing/release/releasing/remove/free] … [{cls}/collection/cache/instances/objects/"
-            "entries/references/map/list/size]|[fix/find/repair/plug/patch/locate] … [leak/leaks/leaking]|[LRU/"
-            "bounded/weak reference]",
-            "限制保留对象的集合并转储堆分析|堆转储|转储堆|淘汰|释放引用|清理|限制缓存|弱引用|修复泄漏|[限制/清理/"
-            "释放/淘汰/移除/清除/控制]…[集合/缓存/实例/对象/{cls}/引用/大小]|[修复/定位/排查/解决/修补]…[泄漏/泄露]|"
-            "[堆分析/heap dump/有界/LRU/过期策略]",
+            "profile/heap profiling/memory profiler/profile the heap]|[limit/bound/cap/evict/evicting/bounding/expire/"
+            "clear/clearing/release/releasing/remove/free] … [{cls}/collection/cache/instances/objects/entries/"
+            "references/map/list/size]|[fix/find/repair/plug/patch/locate] … [leak/leaks/leaking]|[LRU/bounded/weak "
+            "reference]|[fix/find/plug/bound/cap/evict/limit/release/analyse/analyze/take/clear] & [leak/dump/"
+            "collection/references/{cls}/cache/objects/holds/retention]",
+            "限制保留对象的集合并转储堆分析|堆转储|转储堆|淘汰|释放引用|清理|限制缓存|弱引用|修复泄漏|[限制/清理/释放/"
+            "淘汰/移除/清除/控制]…[集合/缓存/实例/对象/{cls}/引用/大小]|[修复/定位/排查/解决/修补]…[泄漏/泄露]|"
+            "[堆分析/heap dump/有界/LRU/过期策略]|[dump/转储/抓取/分析/导出] & [堆/heap/内存]|[修/修复/定位/限制/解决/"
+            "加] & [泄漏/泄露/上限/引用/集合/缓存]|heap dump",
         ),
         also=say(
             "{cls} ~ [leaking/leaks/leak/leaked/growing/grows/accumulating/not released/never released/retained]|"
@@ -60,26 +63,30 @@ FAMILIES = (
         component=say("{cls} and {cls2}|{cls}", "{cls} 与 {cls2}|{cls}"),
         evidence=(
             say(
-                "worker-{tid} and worker-{tid2} wait for each other|worker-{tid}|wait for each other|waiting for "
-                "each other|"
-                "each waits for|each holds|waiting to lock",
+                "worker-{tid} and worker-{tid2} wait for each other|worker-{tid}|wait for each other|waiting for each "
+                "other|each waits for|each holds|waiting to lock",
                 "worker-{tid} 与 worker-{tid2} 互相等待|worker-{tid}|互相等待|相互等待|等待对方",
             ),
-            say("both threads stay BLOCKED|BLOCKED", "两个线程一直处于 BLOCKED|BLOCKED"),
+            say(
+                "both threads stay BLOCKED|BLOCKED|waiting for the lock|waits for {cls}|[each/both] & [wait/waits/"
+                "waiting/holding/holds]|holding {cls2}",
+                "两个线程一直处于 BLOCKED|BLOCKED|对方持有|持有的锁|阻塞|互相等待",
+            ),
         ),
         remediation=say(
             "take both locks in one fixed order|fixed order|same order|consistent order|lock ordering|tryLock|lock "
             "timeout|single lock|one lock|[acquire/take/lock/obtain/acquiring/taking/order/enforce/use/establish] … "
             "[order/locks in order/ordering/lock order]|[global/canonical/consistent/uniform/defined/same/fixed/"
             "strict/single/common] [order/lock order/ordering/lock/lock ordering]|[lock timeouts/timed lock/timed "
-            "locks/lock with timeout/try-lock/coarser lock]|restart",
-            "按固定顺序获取两把锁|固定顺序|相同顺序|统一顺序|tryLock|锁超时|同一把锁|[统一/固定/相同/一致/"
-            "全局]…[顺序/加锁顺序]|[按/以]…顺序|[调整/规范]…顺序|[锁超时/单一锁/一把锁/tryLock/重启]",
+            "locks/lock with timeout/try-lock/coarser lock]|restart|[acquire/take/enforce/use/same/consistent/global/"
+            "fixed] & [order/ordering]",
+            "按固定顺序获取两把锁|固定顺序|相同顺序|统一顺序|tryLock|锁超时|同一把锁|[统一/固定/相同/一致/全局]…[顺序/"
+            "加锁顺序]|[按/以]…顺序|[调整/规范]…顺序|[锁超时/单一锁/一把锁/tryLock/重启]|[统一/固定/规范/按] & [顺序/"
+            "加锁]",
         ),
         also=say(
             "[{cls} and {cls2}/threads/workers/worker-{tid}] ~ [block each other/blocked on each other/lock each "
-            "other]|locks ~ in [opposite/different/reverse/inconsistent] order|lock [order/ordering/acquisition "
-            "order]",
+            "other]|locks ~ in [opposite/different/reverse/inconsistent] order|lock [order/ordering/acquisition order]",
             "[加锁/锁/获锁]顺序|[互相/相互]持有对方~锁",
         ),
         may_mention=("long_transaction",),
@@ -107,20 +114,23 @@ FAMILIES = (
         component=say("executor {svc}-exec|{svc}-exec|{svc}", "执行器 {svc}-exec|{svc}-exec|{svc}"),
         evidence=(
             say(
-                "RejectedExecutionException is thrown|RejectedExecutionException|RejectedExecution|rejected",
-                "抛出 RejectedExecutionException|RejectedExecutionException|拒绝任务|任务被拒绝",
+                "RejectedExecutionException is thrown|RejectedExecutionException|RejectedExecution|rejected|[tasks/"
+                "requests/work] & [rejected/refused/shed]|rejection",
+                "抛出 RejectedExecutionException|RejectedExecutionException|拒绝任务|任务被拒绝|被拒|拒绝",
             ),
             say("active {limit} of {limit}|{limit} active|active {limit}|{limit}", "活动线程 {limit}/{limit}|{limit}"),
         ),
         remediation=say(
             "set timeouts on the slow call and enlarge the executor|set timeouts|add timeouts|timeout on|timeouts on|"
             "enlarge|increase the pool|larger pool|more threads|increase threads|bulkhead|separate pool|[set/add/"
-            "configure/use/introduce/adding/setting/apply/lower/shorter] … [timeout/timeouts]|[enlarge/increase/"
-            "raise/expand/larger/bigger/increasing/grow/enlarging] … [pool/executor/thread pool/threads/pool size]|"
-            "[circuit breaker/bulkheads/asynchronous/non-blocking/async/dedicated pool/separate executor]",
+            "configure/use/introduce/adding/setting/apply/lower/shorter] … [timeout/timeouts]|[enlarge/increase/raise/"
+            "expand/larger/bigger/increasing/grow/enlarging] … [pool/executor/thread pool/threads/pool size]|[circuit "
+            "breaker/bulkheads/asynchronous/non-blocking/async/dedicated pool/separate executor]|timeout|circuit "
+            "breaker|isolate|[bigger/enlarge/larger/increase/tune/expand/more] & [pool/executor/threads/queue/pool "
+            "size]",
             "为慢调用设置超时并扩大执行器|设置超时|加超时|扩大|增大|增加线程|隔离|独立线程池|[设置/增加/添加/配置/"
             "加上/缩短/加入]…超时|[扩大/增大/增加/调大/提高/扩容]…[线程池/线程/执行器/线程数/池]|[熔断/异步/舱壁/"
-            "隔离线程池]",
+            "隔离线程池]|超时|熔断|[扩/扩大/扩容/调大/增大] & [线程池/池/线程/执行器]",
         ),
         also=say(
             "{svc}-exec ~ [exhausted/full/saturated/overloaded/used up/out of threads/busy]|[exhausted/full/"
@@ -154,8 +164,8 @@ FAMILIES = (
                 "部署后出现 NoSuchMethodError|NoSuchMethodError|NoSuchMethod",
             ),
             say(
-                "{lib} is on the class path as {version} and {version2}|{version2}|{version}|twice on the class "
-                "path|two versions",
+                "{lib} is on the class path as {version} and {version2}|{version2}|{version}|twice on the class path|"
+                "two versions",
                 "类路径中同时有 {lib} {version} 和 {version2}|{version2}|{version}|两个版本",
             ),
         ),
@@ -164,10 +174,11 @@ FAMILIES = (
             "remove the duplicate|remove the old|[pinning/excluding/exclusion/aligning/unify/unifying/deduplicate/"
             "dedupe/single version/consistent version/BOM/shade]|[remove/exclude/drop/delete/removing/keep/use/"
             "enforce] … [version/jar/{lib}/duplicate/{version}/{version2}/old one/dependency]|[roll back/rollback/"
-            "upgrade/downgrade]",
+            "upgrade/downgrade]|[keep/one/single/exclude/align/remove/drop/pin/unify/dedupe/converge] & [version/"
+            "versions/dependency/jar/jars/duplicate/copy/{lib}]",
             "固定一个版本并排除另一个|固定|排除另一|统一版本|同一版本|移除重复|移除旧|[统一/固定/锁定/对齐/保留/排除/"
             "移除/删除/去除/剔除/升级]…[版本/依赖/jar/{lib}/重复/{version}/{version2}]|[统一依赖/回滚/单一版本/"
-            "依赖管理/去重]",
+            "依赖管理/去重]|[统一/排除/剔除/锁定/去掉/移除/保留/删除/固定] & [版本/依赖/jar/其一/一个/重复/{lib}/多余]",
         ),
         also=say(
             "{lib} ~ [conflict/version conflict/versions conflict/mismatch/version mismatch/incompatible/clash/"
@@ -207,20 +218,21 @@ FAMILIES = (
         remediation=say(
             "deploy a reader for the new format or roll back the producer|update the consumer|upgrade the consumer|"
             "deploy a reader|roll back the producer|roll back|rollback|schema registry|compatibility check|backward "
-            "compatible|backward-compatible|[update/upgrade/deploy/updating/upgrading/redeploy/adapt/fix] … "
-            "[consumer/reader/consumers/schema]|[roll back/revert/rolling back/rollback/undo] … [producer/build "
-            "{rev}/schema/change/{field}]|[compatibility/compatible/versioned schema/schema versioning/schema "
-            "validation]|[revert/rolling back]|[make/default/optional] … [field/{field}]",
+            "compatible|backward-compatible|[update/upgrade/deploy/updating/upgrading/redeploy/adapt/fix] … [consumer/"
+            "reader/consumers/schema]|[roll back/revert/rolling back/rollback/undo] … [producer/build {rev}/schema/"
+            "change/{field}]|[compatibility/compatible/versioned schema/schema versioning/schema validation]|[revert/"
+            "rolling back]|[make/default/optional] … [field/{field}]|[upgrade/update/deploy/fix/adapt] & [consumer/"
+            "reader/schema/consumers]|[roll back/revert/rollback] & [producer/build/change]",
             "部署能读新格式的消费者或回滚生产者|升级消费者|更新消费者|回滚|schema registry|兼容性检查|向后兼容|[升级/"
             "更新/部署/适配/修改]…[消费者/消费端/读取端/schema/reader]|[回滚/回退/撤销]…[生产者/版本/变更/schema]|"
-            "[兼容/兼容性/模式注册/回退]",
+            "[兼容/兼容性/模式注册/回退]|[升级/更新/部署] & [消费者/消费端/schema]|兼容",
         ),
         also=say(
             "[producer/new producer/new build/build {rev}] ~ [changed/added/adds/introduced/introduces/writes] … "
             "[field/schema/format/{field}]|[new/added/additional/unexpected] field|[adds/added/introduced/new] "
-            "{field}|[consumer/reader] ~ [not compatible/outdated/too old/incompatible/cannot read/cannot "
-            "deserialize/cannot parse/out of date/not updated]|[outdated/old] [consumer/reader]|[serialization/"
-            "deserialization] [incompatibility/mismatch/failure/error]",
+            "{field}|[consumer/reader] ~ [not compatible/outdated/too old/incompatible/cannot read/cannot deserialize/"
+            "cannot parse/out of date/not updated]|[outdated/old] [consumer/reader]|[serialization/deserialization] "
+            "[incompatibility/mismatch/failure/error]",
             "[新增/增加/添加/新]字段|[新增/增加/添加/新]了字段|新增~{field}|[生产者/新版本]…[新增/增加/变更/"
             "改变]…字段|消费者~[不兼容/过旧/未升级/未更新/不识别/无法识别/无法解析/无法反序列化]|[序列化/"
             "反序列化]~[不兼容/失败/错误]",
@@ -251,8 +263,10 @@ FAMILIES = (
             ),
             say(
                 "leases and sessions expire meanwhile|session expired|sessions expire|lease|leases expire|lost "
-                "leadership|heartbeat",
-                "期间租约和会话过期|会话过期|租约|失去领导权|心跳",
+                "leadership|heartbeat|[session/lease/leadership/heartbeat/heartbeats] & [expired/expire/expires/lost/"
+                "missed/loses]",
+                "期间租约和会话过期|会话过期|租约|失去领导权|心跳|[会话/租约/session/心跳] & [过期/丢失/失效/超时/"
+                "中断]",
             ),
         ),
         remediation=say(
@@ -260,9 +274,11 @@ FAMILIES = (
             "the heap|larger heap|heap size|reduce allocation|[tune/tuning/optimise/optimize/adjust/change/switch/"
             "increase/enlarge/reduce/larger/bigger/raise] … [GC/heap/collector/garbage collector/JVM/heap size/"
             "allocation/allocations/garbage/memory]|[G1GC/Shenandoah/low-pause/concurrent collector/ZGC/different "
-            "collector]|[fix/find] … leak|more heap",
-            "调优收集器和堆大小|调优|G1|ZGC|增大堆|堆大小|减少分配|[调整/优化/调优/更换/增大/减少/扩大/增加/降低/"
-            "改用/切换]…[GC/堆/收集器/JVM/内存/分配/垃圾回收器]|[更换收集器/ZGC/G1]",
+            "collector]|[fix/find] … leak|more heap|[tune/enlarge/increase/bigger/larger/cut/reduce/move/switch/use/"
+            "adjust/optimise/optimize] & [heap/GC/allocation/allocations/collector/ZGC/G1/Shenandoah]",
+            "调优收集器和堆大小|调优|G1|ZGC|增大堆|堆大小|减少分配|[调整/优化/调优/更换/增大/减少/扩大/增加/降低/改用/"
+            "切换]…[GC/堆/收集器/JVM/内存/分配/垃圾回收器]|[更换收集器/ZGC/G1]|[调/调大/扩大/增大/减少/优化/换/改用/"
+            "调整] & [堆/GC/分配/收集器/堆内存/参数/G1/ZGC]",
         ),
         also=say(
             "[long/excessive] [pauses/pause/full pauses]|[full GC/full GCs/GCs/Full GC cycles]|JVM [pauses/pause/"
@@ -304,8 +320,10 @@ BACKGROUND = (
 HARMLESS = (
     Harmless(
         say(
-            "the invalid input of a user|invalid input|NumberFormatException|input string|bad input",
-            "用户的无效输入|无效输入|NumberFormatException|错误输入",
+            "the invalid input of a user|invalid input|NumberFormatException|input string|bad input|[number/numeric/"
+            "numbers/user/non-numeric] & [input/inputs/invalid/bad/malformed]",
+            "用户的无效输入|无效输入|NumberFormatException|错误输入|[用户/客户端] & 输入|输入格式错误|输入非数字|"
+            "非数字",
         ),
         (
             warn("Form", 'java.lang.NumberFormatException: input "{n}x", 400 sent for {hex}'),
@@ -314,8 +332,9 @@ HARMLESS = (
     ),
     Harmless(
         say(
-            "the client that hung up|hung up|broken pipe|client disconnect|disconnected",
-            "断开的客户端|断开|broken pipe",
+            "the client that hung up|hung up|broken pipe|client disconnect|disconnected|[client/clients/user/peer] & "
+            "[left/gone/went away/disconnect/disconnects/closed/aborted]",
+            "断开的客户端|断开|broken pipe|客户端[离开/中断/中止]",
         ),
         (
             warn(

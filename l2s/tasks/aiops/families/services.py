@@ -10,13 +10,18 @@ FAMILIES = (
         component=SERVICE,
         evidence=(
             say(
-                "active={pool} idle=0|active={pool}|idle=0|{pool} active|no idle connections|all {pool} connections",
-                "active={pool} idle=0|active={pool}|idle=0|{pool} 个活动连接|没有空闲连接",
+                "active={pool} idle=0|active={pool}|idle=0|{pool} active|no idle connections|all {pool} connections|"
+                "idle 0|0 idle|no idle|none idle|nothing idle|{pool}",
+                "active={pool} idle=0|active={pool}|idle=0|{pool} 个活动连接|没有空闲连接|空闲 0|空闲为 0|idle 0|"
+                "无空闲|{pool}",
             ),
             say(
-                "requests wait to acquire a connection|wait to acquire|acquire timeout|acquire timed out|"
-                "waiting for a connection|waiting={waiting}|{waiting}",
-                "请求等待获取连接|等待获取连接|获取连接超时|等待连接|{waiting}",
+                "requests wait to acquire a connection|wait to acquire|acquire timeout|acquire timed out|waiting for "
+                "a connection|waiting={waiting}|{waiting}|waiters|acquire timeouts|acquire ~ [timed out/timeout]|"
+                "[requests/callers/threads/everybody/others] & [wait/waiting/waits/queue/queued/queues]|{minutes} min|"
+                "not returned",
+                "请求等待获取连接|等待获取连接|获取连接超时|等待连接|{waiting}|[请求/连接/获取] & [等待/排队]|"
+                "{minutes} 分钟|未归还|没有归还",
             ),
         ),
         remediation=say(
@@ -24,17 +29,19 @@ FAMILIES = (
             "connections|enlarge the pool|increase the pool|increase pool size|larger pool|fix the leak|[release/"
             "return/close/returning/releasing/closing/reclaim/give back] … [connection/connections/handles/handle]|"
             "[enlarge/increase/raise/expand/increasing/raising/enlarging/bigger/larger/grow] … [pool/pool size/"
-            "connections]|[fix/plug/find/repair/stop] … [leak/leaks]|leak detection",
-            "用后归还连接并调大连接数|归还连接|释放连接|关闭连接|调大连接池|扩大连接池|增大连接池|修复泄漏|[归还/"
-            "释放/关闭/回收]…[连接/句柄]|[调大/扩大/增大/提高/增加/扩充]…[连接池/连接数/池]|[修复/排查/解决]…[泄漏/"
-            "泄露]",
+            "connections]|[fix/plug/find/repair/stop] … [leak/leaks]|leak detection|[return/release/close/give back/"
+            "reclaim/fix/plug] & [connection/connections/handle/handles/leak/leaks]|[bigger/enlarge/larger/increase/"
+            "raise/grow/tune] & pool",
+            "用后归还连接并调大连接数|归还连接|释放连接|关闭连接|调大连接池|扩大连接池|增大连接池|修复泄漏|[归还/释放/"
+            "关闭/回收]…[连接/句柄]|[调大/扩大/增大/提高/增加/扩充]…[连接池/连接数/池]|[修复/排查/解决]…[泄漏/泄露]|"
+            "[归还/释放/关闭/回收/修复/修] & [连接/句柄/泄漏/泄露]|[调大/扩大/增大/提高] & [池/连接池/连接数]|借出超时",
         ),
         also=say(
             "[pool/pool of {svc}] ~ [exhausted/full/empty/used up/drained/depleted]|{svc} ~ out of [connections/"
             "database connections/pooled connections]|all [connections/pool connections/pooled connections/{pool} "
             "connections] ~ [in use/used/taken/busy/checked out/active]|no [free/idle/available] [connections/"
-            "connection]|handle [leak/not returned]|leaked [handle/handles]|[handle/connection] ~ [never returned/"
-            "not returned/not released]",
+            "connection]|handle [leak/not returned]|leaked [handle/handles]|[handle/connection] ~ [never returned/not "
+            "returned/not released]",
             "连接~[耗尽/用尽/用完/占满]|[没有/无][可用/空闲]连接|连接数~[耗尽/已满/用尽]|句柄~[未归还/泄漏]|"
             "连接~[没有归还/没有释放]",
         ),
@@ -60,16 +67,19 @@ FAMILIES = (
                 "notAfter {expired_on} 已过|notAfter|{expired_on}",
             ),
             say(
-                "TLS handshakes fail|handshake fail|handshake error|handshakes failing|handshake failure|handshake",
-                "TLS 握手失败|握手失败|握手错误|握手",
+                "TLS handshakes fail|handshake fail|handshake error|handshakes failing|handshake failure|handshake|"
+                "x509|verify code 10|code 10|verification error|verification fails|refuse to talk|alert 45|validation "
+                "fails|[clients/client/peers] & [reject/rejects/refuse/refuses/distrust]",
+                "TLS 握手失败|握手失败|握手错误|握手|x509|校验失败|校验不通过|校验错误|code 10|验证失败|alert 45",
             ),
         ),
         remediation=say(
             "renew it and reload the service|renew|reissue|rotate the cert|replace the cert|new certificate|[renewal/"
-            "renewing/re-issue/reissuing]|[replace/update/rotate/issue/install/deploy/new/rotating/replacing/"
-            "updating/reload] … [certificate/cert/certificates]",
+            "renewing/re-issue/reissuing]|[replace/update/rotate/issue/install/deploy/new/rotating/replacing/updating/"
+            "reload] … [certificate/cert/certificates]|[renew/reissue/issue/replace/rotate/deploy/install/new/update/"
+            "automate] & [cert/certificate/certificates/renewal]",
             "续期并重新加载服务|续期|续签|重新签发|更换证书|更新证书|[续订/续签/更新/更换/替换/重新签发/签发/换/轮换/"
-            "部署]…证书|[续期/续订/重新颁发]",
+            "部署]…证书|[续期/续订/重新颁发]|[续/续期/续签/换/更换/替换/签发/重新签发/更新/部署/重签] & 证书|换证",
         ),
         also=say(
             "[certificate/cert] of ~ {svc} ~ expired|expired on {expired_on}|{svc} ~ [certificate/cert] ~ expired|"
@@ -96,30 +106,36 @@ FAMILIES = (
         component=say("the resolver {ip}|{ip}", "解析器 {ip}|{ip}"),
         evidence=(
             say(
-                "lookups on {ip} port 53 time out|port 53|{ip}:53|SERVFAIL|lookup times out|lookups time out|"
-                "lookup timeout|lookup timed out",
-                "对 {ip} 的 53 端口查询超时|53 端口|{ip}:53|SERVFAIL|查询超时",
+                "lookups on {ip} port 53 time out|port 53|{ip}:53|SERVFAIL|lookup times out|lookups time out|lookup "
+                "timeout|lookup timed out|[lookup/lookups/query/queries/name lookups] & [time out/timed out/timeout/"
+                "timeouts/fail/fails/failed/unanswered]",
+                "对 {ip} 的 53 端口查询超时|53 端口|{ip}:53|SERVFAIL|查询超时|[查询/lookup/解析/域名查询] & [超时/"
+                "失败/timeout]|timeout",
             ),
             say(
-                "direct calls by address still work|by address|by IP|direct IP|IP address works",
-                "按地址直接访问仍然正常|按地址|按 IP|直接访问 IP|直连 IP",
+                "direct calls by address still work|by address|by IP|direct IP|IP address works|[by IP/by address/"
+                "direct/IP access/probe/direct calls] & [work/works/ok/fine/succeeds/succeeded/success/answers/passes]",
+                "按地址直接访问仍然正常|按地址|按 IP|直接访问 IP|直连 IP|[直连/直接访问/地址探测/IP 访问/IP 直连/"
+                "按地址探测] & [正常/成功/可达/通/ok]|直连",
             ),
         ),
         remediation=say(
             "restart or fail over the resolver|restart the resolver|fail over|failover|restart CoreDNS|switch to "
             "another resolver|backup resolver|secondary resolver|restore the resolver|fix the resolver|[restart/"
             "restore/repair/fix/replace/reboot/restarting/fixing/recover/check] … [resolver/DNS/DNS server/DNS "
-            "service/nameserver/{ip}]|[switch/fail over/change/point] … [resolver/DNS/DNS server/nameserver]|"
-            "[another/alternative/secondary/backup/second/redundant/different] [resolver/DNS/DNS server/nameserver]|"
-            "[failing over/failover]",
+            "service/nameserver/{ip}]|[switch/fail over/change/point] … [resolver/DNS/DNS server/nameserver]|[another/"
+            "alternative/secondary/backup/second/redundant/different] [resolver/DNS/DNS server/nameserver]|[failing "
+            "over/failover]|[restart/repair/fix/restore/replace/fail over/failover/bounce/revive] & [resolver/DNS/DNS "
+            "server/DNS service/it/nameserver]|[second/secondary/another/other/backup/spare/redundant] & [resolver/"
+            "DNS/DNS server/nameserver]",
             "重启或切换解析器|重启解析器|切换解析器|重启 CoreDNS|备用解析器|恢复解析器|修复解析器|[重启/修复/恢复/"
             "更换/切换/检查]…[解析器/DNS/域名服务器/解析服务]|[备用/其他/另一/冗余]…[解析器/DNS]|[故障转移/"
-            "切换到备用]",
+            "切换到备用]|[重启/恢复/修复/切换/更换/修] & [DNS/解析器/解析服务/域名服务器]|[备用/其他/第二/冗余] & "
+            "[DNS/解析器]",
         ),
         also=say(
             "{ip} ~ [down/unreachable/not responding/unresponsive/not answering/failing/failed/broken/dead]|resolver "
-            "{ip} ~ [down/unreachable/not responding/unresponsive/not answering/failing/failed/broken/dead/timing "
-            "out]",
+            "{ip} ~ [down/unreachable/not responding/unresponsive/not answering/failing/failed/broken/dead/timing out]",
             "{ip}~[故障/无响应/不可用/宕机/没有响应/失效/超时]",
         ),
         may_mention=("bad_config",),
@@ -141,8 +157,8 @@ FAMILIES = (
         evidence=(
             say("answers with status 429|429|Retry-After|retry_after", "返回状态码 429|429|Retry-After|retry_after"),
             say(
-                "allowance used {limit}/{limit}|{limit}|remaining=0|remaining 0",
-                "额度已用 {limit}/{limit}|{limit}|remaining=0|剩余为 0",
+                "allowance used {limit}/{limit}|{limit}|remaining=0|remaining 0|no [allowance/quota] left|used up",
+                "额度已用 {limit}/{limit}|{limit}|remaining=0|剩余为 0|剩余 0|额度为 0|剩余额度",
             ),
         ),
         remediation=say(
@@ -150,12 +166,15 @@ FAMILIES = (
             "the request rate|reduce request|higher quota|raise the quota|increase the quota|batch requests|[backing "
             "off/back-off/exponential backoff/slow down/throttle]|[reduce/lower/limit/reducing/decrease/cut] … [rate/"
             "requests/calls/frequency/request rate]|[raise/increase/higher/request/raising/increasing/larger/extend] "
-            "… [quota/limit/allowance/rate limit]|[honour/honor/respect/obey/observe] … [Retry-After/retry_after/"
-            "rate limit]|[batch/cache/queue/spread/batching/caching] … [requests/calls/responses]|[Retry-After/"
-            "retry_after]",
+            "… [quota/limit/allowance/rate limit]|[honour/honor/respect/obey/observe] … [Retry-After/retry_after/rate "
+            "limit]|[batch/cache/queue/spread/batching/caching] … [requests/calls/responses]|[Retry-After/"
+            "retry_after]|[back off/backoff/slow down/honour/honor/respect/batch/cache/space/spread/reduce/throttle] "
+            "& [calls/requests/retry/retries/client/rate]|[ask/request/raise/bigger/higher/increase/larger/more] & "
+            "[quota/limit/allowance/plan]",
             "退避重试并申请更高额度|退避|降低请求频率|减少请求|提高配额|申请更高|批量请求|[降低/减少/控制/限制/"
-            "调低]…[频率/请求/调用/速率]|[提高/增加/申请/提升/调高/扩大]…[配额/额度/限额/上限]|[退避/遵守 "
-            "Retry-After/指数退避/批量/合并请求/缓存]",
+            "调低]…[频率/请求/调用/速率]|[提高/增加/申请/提升/调高/扩大]…[配额/额度/限额/上限]|[退避/遵守 Retry-After/"
+            "指数退避/批量/合并请求/缓存]|[提/提高/申请/增加/提升/扩大] & [配额/额度/限额]|提额|[合并/降低/减少/批量/"
+            "缓存] & [请求/频率/调用]",
         ),
         also=say(
             "{client} ~ [throttled/limited]|[hit/hits/hitting/exceeded/exceeds/exceeding/reached/used up] … [limit/"
@@ -193,14 +212,17 @@ FAMILIES = (
             "roll back the revision|roll back|rollback|revert|restore the previous|correct the endpoint|fix the "
             "endpoint|correct the setting|[rolling back/roll-back/reverting/restore/undo]|[correct/fix/change/update/"
             "set/repair/correcting/fixing] … [ledger_url/URL/endpoint/setting/settings/configuration/config/address]|"
-            "[previous/last good/earlier] [revision/configuration/config/settings]",
-            "回滚该修订|回滚|恢复上一版本|还原|修正地址|修正设置|[修正/修复/更正/改正/改回/修改/纠正]…[配置/地址/"
-            "设置/ledger_url/端点/URL]|[回退/撤销/还原/恢复]…[修订/配置/版本]|[回退/改回]",
+            "[previous/last good/earlier] [revision/configuration/config/settings]|[revert/roll back/rollback/undo/"
+            "restore/former/previous/prior/correct/fix/change/repair/set] & [revision/rev/settings/config/"
+            "configuration/ledger_url/URL/address/it/endpoint]",
+            "回滚该修订|回滚|恢复上一版本|还原|修正地址|修正设置|[修正/修复/更正/改正/改回/修改/纠正]…[配置/地址/设置/"
+            "ledger_url/端点/URL]|[回退/撤销/还原/恢复]…[修订/配置/版本]|[回退/改回]|回退|[改回/改/修正/恢复/还原/"
+            "更正/纠正/改成] & [地址/配置/ledger_url/版本/修订/URL]",
         ),
         also=say(
             "[points/pointing/pointed/set] ~ [localhost/wrong host/wrong address/wrong endpoint]|ledger_url ~ "
-            "[localhost/points to localhost]|[configuration/config/settings/setting] [change/update]|revision {rev} "
-            "~ [wrong/faulty/bad/broken/misconfigured/incorrect]|[wrong/incorrect/bad] [value/port/host/target]|"
+            "[localhost/points to localhost]|[configuration/config/settings/setting] [change/update]|revision {rev} ~ "
+            "[wrong/faulty/bad/broken/misconfigured/incorrect]|[wrong/incorrect/bad] [value/port/host/target]|"
             "localhost instead of",
             "ledger_url…localhost|[配置/设置][变更/修订]|修订 {rev}~[错误/有误/配置错误]|指向错误|指向了错误|[错误地/"
             "误]指向|错误[设置/指向/配置]|被错误[设置/指向/配置]",
@@ -223,10 +245,15 @@ FAMILIES = (
         component=SERVICE,
         evidence=(
             say(
-                "miss ratio jumps to {pct}%|miss ratio|{pct}%|cache miss|hit rate drop",
-                "未命中率升至 {pct}%|未命中率|{pct}%|命中率下降",
+                "miss ratio jumps to {pct}%|miss ratio|{pct}%|cache miss|hit rate drop|misses|miss rate|hit ratio|hit "
+                "rate",
+                "未命中率升至 {pct}%|未命中率|{pct}%|命中率下降|miss|未命中|命中率",
             ),
-            say("{count} keys with the same ttl|same ttl|{count}", "{count} 个键 ttl 相同|ttl 相同|相同 ttl|{count}"),
+            say(
+                "{count} keys with the same ttl|same ttl|{count}|[identical/same/equal/common/one] & [ttl/expiry/"
+                "expiration]",
+                "{count} 个键 ttl 相同|ttl 相同|相同 ttl|{count}|[同一/相同/一样] & [ttl/过期时间]|同一批",
+            ),
         ),
         remediation=say(
             "add jitter to the ttl and coalesce requests|jitter|randomise|randomize|coalesce|stagger|single flight|"
@@ -234,10 +261,11 @@ FAMILIES = (
             "staggered/stagger/staggering/spread/spreading/vary/different] … [ttl/ttls/expiry/expiration/expirations/"
             "expiry times]|[lock/locking/mutex/singleflight/single-flight/coalescing/request collapsing]|[warming/"
             "pre-warming/prewarming/stale-while-revalidate/early refresh/background refresh]|[rebuild/refresh] … "
-            "cache",
-            "给 ttl 加随机抖动并合并请求|抖动|随机|合并请求|错开|互斥|预热|[分散/打散/随机化/错开/不同]…[ttl/"
-            "过期时间/失效时间/过期]|[分散/打散/随机化/错开/不同的]…[ttl/过期时间/失效时间/过期]|[加锁/互斥锁/单飞/"
-            "请求合并/预热/提前刷新/后台刷新/热点缓存]",
+            "cache|[jitter/stagger/spread/randomise/randomize/vary] & [ttl/ttls/expiry/expiries/expiration/"
+            "expirations]|single-flight|[warm/prewarm/preload/refresh] & [cache/keys]",
+            "给 ttl 加随机抖动并合并请求|抖动|随机|合并请求|错开|互斥|预热|[分散/打散/随机化/错开/不同]…[ttl/过期时间/"
+            "失效时间/过期]|[分散/打散/随机化/错开/不同的]…[ttl/过期时间/失效时间/过期]|[加锁/互斥锁/单飞/请求合并/"
+            "预热/提前刷新/后台刷新/热点缓存]|[合并/互斥/加锁] & [回源/请求/重建]|限制~回源|打散",
         ),
         also=say(
             "{count} keys ~ [expired/expire/expiring] [simultaneously/together/at once/at the same time]|[all/many/"

@@ -1,0 +1,19 @@
+"""Causes put together from parts: a thing and its state that stand in one clause, in either order ("&" in a phrase).
+
+A wording counts as the cause in logs of the style that has the family, and blames the family there. In logs of other
+styles only the wordings in causes/ do: "the volume" and "behind" mean different things in different logs.
+"""
+
+from __future__ import annotations
+
+from l2s.tasks.aiops.parts import databases, hosts, java, kubernetes, services, web
+from l2s.tasks.aiops.records import Phrases
+
+PARTS: dict[str, Phrases] = {
+    **hosts.PARTS,
+    **services.PARTS,
+    **web.PARTS,
+    **java.PARTS,
+    **kubernetes.PARTS,
+    **databases.PARTS,
+}

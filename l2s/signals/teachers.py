@@ -58,6 +58,6 @@ class OnlineTeacher:
         own = {
             name.removeprefix(TEACHER_PREFIX): rows for name, rows in batch.items() if name.startswith(TEACHER_PREFIX)
         }
-        hidden_NH = response_hidden(self.model, own or batch)
+        hidden_NH = response_hidden(self.model, own if "input_ids" in own else batch)
         device = batch["labels"].device  # the student's; a large teacher may be spread over several
         return HiddenTargets(hidden_NH.to(device), output_head(self.model).weight.to(device), self.transform)

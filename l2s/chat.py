@@ -149,7 +149,7 @@ class ChatRenderer:
     # Prompts
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of what the model is asked, up to where it goes on.
+        """Token ids of what the model is asked, up to where its answer starts.
 
         Raises:
             UserError: the template refuses the messages, or a token has no embedding.

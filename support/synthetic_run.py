@@ -1,4 +1,4 @@
-"""A run folder made up from dice, no model involved: every file the report reads, with hostile text in the answers."""
+"""A run folder of random numbers, no model involved: every file the report reads, with hostile text in the answers."""
 
 from __future__ import annotations
 
@@ -49,19 +49,17 @@ def make_run(
     run_dir = RunDir.of(config)
     run_dir.create()
     run_dir.save_config(config)
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     items = [_item(domain, i, config) for domain, size in sizes.items() for i in range(size)]
     _write(run_dir.eval_data, items)
     _write(run_dir.train_data, [_train_item(domain, i, config) for domain in sizes for i in range(30)])
-    hardness = dice.random(len(items))
+    hardness = rng.random(len(items))
     for model in models:
-        rows = [
-            _prediction(item, model, hard, dice, response_words) for item, hard in zip(items, hardness, strict=True)
-        ]
+        rows = [_prediction(item, model, hard, rng, response_words) for item, hard in zip(items, hardness, strict=True)]
         _write(run_dir.predictions(model), rows)
-        _write(run_dir.fidelity(model), [_fidelity(row, model, dice) for row in rows])
+        _write(run_dir.fidelity(model), [_fidelity(row, model, rng) for row in rows])
         _manifest(run_dir, f"evaluate_{model}", **_model_metrics(model))
-    _write_training(run_dir, models, dice)
+    _write_training(run_dir, models, rng)
     return config, run_dir
 
 
@@ -96,14 +94,14 @@ def _train_item(domain: str, number: int, config: ExperimentConfig) -> Row:
     return row | {"id": f"{domain}-train-{number}", "messages": [{"role": "user", "content": content}]}
 
 
-def _prediction(item: Row, model: str, hard: float, dice: np.random.Generator, words: int) -> Row:
-    right = dice.random() < (SKILL[model] if dice.random() < 0.5 else float(hard < SKILL[model]))
-    cut = not right and dice.random() < 0.1
-    partial = [0.0, 0.25, 0.5][dice.integers(3)] if item["domain"] == "aiops" else 0.0
-    filler = " ".join(f"token{number}" for number in dice.integers(0, 5_000, words))
-    status = "correct" if right else "truncated" if cut else str(dice.choice(["wrong", "no_answer"]))
+def _prediction(item: Row, model: str, hard: float, rng: np.random.Generator, words: int) -> Row:
+    right = rng.random() < (SKILL[model] if rng.random() < 0.5 else float(hard < SKILL[model]))
+    cut = not right and rng.random() < 0.1
+    partial = [0.0, 0.25, 0.5][rng.integers(3)] if item["domain"] == "aiops" else 0.0
+    filler = " ".join(f"token{number}" for number in rng.integers(0, 5_000, words))
+    status = "correct" if right else "truncated" if cut else str(rng.choice(["wrong", "no_answer"]))
     return item | {
-        "response": f"{HOSTILE[dice.integers(len(HOSTILE))]} {filler}",
+        "response": f"{HOSTILE[rng.integers(len(HOSTILE))]} {filler}",
         "finish_reason": "length" if cut and int(item["id"].rpartition("-")[2]) % 4 else "stop",
         "num_tokens": int(words * 1.3),
         "score": 1.0 if right else partial,
@@ -113,9 +111,9 @@ def _prediction(item: Row, model: str, hard: float, dice: np.random.Generator, w
     }
 
 
-def _fidelity(row: Row, model: str, dice: np.random.Generator) -> Row:
+def _fidelity(row: Row, model: str, rng: np.random.Generator) -> Row:
     tokens = 20 + 37 * sum(map(ord, row["id"])) % 180  # the same answer for every model
-    kl = DISTANCE[model] * float(dice.lognormal(0, 0.5))
+    kl = DISTANCE[model] * float(rng.lognormal(0, 0.5))
     agreement = 1.0 if model == "teacher" else max(0.0, 0.95 - kl / 2)
     return {
         "id": row["id"],
@@ -140,7 +138,7 @@ def _model_metrics(model: str) -> dict[str, Any]:
     }
 
 
-def _write_training(run_dir: RunDir, models: tuple[str, ...], dice: np.random.Generator) -> None:
+def _write_training(run_dir: RunDir, models: tuple[str, ...], rng: np.random.Generator) -> None:
     _manifest(run_dir, "prepare", controls={"aiops": {"gold": 1.0, "log_echo": 0.02, "keyword_stuffing": 0.12}})
     _manifest(
         run_dir, "generate", num_responses=3_100, num_rejected=64, num_tokens=182_000, truncated=12,
@@ -150,7 +148,7 @@ def _write_training(run_dir: RunDir, models: tuple[str, ...], dice: np.random.Ge
     for arm in ("sft", "kd", "opd"):
         if f"student_{arm}" not in models:
             continue
-        decay = [1.1 * float(np.exp(-step / 60)) + 0.4 + float(dice.normal(0, 0.03)) for step in range(1, 200, 5)]
+        decay = [1.1 * float(np.exp(-step / 60)) + 0.4 + float(rng.normal(0, 0.03)) for step in range(1, 200, 5)]
         divergence = [0.0 if arm == "sft" else value * 0.7 for value in decay]
         terms = enumerate(zip(decay, divergence, strict=True))
         _write(run_dir.root / arm / "metrics.jsonl", [_step(index, *pair) for index, pair in terms])

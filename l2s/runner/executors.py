@@ -174,7 +174,7 @@ def _environment(devices: Devices, visible: Placement, own: Placement) -> dict[s
 
 
 def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> None:
-    """Run `stage` in this process, afresh or from where it was, then write its manifest and clear its scratch.
+    """Run `stage` in this process, from the start or resumed, then write its manifest and clear its scratch.
 
     Under torchrun the processes share the work of a stage; the first one does all that is done once.
 

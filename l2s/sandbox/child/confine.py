@@ -34,7 +34,7 @@ def confine(policy: Policy) -> None:
     """Apply every part of `policy`; the system call filter comes last because it forbids the calls of the others.
 
     Raises:
-        OSError: the kernel refuses a part; the process must not go on.
+        OSError: the kernel refuses a part; the process must end.
     """
     _limit_resources(policy["cpu_seconds"], policy["memory_bytes"])
     if policy["user"] is not None:

@@ -29,7 +29,8 @@ CHINESE = {
     "configuration": "配置",
     "scores_note": "平均得分及其 95% 区间：对错型题目用 Wilson 区间，其余用自助法。",
     "controls": "评分器的对照",
-    "controls_note": "不需要理解题目的回答必须低于 15%；参考答案必须达到 100%。",
+    "controls_note": "不需要理解题目的回答必须低于 15%；参考答案必须达到 100%。"
+    "盲答是未看评分要点写出的正确回答，其得分是该指标的上限。",
     "control": "回答",
     "score_column": "平均得分",
     "contrasts_note": "同一批题目上的差值（百分点），附配对自助法 95% 区间。p 值在领域内按 Holm 校正。"

@@ -1,8 +1,8 @@
 """Print what answers without understanding score on the AIOps evaluation set, and what the reference answers score.
 
 Two rows are more than a control has to stand: the best list of keywords for each style of log, chosen with the key
-open, and the reference answer behind that one wrong cause which harms least. The last rows are the metric's ceiling: right
-answers in other words than the key's, the half that phrases were not taken from and the half that they were.
+open, and the reference answer behind that one wrong cause which harms least. The last rows are the metric's ceiling:
+right answers in other words than the key's, from the half that phrases were not taken from and from the other.
 
 python benchmarks/aiops_controls.py [seed ...] [--tokenizer FOLDER]
 

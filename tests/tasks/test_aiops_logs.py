@@ -14,7 +14,7 @@ import pytest
 
 from l2s.tasks.aiops.families import STYLES
 from l2s.tasks.aiops.items import LANGUAGES, Plan, write_item
-from l2s.tasks.aiops.quantities import PER_ENTRY, ONCE, RISING, TOGETHER
+from l2s.tasks.aiops.quantities import ONCE, PER_ENTRY, RISING, TOGETHER
 from l2s.tasks.aiops.records import Family, Line, Style
 from l2s.tasks.aiops.slots import Slots
 

@@ -1,7 +1,8 @@
 """Print what answers without understanding score on the AIOps evaluation set, and what the reference answers score.
 
-The last two rows are more than a control has to stand: the best list of keywords for each style of log, chosen with the
-key open, and the reference answer behind that one wrong cause which harms least.
+Two rows are more than a control has to stand: the best list of keywords for each style of log, chosen with the key
+open, and the reference answer behind that one wrong cause which harms least. The last rows are the metric's ceiling:
+right answers in other words than the key's, from the half that phrases were not taken from and from the other.
 
 python benchmarks/aiops_controls.py [seed ...] [--tokenizer FOLDER]
 
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from l2s.config import ExperimentConfig
 from l2s.tasks import aiops
+from l2s.tasks.aiops.blind_answers import Half, blind_scores
 from l2s.tasks.aiops.causes import CAUSES
 from l2s.tasks.aiops.control_answers import hedging_with, keyword_stuffing
 from l2s.tasks.types import Item
@@ -37,9 +39,14 @@ def harder(items: list[Item]) -> dict[str, float]:
     return {"stuffing_by_style": by_style(items), "hedging_with_one": one_cause}
 
 
+def ceiling() -> dict[str, float]:
+    halves: tuple[Half, ...] = ("measure", "mend")
+    return {f"blind_{language} ({half})": score for half in halves for language, score in blind_scores(half).items()}
+
+
 def print_controls(seeds: list[int]) -> None:
     items = {seed: aiops.eval_items(ExperimentConfig(seed=seed)) for seed in seeds}
-    table = {seed: aiops.controls(found) | harder(found) for seed, found in items.items()}
+    table = {seed: aiops.controls(found) | harder(found) | ceiling() for seed, found in items.items()}
     print("| control | " + " | ".join(f"seed {seed}" for seed in seeds) + " |")
     print("|---|" + "--:|" * len(seeds))
     for control in table[seeds[0]]:

@@ -139,7 +139,11 @@ def _model_metrics(model: str) -> dict[str, Any]:
 
 
 def _write_training(run_dir: RunDir, models: tuple[str, ...], rng: np.random.Generator) -> None:
-    _manifest(run_dir, "prepare", controls={"aiops": {"gold": 1.0, "log_echo": 0.02, "keyword_stuffing": 0.12}})
+    _manifest(
+        run_dir,
+        "prepare",
+        controls={"aiops": {"gold": 1.0, "log_echo": 0.02, "keyword_stuffing": 0.12, "blind_en": 0.98}},
+    )
     _manifest(
         run_dir, "generate", num_responses=3_100, num_rejected=64, num_tokens=182_000, truncated=12,
         mean_score={"math": 0.8, "code": 0.5}, tries=[{"try": 1, "asked": 3_164, "correct": 2_900}],

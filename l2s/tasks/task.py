@@ -33,6 +33,7 @@ class Lengths(NamedTuple):
     longest_answer: float
 
 
+BLIND = "blind_"
 NOT_GRADED = "not_graded"  # status in files and reports of an answer without a grade
 
 COMMON_NAMES = {  # statuses that graders share
@@ -69,7 +70,8 @@ class Task:
         runs_programs: whether grading runs what a model wrote, and so needs the sandbox.
         cluster_field: field of `meta` that names items which are easy or hard together; they are resampled together.
         strict_detail: a yes-or-no detail of the grades whose share stands below the score.
-        controls: what answers that need no understanding score on these items, by name; "gold" must score 1.
+        controls: what answers that need no understanding score on these items, by name; "gold" must score 1. Names that
+            begin with BLIND are of right answers in other words: what they score is the metric's ceiling.
         check: what can be found wrong with the settings before anything is loaded, whether the domain is chosen or not;
             gets the names of all domains, and raises UserError.
         faults: statuses that are a failure of the grader and not of the answer.

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from l2s.config import ExperimentConfig
 from l2s.jsonl import load_jsonl
 from l2s.tasks import aiops
 from l2s.tasks.aiops.blind_answers import FAMILY_OF, FOLDER, Half, answered_item, blind_scores
@@ -31,6 +32,13 @@ def test_blind_answers_that_no_phrase_was_taken_from_score_at_least_95_percent()
     scores = blind_scores("measure")
     assert set(scores) == {"en", "zh"}
     assert min(scores.values()) >= 0.95, scores
+
+
+def test_the_report_shows_the_blind_score_of_each_language_beside_the_controls() -> None:
+    assert aiops.TASK.controls is not None
+    scores = aiops.TASK.controls(aiops.eval_items(ExperimentConfig(aiops_eval_size=2)))
+    assert {name: scores[f"blind_{name}"] for name in ("en", "zh")} == blind_scores()
+    assert aiops.TASK.names["blind_en"].en == "blind answers, English (ceiling)"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from l2s.tasks.aiops.families import STYLES
 from l2s.tasks.aiops.items import LANGUAGES, Plan, write_item
-from l2s.tasks.aiops.quantities import FRESH, ONCE, RISING, TOGETHER
+from l2s.tasks.aiops.quantities import ONCE, PER_ENTRY, RISING, TOGETHER
 from l2s.tasks.aiops.records import Family, Line, Style
 from l2s.tasks.aiops.slots import Slots
 
@@ -333,7 +333,7 @@ FREE = (  # amounts with nothing between them: a share and a count, a worker's n
 
 def test_amounts_of_one_entry_are_tied_or_free_for_a_reason() -> None:
     """Whoever writes an entry with two amounts says here how they hang together."""
-    amounts = (ONCE.keys() | FRESH.keys() | RISING.keys() | TOGETHER.keys()) - TIMES_AND_IDS
+    amounts = (ONCE.keys() | PER_ENTRY.keys() | RISING.keys() | TOGETHER.keys()) - TIMES_AND_IDS
     for line in entries():
         held = set(re.findall(r"\{(\w+)\}", line.text)) & amounts
         assert len(held) < 2 or any(held <= known for known in (*RELATED, *FREE)), (held, line.text)

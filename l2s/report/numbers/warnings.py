@@ -11,6 +11,7 @@ from l2s.report.numbers.costs import ENDPOINT
 from l2s.report.numbers.files import RunFiles
 from l2s.report.numbers.schema import Results
 from l2s.tasks.table import task_of
+from l2s.tasks.task import BLIND
 from l2s.warning import Warned, warned
 
 CUT_PREDICTIONS_LIMIT = 0.05  # share of cut answers above which a score says as much about the limit as about the model
@@ -80,12 +81,15 @@ def _failed_controls(results: Results) -> Iterator[Warned]:
 def control_fails(name: str, score: float, n: int) -> bool:
     """Whether a control that scored `score` over `n` items shows that the grader cannot be trusted.
 
-    A reference that is not graded as right is a fault on any set. An answer without understanding fails where its
-    whole 95% interval is at or above the limit: on a few items its score is chance. A score between 0 and 1 varies no
-    more than right-or-wrong ones do, so that Wilson's interval is wide enough for it.
+    A reference that is not graded as right is a fault on any set; blind answers tell of a ceiling, which is no fault.
+    An answer without understanding fails where its whole 95% interval is at or above the limit: on a few items its
+    score is chance. A score between 0 and 1 varies no more than right-or-wrong ones do, so that Wilson's interval is
+    wide enough for it.
     """
     if name == GOLD:
         return score < 1
+    if name.startswith(BLIND):
+        return False
     return n > 0 and wilson_interval(score * n, n)[0] >= CONTROL_LIMIT
 
 

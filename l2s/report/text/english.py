@@ -33,7 +33,7 @@ ENGLISH = {
     "scores_note": "The mean score has a 95% interval: Wilson for right-or-wrong items, bootstrap for others.",
     "controls": "Controls of the grader",
     "controls_note": "Answers that need no understanding of the item must stay below 15%; the reference answer must "
-    "reach 100%.",
+    "reach 100%. Blind answers are right ones in other words than the key's: their score is the metric's ceiling.",
     "control": "Answer",
     "score_column": "Mean score",
     "contrasts_note": "Differences are in percentage points on the same items, with paired 95% bootstrap intervals. p "

@@ -1,4 +1,4 @@
-"""Blind answers: written from prompts alone, by somebody who did not look at the key, in several voices.
+"""Blind answers: right answers in other words than the key's, written from prompts in several voices.
 
 They tell how far the metric recognises a right answer in other words than ours: their mean score is its ceiling. Half
 of them served to extend the phrases ("mend"), the other half judges the result ("measure"). Names and numbers of an

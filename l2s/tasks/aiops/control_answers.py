@@ -92,7 +92,7 @@ EXCERPTS: tuple[Callable[[Item], str], ...] = (_whole_log, _loud_lines, _last_li
 def stuffed_answer(items: Sequence[Item]) -> str:
     """As many keywords as an answer may have, chosen greedily by what each adds for its length.
 
-    Gains mostly shrink as keywords are added: one that still leads when its gain is computed again is the best. Only an
+    Gains mostly shrink as keywords are added: one that still leads after its gain is recomputed is the best. Only an
     item whose key wants the keyword can gain by it; the others that score by now may lose.
     """
     wanted_by = _items_by_keyword(items)

@@ -113,7 +113,7 @@ def _herring(plan: Plan, rng: random.Random) -> RedHerring | None:
 
 
 def _harmless(plan: Plan, rng: random.Random) -> list[Harmless]:
-    """Two false alarms on a good day, one beside a fault, none where a red herring is loud already."""
+    """Two false alarms in a healthy log, one beside a fault, none beside a red herring."""
     number = 2 if plan.family is None else 0 if plan.misleading else 1
     return rng.sample(plan.style.harmless, number)
 

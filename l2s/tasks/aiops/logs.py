@@ -27,7 +27,7 @@ def write_log(
     slots: Slots,
     rng: random.Random,
 ) -> str:
-    """A log of MIN_LINES to `max_lines` lines; `family` is its fault, None on a good day."""
+    """A log of MIN_LINES to `max_lines` lines; `family` is its fault, None for a healthy log."""
     timed = _false_alarms(harmless, rng)
     if family is not None:
         timed += _fault(family, split, 2 if herring else 3, rng)

@@ -81,8 +81,9 @@ def words(text: str) -> list[re.Match[str]]:
 
 
 def normalise(text: str) -> str:
-    """Full-width forms, case, dashes, emphasis and runs of spaces made alike."""
+    """Full-width forms, case, dashes, short forms of "not", emphasis and runs of spaces made alike."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").translate(DASHES)
+    text = re.sub(r"n't\b", " not", text.replace("can't", "cannot").replace("won't", "will not"))
     return re.sub(r"[ \t*`_\"]+", " ", text)
 
 

@@ -191,7 +191,7 @@ ONCE: dict[str, Draw] = {
     "version2": _version,
 }
 
-FRESH: dict[str, Draw] = {
+PER_ENTRY: dict[str, Draw] = {
     "other": service,
     "otherpod": _pod,
     "anyip": _address,

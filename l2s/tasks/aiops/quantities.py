@@ -38,7 +38,7 @@ ONCE: dict[str, Draw] = {
     "wal_end": whole(2**34, 2**40),
 }
 
-FRESH: dict[str, Draw] = {
+PER_ENTRY: dict[str, Draw] = {
     "ms": whole(300, 9999),
     "n": whole(2, 299),
     "big": whole(10_000, 999_999),

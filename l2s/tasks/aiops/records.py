@@ -107,7 +107,7 @@ class RedHerring:
 
 @dataclass(frozen=True)
 class Style:
-    """A kind of log: how entries look, what stands in it on a good day, and which faults show up in it."""
+    """A kind of log: the format of its entries, the entries of a healthy system, and the faults that it can show."""
 
     name: str
     title: Phrases

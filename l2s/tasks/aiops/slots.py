@@ -9,7 +9,7 @@ from l2s.tasks.aiops import names, quantities
 from l2s.tasks.aiops.names import Draw, day_between
 
 ONCE: dict[str, Draw] = names.ONCE | quantities.ONCE
-FRESH: dict[str, Draw] = names.FRESH | quantities.FRESH
+PER_ENTRY: dict[str, Draw] = names.PER_ENTRY | quantities.PER_ENTRY
 
 
 class Slots(dict[str, str]):
@@ -29,8 +29,8 @@ class Slots(dict[str, str]):
         self._boot = self.start - timedelta(seconds=rng.randint(10_000, 999_999))
 
     def __missing__(self, name: str) -> str:
-        if name in FRESH:
-            return self._unused(FRESH[name])
+        if name in PER_ENTRY:
+            return self._unused(PER_ENTRY[name])
         if name in quantities.RISING:
             return self._count(name)
         if name == "uptime":

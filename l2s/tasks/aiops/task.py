@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from l2s.config import ExperimentConfig
+from l2s.tasks.aiops.blind_answers import blind_scores
 from l2s.tasks.aiops.control_answers import controls
 from l2s.tasks.aiops.items import eval_items, train_items
 from l2s.tasks.aiops.scoring import METRIC, STATUSES, grade
-from l2s.tasks.task import COMMON_NAMES, Lengths, Names, Split, Task
+from l2s.tasks.task import BLIND, COMMON_NAMES, Lengths, Names, Split, Task
 
 LONG_LOGS = Lengths("aiops", 975, 1386, 100, 210)  # with Qwen's tokenizer; answers are Qwen2.5-Coder-1.5B's
 SHORT_LOGS = Lengths("aiops, 15 lines", 739, 1015, 100, 210)
@@ -39,11 +40,15 @@ TASK = Task(
         "majority_answer": Names("the most common answer", "最常见的答案"),
         "another_items_answer": Names("another item's answer", "别题的答案"),
         "hedging": Names("the reference and three wrong causes", "参考答案加三个错误原因"),
+        f"{BLIND}en": Names("blind answers, English (ceiling)", "英文盲答（上限）"),
+        f"{BLIND}zh": Names("blind answers, Chinese (ceiling)", "中文盲答（上限）"),
     },
     settings=("aiops_log_lines",),
     cluster_field="family",
     strict_detail="all_required",
-    controls=controls,
+    controls=lambda items: (
+        controls(items) | {f"{BLIND}{language}": score for language, score in blind_scores().items()}
+    ),
     note=lambda config: Names(
         "Concept rate: the share of an item's key concepts that the answer names. AIOps items are resampled by fault "
         "family. All required: the share of AIOps answers that name every concept and no wrong cause.",

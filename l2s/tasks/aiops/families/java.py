@@ -79,10 +79,10 @@ FAMILIES = (
             "[order/locks in order/ordering/lock order]|[global/canonical/consistent/uniform/defined/same/fixed/"
             "strict/single/common] [order/lock order/ordering/lock/lock ordering]|[lock timeouts/timed lock/timed "
             "locks/lock with timeout/try-lock/coarser lock]|restart|[acquire/take/enforce/use/same/consistent/global/"
-            "fixed] & [order/ordering]",
+            "fixed] & [order/ordering]|[order/reorder] & locks",
             "按固定顺序获取两把锁|固定顺序|相同顺序|统一顺序|tryLock|锁超时|同一把锁|[统一/固定/相同/一致/全局]…[顺序/"
             "加锁顺序]|[按/以]…顺序|[调整/规范]…顺序|[锁超时/单一锁/一把锁/tryLock/重启]|[统一/固定/规范/按] & [顺序/"
-            "加锁]",
+            "加锁]|[调整/统一] & 锁",
         ),
         also=say(
             "[{cls} and {cls2}/threads/workers/worker-{tid}] ~ [block each other/blocked on each other/lock each "
@@ -222,10 +222,10 @@ FAMILIES = (
             "reader/consumers/schema]|[roll back/revert/rolling back/rollback/undo] … [producer/build {rev}/schema/"
             "change/{field}]|[compatibility/compatible/versioned schema/schema versioning/schema validation]|[revert/"
             "rolling back]|[make/default/optional] … [field/{field}]|[upgrade/update/deploy/fix/adapt] & [consumer/"
-            "reader/schema/consumers]|[roll back/revert/rollback] & [producer/build/change]",
+            "reader/schema/consumers]|[roll back/revert/rollback] & [producer/build/change]|update it|upgrade it",
             "部署能读新格式的消费者或回滚生产者|升级消费者|更新消费者|回滚|schema registry|兼容性检查|向后兼容|[升级/"
             "更新/部署/适配/修改]…[消费者/消费端/读取端/schema/reader]|[回滚/回退/撤销]…[生产者/版本/变更/schema]|"
-            "[兼容/兼容性/模式注册/回退]|[升级/更新/部署] & [消费者/消费端/schema]|兼容",
+            "[兼容/兼容性/模式注册/回退]|[升级/更新/部署] & [消费者/消费端/schema]|兼容|升级它",
         ),
         also=say(
             "[producer/new producer/new build/build {rev}] ~ [changed/added/adds/introduced/introduces/writes] … "

@@ -127,11 +127,11 @@ FAMILIES = (
             "alternative/secondary/backup/second/redundant/different] [resolver/DNS/DNS server/nameserver]|[failing "
             "over/failover]|[restart/repair/fix/restore/replace/fail over/failover/bounce/revive] & [resolver/DNS/DNS "
             "server/DNS service/it/nameserver]|[second/secondary/another/other/backup/spare/redundant] & [resolver/"
-            "DNS/DNS server/nameserver]",
+            "DNS/DNS server/nameserver]|[another/standby] [server/nameserver]",
             "重启或切换解析器|重启解析器|切换解析器|重启 CoreDNS|备用解析器|恢复解析器|修复解析器|[重启/修复/恢复/"
             "更换/切换/检查]…[解析器/DNS/域名服务器/解析服务]|[备用/其他/另一/冗余]…[解析器/DNS]|[故障转移/"
             "切换到备用]|[重启/恢复/修复/切换/更换/修] & [DNS/解析器/解析服务/域名服务器]|[备用/其他/第二/冗余] & "
-            "[DNS/解析器]",
+            "[DNS/解析器]|[切换/改用/启用/切到] & 备用",
         ),
         also=say(
             "{ip} ~ [down/unreachable/not responding/unresponsive/not answering/failing/failed/broken/dead]|resolver "

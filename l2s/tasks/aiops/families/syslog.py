@@ -106,9 +106,11 @@ FAMILIES = (
                 "tickets or tokens not yet valid|not yet valid|issued in the future|in the future|no [reachable/"
                 "usable/selectable/available] [source/sources/server/servers/time source/time sources]|[issued/dated/"
                 "lie/lies/iat/timestamp/timestamps] ~ future|not valid yet|from the future|[token/tokens/ticket/"
-                "tickets/TLS/certificate] & [rejected/refused/invalid/future/fail/fails]|{drift_days} days",
+                "tickets/TLS/certificate] & [rejected/refused/invalid/future/fail/fails]|{drift_days} days"
+                "|no [NTP/time/chrony] [source/sources/server/servers]|no [source/sources]",
                 "票据或令牌尚未生效|尚未生效|来自未来|签发时间在未来|[没有/无][可用/可选/可选的/可用的]时间源|no "
-                "selectable sources|[令牌/票据/token/票/证书] & [未来/尚未生效/未生效/被拒/拒绝/失败]|{drift_days} 天",
+                "selectable sources|[令牌/票据/token/票/证书] & [未来/尚未生效/未生效/被拒/拒绝/失败]|{drift_days} 天"
+                "|[没有/无][可用源/可选源/源]|没有可用的源",
             ),
         ),
         remediation=say(
@@ -196,9 +198,11 @@ FAMILIES = (
             say(
                 "the kernel drops packets|dropping packet|drops packet|dropped packet|packet drop|[drop/drops/dropped/"
                 "dropping/discards/discarded/refused/refuses/thrown away/rejected/rejects] & [packet/packets/flow/"
-                "flows/connection/connections/SYN/traffic]|{count}",
+                "flows/connection/connections/SYN/traffic]|{count}"
+                "|drops|dropping|dropped",
                 "内核丢弃数据包|丢弃数据包|丢弃报文|丢弃新连接|丢包|[报文/数据包/包/新连接/新流/新建连接] & [丢/丢弃/"
-                "丢包/拒绝/被拒/丢掉]|{count}",
+                "丢包/拒绝/被拒/丢掉]|{count}"
+                "|丢弃",
             ),
         ),
         remediation=say(

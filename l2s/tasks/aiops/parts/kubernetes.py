@@ -50,10 +50,11 @@ PARTS: dict[str, Phrases] = {
     ),
     "volume_attached_elsewhere": parts(
         "[volume/{volume}/disk/PV/PVC/persistent volume/attachment/VolumeAttachment/node/{node}] & [still attached/"
-        "still bound/still mounted/still held/still holds/still claimed/still owned/still in use/still locked/not "
-        "released/never released/not detached/never detached/without releasing/without letting/without detaching/"
-        "letting it go/let go/attached elsewhere/held by/in use by/locked by/stale/dangling/orphaned/already attached/"
-        "double attach/stuck on/stuck to/stuck attached/attached to the]",
+        "still bound/still mounted/still held/still holds/still claimed/still owned/still owns/still has/still keeps/"
+        "still uses/still using/still in use/still locked/not released/never released/not detached/never detached/"
+        "without releasing/without letting/without detaching/letting it go/let go/attached elsewhere/held by/in use "
+        "by/locked by/stale/dangling/orphaned/already attached/double attach/stuck on/stuck to/stuck attached/"
+        "attached to the]",
         "[卷/存储卷/{volume}/PV/PVC/磁盘/持久卷] & [仍被/还被/仍挂/还挂/仍在/还在/没有释放/未释放/没释放/未卸载/"
         "没卸载/没有卸载/没有分离/未分离/仍绑定/还绑定/占用/占着/残留/重复挂载/被锁/未解绑]|{node}…[没有释放/未释放/"
         "没释放/未卸载/仍占用/还占着]",

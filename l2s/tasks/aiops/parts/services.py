@@ -8,10 +8,10 @@ from l2s.tasks.aiops.records import Phrases
 PARTS: dict[str, Phrases] = {
     "pool_exhausted": parts(
         "[connection pool/pooled connections/pooled database connections/DB pool/database pool] & <exhausted>|[pool/"
-        "connection pool] & [leak/leaks/leaked/drained/empty/dry]|[handle/handles] & [leak/leaks/leaking/leaked/never "
-        "given back/not given back/never gives/gives its/not released/never released/not closed]|[connection/"
-        "connections] & [leak/leaks/leaking/leaked/not returned/never returned/not given back/never given back/"
-        "checked out/not released/never released/not closed]",
+        "connection pool] & [leak/leaks/leaked/drained/empty/dry/nothing left/none free/none left/no free]|[handle/"
+        "handles] & [leak/leaks/leaking/leaked/never given back/not given back/never gives/gives its/not released/"
+        "never released/not closed]|[connection/connections] & [leak/leaks/leaking/leaked/not returned/never returned/"
+        "not given back/never given back/checked out/not released/never released/not closed]",
         "[连接池/数据库连接池] & <exhausted>|[连接/句柄/借出] & [泄漏/泄露/不还/未归还/没有归还/不归还/没归还/未释放/"
         "没有释放/不释放]",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -53,6 +54,22 @@ def load_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
     whole = torch.load(folder / OPTIMIZER, map_location="cpu", mmap=True, weights_only=True)
     options = StateDictOptions(full_state_dict=True)
     set_optimizer_state_dict(model, _unwrapped(optimizer), whole, options=options)
+
+
+def last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint; one whose writing was interrupted is skipped."""
+    for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())  # the trainer writes this file last
+            return checkpoint
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def step_of(checkpoint: Path) -> int:
+    """The number of updates that a checkpoint holds."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _unwrapped(optimizer: Any) -> torch.optim.Optimizer:

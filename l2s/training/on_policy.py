@@ -29,8 +29,8 @@ from l2s.run_dir import ArmDir, RunDir
 from l2s.tasks.types import Message
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
+from l2s.training.run_trainer import TrainingResult, require_finite, run_trainer, save_student, training_settings
 from l2s.training.student import initial_student
-from l2s.training.trainer import TrainingResult, require_finite, run_trainer, save_student, training_settings
 
 TEMPERATURE = 1.0
 Prompt = list[Message]

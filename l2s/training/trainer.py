@@ -6,8 +6,6 @@ An update is what it would be on one device, however many ranks share it and how
 from __future__ import annotations
 
 import gc
-import json
-import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,32 +15,30 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_callback import PrinterCallback, TrainerCallback
+from transformers.trainer_callback import TrainerCallback
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
-from l2s.devices import choose_dtype, peak_memory_bytes, pick_device
 from l2s.errors import UserError
-from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
+from l2s.jsonl import append_jsonl
 from l2s.loss.reference import IGNORE_INDEX
-from l2s.metrics import SftMetrics, TrainingCost
-from l2s.models.save import save_trained_student
+from l2s.metrics import SftMetrics
 from l2s.run_dir import ArmDir
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
 from l2s.signals.teachers import Teacher
 from l2s.training.checkpoints import load_optimizer, load_weights, save_optimizer, save_weights
-from l2s.training.heldout import HeldOutLoss, begin_heldout_file
+from l2s.training.heldout import HeldOutLoss
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
 from l2s.training.ranks import add_gradients, any_rank, get_random_state, is_replicated, set_random_state
+from l2s.training.run_trainer import TrainingResult, require_finite, run_trainer, save_student, training_settings
 from l2s.training.sampler import LengthGroupedSampler
-from l2s.training.sharding import Sharding, check_checkpoint, choose_sharding, keep_sums_wide, sharding_settings
+from l2s.training.sharding import choose_sharding, keep_sums_wide, sharding_settings
 from l2s.training.student import StudentWithLoss
 from l2s.training.updates import Limit, Update, Updates, UpdateSampler
 
 Batch = dict[str, Tensor]
 SCHEDULER = "scheduler.pt"
-LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a CPU that trains has no core to spare
 
 
 class DistillationTrainer(Trainer):
@@ -226,19 +222,6 @@ class Schedule:
     learning_rate: float
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """Steps, time, tokens and final loss of a training."""
-
-    steps: int
-    seconds: float  # of this process; a resumed run does not count earlier processes
-    num_tokens: int  # response tokens seen in these seconds
-    final_loss: float
-    ranks: int
-    sharding: Sharding
-    global_batch: int  # sequences of an update, on all ranks together
-
-
 def train_and_save(
     model: StudentWithLoss,
     dataset: SequenceDataset,
@@ -262,24 +245,6 @@ def train_and_save(
         "tokenised_text": counts.tokenised_text,
         "num_tokens": counts.num_tokens,
         **save_student(model.student, result, renderer, config, folder),
-    }
-
-
-def save_student(
-    student: nn.Module, result: TrainingResult, renderer: ChatRenderer, config: ExperimentConfig, folder: Path
-) -> TrainingCost:
-    """Save a trained student to `folder` and return the cost of its training."""
-    peak = peak_memory_bytes(next(student.parameters()).device)
-    save_trained_student(student, renderer.tokenizer, folder, config, end_id=renderer.end_id)
-    return {
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "tokens_per_second": result.num_tokens / result.seconds,
-        "peak_memory_bytes": peak,
-        "final_loss": result.final_loss,
-        "ranks": result.ranks,
-        "sharding": result.sharding,
-        "global_batch": result.global_batch,
     }
 
 
@@ -317,89 +282,3 @@ def train(
         callbacks=callbacks,
     )
     return run_trainer(trainer, folder, trainer.update_size, choose_sharding(config))
-
-
-def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sharding) -> TrainingResult:
-    """Run a trainer made with `training_settings` that appends a row a step to folder/metrics.jsonl.
-
-    A killed training resumes from its last whole checkpoint; rows of later steps are dropped.
-    """
-    metrics_file = ArmDir(folder).metrics
-    checkpoint = last_whole_checkpoint(ArmDir(folder).checkpoints)
-    done = _step_of(checkpoint) if checkpoint else 0
-    if checkpoint:
-        check_checkpoint(checkpoint, sharding)
-    trainer.remove_callback(PrinterCallback)  # TrainingProgress takes its place
-    if trainer.is_world_process_zero():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
-        begin_heldout_file(ArmDir(folder).heldout_metrics, done)
-    output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    trainer.accelerator.wait_for_everyone()  # rank 0 may still be writing the last row
-    rows = recover_jsonl(metrics_file)
-    return TrainingResult(
-        steps=output.global_step,
-        seconds=float(output.metrics["train_runtime"]),
-        num_tokens=sum(row["num_tokens"] for row in rows if row["step"] > done),
-        final_loss=rows[-1]["loss"],
-        ranks=trainer.args.world_size,
-        sharding=sharding,
-        global_batch=global_batch,
-    )
-
-
-def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: float, folder: Path) -> dict[str, Any]:
-    """The arguments of transformers' TrainingArguments, or a subclass, that all arms share."""
-    on_cpu = pick_device(config).type == "cpu"
-    return {
-        "output_dir": str(ArmDir(folder).checkpoints),
-        "per_device_train_batch_size": batch_size,
-        "gradient_accumulation_steps": config.gradient_accumulation_steps,
-        "learning_rate": learning_rate,
-        "lr_scheduler_type": config.lr_scheduler,
-        "warmup_steps": config.warmup_ratio,  # below 1: a share of all steps
-        "weight_decay": config.weight_decay,
-        "max_grad_norm": config.max_grad_norm,
-        "bf16": choose_dtype(config).name == "bfloat16",
-        "use_cpu": on_cpu,
-        "seed": config.seed,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "save_steps": config.save_steps,
-        "save_total_limit": 2,
-        "report_to": config.report_to.split(","),
-        "disable_tqdm": True,
-        "dataloader_num_workers": 0 if on_cpu else LOADER_WORKERS,
-        "remove_unused_columns": False,
-        "average_tokens_across_devices": True,
-        "ddp_find_unused_parameters": False,
-        "ddp_broadcast_buffers": False,  # no rank waits for another before all have their gradients
-    }
-
-
-def require_finite(loss: float, step: int) -> None:
-    """Stop a training whose loss is NaN or infinite.
-
-    Raises:
-        UserError: names the step, the loss and settings that help.
-    """
-    if not math.isfinite(loss):
-        raise UserError(
-            f"the loss of step {step} is {loss}; lower the learning rate "
-            "(--sft_lr, --kd_lr, --opd_lr) or --max_grad_norm, or train with --dtype float32"
-        )
-
-
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint; one whose writing was interrupted is skipped."""
-    for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
-        try:
-            json.loads((checkpoint / "trainer_state.json").read_text())  # the trainer writes this file last
-            return checkpoint
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])

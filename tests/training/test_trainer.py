@@ -1,4 +1,4 @@
-"""The trainer: what it logs, that it learns, that a killed run goes on, and that its curve is the known one."""
+"""The trainer: what it logs, that it learns, that a killed run resumes, and that its curve is the golden one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from l2s.models.load import load_model, load_student_for_training
 from l2s.run_dir import RunDir
 from l2s.sequences import Collator, SequenceDataset, load_sequences
 from l2s.signals.teachers import OnlineTeacher
-from l2s.training import trainer as trainer_module
+from l2s.training import run_trainer
+from l2s.training.checkpoints import last_whole_checkpoint
 from l2s.training.progress import TrainingProgress
+from l2s.training.run_trainer import TrainingResult, training_settings
 from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
-from l2s.training.trainer import Schedule, TrainingResult, train
+from l2s.training.trainer import Schedule, train
 
 MakeConfig = Callable[..., ExperimentConfig]
 GOLDEN = Path(__file__).parent / "golden_curves.json"
@@ -224,16 +226,16 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
 
-    assert trainer_module.last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
 def test_signals_are_read_ahead_while_a_gpu_computes(
     tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: str
 ) -> None:
-    monkeypatch.setattr(trainer_module, "pick_device", lambda config: torch.device(device))
+    monkeypatch.setattr(run_trainer, "pick_device", lambda config: torch.device(device))
 
-    settings = trainer_module.training_settings(tiny_config(), 4, 1e-3, tmp_path)
+    settings = training_settings(tiny_config(), 4, 1e-3, tmp_path)
     arguments = TrainingArguments(**(settings | {"use_cpu": True}))
 
     assert arguments.dataloader_num_workers == (2 if device == "cuda" else 0)

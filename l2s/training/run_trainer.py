@@ -1,0 +1,131 @@
+"""Run a transformers Trainer for any arm: its settings, resuming, the result, and the saved student.
+
+SFT and KD run our DistillationTrainer here, on-policy distillation runs TRL's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import Trainer
+from transformers.trainer_callback import PrinterCallback
+
+from l2s.chat import ChatRenderer
+from l2s.config import ExperimentConfig
+from l2s.devices import choose_dtype, peak_memory_bytes, pick_device
+from l2s.errors import UserError
+from l2s.jsonl import recover_jsonl, write_jsonl
+from l2s.metrics import TrainingCost
+from l2s.models.save import save_trained_student
+from l2s.run_dir import ArmDir
+from l2s.training.checkpoints import last_whole_checkpoint, step_of
+from l2s.training.heldout import begin_heldout_file
+from l2s.training.sharding import Sharding, check_checkpoint
+
+LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a CPU that trains has no core to spare
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Steps, time, tokens and final loss of a training."""
+
+    steps: int
+    seconds: float  # of this process; a resumed run does not count earlier processes
+    num_tokens: int  # response tokens seen in these seconds
+    final_loss: float
+    ranks: int
+    sharding: Sharding
+    global_batch: int  # sequences of an update, on all ranks together
+
+
+def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: float, folder: Path) -> dict[str, Any]:
+    """The arguments of transformers' TrainingArguments, or a subclass, that all arms share."""
+    on_cpu = pick_device(config).type == "cpu"
+    return {
+        "output_dir": str(ArmDir(folder).checkpoints),
+        "per_device_train_batch_size": batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "learning_rate": learning_rate,
+        "lr_scheduler_type": config.lr_scheduler,
+        "warmup_steps": config.warmup_ratio,  # below 1: a share of all steps
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "bf16": choose_dtype(config).name == "bfloat16",
+        "use_cpu": on_cpu,
+        "seed": config.seed,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_steps": config.save_steps,
+        "save_total_limit": 2,
+        "report_to": config.report_to.split(","),
+        "disable_tqdm": True,
+        "dataloader_num_workers": 0 if on_cpu else LOADER_WORKERS,
+        "remove_unused_columns": False,
+        "average_tokens_across_devices": True,
+        "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,  # no rank waits for another before all have their gradients
+    }
+
+
+def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sharding) -> TrainingResult:
+    """Run a trainer made with `training_settings` that appends a row a step to folder/metrics.jsonl.
+
+    A killed training resumes from its last whole checkpoint; rows of later steps are dropped.
+    """
+    metrics_file = ArmDir(folder).metrics
+    checkpoint = last_whole_checkpoint(ArmDir(folder).checkpoints)
+    done = step_of(checkpoint) if checkpoint else 0
+    if checkpoint:
+        check_checkpoint(checkpoint, sharding)
+    trainer.remove_callback(PrinterCallback)  # TrainingProgress takes its place
+    if trainer.is_world_process_zero():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
+        begin_heldout_file(ArmDir(folder).heldout_metrics, done)
+    output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.accelerator.wait_for_everyone()  # rank 0 may still be writing the last row
+    rows = recover_jsonl(metrics_file)
+    return TrainingResult(
+        steps=output.global_step,
+        seconds=float(output.metrics["train_runtime"]),
+        num_tokens=sum(row["num_tokens"] for row in rows if row["step"] > done),
+        final_loss=rows[-1]["loss"],
+        ranks=trainer.args.world_size,
+        sharding=sharding,
+        global_batch=global_batch,
+    )
+
+
+def require_finite(loss: float, step: int) -> None:
+    """Stop a training whose loss is NaN or infinite.
+
+    Raises:
+        UserError: names the step, the loss and settings that help.
+    """
+    if not math.isfinite(loss):
+        raise UserError(
+            f"the loss of step {step} is {loss}; lower the learning rate "
+            "(--sft_lr, --kd_lr, --opd_lr) or --max_grad_norm, or train with --dtype float32"
+        )
+
+
+def save_student(
+    student: nn.Module, result: TrainingResult, renderer: ChatRenderer, config: ExperimentConfig, folder: Path
+) -> TrainingCost:
+    """Save a trained student to `folder` and return the cost of its training."""
+    peak = peak_memory_bytes(next(student.parameters()).device)
+    save_trained_student(student, renderer.tokenizer, folder, config, end_id=renderer.end_id)
+    return {
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "tokens_per_second": result.num_tokens / result.seconds,
+        "peak_memory_bytes": peak,
+        "final_loss": result.final_loss,
+        "ranks": result.ranks,
+        "sharding": result.sharding,
+        "global_batch": result.global_batch,
+    }

@@ -20,8 +20,8 @@ from l2s.tasks.types import Grade, Item
 def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> EvaluationMetrics:
     """Write predictions/<model>.jsonl and fidelity/<model>.jsonl; return size, memory and speed of the model.
 
-    All models answer greedily in batches of the same size, each asked with its own template, and stop at the same
-    tokens. Speed counts the answers of this stage only, so it can be compared between models of one run on one device.
+    All models answer greedily, in batches of the same size, and stop at the same tokens. Each is asked with its own
+    template. Speed counts the answers of this stage only, so models of one run on one device can be compared.
     """
     items: list[Item] = load_jsonl(run_dir.eval_data)  # type: ignore[assignment]
     renderers = load_renderers(config)
@@ -37,12 +37,12 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> EvaluationM
         answers = answer_items(items, engine, renderer, Sampling(config.max_new_tokens), log, label=f"evaluate {model}")
         if replica()[0] != 0:
             return {}
-        cost = engine.cost()  # of answering; fidelity below holds logits as well
+        cost = engine.cost()  # while answering; fidelity also holds logits
         graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in items]
         grades = grade_all(graded, config)
         rows = [_prediction(item, answers[item["id"]], grade) for item, grade in zip(items, grades, strict=True)]
         write_jsonl(run_dir.predictions(model), rows)
-        if config.remote_teacher:  # its distribution is not known
+        if config.remote_teacher:  # an endpoint shows no distribution
             fidelity.leave_out(model, run_dir)
         else:
             fidelity.measure(model, engine.hidden(), renderers, config, run_dir)
@@ -76,7 +76,7 @@ def _prediction(item: Item, answer: Completion, grade: Grade | None) -> Row:
 
 
 def _sandbox_name(items: list[Item]) -> str | None:
-    """The backend that programs ran in, or None where no grader ran any."""
+    """The sandbox backend that programs ran in, or None where no grader ran programs."""
     if not any(task_of(item["domain"]).runs_programs for item in items):
         return None
     from l2s import sandbox

@@ -1,6 +1,6 @@
-"""How close a model is to the teacher: on the teacher's answers to evaluation items, token by token, at T = 1.
+"""Fidelity: how close a model is to the teacher on the teacher's evaluation answers, token by token, at T = 1.
 
-Every token is a measurement, so tens of answers show differences that task scores do not show with hundreds.
+Every token is a measurement. So tens of answers show differences that hundreds of task scores do not show.
 
 Shapes: N response tokens of one answer, H hidden size, V vocabulary.
 """
@@ -28,12 +28,13 @@ CHUNK_ROWS = 128  # two fp32 logit tensors of a chunk take 160 MB at V = 152k
 
 
 def measure(model: str, hidden: HiddenStates, renderers: Renderers, config: ExperimentConfig, run_dir: RunDir) -> None:
-    """Write fidelity/<model>.jsonl: for each teacher answer to an evaluation item the sums over its tokens.
+    """Write fidelity/<model>.jsonl: one row of sums over tokens for each teacher answer to an evaluation item.
 
-    The teacher must come first: its hidden states on these answers are recorded for the students. Each model reads
-    the answers after its own prompts.
-    Fields of a row: id, domain, num_tokens, kl_sum = sum of KL(teacher || model) in nats, top1_sum = tokens on which
-    the most likely next token is the same, nll_sum = negative log-likelihood of the answer in nats.
+    The teacher must be measured first: its hidden states on these answers are recorded for the students. Each model
+    reads the answers after its own prompts.
+    Fields of a row: id, domain, num_tokens; kl_sum, the sum of KL(teacher || model) in nats; top1_sum, the number of
+    tokens on which both models have the same most likely next token; nll_sum, the negative log-likelihood of the answer
+    in nats.
     """
     answers = _spread(load_jsonl(run_dir.predictions("teacher")), config.fidelity_size)
     domains = {row["id"]: row["domain"] for row in answers}
@@ -62,13 +63,13 @@ def measure(model: str, hidden: HiddenStates, renderers: Renderers, config: Expe
 
 
 def leave_out(model: str, run_dir: RunDir) -> None:
-    """Write fidelity/<model>.jsonl without a row."""
+    """Write an empty fidelity/<model>.jsonl."""
     run_dir.fidelity(model).parent.mkdir(parents=True, exist_ok=True)
     write_jsonl(run_dir.fidelity(model), [])
 
 
 def _spread(rows: list[Row], size: int) -> list[Row]:
-    """`size` answers of at least one token, spread evenly over the file and so over the domains."""
+    """At most `size` answers that are not empty, evenly spaced over the file so that every domain is represented."""
     answered = [row for row in rows if row["num_tokens"]]
     number = min(size, len(answered))
     return [answered[index * len(answered) // number] for index in range(number)]

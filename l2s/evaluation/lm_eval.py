@@ -1,8 +1,8 @@
 """Stages `lm_eval_<model>`: tasks of EleutherAI's lm-evaluation-harness on the models that the evaluation compares.
 
-The package (extra `lm-eval`) is imported inside the functions only. Models are loaded as in every other stage,
-and the harness renders with the model's own chat template and the configured `--thinking`. Prompts, examples, answer
-limits and metrics are those of the tasks.
+The package (extra `lm-eval`) is imported only inside functions. Models are loaded as in every other stage. The harness
+renders with the model's own chat template and the configured `--thinking`. Prompts, examples, answer limits and metrics
+are those of the tasks.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> HarnessMetrics:
     """Write evaluation/lm_eval/<model>.json: the harness's own results.
 
-    Answers are stored as they come, so a killed run resumes.
+    Answers are stored as they arrive, so a killed run resumes.
 
     Raises:
         UserError: a task cannot be loaded or run, or the model cannot be loaded.
     """
-    manager, names = load_tasks(config)  # before the model
+    manager, names = load_tasks(config)  # fail before the model is loaded
     from lm_eval import simple_evaluate
     from lm_eval.utils import handle_non_serializable
 
@@ -51,7 +51,7 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> HarnessMetr
         )
     except ValueError as error:
         raise UserError(f"lm_eval_tasks={config.lm_eval_tasks!r}: {_one_line(error)}") from error
-    results.pop("pretty_env_info", None)  # two pages about this machine
+    results.pop("pretty_env_info", None)  # two pages about the machine
     path = run_dir.lm_eval(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(path, json.dumps(results, indent=2, default=handle_non_serializable, ensure_ascii=False) + "\n")
@@ -64,14 +64,14 @@ def load_tasks(config: ExperimentConfig) -> tuple[TaskManager, list[str]]:
     """Find the tasks that `lm_eval_tasks` lists (tasks, groups, tags or patterns) and fetch their data.
 
     Raises:
-        UserError: there is no such task, its data cannot be fetched, or it may not or cannot run here.
+        UserError: no such task exists, its data cannot be fetched, or it cannot be run here.
     """
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it logs every default
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it logs every default value
     manager = _task_manager(config)
     names = [match for name in _listed(config) for match in _matches(name, manager, config)]
     try:
         tasks = manager.load(names)["tasks"]
-    except Exception as error:  # a task's definition is code of its own, and its data may come from anywhere
+    except Exception as error:  # a task's definition is third-party code, and may raise anything
         why = hub.trouble() if isinstance(error, ConnectionError) else None
         raise _failure(config, f"cannot be loaded ({why or _one_line(error)})") from error
     for task in tasks.values():
@@ -83,13 +83,13 @@ def load_tasks(config: ExperimentConfig) -> tuple[TaskManager, list[str]]:
 
 
 def _task_manager(config: ExperimentConfig) -> TaskManager:
-    """The index of task definitions; the harness's own 14,000 take ten seconds and are read only if needed."""
+    """The index of task definitions. Reading the harness's own 14,000 takes ten seconds, so it is done only if needed."""
     from lm_eval.tasks import TaskManager
 
     if config.lm_eval_include_path is None:
         return TaskManager()
     own = TaskManager(include_path=config.lm_eval_include_path, include_defaults=False)
-    if set(_listed(config)) <= set(own.all_subtasks):  # not groups: theirs may be the harness's
+    if set(_listed(config)) <= set(own.all_subtasks):  # not groups: they may have members from the harness
         return own
     return TaskManager(include_path=config.lm_eval_include_path)
 
@@ -108,7 +108,7 @@ def _matches(name: str, manager: TaskManager, config: ExperimentConfig) -> list[
 
 
 def _harness_model(config: ExperimentConfig, run_dir: RunDir, model: str) -> HFLM:
-    """The model as every stage loads it, decoding greedily, in the harness's wrapper."""
+    """The model, loaded as in every other stage, in the harness's wrapper. It decodes greedily."""
     from lm_eval.models.huggingface import HFLM
     from transformers import GenerationConfig
 

@@ -1,6 +1,6 @@
-"""What a set of scores allows one to conclude: intervals, paired comparisons, and what this many items could show.
+"""Statistics of scores: intervals, paired comparisons, and the smallest difference that the items could show.
 
-Scores lie in [0, 1] and differences in [-1, 1]; an interval covers 95%. Every random draw has a fixed seed, so the same
+Scores lie in [0, 1] and differences in [-1, 1]. An interval covers 95%. Every random draw has a fixed seed, so the same
 scores give the same numbers. Imports nothing from l2s.
 """
 
@@ -23,12 +23,12 @@ Vector = NDArray[np.float64]
 ALPHA = 0.05
 RESAMPLES = 9_999
 SEED = 20_240_229
-UNRELATED_MODELS = 0.5  # share of discordant pairs of two unrelated models that are both right half the time
+UNRELATED_MODELS = 0.5  # discordance of two independent models that are both right half the time
 MCNEMAR, SIGN_FLIP = "mid-p McNemar", "sign-flip permutation"
 
 
 class Interval(NamedTuple):
-    """Lower and upper bound."""
+    """Lower and upper bound of a 95% interval."""
 
     low: float
     high: float
@@ -39,25 +39,26 @@ class Interval(NamedTuple):
         return self.low > 0 or self.high < 0
 
     def clip(self, low: float, high: float) -> Interval:
-        """The part inside [low, high], the range that the quantity can have."""
+        """The interval limited to [low, high], the range that the quantity can have."""
         return Interval(min(max(self.low, low), high), min(max(self.high, low), high))
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Two models on the same items.
+    """Two models, a and b, compared on the same items.
 
     Attributes:
         difference: mean(a) - mean(b).
         ci95: its bootstrap interval.
-        p_value: two-sided, of the hypothesis that neither is better.
+        p_value: two-sided p-value of the hypothesis that neither model is better.
         test: MCNEMAR or SIGN_FLIP.
-        n: items; `units`: what was resampled, items or clusters.
-        wins, losses: items on which a scored above b, and below.
+        n: number of items.
+        units: number of resampled units, which are items or clusters.
+        wins, losses: number of items on which a scored above b, and below b.
         discordance: share of discordant pairs under MCNEMAR, else the variance of an item's difference.
-        smallest_step: the smallest difference other than 0 that an item showed, 1 where none did.
-        largest_step: the largest that an item can show: 1 for scores, else the largest seen.
-        effective_n: how many independent items would have been as informative.
+        smallest_step: smallest nonzero difference of an item; 1 if there is none.
+        largest_step: largest difference that an item can show: 1 for scores, else the largest observed.
+        effective_n: number of independent items that carry the same information.
     """
 
     difference: float
@@ -74,9 +75,9 @@ class PairedComparison:
     effective_n: float
 
     def minimum_detectable_difference(self, tests: int = 1) -> float | None:
-        """The smallest difference that these items could have shown with 80% power beside `tests` - 1 other tests."""
+        """The smallest difference that these items show with 80% power, beside `tests` - 1 other tests."""
         scale = self.largest_step
-        alpha = ALPHA / tests  # the hardest step of Holm's procedure
+        alpha = ALPHA / tests  # the strictest level of Holm's procedure
         step, spread = self.smallest_step / scale, self.discordance / scale**2
         if self.test == MCNEMAR:
             found = minimum_detectable_difference(self.effective_n, discordance=spread, smallest_step=step, alpha=alpha)
@@ -91,7 +92,7 @@ class PairedComparison:
 class GapRecovered:
     """(model - base) / (teacher - base); 1 means that the student reached the teacher.
 
-    `ratio` and `ci95` are None where the interval of teacher - base does not lie above 0: no gap is known to exist.
+    `ratio` and `ci95` are None unless the interval of teacher - base lies above 0: otherwise no gap is known to exist.
     """
 
     ratio: float | None
@@ -104,7 +105,7 @@ def wilson_interval(successes: float, n: int) -> Interval:
     """Wilson's score interval of a proportion.
 
     Raises:
-        ValueError: n is not positive or `successes` not within 0..n.
+        ValueError: n is not positive, or `successes` is not within 0..n.
     """
     if n <= 0 or not 0 <= successes <= n:
         raise ValueError(f"wilson_interval: expected 0 <= successes <= n and n > 0, got {successes} of {n}")
@@ -115,8 +116,8 @@ def wilson_interval(successes: float, n: int) -> Interval:
 def mean_interval(scores: ArrayLike, *, clusters: Sequence[Hashable] | None = None) -> Interval:
     """Interval of a mean score: Wilson's for independent 0/1 scores, else a bootstrap over items or clusters.
 
-    Where all units score alike a bootstrap knows no spread; Wilson's interval, the widest for any score in [0, 1] of
-    that mean, then says what the number of units leaves open.
+    Where all units have the same score, a bootstrap interval has width 0. Wilson's interval is used instead: it is the
+    widest for any scores in [0, 1] with that mean, and its width depends on the number of units.
 
     Raises:
         ValueError: there is no score.
@@ -133,9 +134,10 @@ def mean_interval(scores: ArrayLike, *, clusters: Sequence[Hashable] | None = No
 def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
     """Bootstrap interval of sum(numerators) / sum(denominators) over independent units.
 
-    Each bound is the wider of the studentised and the percentile bootstrap's (Efron and Tibshirani 1993, chapters 12
-    and 13): the first keeps its coverage with few or skewed units, the second where most units are alike. Denominators
-    may have both signs if their sum is positive; the rare samples in which it is not have no ratio and are left out.
+    Each bound is the wider one of the studentised and the percentile bootstrap (Efron and Tibshirani 1993, chapters 12
+    and 13). The studentised bootstrap keeps its coverage with few or skewed units; the percentile bootstrap keeps it
+    where most units are alike. Denominators may have both signs if their sum is positive. Samples whose sum is not
+    positive are rare, have no ratio and are left out.
 
     Raises:
         ValueError: there is no unit, or the lengths differ.
@@ -158,8 +160,8 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
 def paired_comparison(a: ArrayLike, b: ArrayLike, *, clusters: Sequence[Hashable] | None = None) -> PairedComparison:
     """Compare the scores of two models on the same items, in the same order.
 
-    Independent 0/1 scores: mid-p McNemar and a bootstrap over the table of pairs. Other scores, or items in clusters
-    that share what makes them hard: sign-flip permutation and bootstrap over items or clusters.
+    Independent 0/1 scores get a mid-p McNemar test and a bootstrap over the table of pairs. Other scores, and items in
+    clusters of related items, get a sign-flip permutation test and a bootstrap over items or clusters.
 
     Raises:
         ValueError: the lengths differ or there is no item.
@@ -180,7 +182,7 @@ def paired_comparison(a: ArrayLike, b: ArrayLike, *, clusters: Sequence[Hashable
 
 
 def paired_ratio_comparison(a: ArrayLike, b: ArrayLike, denominators: ArrayLike) -> PairedComparison:
-    """Compare sum(a) / sum(denominators) with sum(b) / sum(denominators), for example nats per token; units are items.
+    """Compare sum(a) / sum(denominators) with sum(b) / sum(denominators), such as nats per token. Units are items.
 
     Raises:
         ValueError: the lengths differ or there is no item.
@@ -195,7 +197,7 @@ def paired_ratio_comparison(a: ArrayLike, b: ArrayLike, denominators: ArrayLike)
 
 
 def mcnemar_midp(wins: int, losses: int) -> float:
-    """Two-sided mid-p McNemar test of the discordant pairs: 2 P(X < k) + P(X = k) for the smaller count k.
+    """Two-sided mid-p McNemar test of the discordant pairs: 2 P(X < k) + P(X = k), where k is the smaller count.
 
     Fagerland, Lydersen and Laake (2013) recommend it over the exact test, which is conservative.
     """
@@ -205,7 +207,7 @@ def mcnemar_midp(wins: int, losses: int) -> float:
 
 
 def sign_flip_test(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided p-value of sum(a - b) when each unit's two values could as well be exchanged."""
+    """Two-sided p-value of sum(a - b) under the hypothesis that the two values of each unit can be exchanged."""
     a, b = _vector(a), _vector(b)
     if len(a) < 2 or not np.any(a - b):
         return 1.0
@@ -222,7 +224,7 @@ def sign_flip_test(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: below 0.05, a result stands beside the others."""
+    """Holm's adjusted p-values, in the order given. A result is significant if its adjusted p-value is below 0.05."""
     return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
 
 
@@ -234,15 +236,15 @@ def minimum_detectable_difference(
     alpha: float = ALPHA,
     power: float = 0.8,
 ) -> float | None:
-    """The smallest true difference that a paired comparison of n items finds with the given power, None if none is.
+    """The smallest true difference that a paired comparison of n items finds with the given power, or None.
 
     Solves d * sqrt(n) = z_alpha * sqrt(m) + z_power * sqrt(m - d**2) (Connor 1987, for 0/1 scores), where m is the mean
-    squared difference of an item. m is at least `smallest_step` * d, because no item differs by less: so a sample
-    without any discordant pair does not promise to show arbitrarily small differences.
+    squared difference of an item. m is at least `smallest_step` * d, because no nonzero difference is smaller than
+    `smallest_step`. So a sample without discordant pairs does not promise to show arbitrarily small differences.
 
     Args:
-        n: items.
-        discordance: m as far as it is known: the share of items on which the models disagree.
+        n: number of items.
+        discordance: estimate of m; for 0/1 scores, the share of items on which the models disagree.
     """
     z_alpha, z_power = stats.norm.ppf(1 - alpha / 2), stats.norm.ppf(power)
 
@@ -258,13 +260,13 @@ def minimum_detectable_mean(
 ) -> float | None:
     """The same for means of any differences: d * sqrt(n) = (t_alpha + t_power) * s, with units - 1 degrees of freedom.
 
-    With few units a sign-flip test needs what a t test needs, more than the normal distribution says. s**2 is at least
-    what differences of `smallest_step` with mean d have, for the same reason as above.
+    With few units, a sign-flip test needs as large a difference as a t test, which is more than the normal distribution
+    predicts. s**2 is at least the variance of differences of `smallest_step` with mean d, for the reason given above.
 
     Args:
-        n: the effective number of items: as many independent ones would tell as much.
-        units: independent items or clusters.
-        variance: s**2, of an item's difference, as far as it is known.
+        n: effective number of items: the number of independent items with the same information.
+        units: number of independent items or clusters.
+        variance: estimate of s**2, the variance of an item's difference.
     """
     if units < 2:
         return None
@@ -278,7 +280,7 @@ def minimum_detectable_mean(
 
 
 def _smallest_root(shortfall: Callable[[float], float]) -> float | None:
-    """The difference within the range of scores at which nothing is short any more, None if there is none."""
+    """The smallest detectable difference in (0, 1], or None if even 1 is too small."""
     return None if shortfall(1.0) > 0 else float(optimize.brentq(shortfall, 1e-9, 1.0))
 
 
@@ -315,9 +317,9 @@ def _comparison(
 
 
 def _table_interval(wins: int, losses: int, n: int) -> Interval:
-    """Bootstrap over the 2 x 2 table of pairs with half a pair added to each cell (Agresti and Min 2005).
+    """Bootstrap over the 2 x 2 table of pairs, with half a pair added to each cell (Agresti and Min 2005).
 
-    Without the halves a table that happens to hold no discordant pair would give an interval of width 0.
+    Without the added halves, a table without discordant pairs would give an interval of width 0.
     """
     cells = np.array([wins + 0.5, losses + 0.5, n - wins - losses + 1.0])
     draws = np.random.default_rng(SEED).multinomial(n + 2, cells / cells.sum(), RESAMPLES)
@@ -327,7 +329,9 @@ def _table_interval(wins: int, losses: int, n: int) -> Interval:
 
 
 def _difference_interval(differences: Vector, counts: Vector) -> Interval:
-    """Interval of sum(differences) / sum(counts); units that all differ alike leave open what their number does."""
+    """Interval of sum(differences) / sum(counts). If all units differ by the same amount, their number decides the
+    width.
+    """
     means = differences / counts
     if not _is_constant(means):
         return ratio_interval(differences, counts)
@@ -336,7 +340,7 @@ def _difference_interval(differences: Vector, counts: Vector) -> Interval:
 
 
 def _effective_n(differences: Vector, sums: Vector, counts: Vector) -> float:
-    """Items divided by the design effect of their clusters, at most the items there are."""
+    """The number of items divided by the design effect of their clusters, but never more than the number of items."""
     n, units = len(differences), len(sums)
     if units == n or units < 2 or differences.var() == 0:
         return float(units)
@@ -354,7 +358,7 @@ def _ratio_and_error(x: Vector, y: Vector) -> tuple[float, float]:
     """Ratio of sums and its linearised standard error."""
     ratio = x.sum() / y.sum()
     residuals = x - ratio * y
-    scale = np.abs(x).max()  # residuals that are rounding errors are none
+    scale = np.abs(x).max()  # residuals within rounding error count as 0
     residuals[np.abs(residuals) <= 1e-12 * scale] = 0.0
     error = math.sqrt((residuals**2).sum() * len(x) / max(len(x) - 1, 1)) / abs(y.sum())
     return float(ratio), error
@@ -363,7 +367,7 @@ def _ratio_and_error(x: Vector, y: Vector) -> tuple[float, float]:
 def _ratio_and_error_of_sums(
     x: Vector, y: Vector, xx: Vector, xy: Vector, yy: Vector, *, units: int
 ) -> tuple[Vector, Vector]:
-    """The same for many bootstrap samples at once, from the sums of x, y and their products in each."""
+    """The same for many bootstrap samples at once, from each sample's sums of x, y and their products."""
     ratios = x / y
     squares = np.maximum(xx - 2 * ratios * xy + ratios**2 * yy, 0.0)
     squares[squares <= 1e-12 * xx] = 0.0
@@ -371,7 +375,7 @@ def _ratio_and_error_of_sums(
 
 
 def _by_cluster(values: Vector, clusters: Sequence[Hashable] | None) -> tuple[Vector, Vector]:
-    """Sum and count of each cluster, in order of first appearance; every item is its own cluster without `clusters`."""
+    """Sum and count of each cluster, in order of first appearance. Without `clusters`, every item is a cluster."""
     if clusters is None:
         return values, np.ones(len(values))
     if len(clusters) != len(values):

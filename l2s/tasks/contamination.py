@@ -1,4 +1,4 @@
-"""How much of the evaluation was seen in training: normalised duplicates and shared 13-grams, with the items."""
+"""Overlap of evaluation and training data: normalised duplicates and shared 13-grams, with the items that hold them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from l2s.tasks.table import task_of
 from l2s.tasks.types import Item
 
-NGRAM_SIZE = 13  # words; the length that the GPT-3 report (Brown et al. 2020, appendix C) introduced for this purpose
-WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")  # a Chinese character is a word of its own
+NGRAM_SIZE = 13  # words; the length that Brown et al. 2020, appendix C, use for contamination
+WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")  # each Chinese character is one word
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class NgramMatch:
     """An evaluation item that shares at least one 13-gram with training.
 
     Attributes:
-        train_id: the training item that holds `ngram`, the first shared one.
-        share: of the evaluation item's 13-grams, how many stand somewhere in training; 0..1.
+        train_id: the training item that holds `ngram`, which is the first shared 13-gram.
+        share: fraction of the evaluation item's 13-grams that occur in training; 0..1.
     """
 
     eval_id: str
@@ -31,11 +31,12 @@ class NgramMatch:
 
 @dataclass(frozen=True)
 class DomainOverlap:
-    """What one domain's evaluation items have in common with its training items.
+    """What the evaluation items of one domain share with its training items.
 
     Attributes:
-        duplicates: (evaluation id, training id) of problems that are alike but for case, punctuation, spaces and width.
-        ngram: one match for every evaluation item that shares a 13-gram; duplicates of 13 words or more among them.
+        duplicates: (evaluation id, training id) of problems that are equal except for case, punctuation, spaces and
+            width.
+        ngram: one match for every evaluation item that shares a 13-gram, duplicates of 13 words or more included.
     """
 
     num_train: int
@@ -47,9 +48,9 @@ class DomainOverlap:
 def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOverlap]:
     """Overlap by domain, for every domain that has evaluation items.
 
-    The text compared is the problem alone (`meta["problem"]`): the instructions around it, which every item of a domain
-    shares, cannot count. An item without one is compared by its last user message. Rows of a user's own are compared
-    with all of these that are trained on, whatever domain they name.
+    Only the problem is compared (`meta["problem"]`), because all items of a domain share the same instructions. An item
+    without that field is compared by its last user message. Rows of the user's own data are compared with all training
+    rows of that data, whatever domain they name.
     """
     domains = dict.fromkeys(item["domain"] for item in eval)
     return {

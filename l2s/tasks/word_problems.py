@@ -1,7 +1,7 @@
 """A seeded generator of grade-school word problems of one to three steps, for runs without GSM8K.
 
-Training and evaluation share the templates and no more: a person, and a combination of numbers of a template, belong to
-one of the two whatever the seed, so that evaluation asks for sums which training never showed.
+Training and evaluation share templates only. Each person, and each combination of a template's numbers, belongs to one
+of the two splits, whatever the seed. So evaluation asks for sums that training never showed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EVAL_SHARE = 5  # one in five combinations of numbers belongs to evaluation
 
 
 class Problem(NamedTuple):
-    """A rendered problem: its text, a worked solution that ends with `#### <answer>`, and the answer."""
+    """A rendered problem: its text, its worked solution, which ends with `#### <answer>`, and the answer."""
 
     text: str
     solution: str
@@ -28,7 +28,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Template:
-    """One story. `numbers` are inclusive ranges; a step is `reason: left sign right = name of the result`."""
+    """One story. `numbers` are inclusive ranges. A step is `reason: left sign right = name of the result`."""
 
     text: str
     numbers: Mapping[str, tuple[int, int]]
@@ -222,7 +222,7 @@ TEMPLATES = (
 )
 
 SMALL_NUMBERS: tuple[Mapping[str, tuple[int, int]], ...] = ({"a": (2, 9), "b": (2, 9)}, {"a": (5, 18), "b": (2, 9)})
-ONE_STEP = tuple(  # adding and taking away, as a model of 135M parameters can learn in minutes
+ONE_STEP = tuple(  # addition and subtraction, which a model of 135M parameters can learn in minutes
     replace(template, numbers=numbers) for template, numbers in zip(TEMPLATES, SMALL_NUMBERS, strict=False)
 )
 
@@ -231,7 +231,7 @@ STEP = re.compile(r"(?P<reason>[^:]+): (?P<left>\w+) (?P<sign>\S) (?P<right>\w+)
 
 
 def generate(split: Split, size: int, *, seed: int, templates: Sequence[Template] = TEMPLATES) -> list[Problem]:
-    """`size` different problems of `split`, every template about equally often; the same seed gives the same ones."""
+    """`size` different problems of `split`, about as many from each template; the same seed gives the same problems."""
     rng = random.Random(f"{seed}-word-problems-{split}")
     problems: dict[str, Problem] = {}
     while len(problems) < size:
@@ -245,7 +245,7 @@ def generate(split: Split, size: int, *, seed: int, templates: Sequence[Template
 
 
 def _draw_numbers(index: int, template: Template, split: Split, rng: random.Random) -> dict[str, int]:
-    """Numbers that belong to `split` and make every step of the template a positive whole number."""
+    """Numbers that belong to `split` and give a positive whole number at every step of the template."""
     while True:
         numbers = {name: rng.randint(low, high) for name, (low, high) in template.numbers.items()}
         if _belongs_to(index, numbers) == split and _work(template, numbers) is not None:
@@ -257,7 +257,7 @@ def _belongs_to(index: int, numbers: Mapping[str, int]) -> Split:
 
 
 def _work(template: Template, numbers: Mapping[str, int]) -> tuple[list[str], int] | None:
-    """The worked steps and the last result, or None where a step leaves the positive whole numbers."""
+    """The worked steps and the final result, or None where a step does not give a positive whole number."""
     known, lines, value = {"2": 2, **numbers}, [], 0
     for step in template.steps:
         part = STEP.fullmatch(step)

@@ -1,1 +1,1 @@
-"""Engines: what runs a model over prompts and answers. `table` lists them; `protocol` says what each can do."""
+"""Engines, which run a model over prompts and answers. `table` lists them; `protocol` says what each can do."""

@@ -1,9 +1,9 @@
-"""Answers from a server that speaks OpenAI's chat completions: vLLM, SGLang, a vendor.
+"""Answers from a server that speaks OpenAI's chat completions API: vLLM, SGLang, or a vendor's service.
 
-The server renders the messages itself and returns text, so answers carry no token ids, and there are no hidden states.
-vLLM and SGLang hand `chat_template_kwargs` to the template; a server that refuses the field is spared it by
---endpoint_body '{"chat_template_kwargs": null}'.
-The key comes from the environment and goes into one request header, nowhere else.
+The server renders the messages and returns text. So answers carry no token ids, and there are no hidden states. vLLM
+and SGLang pass `chat_template_kwargs` to the template. For a server that rejects this field, --endpoint_body
+'{"chat_template_kwargs": null}' leaves it out. The key is read from the environment and sent in one request header; it
+is stored nowhere.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from l2s.generation.engines.protocol import Completion, ModelChoice, ModelCost, 
 from l2s.signals.hidden import HiddenStates
 from l2s.tasks.types import FinishReason
 
-FINISHED = ("stop", "eos", "end_turn", "stop_sequence")  # as servers call an answer that ended by itself
+FINISHED = ("stop", "eos", "end_turn", "stop_sequence")  # finish reasons that mean the answer was not cut
 
 
 class EndpointEngine:
-    """A model behind a URL; `endpoint_concurrency` requests are under way at a time."""
+    """A model behind a URL; up to `endpoint_concurrency` requests run at a time."""
 
     def __init__(self, client: Client, model: str, config: ExperimentConfig) -> None:
         self.client, self.model, self.config = client, model, config
@@ -42,13 +42,13 @@ class EndpointEngine:
         return cls(Client.of(config), config.endpoint_model or choice.name, config)
 
     def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
-        """See `Answering`: each request stands for itself, long prompts first."""
+        """See `Answering`: requests do not depend on each other; long prompts come first."""
         return [[request] for request in sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id))]
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
     ) -> Iterator[list[Completion]]:
-        """See `Answering`. The first failure that trying again does not mend ends it; answers under way are lost."""
+        """See `Answering`. The first failure that retries do not fix ends it; answers in progress are lost."""
         left = [request for request in requests if request.id not in done]
         tasks: queue.SimpleQueue[Request] = queue.SimpleQueue()
         for request in left:
@@ -66,7 +66,7 @@ class EndpointEngine:
                 results.put(error)
 
         for _ in range(min(self.config.endpoint_concurrency, len(left))):
-            threading.Thread(target=work, daemon=True).start()  # a kill does not wait for answers under way
+            threading.Thread(target=work, daemon=True).start()  # a kill does not wait for answers in progress
         begin = time.monotonic()
         try:
             for _ in left:
@@ -115,16 +115,16 @@ class EndpointEngine:
         )
 
     def cost(self) -> ModelCost:
-        """Nothing is known of a model behind a URL."""
+        """None: nothing is known about a model behind a URL."""
         return ModelCost(None, None, None)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Nothing stays open between requests."""
+        """Do nothing: no connection stays open between requests."""
 
 
 def _timed(answer: Completion, seconds: float) -> Completion:
-    """The answer with the time since the one before it."""
+    """The answer, with the seconds since the previous one."""
     return Completion(answer.id, answer.text, answer.finish_reason, answer.num_tokens, seconds)

@@ -1,4 +1,4 @@
-"""JSON requests to one server: key in a header, TLS verified, no redirects, a rate, and retries with backoff."""
+"""JSON requests to one server: key in a header, TLS verified, no redirects, a rate limit, and retries with backoff."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 
 KEY_VARIABLE = "L2S_ENDPOINT_KEY"
-RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # the server is busy, or not there at the moment
+RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # the server is busy or unavailable for a moment
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
-SAID = 300  # characters of a server's complaint that an error quotes
+SAID = 300  # characters of a server's error message that our error quotes
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Client:
-    """One server's API."""
+    """The API of one server."""
 
     def __init__(self, url: str, key: str | None, *, timeout_s: float, tries: int, per_minute: int) -> None:
         self.url = url.rstrip("/")
         self._key = key
         self.timeout_s, self.tries = timeout_s, tries
         self._pace = Pace(60 / per_minute if per_minute else 0.0)
-        self._opener = urllib.request.build_opener(_NoRedirect())  # verifies TLS against the system's authorities
+        self._opener = urllib.request.build_opener(_NoRedirect())  # verifies TLS with the system's CAs
 
     @classmethod
     def of(cls, config: ExperimentConfig) -> Self:
-        """The server that `config` names, with the key of the environment.
+        """The server that `config` names, with the key from the environment.
 
         Raises:
-            UserError: the URL cannot be used, or the key would travel unencrypted.
+            UserError: the URL cannot be used, or the key would be sent unencrypted.
         """
         check_endpoint(config)
         return cls(
@@ -50,10 +50,10 @@ class Client:
         )
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Send `body` and return the reply, trying again while the server is busy or away.
+        """Send `body` and return the reply; retry while the server is busy or unavailable.
 
         Raises:
-            UserError: the server refuses the request, or does not answer in all tries.
+            UserError: the server refuses the request, or no try gets a reply.
         """
         for attempt in range(1, self.tries + 1):
             self._pace.wait()
@@ -82,7 +82,7 @@ class Client:
             if error.code in RETRIED:
                 raise _BusyError(f"status {error.code}", _seconds(error.headers.get("Retry-After"))) from None
             raise UserError(self._refused(error.code, error.headers.get("Location"), said)) from None
-        except (OSError, HTTPException, ValueError) as error:  # refused, reset, timed out, or half a reply
+        except (OSError, HTTPException, ValueError) as error:  # refused, reset, timed out, or an incomplete reply
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise UserError(f"teacher_endpoint={self.url!r}: its TLS certificate cannot be verified") from None
             raise _BusyError(self._without_key(str(error) or type(error).__name__)) from None
@@ -105,7 +105,7 @@ class Client:
 
 
 class Pace:
-    """Lets requests of all threads begin at least `interval_s` apart, and none before a hold is over."""
+    """Starts requests of all threads at least `interval_s` apart, and none while a hold lasts."""
 
     def __init__(self, interval_s: float) -> None:
         self.interval_s = interval_s
@@ -113,20 +113,20 @@ class Pace:
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Return when the next request may begin."""
+        """Return when the next request may start."""
         with self._lock:
             begin = max(self._next, time.monotonic())
             self._next = begin + self.interval_s
         time.sleep(max(0.0, begin - time.monotonic()))
 
     def hold(self, seconds: float) -> None:
-        """Let no request begin for a while: the server asked for it."""
+        """Start no request for `seconds`, because the server asked for a pause."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + min(seconds, LONGEST_WAIT_S))
 
 
 class _BusyError(Exception):
-    """The server may answer another time."""
+    """The server may answer a later try."""
 
     def __init__(self, what: str, retry_after_s: float | None = None) -> None:
         super().__init__(what)
@@ -134,12 +134,12 @@ class _BusyError(Exception):
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer with that status: the prompts and the key go to no other host."""
+    """Treats a redirect as an error status, so prompts and key never reach another host."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> None:
-        """Follow none."""
+        """Follow no redirect."""
         return
 
 
@@ -152,10 +152,11 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def check_endpoint(config: ExperimentConfig) -> None:
-    """Check what can be known of the server without asking it.
+    """Check the endpoint's settings without a request to the server.
 
     Raises:
-        UserError: the URL is none, carries a secret or asks for an unencrypted key; or endpoint_body is no JSON object.
+        UserError: the URL is invalid, contains a secret or would send the key unencrypted; or endpoint_body is not a
+            JSON object.
     """
     url = config.teacher_endpoint
     try:

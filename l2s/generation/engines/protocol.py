@@ -1,4 +1,4 @@
-"""What every engine can do, so that stages do not know which one works."""
+"""What every engine can do, so that stages need not know which engine runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from l2s.tasks.types import FinishReason, Message
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt to answer, as token ids; an engine that has no tokenizer of ours sends the messages themselves."""
+    """A prompt to answer, as token ids. An engine without our tokenizer sends the messages instead."""
 
     id: str
     prompt_ids: list[int]
@@ -23,7 +23,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are drawn. temperature 0 is greedy; `seed` makes sampled answers repeatable."""
+    """How answers are sampled. Temperature 0 is greedy; `seed` makes sampled answers repeatable."""
 
     max_new_tokens: int
     temperature: float = 0.0
@@ -36,11 +36,11 @@ class Completion:
     """A finished answer.
 
     Attributes:
-        text: the answer as the renderer decodes it: what graders read.
-        num_tokens: tokens written, the closing one among them.
+        text: the answer as the renderer decodes it, which graders read.
+        num_tokens: number of generated tokens, including the end token.
         seconds: this answer's share of the engine's time.
-        token_ids: the tokens that the model wrote, the closing one among them where it finished. Students learn these;
-            None where an engine only knows the text.
+        token_ids: the tokens that the model generated, including the end token of a finished answer. Students learn
+            these. None where an engine returns text only.
     """
 
     id: str
@@ -55,38 +55,38 @@ class Answering(Protocol):
     """Anything that answers prompts."""
 
     def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
-        """`requests` in the groups whose answers depend on each other; replicas share them out whole."""
+        """`requests` in groups whose answers depend on each other; a replica gets whole groups."""
         ...
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
     ) -> Iterator[list[Completion]]:
-        """Yield completions as they finish, those of a moment together, leaving out the ids in `done`.
+        """Yield completions as they finish, grouped by the moment they finish; ids in `done` are left out.
 
-        What is yielded for a request must not depend on `done` by more than the rounding of another batch, so that a
-        run that is resumed after a kill gives the answers of an unbroken one.
+        A completion must not depend on `done` by more than the rounding of another batch. Then a resumed run gives the
+        answers of an uninterrupted one.
         """
         ...
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model for an engine to load: hub name or folder, how it is quantised, and over how many GPUs it is split."""
+    """A model for an engine to load: hub name or folder, quantisation, and number of GPUs that it is split over."""
 
     name: str
     quantization: Quantization = "none"
-    gpus: int | None = None  # None: the fewest that hold it
-    batch_size: int = 16  # of an engine with static batches
+    gpus: int | None = None  # None: the smallest number that holds it
+    batch_size: int = 16  # used by engines with static batches
 
     @classmethod
     def of_teacher(cls, config: ExperimentConfig, *, batch_size: int = 16) -> Self:
-        """The teacher as `config` describes it."""
+        """The teacher that `config` describes."""
         return cls(config.teacher_model, config.teacher_quantization, config.teacher_gpus or None, batch_size)
 
 
 @dataclass(frozen=True)
 class ModelCost:
-    """What a model costs here. None: the engine cannot tell."""
+    """What a model costs on this machine. None: the engine cannot tell."""
 
     parameters: int | None
     weight_bytes: int | None
@@ -94,18 +94,18 @@ class ModelCost:
 
 
 class Engine(Answering, Protocol):
-    """One model that answers prompts and gives its hidden states; closed when the `with` block ends."""
+    """One model that answers prompts and gives its hidden states; the end of the `with` block closes it."""
 
     def hidden(self) -> HiddenStates:
-        """The hidden states of its model.
+        """The hidden states of the engine's model.
 
         Raises:
-            UserError: the engine generates answers only.
+            UserError: the engine only generates answers.
         """
         ...
 
     def cost(self) -> ModelCost:
-        """Size and memory of its model so far."""
+        """Size of the model, and its peak memory so far."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -114,7 +114,7 @@ class Engine(Answering, Protocol):
 
 
 class Metered:
-    """An engine whose speed is measured: over all tries, without the answers that an earlier process left."""
+    """An engine whose speed is measured, over all tries, without the answers of an earlier process."""
 
     def __init__(self, engine: Answering) -> None:
         self.engine = engine
@@ -135,12 +135,12 @@ class Metered:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """None where every answer was there already."""
+        """Generated tokens per second; None where every answer already existed."""
         return self.tokens / self.seconds if self.seconds else None
 
 
 def cut_at_stop(tokens: Sequence[int], stop_ids: Collection[int]) -> tuple[list[int], FinishReason]:
-    """The tokens up to the first that ends an answer, that one included; `length` where there is none."""
+    """The tokens up to and including the first end token, and the finish reason; `length` if there is no end token."""
     for position, token in enumerate(tokens):
         if token in stop_ids:
             return list(tokens[: position + 1]), "stop"
@@ -148,6 +148,6 @@ def cut_at_stop(tokens: Sequence[int], stop_ids: Collection[int]) -> tuple[list[
 
 
 def seed_of(seed: int, ids: Iterable[str]) -> int:
-    """A seed of 32 bits for the request, or the batch of requests, with these ids."""
+    """A 32-bit seed for the request, or the batch of requests, with these ids."""
     text = f"{seed}:" + ",".join(ids)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -1,4 +1,4 @@
-"""The engines there are, and which one a run uses. Nothing heavy is imported before an engine is opened."""
+"""The table of engines, and the choice of one for a run. Nothing heavy is imported before an engine is opened."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PACKAGES: dict[EngineName, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """Which engine runs, its package's version, and why this one."""
+    """The engine that runs, its package's version, and the reason for the choice."""
 
     name: EngineName
     version: str | None
@@ -40,14 +40,14 @@ class EngineChoice:
         return f"{self.name} {self.version or ''}".rstrip() + f" ({self.reason})"
 
     def metric(self) -> EngineMetric:
-        """As a manifest keeps it."""
+        """The choice as a manifest stores it."""
         return {"name": self.name, "version": self.version, "reason": self.reason}
 
 
 def choose_engine(config: ExperimentConfig, *, weights: bool = False) -> EngineChoice:
-    """The engine that `config` asks for; auto takes vLLM where it is installed and models run on CUDA.
+    """The engine that `config` asks for; `auto` takes vLLM where it is installed and models run on CUDA.
 
-    With `weights`, the engine for what an endpoint cannot do: then endpoint is as auto.
+    With `weights`, the engine must have the model's weights: `endpoint` then counts as `auto`.
     """
     name, reason = _automatic(config)
     asked = "auto" if weights and config.engine == "endpoint" else config.engine
@@ -73,7 +73,7 @@ def _automatic(config: ExperimentConfig) -> tuple[EngineName, str]:
 def open_engine(
     choice: ModelChoice, renderer: ChatRenderer, config: ExperimentConfig, *, weights: bool = False
 ) -> Engine:
-    """The engine that `choose_engine` chooses, with a model; prints which it is.
+    """Open the engine that `choose_engine` names with a model, and print which one it is.
 
     Raises:
         UserError: the engine or the model cannot be loaded.

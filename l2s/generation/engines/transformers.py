@@ -24,20 +24,20 @@ from l2s.generation.engines.protocol import (
 from l2s.models.load import count_parameters, load_model, weight_bytes
 from l2s.signals.hidden import ModelHidden
 
-# Prompt tokens that take as long as one step of decoding: a step reads every weight once, a token multiplies with each.
-# So this is the device's FLOP/s over its bytes/s, to the order of magnitude; `l2s plan` shows both for a machine.
+# Prompt tokens that take as long as one decoding step: a step reads every weight once, a token multiplies with each.
+# To the order of magnitude this is the device's FLOP/s over its bytes/s; `l2s plan` shows both.
 PROMPT_TOKENS_PER_STEP = {"cpu": 16, "cuda": 200}
 
 
 class TransformersEngine:
-    """Static batches through `transformers` generate: left padding, prompts of similar length together."""
+    """Static batches through transformers' `generate`: left padding, prompts of similar length together."""
 
     def __init__(self, model: PreTrainedModel, renderer: ChatRenderer, *, batch_size: int) -> None:
         self.model = model
         self.renderer = renderer
         self.batch_size = batch_size
         self.stop_ids = stop_ids(model.generation_config, renderer)
-        model.generation_config = GenerationConfig()  # what it does not set, a model's own file would
+        model.generation_config = GenerationConfig()  # settings left out here would come from the model's own file
 
     @classmethod
     def open(cls, choice: ModelChoice, renderer: ChatRenderer, config: ExperimentConfig) -> Self:
@@ -57,7 +57,7 @@ class TransformersEngine:
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
     ) -> Iterator[list[Completion]]:
-        """See `Answering`. Batches are cut from all requests, done or not: an answer may depend on the padding."""
+        """See `Answering`. Batches are cut from all requests, done or not: an answer may depend on its padding."""
         for batch in self.batches(requests, sampling):
             if any(request.id not in done for request in batch):
                 yield [answer for answer in self._answer(batch, sampling) if answer.id not in done]
@@ -99,7 +99,7 @@ class TransformersEngine:
         return ModelHidden(self.model)
 
     def cost(self) -> ModelCost:
-        """Size of the loaded model, and the most memory that this process has taken."""
+        """Size of the loaded model, and the peak memory of this process."""
         peak = peak_memory_bytes(self.model.device)
         return ModelCost(count_parameters(self.model), weight_bytes(self.model), peak)
 
@@ -107,14 +107,14 @@ class TransformersEngine:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """The model leaves memory with this process."""
+        """Do nothing: the model's memory is freed when the process ends."""
 
 
 def cut_batches(requests: Sequence[Request], batch_size: int, padding: int) -> Iterator[list[Request]]:
     """Batches of at most `batch_size` prompts, longest first, each with at most `padding` tokens of padding.
 
-    Padding is prefilled like any token, so one long prompt must not widen a batch of short ones. A further batch costs
-    its steps of decoding: `padding` is what these are worth.
+    Padding is prefilled like any token, so one long prompt must not widen a batch of short ones. Each further batch
+    costs decoding steps; `padding` is the number of prompt tokens that cost the same.
     """
     batch: list[Request] = []
     padded = 0
@@ -130,7 +130,7 @@ def cut_batches(requests: Sequence[Request], batch_size: int, padding: int) -> I
 
 
 def stop_ids(declared: GenerationConfig | None, renderer: ChatRenderer) -> frozenset[int]:
-    """What ends an answer for the renderer, and every EOS that the model's generation config declares."""
+    """The tokens that end an answer: the renderer's end tokens, and every EOS of the model's generation config."""
     ids = declared.eos_token_id if declared is not None else None
     own = ids if isinstance(ids, list) else [ids] if ids is not None else []
     return renderer.stop_ids | set(own)

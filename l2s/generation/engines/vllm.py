@@ -1,7 +1,7 @@
 """Answers and hidden states through vLLM: continuous batching, and models split over GPUs.
 
-vLLM holds a model either for answers or for hidden states, so the engine loads it for what is asked, and again for the
-other. The model runs in processes of vLLM's own, which end with the engine.
+vLLM loads a model either for answers or for hidden states. The engine loads it for whichever is asked, and reloads it
+for the other. The model runs in vLLM's own processes, which end with the engine.
 
 Shapes: T tokens of a sequence, N response tokens, H hidden size.
 """
@@ -30,7 +30,7 @@ from l2s.models.load import count_parameters, load_generation_config
 from l2s.models.stored import empty_model, stored_bytes, stored_head
 from l2s.sequences import TrainingSequence, shift
 
-IN_FLIGHT = 256  # sequences whose hidden states may wait: 1 GB at 1,000 tokens and H = 2048 in bf16
+IN_FLIGHT = 256  # sequences whose hidden states may wait in memory: 1 GB at 1,000 tokens and H = 2048 in bf16
 
 
 class VllmEngine:
@@ -43,17 +43,17 @@ class VllmEngine:
 
     @classmethod
     def open(cls, choice: ModelChoice, renderer: ChatRenderer, config: ExperimentConfig) -> Self:
-        """An engine that loads its model with the first request."""
+        """An engine that loads its model at the first request."""
         return cls(choice, renderer, config)
 
     def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
-        """See `Answering`: each request stands for itself, long prompts first."""
+        """See `Answering`: requests do not depend on each other; long prompts come first."""
         return [[request] for request in sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id))]
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
     ) -> Iterator[list[Completion]]:
-        """See `Answering`. All requests are handed over at once; vLLM fills its batches with them."""
+        """See `Answering`. vLLM gets all requests at once and fills its batches with them."""
         left = [request for request in requests if request.id not in done]
         if not left:
             return
@@ -70,7 +70,7 @@ class VllmEngine:
             begin = now
 
     def sampling_params(self, id_: str, sampling: Sampling) -> Any:
-        """How vLLM draws the answer to the request `id_`."""
+        """vLLM's sampling parameters for the request `id_`."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -81,13 +81,16 @@ class VllmEngine:
             top_p=1.0 if greedy else sampling.top_p,
             seed=None if greedy else seed_of(sampling.seed, [id_]),
             stop_token_ids=sorted(self.stop_ids),
-            ignore_eos=True,  # stop_token_ids are all the ends that count
+            ignore_eos=True,  # stop_token_ids holds every end token
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
     def _completions(self, outputs: Sequence[Any], seconds: float) -> list[Completion]:
-        """The answers that finished together; they share the `seconds` since the last ones by their lengths."""
+        """The answers that finished together.
+
+        They share the seconds since the previous ones in proportion to their lengths.
+        """
         answers = [cut_at_stop(output.outputs[0].token_ids, self.stop_ids) for output in outputs]
         speed = sum(len(tokens) for tokens, _ in answers) / seconds
         decode = self.renderer.decode
@@ -97,11 +100,11 @@ class VllmEngine:
         ]
 
     def hidden(self) -> VllmHidden:
-        """The hidden states of the model."""
+        """The hidden states of the engine's model."""
         return VllmHidden(self.choice, self.config, self.process)
 
     def cost(self) -> ModelCost:
-        """Size of the model. No peak memory: vLLM fills a fixed share of a GPU, whatever the model needs."""
+        """Size of the model. There is no peak memory: vLLM fills a fixed share of a GPU, whatever the model needs."""
         parameters = count_parameters(empty_model(self.choice.name, self.config))
         return ModelCost(parameters, stored_bytes(self.choice.name, self.config, self.choice.quantization), None)
 
@@ -113,19 +116,19 @@ class VllmEngine:
 
 
 class VllmHidden:
-    """Hidden states by vLLM's pooling runner: all tokens of a prompt, not normalised, in `config.dtype`."""
+    """Hidden states from vLLM's pooling runner: all tokens of a prompt, not normalised, in `config.dtype`."""
 
     def __init__(self, choice: ModelChoice, config: ExperimentConfig, process: VllmProcess) -> None:
         self.choice, self.config, self.process = choice, config, process
 
     @cached_property
     def head(self) -> Head:
-        """The head that the model's files hold; quantisation leaves it as it is."""
+        """The output head from the model's files, which quantisation does not change."""
         stored = stored_head(self.choice.name, self.config)
         return Head(stored.weight.to(pick_device(self.config)), stored.transform)
 
     def of(self, batches: Iterable[Sequence[TrainingSequence]]) -> Iterator[Tensor]:
-        """See `HiddenStates`. vLLM batches the sequences of all `batches` as it sees fit."""
+        """See `HiddenStates`. vLLM batches the sequences of all `batches` itself."""
         groups = list(batches)
         rows = self._rows(list(chain.from_iterable(groups)))
         device = self.head.weight.device
@@ -151,13 +154,13 @@ class VllmHidden:
         engine.add_request(str(number), {"prompt_token_ids": sequence.input_ids}, parameters)
 
     def _of_response(self, hidden_TH: Tensor, sequence: TrainingSequence) -> Tensor:
-        """The rows that predict response tokens; vLLM hands over float32, which holds every number of bfloat16."""
+        """The rows that predict response tokens. vLLM returns float32, which represents every bfloat16 number exactly."""
         kept_T = torch.tensor(shift(sequence.labels)) != IGNORE_INDEX
         return hidden_TH.cpu()[kept_T].to(torch_dtype(self.config))
 
 
 def _finished(engine: Any) -> Iterator[list[Any]]:
-    """The outputs of each step of vLLM that finished any request, until none is left."""
+    """The finished outputs of each vLLM step that has any, until no request is left."""
     while engine.has_unfinished_requests():
         if outputs := [output for output in engine.step() if output.finished]:
             yield outputs

@@ -1,4 +1,4 @@
-"""Starting and stopping vLLM with a model: its arguments, its environment, the GPUs that it splits the model over."""
+"""Start and stop vLLM with a model: its arguments, its environment, and the GPUs that it splits the model over."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from l2s.models.stored import gpus_to_hold, stored_bytes
 
 Runner = Literal["generate", "pooling"]
 
-LENGTH_STEP = 256  # the longest sequence is rounded up to this, so that a slightly longer one needs no new start
-GPU_SHARE = {"generate": 0.9, "pooling": 0.8}  # scoring makes logits beside vLLM, on the first GPU
+LENGTH_STEP = 256  # the longest sequence is rounded up to a multiple of this, so a slightly longer one needs no restart
+GPU_SHARE = {"generate": 0.9, "pooling": 0.8}  # scoring computes logits beside vLLM, on the first GPU
 CPU_CACHE_GIB = 1
 
 
 class VllmProcess:
-    """vLLM with one model, started when it is first needed."""
+    """vLLM with one model, started at the first need."""
 
     def __init__(self, choice: ModelChoice, config: ExperimentConfig) -> None:
         self.choice, self.config = choice, config
@@ -31,7 +31,7 @@ class VllmProcess:
         self.llm: Any = None
 
     def started(self, runner: Runner, longest: int) -> Any:
-        """vLLM's engine as `runner` for sequences of up to `longest` tokens; it starts again where it must."""
+        """vLLM's engine as `runner` for sequences of up to `longest` tokens; it restarts if these do not fit."""
         if runner != self.runner or longest > self.length:
             self.stop()
             self.length = -(-longest // LENGTH_STEP) * LENGTH_STEP
@@ -52,15 +52,15 @@ class VllmProcess:
             "tensor_parallel_size": gpus,
             "max_model_len": self.length,
             "trust_remote_code": self.config.trust_remote_code,
-            "generation_config": "vllm",  # what the sampling does not set, the model's own file would
+            "generation_config": "vllm",  # settings that the sampling leaves out would come from the model's own file
             "seed": self.config.seed,
         }
         if on_cpu:
-            arguments["enforce_eager"] = True  # compiling takes a minute and more than it saves
+            arguments["enforce_eager"] = True  # compiling takes a minute, which is more than it saves
         else:
             arguments["gpu_memory_utilization"] = GPU_SHARE[runner]
         if self.choice.quantization == "fp8":
-            arguments["quantization"] = "fp8"  # awq and gptq stand in the checkpoint's own configuration
+            arguments["quantization"] = "fp8"  # the checkpoint's own configuration declares awq and gptq
         if runner == "pooling":
             arguments["convert"] = "embed"
             arguments["pooler_config"] = PoolerConfig(task="token_embed", use_activation=False)
@@ -81,10 +81,12 @@ class VllmProcess:
 
 
 def gpus_of(choice: ModelChoice, config: ExperimentConfig) -> int:
-    """Over how many GPUs a model is split: as many as asked for, else the fewest that hold it; on a CPU, processes.
+    """The number of GPUs that a model is split over, or of processes on a CPU.
+
+    It is the number asked for, else the smallest that holds the model.
 
     Raises:
-        UserError: there are too few, or the model's attention heads cannot be shared equally.
+        UserError: there are too few, or they do not divide the number of attention heads.
     """
     on_cpu = pick_device(config).type == "cpu"
     heads = int(load_config(choice.name, config).get_text_config().num_attention_heads)
@@ -117,14 +119,14 @@ def _check_split(choice: ModelChoice, heads: int, available: int, *, on_cpu: boo
 
 
 def prepare_environment(processes: int, *, on_cpu: bool) -> None:
-    """Set what vLLM reads from the environment; what the user has set stays."""
+    """Set the environment variables that vLLM reads; those that the user has set stay."""
     settings = {
-        "VLLM_NO_USAGE_STATS": "1",  # it would report each start
+        "VLLM_NO_USAGE_STATS": "1",  # vLLM would report each start
         "VLLM_LOGGING_LEVEL": "WARNING",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     }
     if on_cpu:
-        settings["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # start in this process: a third of the time
+        settings["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # starting in this process takes a third of the time
         settings["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_CACHE_GIB)
         settings["VLLM_CPU_OMP_THREADS_BIND"] = _cores_of_processes(processes)
     for name, value in settings.items():
@@ -132,9 +134,9 @@ def prepare_environment(processes: int, *, on_cpu: bool) -> None:
 
 
 def _cores_of_processes(processes: int) -> str:
-    """The cores of each process, as vLLM writes them: "0,1|2,3" for two processes on four cores.
+    """The cores of each process as vLLM writes them: "0,1|2,3" for two processes on four cores.
 
-    A process alone with OMP_NUM_THREADS keeps to that number instead.
+    With one process and OMP_NUM_THREADS set, the process gets that number of cores instead.
     """
     if processes == 1 and os.environ.get("OMP_NUM_THREADS"):
         return "nobind"
@@ -144,7 +146,7 @@ def _cores_of_processes(processes: int) -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """The CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 

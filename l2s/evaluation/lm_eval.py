@@ -83,7 +83,7 @@ def load_tasks(config: ExperimentConfig) -> tuple[TaskManager, list[str]]:
 
 
 def _task_manager(config: ExperimentConfig) -> TaskManager:
-    """The index of task definitions. Reading the harness's own 14,000 takes ten seconds, so it is done only if needed."""
+    """The index of task definitions. Reading the harness's own 14,000 takes ten seconds; it is done only if needed."""
     from lm_eval.tasks import TaskManager
 
     if config.lm_eval_include_path is None:

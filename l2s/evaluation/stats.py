@@ -329,9 +329,7 @@ def _table_interval(wins: int, losses: int, n: int) -> Interval:
 
 
 def _difference_interval(differences: Vector, counts: Vector) -> Interval:
-    """Interval of sum(differences) / sum(counts). If all units differ by the same amount, their number decides the
-    width.
-    """
+    """Interval of sum(differences) / sum(counts). If all units agree, the number of units decides its width."""
     means = differences / counts
     if not _is_constant(means):
         return ratio_interval(differences, counts)

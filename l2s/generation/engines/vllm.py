@@ -154,7 +154,7 @@ class VllmHidden:
         engine.add_request(str(number), {"prompt_token_ids": sequence.input_ids}, parameters)
 
     def _of_response(self, hidden_TH: Tensor, sequence: TrainingSequence) -> Tensor:
-        """The rows that predict response tokens. vLLM returns float32, which represents every bfloat16 number exactly."""
+        """The rows that predict response tokens. vLLM returns float32, which holds bfloat16 numbers exactly."""
         kept_T = torch.tensor(shift(sequence.labels)) != IGNORE_INDEX
         return hidden_TH.cpu()[kept_T].to(torch_dtype(self.config))
 

@@ -1,4 +1,4 @@
-"""The models that an experiment compares: the teacher, the base student, and a student for each way of training."""
+"""The models that an experiment compares: the teacher, the base student, and one student for each way of training."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Model:
 
     Attributes:
         name: its key in results.json and the name of its files.
-        title: its name in an English report, `title_zh` in a Chinese one.
-        colour: of its dots in the figures.
-        page_colours: in report.html, on a light and on a dark ground.
+        title: its name in English reports; `title_zh` in Chinese ones.
+        colour: colour of its dots in the figures.
+        page_colours: its colours in report.html, on a light and on a dark background.
         contrasts: the models that it is compared with, declared before any result is seen.
     """
 
@@ -29,13 +29,13 @@ class Model:
 
 @dataclass(frozen=True)
 class Arm:
-    """A way to train the student; `name` is its stage, its folder under outputs/NAME and its flag --run_NAME.
+    """A way to train the student. `name` is its stage, its folder under outputs/NAME and its flag --run_NAME.
 
     Attributes:
         model: the student that it trains.
-        title: above its learning curve.
+        title: the title of its learning curve.
         starts_from: the arm whose student it trains further, unless kd_init=base.
-        learns_from_teacher: whether its loss has a divergence beside the cross-entropy, so that its curve has both.
+        learns_from_teacher: whether its loss has a divergence beside the cross-entropy; its curve then shows both.
     """
 
     name: str
@@ -72,7 +72,7 @@ ARMS = {
             starts_from="sft",
         ),
     )
-}  # in the order in which they are trained
+}  # in training order
 
 MODELS = {
     model.name: model

@@ -1,7 +1,7 @@
 """The only user of a chat template: messages and answers become token ids and labels, the same way in every stage.
 
-Teacher and student are each asked with their own template; the tokens of an answer are the same for both. So a sequence
-is always a model's own prompt and then the answer's tokens, and these begin with the tag that opens its thinking, also
+Teacher and student each get their own template; the tokens of an answer are the same for both. So a sequence is a
+model's own prompt followed by the answer's tokens. The answer's tokens begin with the tag that opens its thinking, even
 where a template writes that tag for the model.
 """
 
@@ -42,7 +42,7 @@ class Rendered:
 
     @property
     def num_response_tokens(self) -> int:
-        """Tokens that the loss counts, the closing one among them."""
+        """Number of tokens that the loss counts, including the end token."""
         return sum(label != IGNORE_INDEX for label in self.labels)
 
 
@@ -50,14 +50,14 @@ class ChatRenderer:
     """Renders with one tokenizer and its template.
 
     Args:
-        tokenizer: of the model that reads what is rendered.
-        thinking: whether templates that know both ways let the model think before it answers.
-        today: the date that templates are told which ask for it.
-        declared_ends: ids that end an answer beside this template's end of turn: those that a model declares.
-        rows: of the model's embeddings; None where they are not known.
+        tokenizer: tokenizer of the model that reads what is rendered.
+        thinking: whether the model thinks before it answers, for templates that offer the choice.
+        today: the date for templates that ask for it.
+        declared_ends: end token ids that a model declares, beside this template's end of turn.
+        rows: number of the model's embedding rows; None where it is not known.
 
     Raises:
-        UserError: the tokenizer has no chat template, or nothing that ends an answer.
+        UserError: the tokenizer has no chat template, or no token that ends an answer.
     """
 
     def __init__(
@@ -89,22 +89,22 @@ class ChatRenderer:
 
     @property
     def template(self) -> str:
-        """The chat template, with its clock standing still."""
+        """The chat template, with a fixed date."""
         return freeze_clock(self.tokenizer.get_chat_template(), self.today)
 
     @property
     def template_arguments(self) -> dict[str, Any]:
-        """What templates are told; the one name is Qwen's, SmolLM's and GLM's, the other DeepSeek's and Granite's."""
+        """Arguments of the template. Qwen, SmolLM and GLM use the first name, DeepSeek and Granite the second."""
         return {"enable_thinking": self.thinking, "thinking": self.thinking}
 
     @property
     def end_id(self) -> int:
-        """The token that ends an answer: what the template writes after one, or EOS where it writes none."""
+        """The token that ends an answer: the template's end of turn, or EOS where the template writes none."""
         return int(self.tokenizer.eos_token_id) if self._end_of_turn is None else self._end_of_turn
 
     @property
     def stop_ids(self) -> frozenset[int]:
-        """All tokens at which an answer has ended."""
+        """All tokens that end an answer."""
         eos = self.tokenizer.eos_token_id
         return frozenset({self.end_id, *self.declared_ends, *([] if eos is None else [int(eos)])})
 
@@ -116,7 +116,7 @@ class ChatRenderer:
 
     @cached_property
     def opening(self) -> str:
-        """The tag, and what follows it, by which the template opens the answer's thinking; mostly empty."""
+        """The tag, and the blanks after it, with which the template opens the answer's thinking; usually empty."""
         return opening_of(self.prompt_text([{"role": "user", "content": "?"}]))
 
     @cached_property
@@ -138,7 +138,7 @@ class ChatRenderer:
 
     @cached_property
     def _knows_system_turns(self) -> bool:
-        """Whether the template shows the model what a system turn says; some refuse it, some leave it out."""
+        """Whether the template shows the text of a system turn to the model; some refuse it, some leave it out."""
         said = "SYSTEM"
         turns: list[Message] = [{"role": "system", "content": said}, {"role": "user", "content": "?"}]
         try:
@@ -149,7 +149,7 @@ class ChatRenderer:
     # Prompts
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of what the model is asked, up to where its answer starts.
+        """Token ids of the prompt, up to where the answer starts.
 
         Raises:
             UserError: the template refuses the messages, or a token has no embedding.
@@ -170,7 +170,7 @@ class ChatRenderer:
         return others
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
-        """The text that `prompt_ids` are the tokens of."""
+        """The text of `prompt_ids`."""
         try:
             return self._render_template(self.turns(messages))
         except TemplateError as error:
@@ -181,7 +181,7 @@ class ChatRenderer:
             ) from error
 
     def _split_prompt(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
-        """The tokens of a prompt without the tag that opens the thinking, and those of the tag."""
+        """The tokens of a prompt without the tag that opens the thinking, and the tokens of the tag."""
         text = self.prompt_text(messages)
         opening = opening_of(text)
         asked = text.removesuffix(opening)
@@ -217,25 +217,25 @@ class ChatRenderer:
         return Rendered([*asked, *answer_ids], [IGNORE_INDEX] * len(asked) + list(answer_ids))
 
     def answer_ids(self, messages: Sequence[Message], response: str, *, finished: bool = True) -> list[int]:
-        """The tokens of an answer of which only the text is known; `end_id` closes it unless it was cut.
+        """The tokens of an answer that is known only as text; `end_id` closes it unless it was cut.
 
-        It is tokenised as one text with its prompt: on its own, its first token would be another one for tokenizers
-        that put a blank before the first word.
+        The answer is tokenised as one text with its prompt. By itself, its first token would differ for tokenizers that
+        put a blank before the first word.
         """
         prompt = self.prompt_text(messages)
         opening = opening_of(prompt)
         if opening and opening.strip() not in response and dict(THINKING)[opening.strip()] in response:
-            response = opening + response  # from a template that wrote the tag for the teacher
-        known = response if finished else response.rstrip("\ufffd")  # a character that was cut in its middle
+            response = opening + response  # the teacher's template wrote the opening tag
+        known = response if finished else response.rstrip("\ufffd")  # a character cut in the middle
         answer = self._tokenize_after(prompt.removesuffix(opening), known)
         return self._checked([*answer, self.end_id] if finished else answer)
 
     def render(self, messages: Sequence[Message], response: str, *, finished: bool = True) -> Rendered:
-        """A prompt and an answer of which only the text is known as one sequence; see `answer_ids`."""
+        """A prompt and an answer that is known only as text, as one sequence; see `answer_ids`."""
         return self.sequence(messages, self.answer_ids(messages, response, finished=finished))
 
     def _tokenize_after(self, before: str, text: str) -> list[int]:
-        """The tokens of `text` where it follows `before`, whose own tokens stay as they are without it."""
+        """The tokens of `text` after `before`. The tokens of `before` stay as they are without `text`."""
         if not text:
             return []
         first, whole = self._tokenize(before), self._tokenize(before + text)
@@ -246,11 +246,11 @@ class ChatRenderer:
         spans = self.tokenizer(before + text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         index = next((i for i, (start, _) in enumerate(spans) if start >= len(before)), len(whole))
         end = spans[index][0] if index < len(whole) else len(before + text)
-        straddling = (before + text)[len(before) : end]  # one token holds this and the end of the prompt
+        straddling = (before + text)[len(before) : end]  # one token holds both this and the end of the prompt
         return [*self._tokenize(straddling), *whole[index:]]
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of an answer: without special tokens, but for those that mark its thinking."""
+        """The text of an answer, without special tokens except those that mark its thinking."""
         hidden = self._hidden_ids
         kept = [token for token in token_ids if token not in hidden]
         text: Any = self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -267,7 +267,7 @@ class ChatRenderer:
     # What it is
 
     def knows(self, token_ids: Sequence[int]) -> bool:
-        """Whether every one of `token_ids` is a token of this vocabulary that the model has an embedding for."""
+        """Whether every one of `token_ids` is in this vocabulary and has an embedding in the model."""
         return self._known_ids.issuperset(token_ids)
 
     @cached_property
@@ -279,13 +279,13 @@ class ChatRenderer:
         return dict(self.tokenizer.get_vocab())
 
     def hash(self) -> str:
-        """sha256 of everything that decides the rendering: template, date, thinking, special tokens, vocabulary."""
+        """sha256 of everything that affects the rendering: template, date, thinking, special tokens, vocabulary."""
         vocabulary = sorted(self.vocabulary().items())
         state = [self.template, self.thinking, self.tokenizer.special_tokens_map, self.end_id, vocabulary]
         return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()
 
     def tokenizer_for_others(self) -> PreTrainedTokenizerBase:
-        """A copy of the tokenizer for libraries that render by themselves: same date, and EOS is the end of a turn."""
+        """A copy of the tokenizer for libraries that render by themselves: same date, and the end of turn as EOS."""
         tokenizer = copy.deepcopy(self.tokenizer)
         tokenizer.chat_template = self.template
         tokenizer.eos_token = self.tokenizer.convert_ids_to_tokens(self.end_id)
@@ -294,28 +294,28 @@ class ChatRenderer:
 
 @dataclass(frozen=True)
 class Renderers:
-    """The renderers of both models; each asks with its own template, and both stop at the same tokens."""
+    """The renderers of both models. Each uses its own template; both stop at the same tokens."""
 
     teacher: ChatRenderer
     student: ChatRenderer
 
     def of(self, model: str) -> ChatRenderer:
-        """That of an evaluated model: the teacher's own, and the student's for every student."""
+        """The renderer of an evaluated model: the teacher's own, and the student's for every student."""
         return self.teacher if model == "teacher" else self.student
 
     @property
     def share_vocabulary(self) -> bool:
-        """Whether the same id is the same token for both, so that the student can learn the teacher's tokens."""
+        """Whether each id is the same token for both, so that the student can learn the teacher's tokens."""
         return self.teacher.vocabulary() == self.student.vocabulary()
 
 
 def load_renderers(config: ExperimentConfig) -> Renderers:
-    """The renderers of teacher and student. Where they share a vocabulary, what ends an answer of one ends the other's.
+    """The renderers of teacher and student. If they share a vocabulary, both stop at the end tokens of either.
 
     Raises:
-        UserError: a tokenizer cannot be had.
+        UserError: a tokenizer cannot be loaded.
     """
-    if config.remote_teacher:  # the endpoint renders for itself
+    if config.remote_teacher:  # the endpoint renders the prompts itself
         student = load_renderer(config, "student_model")
         return Renderers(student, student)
     both = Renderers(load_renderer(config, "teacher_model"), load_renderer(config, "student_model"))
@@ -326,10 +326,10 @@ def load_renderers(config: ExperimentConfig) -> Renderers:
 
 
 def load_renderer(config: ExperimentConfig, field: ModelField) -> ChatRenderer:
-    """A renderer from the tokenizer of the model that `field` of `config` names.
+    """A renderer with the tokenizer of the model that `field` of `config` names.
 
     Raises:
-        UserError: the tokenizer cannot be had.
+        UserError: the tokenizer cannot be loaded.
     """
     name = getattr(config, field)
     hub.expect(name)
@@ -353,7 +353,7 @@ def load_renderer(config: ExperimentConfig, field: ModelField) -> ChatRenderer:
 
 
 def _declared_ends(name: str, config: ExperimentConfig) -> set[int]:
-    """The EOS ids that the files of a model declare: one or several, in generation_config.json or config.json."""
+    """The EOS ids, one or several, that a model's generation_config.json or config.json declares."""
     declared: list[Any] = [getattr(_text_config(name, config), "eos_token_id", None)]
     with suppress(OSError, ValueError):  # not every model has the file
         declared.append(GenerationConfig.from_pretrained(name).eos_token_id)
@@ -373,10 +373,10 @@ def _text_config(name: str, config: ExperimentConfig) -> Any:
 
 
 def check_same_vocabulary(teacher: ChatRenderer, student: ChatRenderer) -> None:
-    """KD compares distributions token by token, so both models must mean the same token by the same id.
+    """Require that each id is the same token for both models, because KD compares distributions token by token.
 
     Raises:
-        UserError: the vocabularies differ, with the first token that does.
+        UserError: the vocabularies differ; names the first token that does.
     """
     left, right = teacher.vocabulary(), student.vocabulary()
     if left == right:

@@ -1,4 +1,4 @@
-"""What a chat template does besides placing messages: it reads the clock, ends turns, and may open the thinking."""
+"""What a chat template does besides placing messages: it may read the clock, end turns, and open the thinking."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _OPENING = re.compile(f"(?:{'|'.join(re.escape(opening) for opening, _ in THINKI
 
 
 def freeze_clock(template: str, today: date) -> str:
-    """`template` with a `strftime_now` that always tells `today`, at midnight; unchanged where it does not ask.
+    """`template` with a `strftime_now` that always returns `today` at midnight; unchanged if it does not use the clock.
 
-    The replacement is a macro in the template's own text, because transformers takes no functions from a caller. It
-    ends in a newline, which jinja drops after a block, so that the template starts as it did.
+    The replacement is a macro in the template's text, because transformers accepts no functions from a caller. It ends
+    in a newline, which jinja drops after a block, so the output starts as before.
     """
     if not _READS_CLOCK.search(template):
         return template
@@ -27,6 +27,6 @@ def freeze_clock(template: str, today: date) -> str:
 
 
 def opening_of(prompt: str) -> str:
-    """The tag, with the blanks after it, by which a rendered prompt opens the answer's thinking; mostly empty."""
+    """The tag, with the blanks after it, with which a rendered prompt opens the answer's thinking; usually empty."""
     found = _OPENING.search(prompt)
     return found.group() if found else ""

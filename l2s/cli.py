@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from l2s import __version__
-from l2s.config import PRESETS, ExperimentConfig, at_home, choices, resolve_config, suggest
+from l2s.config import PRESETS, ExperimentConfig, choices, expand_home, resolve_config, suggest
 from l2s.errors import UserError
 from l2s.terminal import protect_output
 
@@ -29,10 +29,10 @@ STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit statuses
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Reports a wrong argument as one line and exits with 2."""
+    """Reports a wrong argument in one line and exits with status 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Print `message` as the one line."""
+        """Print `message` as one line and exit."""
         print(f"{self.prog}: {message}", file=sys.stderr)
         raise SystemExit(2)
 
@@ -109,7 +109,7 @@ def _parser() -> OneLineParser:
 
 
 def _add_experiment_flags(parser: argparse.ArgumentParser, command: str) -> None:
-    """One flag for each field of ExperimentConfig. pydantic validates, so a flag, a YAML key and a preset agree."""
+    """Add one flag for each field of ExperimentConfig. pydantic validates, so flags, YAML keys and presets agree."""
     parser.add_argument("--preset", metavar="|".join(PRESETS), help="named set of values; other flags override it")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="YAML file with `field: value` lines; flags override it"
@@ -137,7 +137,7 @@ def _config(arguments: argparse.Namespace) -> ExperimentConfig:
     given = {name: value for name, value in vars(arguments).items() if name in ExperimentConfig.model_fields}
     if arguments.command in STAGE_COMMANDS:
         given |= dict.fromkeys(RUN_FLAGS, False) | STAGE_COMMANDS[arguments.command]
-    return resolve_config(given, preset=arguments.preset, file=at_home(arguments.config))
+    return resolve_config(given, preset=arguments.preset, file=expand_home(arguments.config))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -151,14 +151,14 @@ def _run(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from l2s.runner.experiment import rebuild_report
 
-    rebuild_report(at_home(arguments.run_dir), lang=arguments.lang)
+    rebuild_report(expand_home(arguments.run_dir), lang=arguments.lang)
     return 0
 
 
 def _compare(arguments: argparse.Namespace) -> int:
     from l2s.report.text.compare import compare_runs
 
-    print(compare_runs(at_home(arguments.first), at_home(arguments.second)))
+    print(compare_runs(expand_home(arguments.first), expand_home(arguments.second)))
     return 0
 
 

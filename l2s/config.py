@@ -28,7 +28,7 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Tuning = Literal["qlora", "lora", "full"]
 Dtype = Literal["bfloat16", "float32"]
 Quantization = Literal["none", "int8", "nf4", "fp8", "awq", "gptq"]
-TRACKERS = {  # what transformers reports to, and the package that each needs
+TRACKERS = {  # trackers that transformers reports to, and the package that each needs
     "azure_ml": "azureml", "clearml": "clearml", "codecarbon": "codecarbon", "comet_ml": "comet_ml",
     "dagshub": "dagshub", "dvclive": "dvclive", "flyte": "flytekit", "kubeflow": "kubeflow", "mlflow": "mlflow",
     "neptune": "neptune", "swanlab": "swanlab", "tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb",
@@ -40,7 +40,7 @@ TeacherSignal = Literal["hidden", "topk", "online"]
 
 @dataclass(frozen=True)
 class OneOf:
-    """Accepts a key of `table`, so that a new line in the table is a new value of the field."""
+    """Accepts a key of `table`, so a new row of the table is a new value of the field."""
 
     table: Collection[str]
 
@@ -52,7 +52,7 @@ class OneOf:
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
-    """The values that a field accepts, or nothing where it isn't a choice among names."""
+    """The values that a field accepts; empty where it is not a choice among names."""
     if get_origin(field.annotation) is Literal:
         return get_args(field.annotation)
     tables = [part.func.table for part in field.metadata if isinstance(getattr(part, "func", None), OneOf)]
@@ -64,7 +64,7 @@ OnPolicyDivergence = Annotated[str, AfterValidator(OneOf(ON_POLICY_BETA))]
 
 
 class ExperimentConfig(BaseModel):
-    """All settings of one experiment; immutable once made. Sizes count rows, lengths count tokens."""
+    """All settings of one experiment; immutable. Sizes count rows, lengths count tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -289,16 +289,16 @@ class ExperimentConfig(BaseModel):
         "output_dir", "processed_dir", "data_dir", "lm_eval_include_path", "train_file", "eval_file", mode="before"
     )
     @classmethod
-    def _a_path_is_named(cls, value: Any) -> Any:
+    def _path_is_not_empty(cls, value: Any) -> Any:
         if value == "":  # would be the current folder
             raise ValueError("name a folder or file, or leave the setting out")
-        return at_home(value)
+        return expand_home(value)
 
     @field_validator("teacher_model", "student_model", "own_grader", mode="before")
     @classmethod
-    def _a_folder_may_lieat_home(cls, value: Any) -> Any:
+    def _expand_home(cls, value: Any) -> Any:
         kind, mark, path = value.partition(":") if isinstance(value, str) else ("", "", "")
-        return f"{kind}:{at_home(path)}" if kind == "python" and mark else at_home(value)
+        return f"{kind}:{expand_home(path)}" if kind == "python" and mark else expand_home(value)
 
     @field_validator("gpus")
     @classmethod
@@ -329,7 +329,7 @@ class ExperimentConfig(BaseModel):
         named = [name.strip() for name in value.split(",")]
         if not set(named) <= set(ARMS):
             raise ValueError(f"must be one or more of {', '.join(ARMS)}, separated by commas")
-        return ",".join(arm for arm in ARMS if arm in named)  # in the order in which they are trained
+        return ",".join(arm for arm in ARMS if arm in named)  # in training order
 
     @model_validator(mode="after")
     def _an_answer_fits_a_sequence(self) -> ExperimentConfig:
@@ -420,13 +420,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def at_home(value: Any) -> Any:
-    """A path with the home folder for its `~`, which no shell expands in a YAML file or behind `--flag=`."""
+def expand_home(value: Any) -> Any:
+    """`value` with `~` replaced by the home folder, which no shell does in a YAML file or after `--flag=`."""
     if not isinstance(value, str | Path) or not str(value).startswith("~"):
         return value
     try:
         return type(value)(Path(value).expanduser())
-    except RuntimeError:  # no such user: the folder will be missing by the name that was given
+    except RuntimeError:  # no such user: a later error will name the folder as given
         return value
 
 

@@ -1,4 +1,4 @@
-"""The device and dtype of this process, its rank, and its machine.
+"""The device, dtype and rank of this process, and the machine it runs on.
 
 torch is imported inside functions, so that a stage without torch stays small. A single process is rank 0 of 1.
 """
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
-REPLICA = "L2S_REPLICA"  # environment variable: number/count of a replica
+REPLICA = "L2S_REPLICA"  # environment variable: NUMBER/COUNT of a replica
 CORES = "L2S_CORES"  # environment variable: the cores of a CPU worker, separated by commas
 CPUINFO = Path("/proc/cpuinfo")
-CPU_BF16_FLAGS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16"}  # as Linux and as people call them
+CPU_BF16_FLAGS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16"}  # the names of Linux and the usual ones
 GPU_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/kfd", "/dev/dxg")
-PATIENCE = timedelta(hours=12)  # rank 0 merges and saves a large model while the others wait
+PATIENCE = timedelta(hours=12)  # the other ranks wait while rank 0 merges and saves a large model
 
 
 def pick_device(config: ExperimentConfig) -> torch.device:
-    """The device of this process: under torchrun, the GPU of its local rank.
+    """The device of this process; under torchrun, the GPU of its local rank.
 
     Raises:
-        UserError: CUDA is asked for and not there.
+        UserError: CUDA is asked for and not available.
     """
     import torch
 
@@ -48,19 +48,19 @@ def pick_device(config: ExperimentConfig) -> torch.device:
 
 @dataclass(frozen=True)
 class DtypeChoice:
-    """A dtype and why it was taken."""
+    """A dtype and the reason for it."""
 
     name: Dtype
     reason: str
 
 
 def choose_dtype(config: ExperimentConfig) -> DtypeChoice:
-    """What `config.dtype` means here; auto is bfloat16 where the device has units for it, else float32.
+    """The dtype that `config.dtype` means here; `auto` is bfloat16 where the device has units for it, else float32.
 
-    Without such units bfloat16 products are several times slower than float32 ones, not faster.
+    Without such units, products in bfloat16 are several times slower than in float32.
 
     Raises:
-        UserError: CUDA is asked for and not there.
+        UserError: CUDA is asked for and not available.
     """
     if config.dtype != "auto":
         return DtypeChoice(config.dtype, "as set")
@@ -73,7 +73,7 @@ def choose_dtype(config: ExperimentConfig) -> DtypeChoice:
 
 
 def _may_have_gpu() -> bool:
-    """Whether it is worth importing torch to ask for a GPU: not without a driver of NVIDIA, AMD or WSL."""
+    """Whether a driver of NVIDIA, AMD or WSL is there; without one, torch is not worth importing to ask for a GPU."""
     return "torch" in sys.modules or any(Path(driver).exists() for driver in GPU_DRIVERS)
 
 
@@ -84,7 +84,7 @@ def _auto_dtype(units: list[str], device: str) -> DtypeChoice:
 
 
 def cpu_bf16_units() -> list[str]:
-    """The bfloat16 units that this CPU has and that oneDNN may use; Linux alone says so."""
+    """The bfloat16 units that this CPU has and oneDNN may use. Only Linux reports them."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
     if not any(word in limit.upper() for word in ("ALL", "DEFAULT", "BF16", "AMX", "AVX10")):
         return []
@@ -93,7 +93,7 @@ def cpu_bf16_units() -> list[str]:
 
 
 def torch_dtype(config: ExperimentConfig) -> torch.dtype:
-    """The dtype of weights and activations, as torch names it."""
+    """The dtype of weights and activations, as a torch dtype."""
     import torch
 
     return {"bfloat16": torch.bfloat16, "float32": torch.float32}[choose_dtype(config).name]
@@ -105,11 +105,11 @@ def peak_memory_bytes(device: torch.device) -> int:
         import torch
 
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux reports KiB
 
 
 def process_rank() -> int:
-    """The rank of this process; rank 0 writes what is written once."""
+    """The rank of this process. Rank 0 writes what must be written once."""
     return int(os.environ.get("RANK", 0))
 
 
@@ -119,13 +119,13 @@ def process_count() -> int:
 
 
 def replica() -> tuple[int, int]:
-    """The number of this replica of a stage, and how many share its requests; a process alone is 0 of 1."""
+    """The number of this replica of a stage, and how many share its requests; (0, 1) for a single process."""
     number, _, count = os.environ.get(REPLICA, "0/1").partition("/")
     return int(number), int(count)
 
 
 def does_what_is_done_once() -> bool:
-    """Whether this process, of the ranks or replicas of a stage, clears, merges and writes what all share."""
+    """Whether this one of the ranks or replicas of a stage clears, merges and writes the shared files."""
     return process_rank() == 0 and replica()[0] == 0
 
 
@@ -138,7 +138,7 @@ def wait_for_others(config: ExperimentConfig) -> None:
 
 
 def gather_from_all(value: T) -> list[T]:
-    """The value of every rank, in order; waits until all have called this."""
+    """The values of all ranks, in order of rank; waits until all have called this."""
     if process_count() == 1:
         return [value]
     from accelerate.utils import gather_object
@@ -147,7 +147,7 @@ def gather_from_all(value: T) -> list[T]:
 
 
 def leave_others() -> None:
-    """Leave the process group at the end of a process."""
+    """Leave the process group, at the end of a process."""
     if process_count() > 1:
         from accelerate import PartialState
 
@@ -155,13 +155,13 @@ def leave_others() -> None:
 
 
 def stay_on_cores() -> None:
-    """Keep this process on the cores of its CPU worker, where it is one."""
+    """Pin this process to the cores of its CPU worker, if it is one."""
     if (cores := os.environ.get(CORES)) and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
 
 
 def describe_machine() -> dict[str, Any]:
-    """This machine; `gpus` are those that torch sees, none in a process that has not imported torch."""
+    """This machine. `gpus` are those that torch sees; none if this process has not imported torch."""
     threads = psutil.cpu_count() or 1
     return {
         "cpu": _cpu_model(),
@@ -176,20 +176,20 @@ def describe_machine() -> dict[str, Any]:
 
 
 def device_name(config: ExperimentConfig) -> str:
-    """The name of the GPU that the models of this process run on, or cpu."""
+    """The name of the GPU that runs this process's models, or `cpu`."""
     cards = [] if config.device == "cpu" else _cards()
     return str(cards[0].name) if cards else "cpu"
 
 
 def _cards() -> list[Any]:
-    torch: Any = sys.modules.get("torch")  # importing it would take longer than a small stage
+    torch: Any = sys.modules.get("torch")  # importing torch would take longer than a small stage
     if torch is None or not torch.cuda.is_available():
         return []
     return [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
 
 
 def _cpu_model(cpuinfo: Path = CPUINFO) -> str:
-    """The name of the processor: from /proc/cpuinfo, or from `platform` if that has none (Arm)."""
+    """The name of the processor: from /proc/cpuinfo, or from `platform` where that file has none (Arm)."""
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read: what is wrong, with which value, and what to do."""
+"""The exception for errors that a user can fix: what is wrong, with which value, and what to do."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class UserError(ValueError):
 
 
 def require_extra(package: str, extra: str, purpose: str) -> None:
-    """Refuse to begin what needs an optional package that is not installed; nothing is imported.
+    """Require the packages of an optional extra before anything starts; nothing is imported.
 
     Raises:
-        UserError: says how to install it.
+        UserError: a package is missing; says how to install it.
     """
     if find_spec(package) is None:
         raise UserError(

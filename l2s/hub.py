@@ -1,8 +1,8 @@
-"""The model hub: whether it can be reached, asked once, and its data sets.
+"""The model hub: whether it can be reached, which is asked once, and its data sets.
 
-The hub's clients try an unreachable host six times a file, which takes minutes. So l2s asks the endpoint once. Where it
-does not answer, this process and its children go offline: models in the cache still load, and others fail at once.
-Downloads keep the clients' own time limits and retries.
+The hub's clients try an unreachable host six times for each file, which takes minutes. So l2s asks the endpoint once.
+If it does not answer, this process and its children go offline: models in the cache still load, and others fail at
+once. Downloads keep the clients' own time limits and retries.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Any
 from l2s.jsonl import Row
 
 FOUND_BY_PARENT = "L2S_HUB_TROUBLE"  # environment variable that tells a stage's process why it is offline
-GATEWAY_ERRORS = (502, 503, 504)  # from a proxy or load balancer: whatever is behind it does not answer
+GATEWAY_ERRORS = (502, 503, 504)  # a proxy or load balancer sends these when the server behind it does not answer
 
 
 class HubError(RuntimeError):
-    """The hub did not give what was asked for; the message is one line that says why."""
+    """The hub did not return what was asked for. The message is one line that says why."""
 
 
 @cache
 def trouble() -> str | None:
-    """Why the hub cannot be reached, or None where it answers; asks at the first call only.
+    """Why the hub cannot be reached, or None if it answers. Only the first call asks.
 
-    The endpoint is $HF_ENDPOINT or huggingface.co. It has $HF_HUB_ETAG_TIMEOUT seconds (10 unless set) to answer,
-    name resolution and all of its addresses included.
+    The endpoint is $HF_ENDPOINT or huggingface.co. It has $HF_HUB_ETAG_TIMEOUT seconds (10 by default) to answer. This
+    includes name resolution and all of its addresses.
     """
     from huggingface_hub import constants
 
@@ -43,7 +43,7 @@ def trouble() -> str | None:
 
 
 def _ask_within(endpoint: str, timeout_s: float) -> str | None:
-    """Ask in a thread, because neither name resolution nor a host's further addresses heed a client's timeout."""
+    """Ask in a thread, because a client's timeout limits neither name resolution nor a host's further addresses."""
     answer: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=lambda: answer.put(_ask(endpoint, timeout_s)), daemon=True).start()
     try:
@@ -63,25 +63,25 @@ def _ask(endpoint: str, timeout_s: float) -> str | None:
 
 
 def _go_offline(found: str) -> None:
-    """Make the hub's clients read their caches only, in this process and in those it starts."""
+    """Make the hub's clients read only their caches, in this process and in those it starts."""
     from huggingface_hub import constants
 
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ[FOUND_BY_PARENT] = found
     constants.HF_HUB_OFFLINE = True
-    loaded: Any = sys.modules.get("datasets.config")  # one imported later reads the constant above
+    loaded: Any = sys.modules.get("datasets.config")  # modules imported later read the constant above
     if loaded is not None:
         loaded.HF_HUB_OFFLINE = loaded.HF_DATASETS_OFFLINE = True
 
 
 def expect(model: str) -> None:
-    """To be called before `model` is looked up: where it is no folder here, find out whether the hub answers."""
+    """Find out whether the hub answers, unless `model` is a local folder. Call it before `model` is looked up."""
     if not Path(model).is_dir():
         trouble()
 
 
 def explain(model: str, error: Exception) -> str:
-    """Why the hub did not give `model`, in one line, and what to do about it."""
+    """Why the hub did not return `model`, and what to do about it, in one line."""
     if found := trouble():
         return (
             f"it is no folder here and not in the hub's cache, and {found}; give a local folder, or set "
@@ -94,7 +94,7 @@ def explain(model: str, error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of what an error says, with the next one where it ends with a colon."""
+    """The first line of an error message, with the next one if it ends with a colon."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 Row = dict[str, Any]  # one JSON object; its fields are the caller's contract
 
-OTHER_FORMATS = (  # UTF-32 before UTF-16, whose mark it begins with
+OTHER_FORMATS = (  # UTF-32 before UTF-16, because its mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "UTF-32 text; convert it, for example with `iconv -f UTF-32 -t UTF-8`"),
     (codecs.BOM_UTF32_BE, "UTF-32 text; convert it, for example with `iconv -f UTF-32 -t UTF-8`"),
     (codecs.BOM_UTF16_LE, "UTF-16 text; convert it, for example with `iconv -f UTF-16 -t UTF-8`"),
@@ -37,19 +37,19 @@ def load_jsonl(path: str | Path) -> list[Row]:
 
 
 def numbered_rows(path: str | Path) -> list[tuple[int, Row]]:
-    """Objects of a JSON Lines file with the numbers of their lines; blank lines and a byte order mark are skipped.
+    """Objects of a JSON Lines file with their line numbers; blank lines and a byte order mark are skipped.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file holds no row, is not UTF-8 text, or a line is not a JSON object; the message names the
-            file and, where there is one, the line.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file holds no row, is not UTF-8 text, or a line is not a JSON object; the message names the file
+            and, where there is one, the line.
     """
     data = Path(path).read_bytes()
     for mark, kind in OTHER_FORMATS:
         if data.startswith(mark):
             raise ValueError(f"{path}: this is {kind}; expected UTF-8 text with one JSON object a line")
     _check_utf8(data, path)
-    lines = data.removeprefix(codecs.BOM_UTF8).splitlines()  # of bytes: at \n, \r and \r\n alone
+    lines = data.removeprefix(codecs.BOM_UTF8).splitlines()  # splits bytes: at \n, \r and \r\n alone
     rows = [(number, _parse(line, f"{path}, line {number}")) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise ValueError(f"{path}: the file is empty; expected one JSON object a line")
@@ -82,12 +82,12 @@ def _parse(line: bytes, place: str) -> Row:
 
 
 def checked_field(row: Row, name: str, kind: Any, place: str, *, missing: str = "") -> Any:
-    """The field `name` of a row that stands at `place` ("train.jsonl, line 7"), which must be of the type `kind`.
+    """The field `name` of the row at `place` ("train.jsonl, line 7"), which must have the type `kind`.
 
-    `missing` is what an error calls the field where it is absent.
+    `missing` is the name of the field in the error for its absence.
 
     Raises:
-        ValueError: it is absent or of another type; the message names place and field.
+        ValueError: the field is absent or of another type; the message names place and field.
     """
     if name not in row:
         raise ValueError(f"{place}: the row has no field {missing or name!r}; add it, or remove this row")
@@ -100,22 +100,22 @@ def checked_field(row: Row, name: str, kind: Any, place: str, *, missing: str = 
 
 
 def dump_row(row: Mapping[str, Any]) -> str:
-    """One row as it stands in a file: one line, non-ASCII text readable, keys in the order given.
+    """One row as one line of text: non-ASCII characters readable, keys in the given order.
 
-    JSON knows neither NaN nor infinity: they are written as null.
+    JSON has neither NaN nor infinity; both are written as null.
     """
     try:
         text = json.dumps(row, ensure_ascii=False, allow_nan=False)
     except ValueError:
         row = finite(row)
         text = json.dumps(row, ensure_ascii=False, allow_nan=False)
-    if re.search("[\ud800-\udfff]", text):  # half a character, which UTF-8 cannot hold
+    if re.search("[\ud800-\udfff]", text):  # a lone surrogate, which UTF-8 cannot hold
         text = json.dumps(row)
     return text + "\n"
 
 
 def finite(value: Any) -> Any:
-    """The same plain data with None for every number that is NaN or infinite."""
+    """The same plain data with None in place of every NaN or infinite number."""
     if isinstance(value, Mapping):
         return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -124,7 +124,7 @@ def finite(value: Any) -> Any:
 
 
 def append_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append `rows` and return only when they are on disk, so that a kill loses none that was reported."""
+    """Append `rows` and return once they are on disk, so a kill loses no row that was reported."""
     with Path(path).open("a", encoding="utf-8") as file:
         file.writelines(dump_row(row) for row in rows)
         file.flush()
@@ -132,21 +132,21 @@ def append_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write `rows` so that a reader sees the old file or the whole new one, never a part."""
+    """Write `rows` atomically: a reader sees the old file or the complete new one."""
     write_text_atomic(path, "".join(dump_row(row) for row in rows))
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:
-    """Write `text` so that a reader sees the old file or the whole new one."""
+    """Write `text` atomically: a reader sees the old file or the complete new one."""
     with replacing_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def replacing_file(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path`; the file or link written there replaces `path` once it is whole and on disk.
+    """Yield a path beside `path`; the file or link written there replaces `path` once it is complete and on disk.
 
-    Several processes may do so at once: the last one wins. Where the block raises, `path` stays as it is.
+    Several processes may do so at once: the last one wins. If the block raises, `path` is unchanged.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -164,10 +164,10 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`; the folder written there replaces `path` once it is whole and on disk.
+    """Yield a path beside `path`; the folder written there replaces `path` once it is complete and on disk.
 
-    For one process at a time. A reader sees the old folder, none for a moment, or the whole new one. What a killed
-    process left there is removed first.
+    For one process at a time. A reader sees the old folder, no folder for a moment, or the complete new one. Leftovers
+    of a killed process are removed first.
     """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -180,7 +180,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file, or the list of a folder's files, is on disk."""
+    """Wait until a file, or a folder's list of files, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -189,9 +189,9 @@ def _flush(path: Path) -> None:
 
 
 def recover_jsonl(path: str | Path) -> list[Row]:
-    """Load an append log after a kill: a last line without its newline was never finished and is cut off the file.
+    """Load an append log after a kill: a last line without a newline is unfinished and is cut off the file.
 
-    Returns [] where the file does not exist or holds no finished line.
+    Returns [] if the file does not exist or holds no finished line.
     """
     path = Path(path)
     if not path.exists():

@@ -1,6 +1,6 @@
-"""What each stage measures and its manifest keeps.
+"""What each stage measures and stores in its manifest.
 
-No key is required: a replica other than the first measures nothing, and manifests of early versions lack some keys.
+No key is required: replicas other than the first measure nothing, and manifests of early versions lack some keys.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from l2s.warning import Warned
 
 
 class EngineMetric(TypedDict):
-    """The engine that ran a model, its package's version, and why this one."""
+    """The engine that ran a model, its package's version, and the reason for the choice."""
 
     name: str
     version: str | None
     reason: str
 
 
-Try = TypedDict("Try", {"try": int, "asked": int, "correct": int})  # graded answers of one try, and the right ones
+Try = TypedDict("Try", {"try": int, "asked": int, "correct": int})  # graded answers of one try, and the correct ones
 
 
 class PrepareMetrics(TypedDict, total=False):
@@ -26,7 +26,7 @@ class PrepareMetrics(TypedDict, total=False):
 
     train: dict[str, int]  # domain/source -> items
     eval: dict[str, int]
-    controls: dict[str, dict[str, float]]  # domain -> answer that needs no understanding -> its mean score
+    controls: dict[str, dict[str, float]]  # domain -> control (an answer without understanding) -> its mean score
 
 
 class GenerateMetrics(TypedDict, total=False):
@@ -37,7 +37,7 @@ class GenerateMetrics(TypedDict, total=False):
     num_tokens: int
     truncated: int
     unclosed_thinking: int
-    mean_score: dict[str, float]  # by domain, of the graded answers
+    mean_score: dict[str, float]  # by domain, over the graded answers
     tries: list[Try]
     warnings: list[Warned]
     engine: EngineMetric
@@ -59,7 +59,7 @@ class ScoreMetrics(TypedDict, total=False):
 
 
 class TrainingCost(TypedDict, total=False):
-    """What the training of any arm took."""
+    """Cost of the training of any arm."""
 
     steps: int
     seconds: float
@@ -83,7 +83,7 @@ class SftMetrics(TrainingCost, total=False):
 
 
 class TopkMetrics(TypedDict, total=False):
-    """The check of top-k signals; as l2s.signals.topk.TopkCheck."""
+    """The check of top-k signals; see l2s.signals.topk.TopkCheck."""
 
     topk_tail_mass: float
     topk_divergence_error: float
@@ -94,7 +94,7 @@ class TopkMetrics(TypedDict, total=False):
 
 
 class KdMetrics(SftMetrics, TopkMetrics, total=False):
-    """Stage `kd`; the check is made of top-k signals alone."""
+    """Stage `kd`; the keys of the check exist for top-k signals only."""
 
 
 class OpdMetrics(TrainingCost, total=False):
@@ -145,4 +145,4 @@ class StageMetrics(
     ReportMetrics,
     total=False,
 ):
-    """The metrics of a manifest whose stage is not known to the type checker."""
+    """The metrics of any stage, where the type checker does not know which one."""

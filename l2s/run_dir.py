@@ -1,4 +1,4 @@
-"""The folder of one experiment: the only place that knows its paths, its manifests and its lock."""
+"""The folder of one experiment: the only module that knows its paths, manifests and lock."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, replacing_file, write_text_atomic
 from l2s.metrics import StageMetrics
 
-WHOLE_FILE_BYTES = 64 << 20  # larger files are fingerprinted by samples: a 16 GB model must not delay a dry run
+WHOLE_FILE_BYTES = 64 << 20  # larger files are sampled: a 16 GB model must not delay a dry run
 SAMPLES = 64
-SIGNAL_INDEX = "index.json"  # of a folder of teacher signals; written last
+SIGNAL_INDEX = "index.json"  # index of a folder of teacher signals; written last
 
 
 def existing_parent(folder: Path) -> Path:
-    """`folder`, or the nearest of its parents that is there."""
+    """`folder`, or its nearest parent that exists."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
 @dataclass(frozen=True)
 class ArmDir:
-    """Paths under outputs/<experiment_name>/<arm>/, which the training of one student writes."""
+    """Paths under outputs/<experiment_name>/<arm>/, the folder of one student's training."""
 
     root: Path
 
@@ -51,17 +51,17 @@ class ArmDir:
 
     @property
     def metrics(self) -> Path:
-        """A row a step."""
+        """One row for each step."""
         return self.root / "metrics.jsonl"
 
     @property
     def heldout_metrics(self) -> Path:
-        """The loss on answers kept out of training, a row an evaluation of it."""
+        """The loss on held-out answers, one row for each measurement."""
         return self.root / "heldout_metrics.jsonl"
 
 
 def replica_logs(log: Path) -> Path:
-    """Folder beside a log of answers: those that replicas other than the first give."""
+    """Folder beside an answer log, for the answers of replicas other than the first."""
     return log.with_suffix(".replicas")
 
 
@@ -73,11 +73,11 @@ class RunDir:
 
     @classmethod
     def of(cls, config: ExperimentConfig) -> RunDir:
-        """The folder that `config` names; nothing is created."""
+        """The folder that `config` names; it is not created."""
         return cls(config.output_dir / config.experiment_name)
 
     def arm(self, name: str) -> ArmDir:
-        """The folder of a way to train the student."""
+        """The folder of an arm."""
         return ArmDir(self.root / name)
 
     # Data and answers
@@ -99,7 +99,7 @@ class RunDir:
 
     @property
     def answer_log(self) -> Path:
-        """Folder of the teacher's answers as they come, a file a try; becomes `responses` when all are there."""
+        """Folder of the teacher's answers so far, one file for each try; becomes `responses` when it is complete."""
         return self.sft / "answers.partial"
 
     @property
@@ -135,23 +135,23 @@ class RunDir:
         return self.evaluation / "predictions" / f"{model}.jsonl"
 
     def prediction_log(self, model: str) -> Path:
-        """A model's evaluation answers as they come; becomes `predictions` when all are there."""
+        """A model's evaluation answers so far; becomes `predictions` when it is complete."""
         return self.evaluation / "predictions" / f"{model}.partial.jsonl"
 
     def fidelity(self, model: str) -> Path:
         return self.evaluation / "fidelity" / f"{model}.jsonl"
 
     def lm_eval(self, model: str) -> Path:
-        """What lm-evaluation-harness found for a model."""
+        """The results of lm-evaluation-harness for a model."""
         return self.evaluation / "lm_eval" / f"{model}.json"
 
     def lm_eval_answers(self, model: str) -> Path:
-        """Folder of a model's answers to the harness as they come."""
+        """Folder of a model's answers to the harness so far."""
         return self.evaluation / "lm_eval" / f"{model}.partial"
 
     @property
     def evaluation_signals(self) -> Path:
-        """Hidden states of the teacher on its own evaluation answers, for fidelity."""
+        """The teacher's hidden states on its own evaluation answers, for fidelity."""
         return self.evaluation / "teacher_signals"
 
     @property
@@ -175,7 +175,7 @@ class RunDir:
         return self.root / "results.json"
 
     def weights(self, model: str, config: ExperimentConfig) -> str:
-        """Folder or hub name of an evaluated model: teacher, student_base, or student_<what trained it>."""
+        """Folder or hub name of an evaluated model: teacher, student_base, or the student of an arm."""
         named = {TEACHER: config.teacher_model, BASE: config.student_model}
         trained = {arm.model.name: str(self.arm(arm.name).final_model) for arm in ARMS.values()}
         return (named | trained)[model]
@@ -183,7 +183,7 @@ class RunDir:
     # The run itself
     @property
     def plan(self) -> Path:
-        """What the run was expected to take."""
+        """The predicted time and memory of the run."""
         return self.root / "plan.json"
 
     @property
@@ -195,17 +195,17 @@ class RunDir:
         return self.root / "log.jsonl"
 
     def stage_log(self, stage: str) -> Path:
-        """What a stage prints that runs beside others."""
+        """The output of a stage that runs beside others."""
         return self.root / "logs" / f"{stage}.log"
 
     def manifest(self, stage: str) -> Path:
-        """Where the manifest of a stage lies: sft, kd and opd keep theirs beside their models."""
+        """Path of a stage's manifest. Those of sft, kd and opd are beside their models."""
         if stage in ARMS:
             return self.arm(stage).root / "manifest.json"
         return self.root / "manifests" / f"{stage}.json"
 
     def started(self, stage: str) -> Path:
-        """What an unfinished stage was begun with, so that only a run with the same settings resumes it."""
+        """The settings that an unfinished stage was started with; only a run with the same settings resumes it."""
         return self.root / "manifests" / f"{stage}.started.json"
 
     def create(self) -> None:
@@ -226,12 +226,12 @@ class RunDir:
             ) from None
 
     def save_config(self, config: ExperimentConfig) -> None:
-        """Keep the resolved configuration, one `field: value` a line."""
+        """Write the resolved configuration, one `field: value` a line."""
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_text_atomic(self.config_file, text)
 
     def load_config(self) -> ExperimentConfig:
-        """The configuration that `save_config` kept.
+        """The configuration that `save_config` wrote.
 
         Raises:
             UserError: there is none, so this is not the folder of an experiment.
@@ -244,7 +244,7 @@ class RunDir:
         return ExperimentConfig(**yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
 
     def begun_dtype(self) -> Dtype | None:
-        """The dtype that this experiment began with, or None where it has not begun."""
+        """The dtype that this experiment started with, or None if it has not started."""
         try:
             saved = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))["dtype"]
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
@@ -257,12 +257,12 @@ class RunDir:
 
     @contextmanager
     def lock(self) -> Iterator[int]:
-        """Hold the folder for one run and yield the lock's file descriptor, for child processes to inherit.
+        """Lock the folder for one run and yield the lock's file descriptor, which child processes inherit.
 
-        The kernel releases the lock when the last process that holds it ends, however it ends.
+        The kernel releases the lock when the last process that holds it ends, even if it is killed.
 
         Raises:
-            UserError: another run holds it.
+            UserError: another run holds the lock.
         """
         with (self.root / ".lock").open("w") as file:
             try:
@@ -282,10 +282,10 @@ class RunDir:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a finished stage was made from and what it made; written last, so its presence means completion."""
+    """The inputs and results of a finished stage; written last, so its presence means that the stage is complete."""
 
     stage: str
-    config: dict[str, Any]  # the configuration fields that the stage reads, with their values
+    config: dict[str, Any]  # configuration fields that the stage reads -> their values
     inputs: dict[str, str]  # path relative to the run folder, or model name -> fingerprint
     outputs: dict[str, str]
     versions: dict[str, str]
@@ -295,8 +295,8 @@ class Manifest:
     started_at: str  # ISO 8601, UTC
     seconds: float
     metrics: StageMetrics = field(default_factory=StageMetrics)
-    machine: dict[str, Any] = field(default_factory=dict)  # as l2s.devices describes it
-    dtype_reason: str | None = None  # why the stage computed in the dtype of `config`; None where it computes in none
+    machine: dict[str, Any] = field(default_factory=dict)  # from l2s.devices.describe_machine
+    dtype_reason: str | None = None  # why the stage used the dtype of `config`; None for stages that use none
 
     def save(self, path: Path) -> None:
         """Write the manifest atomically."""
@@ -305,17 +305,17 @@ class Manifest:
 
     @classmethod
     def load(cls, path: Path) -> Manifest | None:
-        """The manifest at `path`, or None where the stage never finished."""
+        """The manifest at `path`, or None if the stage never finished."""
         if not path.exists():
             return None
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def fingerprint(path: Path) -> str:
-    """sha256 that changes when the content of a file or folder does.
+    """sha256 that changes when the content of a file or folder changes.
 
-    A folder is its files' relative names and fingerprints. A file above 64 MB is its size and 64 evenly spaced
-    64 KiB samples: replacing a checkpoint is seen, flipping a single bit of one may not be.
+    The fingerprint of a folder covers its files' relative names and fingerprints. For a file above 64 MB it covers the
+    size and 64 evenly spaced samples of 64 KiB: a replaced checkpoint is noticed, a single flipped bit may not be.
     """
     if path.is_dir():
         lines = [

@@ -1,7 +1,7 @@
 """Teacher answers as token sequences, and batches of sequences.
 
-SFT, KD, score and fidelity all have their sequences from `render_answer`: a model's own prompt, then the tokens that
-the teacher wrote.
+SFT, KD, score and fidelity all get their sequences from `render_answer`: a model's own prompt, followed by the tokens
+that the teacher generated.
 
 Shapes: B sequences, T positions, N response tokens of the whole batch, row-major: sequence by sequence, left to right.
 """
@@ -25,8 +25,8 @@ from l2s.jsonl import load_jsonl
 from l2s.loss.reference import IGNORE_INDEX
 
 Signals = Mapping[str, Tensor]  # teacher signals at the response tokens of a sequence, one row per token
-HELD_OUT_OF = 20  # at most one answer in so many is held out
-TEACHER_PREFIX = "teacher_"  # marks signals among the tensors of a batch
+HELD_OUT_OF = 20  # at most one in this many answers is held out
+TEACHER_PREFIX = "teacher_"  # marks teacher signals among the tensors of a batch
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class TrainingSequence:
     """A rendered prompt and answer, with the id of its row.
 
     Attributes:
-        id: of the row.
+        id: the row's id.
         input_ids: the student's prompt and the answer.
         labels: not shifted; IGNORE_INDEX before the answer.
-        teacher_input_ids: the teacher's prompt and the same answer, where the teacher's prompt is another one.
+        teacher_input_ids: the teacher's prompt and the same answer, if the teacher's prompt differs.
     """
 
     id: str
@@ -47,11 +47,11 @@ class TrainingSequence:
 
     @property
     def num_response_tokens(self) -> int:
-        """Tokens that the loss counts."""
+        """Number of tokens that the loss counts."""
         return sum(label != IGNORE_INDEX for label in self.labels)
 
     def for_teacher(self) -> TrainingSequence:
-        """The sequence as the teacher reads it: the same counted tokens after its own prompt."""
+        """The sequence as the teacher reads it: its own prompt, then the same counted tokens."""
         if self.teacher_input_ids is None:
             return self
         answer = [label for label in self.labels if label != IGNORE_INDEX]
@@ -59,7 +59,7 @@ class TrainingSequence:
         return TrainingSequence(self.id, self.teacher_input_ids, before + answer)
 
     def cut(self, length: int) -> TrainingSequence:
-        """The first `length` tokens, and as much of the answer after the teacher's prompt."""
+        """The first `length` tokens; the answer after the teacher's prompt is cut to the same number."""
         removed = max(len(self.input_ids) - length, 0)
         theirs = self.teacher_input_ids
         return replace(
@@ -72,22 +72,22 @@ class TrainingSequence:
 
 @dataclass(frozen=True)
 class SequenceCounts:
-    """How many rows were used, held out, dropped and cut; part of the metrics of the stage."""
+    """How many rows were used, held out, dropped and cut; part of the stage's metrics."""
 
     num_sequences: int = 0  # trained on
     held_out: int = 0
     dropped_overlong: int = 0
     cut_overlong: int = 0
-    tokenised_text: int = 0  # answers without token ids, or with ids that the student does not have
-    num_tokens: int = 0  # of the responses, in one epoch
+    tokenised_text: int = 0  # answers without token ids, or with ids that the student lacks
+    num_tokens: int = 0  # response tokens of one epoch
 
 
 def load_sequences(
     path: Path, renderer: ChatRenderer, config: ExperimentConfig, *, teacher: ChatRenderer | None = None
 ) -> tuple[list[TrainingSequence], SequenceCounts]:
-    """Render the response rows of `path`; those above config.max_length are dropped or cut, and counted.
+    """Render the response rows of `path`. Rows above config.max_length are dropped or cut, and counted.
 
-    `renderer` is the student's. With `teacher` the sequences also say how that model reads them.
+    `renderer` is the student's. With `teacher`, sequences also hold that model's prompt where it differs.
 
     Raises:
         UserError: the file is missing, broken or empty, a row lacks a field, or no row fits max_length.
@@ -120,9 +120,9 @@ def load_sequences(
 def hold_out(
     sequences: Sequence[TrainingSequence], counts: SequenceCounts, config: ExperimentConfig
 ) -> tuple[list[TrainingSequence], list[TrainingSequence], SequenceCounts]:
-    """The sequences to train on, config.heldout_answers held-out ones (at most one in 20), and the new counts.
+    """The sequences to train on, config.heldout_answers held-out ones (at most one in 20), and the updated counts.
 
-    The held-out ones are spread evenly over the file, and so over the domains. They are the same for SFT and KD, so a
+    The held-out ones are evenly spaced over the file, and so over the domains. They are the same for SFT and KD: a
     student that KD takes over from SFT has not seen them either.
     """
     number = min(config.heldout_answers, len(sequences) // HELD_OUT_OF)
@@ -136,7 +136,7 @@ def hold_out(
 def render_answer(
     row: Mapping[str, Any], renderer: ChatRenderer, teacher: ChatRenderer | None = None
 ) -> TrainingSequence:
-    """The sequence of a row of answers or predictions: the prompt, then the teacher's answer.
+    """The sequence of one row of answers or predictions: the prompt, then the teacher's answer.
 
     Raises:
         KeyError: the row lacks a field.
@@ -151,7 +151,7 @@ def render_answer(
 
 
 def written_ids(row: Mapping[str, Any], renderer: ChatRenderer) -> list[int] | None:
-    """The tokens that the teacher wrote; None where the row holds only text, or a token that the student lacks."""
+    """The tokens that the teacher generated; None if the row holds only text, or a token that the student lacks."""
     ids: list[int] | None = row.get("token_ids")
     return ids if ids is not None and renderer.knows(ids) else None
 
@@ -178,7 +178,7 @@ class SequenceDataset(Dataset[dict[str, Any]]):
         return len(self.sequences)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """A sequence; the index one past the last gives a sequence without counted labels, which completes a batch."""
+        """A sequence. The index one past the last gives a sequence without counted labels, which completes a batch."""
         if index == len(self.sequences):
             return self._filling()
         sequence = self.sequences[index]
@@ -198,10 +198,9 @@ class SequenceDataset(Dataset[dict[str, Any]]):
 class Collator:
     """Makes one batch of sequences and shifts their labels: labels_BT[b, t] is the token after position t.
 
-    Padded: a row is a sequence. Packed: one row holds all sequences; position ids that restart at 0, without an
-    attention mask, tell the model to keep them apart. Signals are joined along N in the order of
-    `hidden_BTH[labels_BT != IGNORE_INDEX]`.
-    Where a teacher in memory reads other prompts, the batch that it reads stands beside the student's.
+    Padded: each row is one sequence. Packed: one row holds all sequences, and position ids that restart at 0, without
+    an attention mask, tell the model to keep them apart. Signals are joined along N in the order of
+    `hidden_BTH[labels_BT != IGNORE_INDEX]`. If an online teacher reads other prompts, its own batch is included.
     """
 
     pad_token_id: int
@@ -224,7 +223,7 @@ class Collator:
         return batch
 
     def _rectangles(self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Tensor]:
-        """The tensors of sequences given as tokens and labels."""
+        """The padded tensors of sequences given as tokens and labels."""
         rows = {
             "input_ids": [list(tokens) for tokens, _ in sequences],
             "position_ids": [list(range(len(tokens))) for tokens, _ in sequences],
@@ -248,5 +247,5 @@ class Collator:
 
 
 def shift(labels: Sequence[int]) -> list[int]:
-    """Labels moved one place left: labels[t] becomes the token that the hidden state at t predicts."""
+    """Labels moved one place to the left: labels[t] becomes the token that the hidden state at t predicts."""
     return [*labels[1:], IGNORE_INDEX]

@@ -1,4 +1,4 @@
-"""Output that cannot end a run: a terminal that lacks a character, or that is gone, loses text and nothing else.
+"""Output that cannot end a run: if a terminal lacks a character or is gone, only text is lost.
 
 Imports nothing from l2s.
 """
@@ -12,7 +12,7 @@ import sys
 import unicodedata
 from typing import Any, TextIO
 
-ERRORS = "l2s.plain"  # name of the error handler of encodings that lack a character
+ERRORS = "l2s.plain"  # name of the error handler for characters that an encoding lacks
 RAISING = ("strict", "surrogateescape")  # Python's own handlers; in the C locale it is the second
 PLAIN = str.maketrans(
     {
@@ -26,7 +26,7 @@ PLAIN = str.maketrans(
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """What stands for the characters that an encoding lacks: their nearest in ASCII, or a question mark."""
+    """ASCII replacements of the characters that an encoding lacks: the nearest ones, or a question mark."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     near = unicodedata.normalize("NFKD", error.object[error.start : error.end].translate(PLAIN))
@@ -37,9 +37,9 @@ codecs.register_error(ERRORS, _in_ascii)
 
 
 def protect_output() -> None:
-    """Make stdout and stderr of this process, and of those that it starts, safe to write to.
+    """Make stdout and stderr of this process, and of processes that it starts, safe to write to.
 
-    A descriptor that was closed from the start leads to /dev/null, so that no file opened later takes its place.
+    A descriptor that was closed from the start is opened on /dev/null, so that no file opened later takes its number.
     """
     for number in range(3):  # in this order: the lowest free number is taken
         try:
@@ -55,7 +55,7 @@ def protect_output() -> None:
 
 
 def take_any_character(stream: TextIO | Any) -> None:
-    """Let `stream` write something near to what its encoding lacks, where it would raise an error."""
+    """Let `stream` replace characters that its encoding lacks instead of raising an error."""
     if isinstance(stream, io.TextIOWrapper) and stream.errors in RAISING:
         stream.reconfigure(errors=ERRORS)
 
@@ -68,7 +68,7 @@ def _number_of(stream: io.TextIOWrapper) -> int | None:
 
 
 def _lasting(stream: io.TextIOWrapper, number: int) -> io.TextIOWrapper:
-    """A stream like `stream` that outlasts its reader."""
+    """A stream like `stream` that outlives its reader."""
     stream.flush()
     errors = ERRORS if stream.errors in RAISING else stream.errors
     return io.TextIOWrapper(
@@ -81,31 +81,31 @@ def _lasting(stream: io.TextIOWrapper, number: int) -> io.TextIOWrapper:
 
 
 class _Descriptor(io.RawIOBase):
-    """A file descriptor. When writing to it fails (reader gone, disk full) it is led to /dev/null."""
+    """A file descriptor. If writing to it fails (reader gone, disk full), it is redirected to /dev/null."""
 
     def __init__(self, number: int) -> None:
         self._number = number
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """The descriptor's number."""
         return self._number
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Whether the descriptor is a terminal."""
         return os.isatty(self._number)
 
     def writable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def write(self, data: Any) -> int | None:
-        """Write what fits; once that has failed, everything fits."""
+        """Write what can be written; after a failure, everything is dropped silently."""
         try:
             return os.write(self._number, data)
         except BlockingIOError:
             return None
         except OSError:
             null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self._number)  # C libraries and the processes that are started later write there too
+            os.dup2(null, self._number)  # C libraries and processes started later write there too
             os.close(null)
             return memoryview(data).nbytes

@@ -1,4 +1,4 @@
-"""What a stage warns of: a key and values, which l2s.report.text.warnings puts into words, in English or Chinese."""
+"""A stage's warnings as keys and values. l2s.report.text.warnings puts them into words, in English or Chinese."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ Value = str | int | float | list[str] | list[dict[str, str | int]]
 
 
 class Warned(TypedDict):
-    """One warning. `key` names a sentence of the reports without its `warn_`, `values` are its blanks, unformatted."""
+    """One warning. `key` names a sentence of the reports without its `warn_`; `values` are its blanks, unformatted."""
 
     key: str
     values: dict[str, Value]
 
 
 def warned(key: str, **values: Value) -> Warned:
-    """A warning for the `warnings` of a stage's metrics."""
+    """A warning for the `warnings` in a stage's metrics."""
     return {"key": key, "values": values}

@@ -1,1 +1,1 @@
-"""Engines that run a model over prompts, and the stage in which the teacher answers."""
+"""Engines that run a model over prompts, and the stage that lets the teacher answer."""

@@ -23,7 +23,7 @@ from l2s.loss.kernel import kernel_chunk_loss, load_kernel
 from l2s.loss.logit_transform import IDENTITY, HeadTransforms
 from l2s.loss.objective import Objective
 
-CPU_BLOCK_ELEMENTS = 1 << 18  # logits widened at a time: temporaries of 1 MB fit the second-level cache
+CPU_BLOCK_ELEMENTS = 1 << 18  # logits widened at a time: temporaries of 1 MB fit the L2 cache
 CUDA_BLOCK_ELEMENTS = 1 << 26
 
 
@@ -40,13 +40,13 @@ def chunk_loss(
 
     Args:
         student_CV: projected hidden states of the student; the gradient may overwrite them.
-        teacher_CV: the teacher's, or None for the cross-entropy alone.
+        teacher_CV: projected hidden states of the teacher, or None for the cross-entropy alone.
         labels_C: counted labels.
-        objective: the settings of the loss.
+        objective: settings of the loss.
         transforms: what each model does to its projection.
 
     Returns:
-        The gradient in the type of the logits, and two scalars in fp32, or fp64 for fp64 logits.
+        The gradient in the dtype of the logits, and two scalars in fp32, or fp64 for fp64 logits.
     """
     if student_CV.is_cuda:
         gradient_CV, ce_C, divergence_C = compiled_block_loss()(student_CV, teacher_CV, labels_C, objective, transforms)
@@ -74,7 +74,7 @@ def _suits_kernel(
 
 @cache
 def compiled_block_loss() -> BlockLoss:
-    """`block_loss` through torch.compile; uncompiled, with a warning, if that fails."""
+    """`block_loss` through torch.compile; uncompiled, with a warning, if compilation fails."""
     compiled = torch.compile(block_loss)
     works = True
 
@@ -98,9 +98,9 @@ def compiled_block_loss() -> BlockLoss:
 
 
 def row_blocks(logits_CV: Tensor) -> Iterator[slice]:
-    """Slices of rows whose fp32 copies fit the cache (CPU) or a little memory (CUDA)."""
+    """Slices of rows whose fp32 copies fit the cache (CPU) or take little memory (CUDA)."""
     elements = CUDA_BLOCK_ELEMENTS if logits_CV.is_cuda else CPU_BLOCK_ELEMENTS
-    rows = max(torch.get_num_threads(), elements // logits_CV.shape[1])  # row-wise operations use a thread per row
+    rows = max(torch.get_num_threads(), elements // logits_CV.shape[1])  # row-wise operations use one thread per row
     return (slice(start, start + rows) for start in range(0, len(logits_CV), rows))
 
 

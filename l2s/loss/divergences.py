@@ -1,4 +1,4 @@
-"""The divergences between student and teacher, in the closed form of the fused loss: a function and a line each.
+"""The divergences between student and teacher, in the closed form of the fused loss: a function and a table row each.
 
 With u = logits / T, p = softmax(u) the student and q the teacher, a divergence D(p) has the gradient
 
@@ -6,10 +6,10 @@ With u = logits / T, p = softmax(u) the student and q the teacher, a divergence 
 
 so two elementwise terms are enough: the summands of D, and p_i g_i (up to a constant in g, which cancels).
 
-`l2s.loss.reference` defines each divergence a second time, on log-probabilities for autograd. The two halves share no
-code, because the tests check one against the other.
+`l2s.loss.reference` defines each divergence a second time, on log-probabilities for autograd. The two definitions share
+no code, because the tests check one against the other.
 
-No torch is imported: the configuration takes the names from this table before anything heavy is loaded.
+torch is not imported: the configuration takes the names from this table before anything heavy is loaded.
 
 Shapes: C rows of a chunk, V vocabulary.
 """
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-SMALLEST_NORMAL = {4: 2.0**-126, 8: 2.0**-1022}  # by bytes of a floating-point number; its logarithm is finite
+SMALLEST_NORMAL = {4: 2.0**-126, 8: 2.0**-1022}  # by bytes per float; its logarithm is finite
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Terms:
     p_g: Tensor
 
 
-TermsOf = Callable[["Tensor", "Tensor", "Tensor", "Tensor", float], Terms]  # of log p, log q, p, q and beta
+TermsOf = Callable[["Tensor", "Tensor", "Tensor", "Tensor", float], Terms]  # arguments: log p, log q, p, q and beta
 
 
 def _forward_kl(log_p: Tensor, log_q: Tensor, p: Tensor, q: Tensor, beta: float) -> Terms:

@@ -1,8 +1,8 @@
 """The distillation loss from hidden states; logits exist for one chunk of rows at a time.
 
-Only rows whose label counts are projected. One student projection serves cross-entropy and divergence. The forward pass
-also computes the gradient, and the backward pass only scales it. A frozen head costs no weight gradient. The caller
-divides by the number of tokens, once, over the global batch.
+Only rows with a counted label are projected. One student projection serves cross-entropy and divergence. The forward
+pass also computes the gradient; the backward pass only scales it. A frozen head costs no weight gradient. The caller
+divides once, by the number of tokens in the global batch.
 
 Shapes: N rows, H hidden size (student Hs, teacher Ht), V vocabulary, C rows of a chunk.
 """
@@ -37,7 +37,7 @@ assert DIVERGENCES.keys() == REFERENCE.keys(), "a divergence needs a function an
 
 __all__ = ["HiddenTargets", "LogitTransform", "TopkTargets", "fused_distillation_loss"]
 
-CHUNK_BYTES = 160 << 20  # of student logits; each chunk reads all weights once, so few large chunks are faster
+CHUNK_BYTES = 160 << 20  # bytes of student logits; each chunk reads all weights once, so few large chunks are faster
 
 
 def fused_distillation_loss(
@@ -57,25 +57,25 @@ def fused_distillation_loss(
 ) -> DistillationLoss:
     """`l2s.loss.reference.distillation_loss` of two projections, without their logits in memory.
 
-    Student rows above the teacher's vocabulary are padding: they count in neither divergence nor cross-entropy. With
-    alpha = 1 there is no teacher to tell padding from tokens, so all rows count.
+    Student rows above the teacher's vocabulary are padding: neither divergence nor cross-entropy counts them. With
+    alpha = 1 no teacher separates padding from tokens, so all rows count.
 
     Call it inside the wrapped forward of DDP or FSDP2, where weights are whole. Under autocast the student's product
-    runs in the autocast type. fp64 inputs are computed in fp64; all others reduce in fp32.
+    runs in the autocast dtype. fp64 inputs are computed in fp64; all others are reduced in fp32.
 
     Args:
         student_hidden: [N, Hs] last hidden states after the final norm.
-        student_weight: [V, Hs] of the output head; its gradient is computed only where it requires one.
+        student_weight: [V, Hs], the output head; its gradient is computed only if it requires one.
         labels: [N], already shifted; rows with IGNORE_INDEX are dropped before the projection.
         teacher_hidden, teacher_weight: [N, Ht] and [V, Ht]; short for targets=HiddenTargets(...).
-        targets: what to learn from, with N rows; ignored with alpha = 1, and may then be missing.
+        targets: teacher targets of N rows; with alpha = 1 they are ignored and may be None.
         alpha, temperature, divergence, beta: see `distillation_loss`.
         student_transform: softcap or scale of the student's head, from `l2s.models.head.logit_transform`.
         chunk_rows: rows projected at a time; None chooses by the size of the vocabulary.
 
     Raises:
-        ValueError: a setting out of range, targets given twice or by half, shapes that disagree, a sharded or quantised
-            weight, or a label outside the common vocabulary.
+        ValueError: a setting out of range, targets given twice or incompletely, shapes that disagree, a sharded or
+            quantised weight, or a label outside the common vocabulary.
     """
     check_objective(alpha, temperature, divergence, beta)
     targets = _one_source(targets, teacher_hidden, teacher_weight, alpha)
@@ -107,7 +107,7 @@ def fused_distillation_loss(
 
 
 def _one_source(targets: Targets | None, hidden: Tensor | None, weight: Tensor | None, alpha: float) -> Targets | None:
-    """The targets, in whichever of the two ways they were given; None with alpha = 1, which ignores them."""
+    """The targets, however they were given; None with alpha = 1, which ignores them."""
     if hidden is not None or weight is not None:
         if targets is not None or hidden is None or weight is None:
             raise ValueError("give teacher_hidden and teacher_weight together, or targets, not both")
@@ -147,7 +147,7 @@ class _FusedHead(torch.autograd.Function):
                     torch.mm(grad_CV, weight_VH, out=grad_NH[rows])
                 if grad_VH is not None:
                     grad_VH += grad_CV.t() @ hidden_NH[rows]
-                del student_CV, teacher_CV, grad_CV  # before the next chunk's are made
+                del student_CV, teacher_CV, grad_CV  # frees them before those of the next chunk are made
         ctx.grads = grad_NH, grad_VH
         ctx.weight_dtype = weight_VH.dtype
         ctx.mark_non_differentiable(ce_sum, divergence_sum)
@@ -171,7 +171,7 @@ def _project(
     objective: Objective,
     transforms: HeadTransforms,
 ) -> tuple[Tensor, Tensor | None]:
-    """The projections of a chunk: the student's, and the teacher's if there is one."""
+    """The projections of a chunk: the student's, and the teacher's if there is a teacher."""
     size, device = (len(hidden_CH), len(weight_VH)), hidden_CH.device
     student_CV = logits_buffer("student", *size, weight_VH.dtype, device)
     torch.mm(hidden_CH, weight_VH.t(), out=student_CV)
@@ -185,11 +185,11 @@ def _project(
 
 def _chunk_rows(weight_VH: Tensor) -> int:
     rows = CHUNK_BYTES // (len(weight_VH) * weight_VH.element_size())
-    return max(1, rows if rows < 128 else rows // 128 * 128)  # whole tiles of a matrix product
+    return max(1, rows if rows < 128 else rows // 128 * 128)  # a multiple of the tile size of matrix products
 
 
 def _autocast(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in the type in which a linear layer would multiply here: autocast's if on, else the weight's."""
+    """Both in the dtype that a linear layer would multiply in here: autocast's if it is on, else the weight's."""
     device = hidden.device.type
     if torch.is_autocast_enabled(device) and weight.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)

@@ -1,6 +1,6 @@
 """The loss of bf16 rows in C, for CPUs: compiled on first use.
 
-Compiling takes a fraction of a second, so nothing is cached between processes, and no cache can be stale or from
+Compiling takes a fraction of a second, so nothing is cached between processes, and no cache can be stale or built for
 another processor. Without a compiler, `l2s.loss.chunk` uses its PyTorch path.
 """
 
@@ -24,10 +24,10 @@ from torch import Tensor
 from l2s.loss.buffers import logits_buffer
 
 SOURCE = Path(__file__).with_name("rows.c")
-# omp-simd lets sums be reordered for vectors, and only those marked: full fast-math would lose NaN.
+# omp-simd lets the marked sums be reordered for vectors; full fast-math would lose NaN.
 FLAGS = ["-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
 if platform.machine() == "x86_64":
-    FLAGS.append("-mprefer-vector-width=512")  # as wide as the processor has; the default stops at 256
+    FLAGS.append("-mprefer-vector-width=512")  # up to the processor's width; the default stops at 256
 
 
 @cache
@@ -65,11 +65,11 @@ def kernel_chunk_loss(
     """Cross-entropy and forward KL summed over the rows, in fp32; the gradient overwrites `student_CV`.
 
     Args:
-        kernel: of `load_kernel`.
+        kernel: from `load_kernel`.
         student_CV: contiguous bf16 logits.
         teacher_CV: likewise, or None for the cross-entropy alone.
         labels_C: counted labels, int64.
-        alpha, temperature: of the loss.
+        alpha, temperature: settings of the loss.
     """
     ce_C, divergence_C = torch.empty(2, len(student_CV), dtype=torch.float64).unbind()
     vocabulary = student_CV.shape[1]

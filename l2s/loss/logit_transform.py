@@ -1,4 +1,4 @@
-"""What a model does to hidden @ head.T before it is its logits: nothing, a scale, or a softcap."""
+"""What a model does to hidden @ head.T to get its logits: nothing, a scale, or a softcap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from l2s.errors import UserError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-# Settings of transformers' model configurations that change the logits; scales by the prefix of the model type.
+# Settings of transformers' model configurations that change the logits; scales are keyed by prefix of the model type.
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 MULTIPLIERS = {"cohere": "logit_scale", "falcon_h1": "lm_head_multiplier", "hyperclovax": "logits_scaling"}
 DIVISORS = {"granite": "logits_scaling", "minicpm3": "logits_scaling"}
@@ -36,7 +36,7 @@ class LogitTransform:
         return wide if self.cap is None else self.cap * torch.tanh(wide / self.cap)
 
     def slope(self, logits: Tensor) -> Tensor | float:
-        """d logits / d projected at `logits`, which `apply` gave."""
+        """d logits / d projected at `logits`, which `apply` returned."""
         return self.scale if self.cap is None else self.scale * (1 - (logits / self.cap) ** 2)
 
 
@@ -59,7 +59,7 @@ def declared_transform(config: PretrainedConfig) -> LogitTransform:
     """
     text = config.get_text_config()
     multiplier, divisor = _field(MULTIPLIERS, text.model_type), _field(DIVISORS, text.model_type)
-    # Read as attributes: MiniCPM3's is a property, which to_dict leaves out.
+    # Read as attributes: MiniCPM3 has a property, which to_dict leaves out.
     computed = {name: getattr(text, name, 1.0) for name in (multiplier, divisor) if name}
     active = {
         name: value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Objective:
-    """See `l2s.loss.reference.distillation_loss`; with alpha = 1 only the cross-entropy is left.
+    """See `l2s.loss.reference.distillation_loss`. With alpha = 1 the loss is the cross-entropy alone.
 
     Attributes:
         alpha: weight of the cross-entropy, 0..1.

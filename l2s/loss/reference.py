@@ -1,10 +1,10 @@
-"""The distillation loss on whole logits: the reference that every faster path is held against.
+"""The distillation loss on whole logits: the reference that every faster path is tested against.
 
     loss = alpha * CE(student, labels) + (1 - alpha) * T**2 * D(teacher_T, student_T)
 
 summed over the counted tokens. p is the student and q the teacher, both softened by the temperature T; the
-cross-entropy is at T = 1. The factor T**2 keeps the gradient of D, which falls as 1 / T**2, at the size of
-the cross-entropy's (Hinton, Vinyals and Dean, 2015).
+cross-entropy is at T = 1. The gradient of D falls as 1 / T**2; the factor T**2 keeps it comparable to that of the
+cross-entropy (Hinton, Vinyals and Dean, 2015).
 
 Shapes: V vocabulary; logits [..., V], labels [...], already shifted: labels[i] is what logits[i] should predict.
 """
@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-IGNORE_INDEX = -100  # a label that is not counted; torch's convention
+IGNORE_INDEX = -100  # label of a token that is not counted; torch's convention
 
 
 class DistillationLoss(NamedTuple):
     """Sums over the counted tokens, in nats; a tuple, so that DDP and FSDP find the tensor to differentiate.
 
     Attributes:
-        loss_sum: alpha * ce_sum + (1 - alpha) * T**2 * divergence_sum; the only one with a gradient.
+        loss_sum: alpha * ce_sum + (1 - alpha) * T**2 * divergence_sum; the only field with a gradient.
         ce_sum: cross-entropy at T = 1.
         divergence_sum: D at T, without T**2 and without its weight; 0 with alpha = 1, where it is not computed.
-        num_tokens: tokens counted, on this device.
+        num_tokens: number of counted tokens on this device.
     """
 
     loss_sum: Tensor

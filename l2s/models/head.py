@@ -12,12 +12,12 @@ from transformers import PreTrainedModel
 from l2s.errors import UserError
 from l2s.loss.logit_transform import LogitTransform, declared_transform
 
-PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # types of a weight that is not quantised
+PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # dtypes of weights that are not quantised
 
 
 @dataclass(frozen=True)
 class Head:
-    """What makes logits of hidden states: the output head's matrix [V, H], and what follows it."""
+    """What turns hidden states into logits: the output head's matrix [V, H], and the transform after it."""
 
     weight: Tensor
     transform: LogitTransform
@@ -27,12 +27,12 @@ class Head:
         """The head of a loaded model.
 
         Raises:
-            UserError: its logits are made in another way.
+            UserError: the model computes its logits in another way.
         """
         return cls(output_head(model).weight, logit_transform(model))
 
     def logits(self, hidden_NH: Tensor, vocabulary: int) -> Tensor:
-        """[N, vocabulary] in fp32: of the first rows of the head."""
+        """[N, vocabulary] in fp32: logits of the first `vocabulary` rows of the head."""
         return self.transform.apply(hidden_NH @ self.weight[:vocabulary].T)
 
 
@@ -55,13 +55,13 @@ def logit_transform(model: nn.Module) -> LogitTransform:
     """The transform from hidden @ weight.T to the model's logits: read from its configuration, checked on the model.
 
     Raises:
-        UserError: a setting of the configuration is not supported, or the logits of a few tokens differ from those
-            that the configuration implies.
+        UserError: a setting of the configuration is not supported, or the logits of a few tokens differ from those that
+            the configuration implies.
     """
     transform = declared_transform(cast(PreTrainedModel, model).config)
     hidden, logits = _probe(model)
     ours = transform.apply(output_head(model)(hidden)).float()
-    error, size = (ours - logits).abs().amax(-1), logits.abs().amax(-1)  # of each token
+    error, size = (ours - logits).abs().amax(-1), logits.abs().amax(-1)  # per token
     if not bool((error <= 0.02 * size).all()):
         raise UserError(
             f"{type(model).__name__}: its logits are not its output head's product, nor a known scale or "
@@ -74,7 +74,8 @@ def logit_transform(model: nn.Module) -> LogitTransform:
 def _probe(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Last hidden states and logits (fp32) of a few tokens, each hidden state longer than the one before.
 
-    The longest give logits of tens of thousands, where a softcap shows; it does not in the small logits of real tokens.
+    The longest give logits of tens of thousands, at which a softcap shows. In the small logits of real tokens it does
+    not.
     """
     hidden: list[torch.Tensor] = []
     tokens = torch.arange(8, device=next(model.parameters()).device)[None]

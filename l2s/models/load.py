@@ -1,4 +1,4 @@
-"""Load causal language models for inference or training, or their configuration alone."""
+"""Load causal language models for inference or training, or only their configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from l2s.errors import UserError
 from l2s.models.attention import use_grouped_attention
 
 SAFETENSORS_INDEX = "model.safetensors.index.json"
-USABLE = 0.9  # share of a GPU's memory that a model and its cache may take
+USABLE = 0.9  # share of a GPU's memory that a model and its cache may use
 
 
 def load_model(name: str, config: ExperimentConfig, *, quantization: Quantization = "none") -> PreTrainedModel:
@@ -48,9 +48,9 @@ def load_model(name: str, config: ExperimentConfig, *, quantization: Quantizatio
 def _project_last_token_without_copies(model: PreTrainedModel) -> None:
     """Make the input of the output head contiguous.
 
-    Before its first new token `generate` takes the last position of every prompt, a strided slice. On it torch's linear
-    layer becomes a batched product with a copy of the whole head per prompt: minutes and gigabytes on a CPU for a batch
-    of 32 at a vocabulary of 152k. Copying the slice costs almost nothing.
+    Before its first new token, `generate` takes the last position of every prompt, a strided slice. torch's linear
+    layer multiplies such a slice as a batch, with a copy of the whole head for each prompt. For a batch of 32 at a
+    vocabulary of 152k on a CPU, that takes minutes and gigabytes. Copying the slice costs almost nothing.
     """
     head = cast(Any, model).get_output_embeddings()
     if isinstance(head, nn.Module):
@@ -60,18 +60,18 @@ def _project_last_token_without_copies(model: PreTrainedModel) -> None:
 def load_student_for_training(name: str, config: ExperimentConfig) -> nn.Module:
     """The student, wrapped for `config.tuning`.
 
-    qlora: NF4 weights with doubly quantised scales under LoRA. lora: LoRA on weights of `config.dtype`.
-    full: all weights, in float32 (an update of relative size 1e-3 is lost in a bfloat16 weight; the activations
-    still are of `config.dtype`).
+    qlora: NF4 weights with doubly quantised scales under LoRA. lora: LoRA on weights of `config.dtype`. full: all
+    weights, in float32, because an update of relative size 1e-3 is lost in a bfloat16 weight; activations still have
+    `config.dtype`.
 
-    Embeddings, norms and the output head stay in `config.dtype` under LoRA: they are frozen, and a float32 copy of
-    the head would double the cost of the loss.
+    Under LoRA, embeddings, norms and the output head stay in `config.dtype`: they are frozen, and a float32 copy of the
+    head would double the cost of the loss.
 
     Raises:
         UserError: the model cannot be loaded, or LoRA cannot be put on it.
     """
     full = config.tuning == "full"
-    in_4_bits = config.tuning == "qlora" and quantised_by(load_config(name, config)) is None  # else it already is
+    in_4_bits = config.tuning == "qlora" and quantised_by(load_config(name, config)) is None  # else it has its own
     model = _from_pretrained(
         name,
         config,
@@ -83,7 +83,7 @@ def load_student_for_training(name: str, config: ExperimentConfig) -> nn.Module:
 
 
 def prepare_for_training(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
-    """Put LoRA on a loaded model unless all of it is trained, switch on checkpointing, and set it to train mode.
+    """Put LoRA on a loaded model unless tuning is full, set gradient checkpointing, and switch to train mode.
 
     Raises:
         UserError: LoRA cannot be put on it.
@@ -96,7 +96,7 @@ def prepare_for_training(model: PreTrainedModel, config: ExperimentConfig) -> nn
 
 
 def switch_off_dropout(model: nn.Module) -> None:
-    """Set eval mode, except for 4-bit layers: these would repack their weights and could not be trained any more."""
+    """Set eval mode, except for 4-bit layers: they would repack their weights and could not be trained afterwards."""
     from bitsandbytes.nn import Linear4bit
 
     model.eval()
@@ -125,9 +125,9 @@ def _add_lora(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
 
 
 def _check_lora_targets(model: PreTrainedModel, names: Sequence[str]) -> None:
-    """Refuse names that reach the output head, or embeddings that are the output head at the same time.
+    """Refuse names that match the output head, or embeddings that are also the output head.
 
-    A name means every module that it is the last part of the path of, as PEFT has it.
+    As in PEFT, a name matches every module whose path ends with it.
     """
     head, embeddings = cast(Any, model).get_output_embeddings(), cast(Any, model).get_input_embeddings()
     for path, module in model.named_modules():
@@ -162,7 +162,7 @@ def _from_pretrained(
 
 
 def _device_map(name: str, device: torch.device) -> dict[str, torch.device] | Literal["auto"]:
-    """All on one device, or over all visible GPUs where the files are too large for the one of a process alone."""
+    """One device, or all visible GPUs if the files are too large for the GPU of a single process."""
     alone = device.type == "cuda" and process_count() == 1 and torch.cuda.device_count() > 1
     if alone and checkpoint_bytes(name) > USABLE * torch.cuda.get_device_properties(device).total_memory:
         return "auto"
@@ -170,7 +170,7 @@ def _device_map(name: str, device: torch.device) -> dict[str, torch.device] | Li
 
 
 def _quantization_argument(quantization: Quantization, dtype: torch.dtype) -> dict[str, BitsAndBytesConfig]:
-    """What `from_pretrained` is told about quantisation: nothing, not even None, where the checkpoint has its own."""
+    """The quantisation argument of `from_pretrained`: none at all, not even None, where the checkpoint has its own."""
     if quantization == "int8":
         return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
     if quantization == "nf4":
@@ -198,16 +198,16 @@ def load_base(name: str, config: ExperimentConfig) -> PreTrainedModel:
     model: Any = _from_pretrained(name, config, dtype=torch_dtype(config), device=cpu, quantization="none")
     if getattr(model, "is_quantized", False):
         model = model.dequantize()
-        model.hf_quantizer = model._weight_conversions = None  # else save_pretrained would quantise again
+        model.hf_quantizer = model._weight_conversions = None  # otherwise save_pretrained would quantise again
     return cast(PreTrainedModel, model)
 
 
 def quantised_by(found: PreTrainedConfig) -> str | None:
-    """How a checkpoint was quantised by who made it (bitsandbytes, gptq, fp8, ...); None: its weights are plain."""
+    """The method (bitsandbytes, gptq, fp8, ...) of a checkpoint published in quantised form; None for plain weights."""
     declared = getattr(found, "quantization_config", None)
     method = declared.get("quant_method") if isinstance(declared, dict) else getattr(declared, "quant_method", None)
     if method is None and isinstance(declared, dict) and {"load_in_4bit", "load_in_8bit"} & declared.keys():
-        return "bitsandbytes"  # as its first versions wrote it
+        return "bitsandbytes"  # the form of bitsandbytes' first versions
     return None if method is None else str(getattr(method, "value", method))
 
 
@@ -226,7 +226,7 @@ def load_config(name: str, config: ExperimentConfig) -> PreTrainedConfig:
 
 
 def load_generation_config(name: str) -> GenerationConfig | None:
-    """How a model says that its answers end; None where its files do not say."""
+    """The model's generation config, which declares its end tokens; None if it has none."""
     hub.expect(name)
     try:
         return GenerationConfig.from_pretrained(name)
@@ -235,7 +235,7 @@ def load_generation_config(name: str) -> GenerationConfig | None:
 
 
 def checkpoint_bytes(name: str) -> int:
-    """Size of the weights' files: of the folder's, or as the index says; 0 where neither is known."""
+    """Size of the weight files: of those in a folder, or from the index; 0 if neither is known."""
     if Path(name).is_dir():
         return sum(file.stat().st_size for file in Path(name).glob("*.safetensors"))
     index = cached_file(
@@ -248,7 +248,7 @@ def checkpoint_bytes(name: str) -> int:
 
 
 def vocabulary_size(name: str, config: ExperimentConfig) -> int:
-    """Rows of the output head of a model, from its configuration alone.
+    """Number of rows of a model's output head, from its configuration alone.
 
     Raises:
         UserError: the configuration cannot be loaded.
@@ -257,10 +257,10 @@ def vocabulary_size(name: str, config: ExperimentConfig) -> int:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of weights; tied weights count once, 4-bit weights as the numbers they encode."""
+    """Number of weights. Tied weights count once; 4-bit weights count as the numbers that they encode."""
     return int(cast(Any, model).num_parameters())
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """Bytes of the weights in memory as loaded, with quantisation scales."""
+    """Bytes of the loaded weights in memory, including quantisation scales."""
     return int(cast(Any, model).get_memory_footprint())

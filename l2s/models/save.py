@@ -26,11 +26,11 @@ def save_trained_student(
     *,
     end_id: int | None = None,
 ) -> None:
-    """Write folder/final_model, and folder/adapter where LoRA made one. A kill leaves no half-written final_model.
+    """Write folder/final_model, and folder/adapter if LoRA was trained. A kill leaves no half-written final_model.
 
-    final_model holds plain weights of `config.dtype` without quantisation, the generation config and the tokenizer.
-    An adapter is merged into newly loaded base weights, because NF4 weights have lost the precision.
-    Every rank of a training calls this; rank 0 writes.
+    final_model holds plain weights of `config.dtype` without quantisation, the generation config and the tokenizer. An
+    adapter is merged into newly loaded base weights, because NF4 weights have lost precision. Every rank of a training
+    calls this; rank 0 writes.
     """
     weights = _gather_trained(model)
     if process_rank() != 0:
@@ -52,7 +52,7 @@ def save_trained_student(
 
 
 def _declare_end(model: PreTrainedModel, end_id: int | None) -> None:
-    """Let generation stop at the token that the student learned to end an answer with; base models often stop later."""
+    """Make generation stop at the token that ends the student's answers; base models often stop later."""
     settings = model.generation_config
     if end_id is None or settings is None:
         return

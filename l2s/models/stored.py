@@ -1,4 +1,4 @@
-"""What is known of a model without loading it: its size from its configuration, its output head from its files.
+"""What is known about a model without loading it: its size from its configuration, its output head from its files.
 
 Shapes: V vocabulary, H hidden size.
 """
@@ -22,11 +22,11 @@ from l2s.loss.logit_transform import declared_transform
 from l2s.models.head import Head, output_head
 from l2s.models.load import USABLE, checkpoint_bytes, load_config, quantised_by, weight_bytes
 
-CACHE_SHARE = 0.15  # share of a GPU's memory kept for the cache and activations
+CACHE_SHARE = 0.15  # share of a GPU's memory reserved for the cache and activations
 
 
 def empty_model(name: str, config: ExperimentConfig) -> PreTrainedModel:
-    """The model on the meta device: all shapes, no memory.
+    """The model on the meta device: it has all shapes and takes no memory.
 
     Raises:
         UserError: its configuration cannot be loaded.
@@ -38,7 +38,7 @@ def empty_model(name: str, config: ExperimentConfig) -> PreTrainedModel:
 
 
 def quantization_method(name: str, config: ExperimentConfig) -> str | None:
-    """How a checkpoint was quantised by who made it (awq, gptq, fp8, ...); None where it holds plain weights.
+    """The method (awq, gptq, fp8, ...) of a checkpoint published in quantised form; None for plain weights.
 
     Raises:
         UserError: its configuration cannot be loaded.
@@ -47,10 +47,10 @@ def quantization_method(name: str, config: ExperimentConfig) -> str | None:
 
 
 def context_window(found: PreTrainedConfig) -> int | None:
-    """Positions that the model of a configuration was made for; None where it does not say.
+    """Number of positions that a model was made for; None if its configuration does not say.
 
-    Stretched RoPE (YaRN, dynamic, linear) reads `factor` times what the model was trained on; some configurations state
-    the stretched number, some the original one.
+    Stretched RoPE (YaRN, dynamic, linear) reads `factor` times the positions of training. Some configurations give the
+    stretched number, some the original one.
     """
     text = found.get_text_config()
     stated = getattr(text, "max_position_embeddings", None)
@@ -64,7 +64,7 @@ def context_window(found: PreTrainedConfig) -> int | None:
 
 
 def num_experts(name: str, config: ExperimentConfig) -> int:
-    """Experts of a layer of a mixture; 0 where the model is none.
+    """Number of experts in a layer of a mixture-of-experts model; 0 for other models.
 
     Raises:
         UserError: its configuration cannot be loaded.
@@ -75,9 +75,10 @@ def num_experts(name: str, config: ExperimentConfig) -> int:
 
 
 def stored_bytes(name: str, config: ExperimentConfig, quantization: Quantization) -> int:
-    """Bytes that the weights take in memory: of a quantised checkpoint its files', else from the configuration.
+    """Bytes of the weights in memory: from the files of a quantised checkpoint, else from the configuration.
 
-    fp8 holds the matrices of linear layers and experts in a byte a weight; embeddings and output head stay as they are.
+    With fp8, the matrices of linear layers and experts take one byte a weight; embeddings and output head are
+    unchanged.
 
     Raises:
         UserError: the configuration cannot be loaded.
@@ -90,7 +91,7 @@ def stored_bytes(name: str, config: ExperimentConfig, quantization: Quantization
 
 
 def _matrix_bytes(model: PreTrainedModel) -> int:
-    """Bytes of what fp8 halves."""
+    """Bytes of the matrices that fp8 halves."""
     head = output_head(model)
     linear = [module.weight for module in model.modules() if isinstance(module, nn.Linear) and module is not head]
     experts = [weight for path, weight in model.named_parameters() if ".experts." in path and weight.dim() == 3]
@@ -98,9 +99,9 @@ def _matrix_bytes(model: PreTrainedModel) -> int:
 
 
 def gpus_to_hold(weight_bytes: int, heads: int, card_bytes: int, cards: int) -> int | None:
-    """The fewest of `cards` GPUs over which a model can be split with room for its cache; None: all are too few.
+    """The smallest number of `cards` GPUs that hold a split model and leave room for its cache; None: too few.
 
-    A split takes a power of two, and an equal number of attention heads to each GPU.
+    A split takes a power of two GPUs, and the same number of attention heads on each.
     """
     room = (USABLE - CACHE_SHARE) * card_bytes
     numbers = (2**power for power in range(cards.bit_length()))
@@ -108,7 +109,7 @@ def gpus_to_hold(weight_bytes: int, heads: int, card_bytes: int, cards: int) -> 
 
 
 def stored_head(name: str, config: ExperimentConfig) -> Head:
-    """The output head of a model as its files hold it, in `config.dtype`, on the CPU.
+    """The output head of a model from its files, in `config.dtype`, on the CPU.
 
     Raises:
         UserError: the configuration or the files cannot be loaded, or logits are more than one plain product.

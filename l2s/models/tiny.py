@@ -16,7 +16,7 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """256 byte tokens and three special tokens: any text, one token per byte."""
+    """256 byte tokens and three special tokens: it encodes any text, one token per byte."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(alphabet)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -28,7 +28,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_tiny_model(folder: Path, *, seed: int, hidden_size: int, vocab_size: int, tied: bool) -> None:
-    """Write a two-layer Qwen3 with random float32 weights, beside its tokenizer."""
+    """Write a two-layer Qwen3 with random float32 weights and its tokenizer."""
     tokenizer = build_tokenizer()
     config = Qwen3Config(
         vocab_size=vocab_size,

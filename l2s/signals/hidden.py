@@ -1,4 +1,4 @@
-"""Hidden states of a causal LM at response tokens: what signals and fidelity are made of.
+"""Hidden states of a causal LM at response tokens, which signals and fidelity are computed from.
 
 Shapes: N response tokens of the batch, H hidden size.
 """
@@ -24,37 +24,37 @@ def response_hidden(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
     `batch` has shifted labels: a response at positions p to p + n gives rows p - 1 to p + n - 1.
     """
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
-    with torch.autocast(batch["input_ids"].device.type, enabled=False):  # the same numbers in training and recording
+    with torch.autocast(batch["input_ids"].device.type, enabled=False):  # same numbers in training and recording
         hidden_BTH = cast(Any, model).get_decoder()(**inputs, use_cache=False).last_hidden_state
-    rows_NH: Tensor = hidden_BTH[batch["labels"].to(hidden_BTH.device) != IGNORE_INDEX]  # the model may be spread
+    rows_NH: Tensor = hidden_BTH[batch["labels"].to(hidden_BTH.device) != IGNORE_INDEX]  # may be on another GPU
     return rows_NH
 
 
 def hidden_of(model: PreTrainedModel, sequences: Sequence[TrainingSequence]) -> Tensor:
-    """`response_hidden` of one batch of sequences, rows in their order."""
-    collate = Collator(pad_token_id=0)  # padding is masked, so any id will do
+    """`response_hidden` of one batch of sequences, with rows in the order of the sequences."""
+    collate = Collator(pad_token_id=0)  # padding is masked, so any id works
     batch = collate([{"input_ids": item.input_ids, "labels": item.labels} for item in sequences])
     return response_hidden(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
 
 
 class HiddenStates(Protocol):
-    """A model's last hidden states, after the final norm, where they predict the tokens of answers."""
+    """A model's last hidden states, after the final norm, at the positions that predict answer tokens."""
 
     @property
     def head(self) -> Head:
-        """What makes logits of them."""
+        """The head that turns them into logits."""
         ...
 
     def of(self, batches: Iterable[Sequence[TrainingSequence]]) -> Iterator[Tensor]:
         """Yield [N, H] for each batch, in order: the rows of its response tokens, sequence by sequence.
 
-        A batch is what transformers runs at a time; an engine that batches by itself only keeps the grouping.
+        transformers runs one batch at a time. An engine that forms its own batches only keeps the grouping.
         """
         ...
 
 
 class ModelHidden:
-    """The hidden states of a loaded model, a padded batch at a time."""
+    """The hidden states of a loaded model, one padded batch at a time."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model

@@ -1,8 +1,8 @@
-"""Record teacher signals: one forward pass of the teacher over answers, kept on disk shard by shard.
+"""Record teacher signals: one forward pass of the teacher over answers, written to disk shard by shard.
 
-Shards are the unit of work. A killed run resumes at the first shard that is not whole. The ranks of one torchrun take
-shards in turn, once rank 0 has written what all shards share. At the end rank 0 collects the entries of all ranks and
-writes the index: it does not look for their files, which a network file system may show it late.
+Shards are the unit of work. A killed run resumes at the first incomplete shard. The ranks of one torchrun take shards
+in turn, after rank 0 has written what all shards share. At the end rank 0 collects the entries of all ranks and writes
+the index. It does not look for the other ranks' files, because a network file system may show them late.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from l2s.signals.store import (
 
 SHARD_ROWS = 65_536  # 256 MB of hidden states at H = 2048: a minute of work to lose, a hundred files at most
 BATCH_TOKENS = 8_192  # padded tokens of a forward pass; no logits of a whole batch are made, so activations stay small
-SAMPLE_TOKENS = 8_192  # response tokens over which topk fits its tail, and a quarter more to check it
+SAMPLE_TOKENS = 8_192  # response tokens that topk fits its tail to; a quarter more check it
 POLL_SECONDS = 1.0
-CHECK_EVERY = 5  # every fifth sequence of the sample checks the fit and is left out of it
+CHECK_EVERY = 5  # every fifth sequence of the sample checks the fit and is not part of it
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class RecordingResult:
 
     num_sequences: int
     num_tokens: int  # rows
-    bytes: int  # of the rows and of what they share
-    seconds: float  # of this process; resumed work is not counted
+    bytes: int  # of the rows and their shared tensors
+    seconds: float  # of this process; work of earlier processes is not counted
     recorded_tokens: int  # rows computed in these seconds
 
 
@@ -60,13 +60,13 @@ def record_signals(
     vocabulary: int | None = None,
     shard_rows: int = SHARD_ROWS,
 ) -> RecordingResult:
-    """Write the signals of `sequences` to `folder`; whole shards of the same source that are there already are kept.
+    """Write the signals of `sequences` to `folder`; complete shards of the same source are kept.
 
-    Under torchrun every rank calls this and writes its share of the shards; the index is there when rank 0 returns.
-    For topk, `vocabulary` counts the ids that teacher and student share.
+    Under torchrun every rank calls this and writes its share of the shards; the index exists when rank 0 returns. For
+    topk, `vocabulary` is the number of ids that teacher and student share.
 
     Raises:
-        UserError: the model cannot be loaded, or computes its logits in a way that signals cannot carry.
+        UserError: the model cannot be loaded, or computes its logits in a way that signals cannot represent.
     """
     folder.mkdir(parents=True, exist_ok=True)
     recorder = _recorder(hidden.head, source, vocabulary)
@@ -92,7 +92,7 @@ def record_signals(
 
 
 def _announce(recorder: Recorder, num_sequences: int, num_tokens: int, num_shards: int, *, shared: int) -> int:
-    """Print what will be written, and return its bytes."""
+    """Print what will be written, and return its size in bytes."""
     size = num_tokens * recorder.bytes_per_row + shared
     if process_rank() == 0:
         print(
@@ -106,7 +106,7 @@ def _announce(recorder: Recorder, num_sequences: int, num_tokens: int, num_shard
 def _own_shards(
     hidden: HiddenStates, encode: Encode, shards: list[list[TrainingSequence]], folder: Path, *, origin: str
 ) -> tuple[dict[int, Shard], int]:
-    """Write the shards of this rank that are not there yet; returns its entries by number, and the rows written."""
+    """Write this rank's missing shards; return its entries by number, and the number of rows written."""
     start, recorded, entries = time.monotonic(), 0, {}
     for number in range(process_rank(), len(shards), process_count()):
         finished = _finished_shard(folder, number, origin)
@@ -131,7 +131,7 @@ def _recorder(head: Head, source: SignalSource, vocabulary: int | None) -> Recor
 
 
 def pick_sample(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:
-    """Sequences spread evenly, with about SAMPLE_TOKENS response tokens for the fit, longest first."""
+    """Evenly spaced sequences with about SAMPLE_TOKENS response tokens for the fit, longest first."""
     fit_tokens = _num_tokens(sequences) * (CHECK_EVERY - 1) // CHECK_EVERY
     spread = sorted(sequences, key=lambda item: item.id)[:: max(1, fit_tokens // SAMPLE_TOKENS)]
     return sorted(spread, key=lambda item: (-len(item.input_ids), item.id))
@@ -140,7 +140,7 @@ def pick_sample(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]
 def split_sample(
     sample: Sequence[TrainingSequence],
 ) -> tuple[Sequence[TrainingSequence], Sequence[TrainingSequence]]:
-    """Those to fit and those to check; a single sequence has to serve for both."""
+    """The sequences to fit and those to check; a single sequence serves for both."""
     check = sample[::CHECK_EVERY]
     fit = [sequence for number, sequence in enumerate(sample) if number % CHECK_EVERY]
     return fit or check, check
@@ -149,7 +149,7 @@ def split_sample(
 def plan_shards(sequences: Sequence[TrainingSequence], shard_rows: int) -> list[list[TrainingSequence]]:
     """Split into shards of at most `shard_rows` rows (or one sequence), longest sequences first.
 
-    Neighbours in length share a batch with little padding, and a batch too large for the memory comes at once.
+    Neighbours in length share a batch with little padding, and a batch that is too large for the memory fails at once.
     """
     shards: list[list[TrainingSequence]] = []
     rows = shard_rows
@@ -170,7 +170,7 @@ def _write_shared(
     folder: Path,
     source: SignalSource,
 ) -> None:
-    """Compute and write what all shards share, then its entry."""
+    """Compute and write the tensors that all shards share, then their entry."""
     parts = (hidden.of(_batches(part)) for part in (fit, check))
     _save(recorder.shared(*parts), folder / SHARED)
     _write_entry({"sha256": hash_file(folder / SHARED), "source": source.digest()}, folder / SHARED)
@@ -184,7 +184,7 @@ def _write_shard(
     number: int,
     origin: str,
 ) -> Shard:
-    """Compute and write one shard, then its entry, which is returned."""
+    """Compute and write one shard, then its entry, and return the entry."""
     parts = [encode(hidden_NH) for hidden_NH in hidden.of(_batches(sequences))]
     file = _shard_file(folder, number)
     _save({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, file)
@@ -195,7 +195,7 @@ def _write_shard(
 
 
 def _batches(sequences: Sequence[TrainingSequence]) -> Iterator[list[TrainingSequence]]:
-    """Consecutive sequences, longest first, whose padded batch has at most BATCH_TOKENS tokens."""
+    """Groups of consecutive sequences, longest first, whose padded batch has at most BATCH_TOKENS tokens."""
     batch: list[TrainingSequence] = []
     for sequence in sequences:
         if batch and (len(batch) + 1) * len(batch[0].input_ids) > BATCH_TOKENS:
@@ -206,7 +206,7 @@ def _batches(sequences: Sequence[TrainingSequence]) -> Iterator[list[TrainingSeq
 
 
 def _finished_shard(folder: Path, number: int, origin: str) -> Shard | None:
-    """The entry of a shard that was made from `origin` and is whole on disk."""
+    """The entry of a shard that was made from `origin` and is complete on disk; else None."""
     file = _shard_file(folder, number)
     entry = _read_entry(file)
     whole = entry.get("origin") == origin and file.exists() and hash_file(file) == entry["sha256"]
@@ -214,7 +214,7 @@ def _finished_shard(folder: Path, number: int, origin: str) -> Shard | None:
 
 
 def _shared_hash(folder: Path, source: SignalSource) -> str | None:
-    """sha256 of what all shards share, where that was made from `source` and is whole on disk."""
+    """sha256 of the shared tensors, if they were made from `source` and are complete on disk."""
     file = folder / SHARED
     entry = _read_entry(file)
     whole = entry.get("source") == source.digest() and file.exists() and hash_file(file) == entry["sha256"]
@@ -222,14 +222,14 @@ def _shared_hash(folder: Path, source: SignalSource) -> str | None:
 
 
 def _wait_for_shared(folder: Path, source: SignalSource) -> str:
-    """`_shared_hash`, once rank 0 has written the file; if rank 0 fails, torchrun ends all ranks."""
+    """`_shared_hash`, once rank 0 has written the file. If rank 0 fails, torchrun ends all ranks."""
     while (sha256 := _shared_hash(folder, source)) is None:
         time.sleep(POLL_SECONDS)
     return sha256
 
 
 def _read_entry(file: Path) -> dict[str, Any]:
-    """The entry beside `file`; empty where recording was killed before writing it, or where it is damaged."""
+    """The entry beside `file`; empty if recording was killed before it was written, or if it is damaged."""
     try:
         return dict(json.loads(file.with_suffix(".json").read_text()))
     except (FileNotFoundError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""What is recorded of the teacher's hidden states: the states themselves, or the top k logits that they give.
+"""What is recorded of the teacher's hidden states: the states themselves, or the top k logits computed from them.
 
 Shapes: N rows, H hidden size, V vocabulary, S sample rows.
 """
@@ -16,8 +16,8 @@ from l2s.signals.tail import RANK, TailFit, TailModel
 from l2s.signals.topk import TopkEncoder, bytes_per_row
 
 CHUNK_ROWS = 256  # fp32 logits of a chunk take 156 MB at V = 152k
-CPU_ROWS = 8  # rows encoded at a time on a CPU; their temporaries of some MB stay in the cache
-SAMPLE_ROWS = 256  # rows of exact logits kept to check topk against: 78 MB at V = 152k
+CPU_ROWS = 8  # rows encoded at a time on a CPU; temporaries of a few MB stay in the cache
+SAMPLE_ROWS = 256  # rows of exact logits kept to check topk: 78 MB at V = 152k
 
 
 Encode = Callable[[Tensor], dict[str, Tensor]]  # hidden states [N, H] to tensors on the CPU with N rows each
@@ -34,7 +34,7 @@ class Recorder(Protocol):
         """Bytes of what `shared` returns when the check sample has `check_tokens` response tokens."""
 
     def shared(self, fit: Iterable[Tensor], check: Iterable[Tensor]) -> dict[str, Tensor]:
-        """The tensors that all rows share: fitted on hidden states [n, H] of `fit`, with exact values on `check`."""
+        """The tensors that all rows share: fitted to hidden states [n, H] of `fit`, with exact values on `check`."""
 
     def encoder(self, shared: Mapping[str, Tensor]) -> Encode:
         """The function that encodes rows, given the tensors of `shared`."""

@@ -1,8 +1,8 @@
 """A folder of teacher signals on disk: its index, its shards, and what they were recorded for.
 
-It holds shards of rows (one row a response token), an index that says which rows are whose, and what
-all rows share: for hidden states the teacher's output head, for topk the model of the tail. Every file's sha256 stands
-in the index.
+It holds shards of rows (one row for each response token), an index of which rows belong to which answer, and the
+tensors that all rows share: the teacher's output head for hidden states, the model of the tail for topk. The index
+holds the sha256 of every file.
 
 Shapes: N rows, H hidden size of the teacher, V vocabulary.
 """
@@ -31,7 +31,7 @@ from l2s.run_dir import SIGNAL_INDEX, RunDir
 from l2s.sequences import Signals, TrainingSequence
 
 SHARED = "shared.safetensors"  # tensors that all rows share
-FORMAT = 2  # version of the files; raised when older files can no longer be read
+FORMAT = 2  # version of the files; increased when older files can no longer be read
 
 UNREADABLE = "damaged: it cannot be read"
 
@@ -40,7 +40,7 @@ SignalKind = Literal["hidden", "topk"]
 
 @dataclass(frozen=True)
 class SignalSource:
-    """What a folder of signals was recorded from; the signals are valid for exactly that."""
+    """What a folder of signals was recorded from; the signals are valid for exactly this source."""
 
     kind: SignalKind
     teacher: str
@@ -49,7 +49,7 @@ class SignalSource:
     sequences_hash: str
     dtype: str
     topk: int | None = None
-    temperature: float | None = None  # hidden states serve every temperature
+    temperature: float | None = None  # None for hidden states, which serve every temperature
 
     def digest(self) -> str:
         """sha256 of all fields and of the file format."""
@@ -69,14 +69,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class SignalIndex:
-    """The table of contents of a folder of signals. It is written last: where it exists, the folder is complete."""
+    """The index of a folder of signals. It is written last: if it exists, the folder is complete."""
 
     source: SignalSource
     shards: list[Shard]
     shared_sha256: str
-    transform: LogitTransform  # of the teacher's head
-    sample_ids: list[str]  # sequences whose rows also have exact logits, to check topk against, in order
-    vocabulary: int | None  # ids that topk counts
+    transform: LogitTransform  # logit transform of the teacher's head
+    sample_ids: list[str]  # sequences with exact logits, to check topk, in order
+    vocabulary: int | None  # number of ids that topk counts
 
     def save(self, folder: Path) -> None:
         """Write the index atomically."""
@@ -87,7 +87,7 @@ class SignalIndex:
         """Read the index of `folder`.
 
         Raises:
-            UserError: recording never finished there, its format is another, or the index is damaged.
+            UserError: recording has not finished, the format is another one, or the index is damaged.
         """
         try:
             raw = dict(json.loads((folder / SIGNAL_INDEX).read_text()))
@@ -112,7 +112,7 @@ class SignalIndex:
 def signal_source(
     config: ExperimentConfig, teacher: ChatRenderer, sequences: Iterable[TrainingSequence]
 ) -> SignalSource:
-    """The source of the training signals that `config` asks for; `teacher` renders what the teacher reads."""
+    """The source of the training signals that `config` asks for; `teacher` renders the teacher's prompts."""
     kind: SignalKind = "topk" if config.teacher_signal == "topk" else "hidden"
     return SignalSource(
         kind=kind,
@@ -127,7 +127,7 @@ def signal_source(
 
 
 def hash_sequences(sequences: Iterable[TrainingSequence]) -> str:
-    """sha256 of ids, tokens and labels, whatever the order of the sequences."""
+    """sha256 of ids, tokens and labels; the order of the sequences does not matter."""
     lines = sorted(json.dumps([item.id, item.input_ids, item.labels]) for item in sequences)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -164,7 +164,7 @@ class SignalStore(Mapping[str, Signals]):
         return {key: file.get_slice(key)[start:end] for key in file.keys()}  # noqa: SIM118 (not a dict)
 
     def _open(self, name: str) -> Any:
-        if self._process != os.getpid():  # a forked loader worker must open its own files
+        if self._process != os.getpid():  # a forked loader worker must open the files itself
             self._files, self._process = {}, os.getpid()
         if name not in self._files:
             self._files[name] = safe_open(self.folder / name, framework="pt")
@@ -176,7 +176,7 @@ class SignalStore(Mapping[str, Signals]):
 
 
 def read_signals(folder: Path) -> SignalStore:
-    """Open a folder of signals after checking every file of it against the index.
+    """Open a folder of signals after checking every file against the index.
 
     Raises:
         UserError: there are none, or a file differs from what was recorded; the message names the file. The index is
@@ -200,7 +200,7 @@ def _damaged(folder: Path, name: str, state: str) -> UserError:
 
 
 def check_source(folder: Path, found: SignalSource, wanted: SignalSource) -> None:
-    """Refuse signals that were recorded for something else.
+    """Refuse signals that were recorded for another source.
 
     Raises:
         UserError: names the first field in which `found` differs from `wanted`.
@@ -218,10 +218,10 @@ def check_source(folder: Path, found: SignalSource, wanted: SignalSource) -> Non
 def open_training_signals(
     config: ExperimentConfig, run_dir: RunDir, teacher: ChatRenderer, sequences: Iterable[TrainingSequence]
 ) -> SignalStore:
-    """The signals of this experiment, checked to be whole and to belong to these sequences.
+    """The signals of this experiment, checked to be complete and to belong to these sequences.
 
     Raises:
-        UserError: they are missing, damaged, or were recorded for something else.
+        UserError: they are missing, damaged, or were recorded for another source.
     """
     index = SignalIndex.load(run_dir.teacher_signals)
     check_source(run_dir.teacher_signals, index.source, signal_source(config, teacher, sequences))

@@ -1,7 +1,7 @@
 """A model of the logits outside the top K: a mean shape plus a few components per token.
 
 Logits are linear in the hidden state, so a few directions of the hidden state explain most of the difference between
-the tails of two tokens. They are the principal components in the metric that weighs a change of the hidden state by
+the tails of two tokens. They are the principal components under a metric that weighs a change of the hidden state by
 its effect on the tail's logits: with M = cov_w(W), W the head and w the mean tail distribution at T, and S the
 covariance of the hidden states h (a token weighs as much as its tail has mass),
 
@@ -23,12 +23,12 @@ from torch import Tensor
 
 from l2s.loss.logit_transform import LogitTransform
 
-RANK = 64  # components: with them a token takes 300 bytes at most at K = 64
-LEVELS = 16  # of a component: 4 bits
-STEP = 0.335  # of the quantiser, in standard deviations: best for 16 levels of a Gaussian (Max 1960, table I)
+RANK = 64  # components; a token then takes at most 300 bytes at K = 64
+LEVELS = 16  # quantiser levels of a component: 4 bits
+STEP = 0.335  # step of the quantiser in standard deviations: best for 16 levels of a Gaussian (Max 1960, table I)
 OFFSET_FACTORS = 4  # columns of `TailModel.factors` after the basis
 HEAD_ROWS = 16_384  # rows of the head widened to fp32 at a time
-PREFIX = "tail_"  # of the tensors among those that all rows share
+PREFIX = "tail_"  # prefix of its tensors among the shared ones
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class TailModel:
     """Tail logits = shape + basis @ (code - (LEVELS - 1) / 2), up to a constant that gives the tail its mass.
 
     Attributes:
-        shape: [V], float32; no token is impossible.
+        shape: [V], float32; no token has probability 0.
         basis: [V, R], bfloat16: what one step of a code adds.
-        mean: [H], the hidden state in the middle of the codes.
+        mean: [H], the hidden state at the middle of the codes.
         projection: [H, R], from hidden states to steps.
     """
 
@@ -53,7 +53,7 @@ class TailModel:
         return cls(*(shared[PREFIX + name] for name in ("shape", "basis", "mean", "projection")))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Its tensors by name, contiguous and on the CPU, to be stored."""
+        """The model's tensors by name, contiguous and on the CPU, ready to be stored."""
         return {PREFIX + name: tensor.cpu().contiguous() for name, tensor in self._parts().items()}
 
     def to(self, device: torch.device) -> TailModel:
@@ -69,11 +69,11 @@ class TailModel:
         return (steps_NR + LEVELS / 2).floor().clamp(0, LEVELS - 1).long()
 
     def logits(self, codes_NR: Tensor) -> Tensor:
-        """Tail logits [N, V] in fp32, up to a constant a row."""
+        """Tail logits [N, V] in fp32, up to a constant for each row."""
         return torch.addmm(self.shape, steps(codes_NR), self._wide_basis)
 
     @cached_property
-    def _wide_basis(self) -> Tensor:  # [R, V], made once: it is larger than what a few rows need beside it
+    def _wide_basis(self) -> Tensor:  # [R, V], converted once: it is larger than all that a few rows need
         return self.basis.float().t().contiguous()
 
     def factors(self) -> Tensor:
@@ -101,7 +101,7 @@ def weights(codes_NR: Tensor, offset_N1: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SampleRows:
-    """Sampled tokens for the fit: hidden states [N, H] in fp32, top ids [N, K], the mass outside them [N, 1]."""
+    """Sampled tokens for the fit: hidden states [N, H] in fp32, top ids [N, K], and the mass outside them [N, 1]."""
 
     hidden: Tensor
     ids: Tensor
@@ -126,7 +126,7 @@ class TailFit:
         self._parts.append(SampleRows(hidden_NH.float(), ids_NK, probs_NV.sum(-1, keepdim=True)))
 
     def model(self, rank: int, transform: LogitTransform) -> TailModel:
-        """The model with `rank` components. The slope of a softcap is left out: it bends only the largest logits."""
+        """The model with `rank` components. The slope of a softcap is ignored: it bends only the largest logits."""
         mass = self._probs_V.sum().clamp_min(torch.finfo(torch.float32).tiny)
         mean_V = self._probs_V / mass
         mean_H, covariance_HH = self._moments(mass)
@@ -135,12 +135,12 @@ class TailFit:
         basis_VR = (basis_VR - mean_V @ basis_VR).bfloat16()
         shape_V = self.temperature * _log(mean_V)
         first = TailModel(shape_V, basis_VR, mean_H, down_HR)
-        # The exponentials of the components raise the mean tail; one correction of the shape is enough.
+        # The exponentials of the components raise the mean tail; correcting the shape once is enough.
         excess_V = self.temperature * (_log(self._probs_of(first) / mass) - _log(mean_V))
         return replace(first, shape=shape_V - excess_V)
 
     def _moments(self, mass: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean [H] and covariance [H, H] of the hidden states; each token is weighted by the mass of its tail."""
+        """Mean [H] and covariance [H, H] of the hidden states; a token's weight is the mass of its tail."""
         size, device = self.head_VH.shape[1], self.head_VH.device
         first_H, second_HH = torch.zeros(size, device=device), torch.zeros(size, size, device=device)
         for part in self._parts:
@@ -177,17 +177,17 @@ class TailFit:
 
 
 def principal_components(covariance_HH: Tensor, metric_HH: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Maps from hidden states to quantiser steps [H, R] and back [H, R]; formulas: see the top of this file."""
+    """Maps from hidden states to quantiser steps [H, R] and back [H, R]; the formulas are in the module docstring."""
     covariance, metric = (
         covariance_HH.double().cpu(),
         metric_HH.double().cpu(),
-    )  # solved once, the same everywhere
+    )  # on the CPU, so the result is the same on every device
     metric += torch.eye(len(metric)) * (1e-6 * metric.diagonal().mean() + torch.finfo(torch.float32).tiny)
     lower = torch.linalg.cholesky(metric)
     variances, vectors = torch.linalg.eigh(lower.t() @ covariance @ lower)
     variances, vectors = variances.flip(0)[:rank].clamp_min(0), vectors.flip(1)[:, :rank]
     step = STEP * variances.sqrt()
-    inverse_step = torch.where(variances > 1e-9 * variances.sum(), 1 / step, 0.0)  # of a small sample some are 0
+    inverse_step = torch.where(variances > 1e-9 * variances.sum(), 1 / step, 0.0)  # some are 0 for a small sample
     down = lower @ vectors * inverse_step
     up = torch.linalg.solve_triangular(lower.t(), vectors, upper=True) * step
     return down.float().to(covariance_HH.device), up.float().to(covariance_HH.device)

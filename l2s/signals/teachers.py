@@ -1,4 +1,4 @@
-"""Teachers that supply targets for a training batch: one whose signals were stored, or one in memory.
+"""Teachers that supply targets for a training batch: from stored signals, or from a model in memory.
 
 Shapes: N response tokens of a batch, H hidden size of the teacher.
 """
@@ -28,7 +28,7 @@ class Teacher(Protocol):
 
 
 class StoredTeacher:
-    """A teacher whose signals are in a folder: exact with hidden states, or its top k and a model of the tail."""
+    """A teacher whose signals are in a folder: exact hidden states, or the top k and a model of the tail."""
 
     def __init__(self, store: SignalStore, device: torch.device) -> None:
         self.index = store.index
@@ -47,17 +47,17 @@ class StoredTeacher:
 
 
 class OnlineTeacher:
-    """A teacher in memory, run on every batch."""
+    """A teacher in memory, which runs on every batch."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.transform = logit_transform(model)
 
     def targets(self, batch: dict[str, Tensor]) -> Targets:
-        """See `Teacher`; one forward pass, after the teacher's own prompts where `batch` has them."""
+        """See `Teacher`. One forward pass, with the teacher's own prompts where `batch` has them."""
         own = {
             name.removeprefix(TEACHER_PREFIX): rows for name, rows in batch.items() if name.startswith(TEACHER_PREFIX)
         }
         hidden_NH = response_hidden(self.model, own if "input_ids" in own else batch)
-        device = batch["labels"].device  # the student's; a large teacher may be spread over several
+        device = batch["labels"].device  # the student's device; a large teacher may be spread over several
         return HiddenTargets(hidden_NH.to(device), output_head(self.model).weight.to(device), self.transform)

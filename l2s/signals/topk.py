@@ -1,7 +1,7 @@
 """The topk signal: the K largest logits of a token, the exact mass outside them, and a check of its accuracy.
 
-At T = 2 most of the teacher's softened mass is outside any top K. Its amount is stored exactly (by the
-log-normaliser), its shape in the few numbers of `l2s.signals.tail`.
+At T = 2 most of the teacher's softened mass is outside any top K. Its amount is stored exactly (through the
+log-normaliser), its shape approximately (through `l2s.signals.tail`).
 
 Shapes: N rows, K kept logits, V common vocabulary, H hidden size, R components of the tail.
 """
@@ -22,20 +22,20 @@ from l2s.loss.targets import LowRankTail, TopkTargets, write_teacher_logits
 from l2s.signals.tail import LEVELS, OFFSET_FACTORS, TailModel, weights
 from l2s.warning import Warned, warned
 
-MIN_GRADIENT_COSINE = 0.9  # below it more than a tenth of each step points elsewhere; `hidden` is worth its disk then
+MIN_GRADIENT_COSINE = 0.9  # below it the gradient misleads; `hidden` is then worth its disk space
 
-MAX_DIVERGENCE_ERROR = 0.25  # above it the reported KD loss measures the tail model more than the student
+MAX_DIVERGENCE_ERROR = 0.25  # above it the KD loss measures the tail model more than the student
 
-LOGIT_BITS = 12  # of a stored logit, between the row's largest and smallest; bfloat16 has 8
+LOGIT_BITS = 12  # bits of a stored logit, between the row's largest and smallest; bfloat16 has 8
 CODE_BITS = (LEVELS - 1).bit_length()
-MIN_OFFSET = -1e4  # log of the mass of a tail that has none; finite, so that it can be split and multiplied
+MIN_OFFSET = -1e4  # log of a tail mass of 0; finite, so that it can be split and multiplied
 
 
 @dataclass(frozen=True)
 class TopkEncoder:
     """Packs logits into the rows that are stored: 288 bytes a token at K = 64 and V from 131,073 to 262,144.
 
-    All numbers but a row's four scalars take as many bits as they need. Logits, log-normalisers and the tail are
+    Each number takes as few bits as it needs, except a row's four scalars. Logits, log-normalisers and the tail are
     relative to the row's largest logit.
     """
 
@@ -44,7 +44,7 @@ class TopkEncoder:
     tail: TailModel
 
     def encode(self, logits_NV: Tensor, hidden_NH: Tensor) -> dict[str, Tensor]:
-        """Rows for the CPU.
+        """Rows on the CPU.
 
         `ids`, `logits` and `tail_codes` are packed; float32 are `logit_steps` [N], `log_normalizers` [N, 2] (at T = 1
         and at T) and `tail_offsets` [N].
@@ -67,7 +67,7 @@ class TopkEncoder:
         return {name: tensor.cpu() for name, tensor in rows.items()}
 
     def _log_tail(self, logits_NV: Tensor, ids_NK: Tensor) -> Tensor:
-        """log of the sum of exp(logits / T) outside the ids, [N]; spoils the logits."""
+        """log of the sum of exp(logits / T) outside the ids, [N]; overwrites the logits."""
         return logits_NV.scatter_(1, ids_NK, -torch.inf).div_(self.temperature).logsumexp(-1)
 
 
@@ -90,12 +90,12 @@ def decode(rows: Mapping[str, Tensor], topk: int, tail_factors_VF: Tensor) -> To
 
 
 def id_bits(vocabulary: int) -> int:
-    """Bits of an id."""
+    """Number of bits of an id."""
     return max(1, (vocabulary - 1).bit_length())
 
 
 def pack_bits(values_NK: Tensor, bits: int) -> Tensor:
-    """Values below 2**bits, one after another, lowest bits first: [N, ceil(K * bits / 8)], uint8."""
+    """Join values below 2**bits, lowest bits first: [N, ceil(K * bits / 8)], uint8."""
     bits_NKb = values_NK[:, :, None] >> torch.arange(bits, device=values_NK.device) & 1
     padded = torch.nn.functional.pad(bits_NKb.flatten(1), (0, -values_NK.shape[1] * bits % 8))
     bytes_NB8 = padded.reshape(len(padded), padded.shape[1] // 8, 8) << torch.arange(8, device=values_NK.device)
@@ -103,7 +103,7 @@ def pack_bits(values_NK: Tensor, bits: int) -> Tensor:
 
 
 def unpack_bits(packed_NB: Tensor, bits: int, number: int) -> Tensor:
-    """The first `number` values a row that `pack_bits` joined, [N, number]."""
+    """The first `number` values of each row that `pack_bits` joined, [N, number]."""
     bits_NB8 = packed_NB.long()[:, :, None] >> torch.arange(8, device=packed_NB.device) & 1
     bits_NKb = bits_NB8.flatten(1)[:, : number * bits].reshape(len(packed_NB), number, bits)
     return (bits_NKb << torch.arange(bits, device=packed_NB.device)).sum(-1)
@@ -115,9 +115,9 @@ class TopkCheck:
 
     Attributes:
         tail_mass: mean probability at T outside the top K.
-        divergence_error: mean over tokens of the divergence's absolute error, relative to the mean divergence.
-        divergence_bias: the same with the signed error, which is what remains in a sum over many tokens.
-        gradient_cosine: mean over tokens of the cosine of the divergence's logit gradients.
+        divergence_error: mean absolute error of a token's divergence, relative to the mean divergence.
+        divergence_bias: mean signed error, which is what remains in a sum over many tokens.
+        gradient_cosine: mean over tokens of the cosine between the approximate and the exact logit gradient.
         gradient_cosine_p5: its 5th percentile.
     """
 
@@ -128,7 +128,7 @@ class TopkCheck:
     gradient_cosine_p5: float
 
     def warnings(self) -> list[Warned]:
-        """What the report must say of these signals; a student close to the teacher mostly sees the tail's error."""
+        """Warnings for the report. For a student close to the teacher, the tail's error dominates the divergence."""
         if self.divergence_error <= MAX_DIVERGENCE_ERROR:
             return []
         return [warned("topk", error=self.divergence_error, bias=self.divergence_bias, tail=self.tail_mass)]
@@ -137,7 +137,7 @@ class TopkCheck:
         """Refuse signals whose gradient points away from the exact one.
 
         Raises:
-            UserError: their cosine is below MIN_GRADIENT_COSINE.
+            UserError: the cosine is below MIN_GRADIENT_COSINE.
         """
         if self.gradient_cosine < MIN_GRADIENT_COSINE:
             raise UserError(
@@ -152,7 +152,7 @@ def check_topk(
 ) -> TopkCheck:
     """Compare the divergence that `config` sets, from `targets` and from the exact logits of the same rows.
 
-    As in training, the teacher's rows are written in the type of the student's logits.
+    As in training, the teacher's rows are written in the dtype of the student's logits.
     """
     approximate_NV = torch.empty_like(student_logits_NV)
     write_teacher_logits(approximate_NV, targets, slice(None), student_logits_NV, config.temperature, IDENTITY)

@@ -1,1 +1,1 @@
-"""Losses, the trainer, and the stages that train a student."""
+"""The trainer, and the stages that train a student."""

@@ -1,4 +1,4 @@
-"""Weights and optimizer of a training on disk, whole and by name: N ranks leave what M ranks resume, sharded or not."""
+"""Complete checkpoints of a training, sharded or not: M ranks can resume what N ranks saved."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from torch.distributed.checkpoint.state_dict import (
 
 from l2s.devices import process_rank
 
-WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.pt"  # as transformers names them
+WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.pt"  # transformers' names
 
 
 def save_weights(model: nn.Module, folder: Path) -> None:
-    """Keep the weights that are trained; the others come from the base model anyway. Every rank calls it, 0 writes."""
+    """Save the trained weights; the others come from the base model. Every rank calls this, rank 0 writes."""
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     whole = get_model_state_dict(model, options=options)
@@ -34,7 +34,7 @@ def save_weights(model: nn.Module, folder: Path) -> None:
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
-    """Put the weights of `save_weights` into `model`; the frozen ones stay."""
+    """Load the weights of `save_weights` into `model`; frozen weights are unchanged."""
     options = StateDictOptions(full_state_dict=True, strict=False)
     weights: dict[str, Any] = dict(load_file(folder / WEIGHTS))
     unknown = set_model_state_dict(model, weights, options=options).unexpected_keys
@@ -42,7 +42,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 
 
 def save_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
-    """Keep the state of the optimizer. Every rank calls it, 0 writes."""
+    """Save the state of the optimizer. Every rank calls this, rank 0 writes."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     whole = get_optimizer_state_dict(model, _unwrapped(optimizer), options=options)
     if process_rank() == 0:
@@ -50,7 +50,7 @@ def save_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
 
 
 def load_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
-    """Put the state of `save_optimizer` into `optimizer`, whose weights are those of `model`."""
+    """Load the state of `save_optimizer` into `optimizer`, whose weights are those of `model`."""
     whole = torch.load(folder / OPTIMIZER, map_location="cpu", mmap=True, weights_only=True)
     options = StateDictOptions(full_state_dict=True)
     set_optimizer_state_dict(model, _unwrapped(optimizer), whole, options=options)
@@ -60,7 +60,7 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint; one whose writing was interrupted is skipped."""
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
         try:
-            json.loads((checkpoint / "trainer_state.json").read_text())  # the trainer writes this file last
+            json.loads((checkpoint / "trainer_state.json").read_text())  # written last
             return checkpoint
         except (OSError, ValueError):
             continue
@@ -68,7 +68,7 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
 
 
 def step_of(checkpoint: Path) -> int:
-    """The number of updates that a checkpoint holds."""
+    """The number of updates before a checkpoint."""
     return int(checkpoint.name.rpartition("-")[2])
 
 

@@ -21,11 +21,11 @@ TERMS = ("loss", "ce", "divergence")
 
 
 class HeldOutLoss(TrainerCallback):
-    """Appends the terms of the loss on held-out answers to `file`: before the first step, every save_steps, at the end.
+    """Appends the held-out loss and its terms to `file`: before the first step, every save_steps, and at the end.
 
-    The row of a step is written before its checkpoint, so a killed training has all rows up to where it resumes. Every
-    process computes the whole loss: sharded weights are gathered by all ranks at once, and nothing needs reducing.
-    transformers' own evaluation would average over batches instead of tokens, and its eval mode repacks 4-bit layers.
+    A step's row is written before its checkpoint, so a resumed training has all earlier rows. Every process computes
+    the whole loss: all ranks gather sharded weights at once, and nothing needs to be reduced. transformers' own
+    evaluation would average over batches instead of tokens, and its eval mode repacks 4-bit layers.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class HeldOutLoss(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Measure the initial student; a resumed training has that row already."""
+        """Measure the initial student, unless a resumed training already has that row."""
         if state.global_step == 0:
             self._record(kwargs["model"], args, state)
 
@@ -74,12 +74,12 @@ class HeldOutLoss(TrainerCallback):
             sums = {name: sums[name] + float(outputs[name]) for name in TERMS}
         model.train(was_training)
         if isinstance(model, FSDPModule):
-            model.reshard()  # FSDP2 waits for a backward pass; optimizer and checkpoint need shards
+            model.reshard()  # FSDP2 reshards in a backward pass only; optimizer and checkpoint need shards
         return sums
 
 
 def begin_heldout_file(file: Path, done: int) -> None:
-    """Drop the rows after step `done`, from which the training resumes; 0: drop all."""
+    """Drop the rows after step `done`, from which the training resumes; 0 drops all."""
     if rows := [row for row in recover_jsonl(file) if row["step"] <= done] if done else []:
         write_jsonl(file, rows)
     else:

@@ -48,14 +48,14 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> KdMetrics:
 
 
 def kd_objective(config: ExperimentConfig) -> Objective:
-    """The loss of KD that `config` sets."""
+    """The settings of the KD loss."""
     return Objective(config.alpha, config.temperature, config.divergence, config.divergence_beta)
 
 
 def _teacher(
     config: ExperimentConfig, run_dir: RunDir, renderer: ChatRenderer, sequences: Sequence[TrainingSequence]
 ) -> tuple[Teacher, SignalStore | None]:
-    """The teacher of `config.teacher_signal`, and the store that its signals come from unless it is online."""
+    """The teacher of `config.teacher_signal`, and the store of its signals; no store for an online teacher."""
     if config.teacher_signal == "online":
         model = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
         return OnlineTeacher(model), None
@@ -66,10 +66,10 @@ def _teacher(
 def _check_topk(
     student: StudentWithLoss, sequences: Sequence[TrainingSequence], store: SignalStore, config: ExperimentConfig
 ) -> TopkMetrics:
-    """Compare a sample of the signals, to which the tail was not fitted, with exact logits before any training.
+    """Compare sampled signals, which the tail was not fitted to, with exact logits before training.
 
     Raises:
-        UserError: the signals would train the student towards something else.
+        UserError: the signals would mislead the student.
     """
     check = _topk_of_sample(student, sequences, store, config)
     print(
@@ -92,7 +92,7 @@ def _check_topk(
 def _topk_of_sample(
     student: StudentWithLoss, sequences: Sequence[TrainingSequence], store: SignalStore, config: ExperimentConfig
 ) -> TopkCheck:
-    """S sampled rows three ways: the student's logits, the teacher's exact logits, and the stored signals."""
+    """S sampled rows in three forms: the student's logits, the teacher's exact logits, and the stored signals."""
     device = next(student.parameters()).device
     shared = {name: tensor.to(device) for name, tensor in store.shared().items()}
     exact_SV, rows_S = shared["sample_logits"], shared["sample_rows"]

@@ -1,8 +1,8 @@
 """On-policy distillation: the student generates answers and learns the teacher's distribution at its own tokens.
 
-TRL's DistillationTrainer generates, computes the loss and trains. This module gives it the prompts, models and settings
-of the experiment and turns its log into a metrics.jsonl like that of SFT and KD. The loss is the divergence alone, at
-temperature 1; answers are sampled at the same temperature, so the student trains on what it would really say.
+TRL's DistillationTrainer generates, computes the loss and trains. This module supplies the prompts, models and settings
+of the experiment and turns TRL's log into a metrics.jsonl like that of SFT and KD. The loss is the divergence alone, at
+temperature 1. Answers are sampled at the same temperature, so the student trains on its own distribution.
 """
 
 from __future__ import annotations
@@ -124,16 +124,16 @@ def train(
         callbacks=[StepLog(folder, update)],
     )
     for weight in student.parameters():
-        if weight.requires_grad:  # TRL has put LoRA on NF4 weights into bfloat16, in which small updates are lost
+        if weight.requires_grad:  # TRL casts LoRA on NF4 weights to bfloat16, in which small updates are lost
             weight.data = weight.data.float()
     return run_trainer(trainer, folder, update, "none" if process_count() == 1 else "ddp")
 
 
 def share_update(prompts: int, at_a_time: int, ranks: int) -> tuple[int, int]:
-    """Prompts of a rank's batch, and batches of a rank for one update of `prompts`; TRL wants as many on each rank.
+    """Batch size and number of batches of each rank, for one update of `prompts`; TRL needs them equal on all ranks.
 
     Raises:
-        UserError: they cannot be shared equally.
+        UserError: the prompts cannot be shared equally.
     """
     if prompts % ranks:
         raise UserError(
@@ -146,10 +146,10 @@ def share_update(prompts: int, at_a_time: int, ranks: int) -> tuple[int, int]:
 
 
 def draw(prompts: Sequence[Prompt], number: int, seed: int) -> list[Prompt]:
-    """The prompts of the whole training in one list, each pass in another order.
+    """The prompts of the whole training in one list, with another order for each pass.
 
     A killed training can resume one pass over this list, but not several passes over `prompts`: TRL's sampler would
-    begin again with the order of the first pass.
+    start again with the order of the first pass.
     """
     order = random.Random(seed)
     drawn: list[Prompt] = []

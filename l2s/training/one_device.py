@@ -1,4 +1,4 @@
-"""A training process has one device, however many GPUs the machine shows."""
+"""Keeps a training process on one device, however many GPUs the machine has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
 
 def on_one_device(settings: Arguments) -> Arguments:
-    """Keep transformers from wrapping the model in DataParallel where one process sees several GPUs.
+    """Keep transformers from wrapping the model in DataParallel if one process sees several GPUs.
 
     DataParallel breaks the loss. Several GPUs train as the ranks of a torchrun.
     """

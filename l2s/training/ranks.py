@@ -1,4 +1,4 @@
-"""What the ranks of a training do together between the micro-batches of each."""
+"""What the ranks of a training do together, beyond their micro-batches."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def is_replicated(model: nn.Module) -> bool:
-    """Whether each of several ranks holds all weights, and the gradients are added by `add_gradients`."""
+    """Whether each of several ranks holds all weights, so that `add_gradients` adds the gradients."""
     return isinstance(model, DistributedDataParallel)
 
 
 def any_rank(here: bool, device: torch.device) -> bool:
-    """Whether it is true of any rank; all ranks have to ask."""
+    """Whether `here` is true on any rank; all ranks must call this."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return here
     flag = torch.tensor(float(here), device=device)
@@ -25,7 +25,8 @@ def any_rank(here: bool, device: torch.device) -> bool:
 def add_gradients(model: nn.Module) -> None:
     """Replace the gradient of every trained weight by its sum over the ranks.
 
-    DDP would add them during the last backward pass, in which a rank that runs out of memory leaves the others waiting.
+    DDP would add them during the last backward pass. A rank that runs out of memory there would leave the others
+    waiting.
     """
     works = []
     for weight in model.parameters():
@@ -38,12 +39,12 @@ def add_gradients(model: nn.Module) -> None:
 
 
 def get_random_state() -> tuple[Tensor, Tensor | None]:
-    """The state of torch's generators on the CPU and on the GPU of this process."""
+    """The state of torch's generators on this process's CPU and GPU."""
     return torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None
 
 
 def set_random_state(state: tuple[Tensor, Tensor | None]) -> None:
-    """Return to a state of `get_random_state`."""
+    """Restore a state of `get_random_state`."""
     torch.set_rng_state(state[0])
     if state[1] is not None:
         torch.cuda.set_rng_state(state[1])

@@ -1,6 +1,6 @@
-"""Run a transformers Trainer for any arm: its settings, resuming, the result, and the saved student.
+"""Run a transformers Trainer for any arm: settings, resume, result, and the saved student.
 
-SFT and KD run our DistillationTrainer here, on-policy distillation runs TRL's.
+SFT and KD run our DistillationTrainer here; on-policy distillation runs TRL's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from l2s.training.checkpoints import last_whole_checkpoint, step_of
 from l2s.training.heldout import begin_heldout_file
 from l2s.training.sharding import Sharding, check_checkpoint
 
-LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a CPU that trains has no core to spare
+LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a training CPU has no core to spare
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
         "remove_unused_columns": False,
         "average_tokens_across_devices": True,
         "ddp_find_unused_parameters": False,
-        "ddp_broadcast_buffers": False,  # no rank waits for another before all have their gradients
+        "ddp_broadcast_buffers": False,  # ranks only wait for each other once all have their gradients
     }
 
 
 def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sharding) -> TrainingResult:
-    """Run a trainer made with `training_settings` that appends a row a step to folder/metrics.jsonl.
+    """Run a trainer made with `training_settings`, which appends a row for each step to folder/metrics.jsonl.
 
-    A killed training resumes from its last whole checkpoint; rows of later steps are dropped.
+    A killed training resumes from its last complete checkpoint; rows of later steps are dropped.
     """
     metrics_file = ArmDir(folder).metrics
     checkpoint = last_whole_checkpoint(ArmDir(folder).checkpoints)

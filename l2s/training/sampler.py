@@ -12,8 +12,8 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 class LengthGroupedSampler(Sampler[int]):
     """Groups by length as transformers does, then shuffles the groups.
 
-    Length depends on the domain: without the shuffle, consecutive updates would see one domain. The order of an epoch
-    depends on seed and epoch alone, so a training that resumes in a later epoch sees the same sequences.
+    Length depends on the domain: without the shuffle, consecutive updates would hold one domain. The order of an epoch
+    depends only on seed and epoch, so a training that resumes in a later epoch sees the same sequences.
     """
 
     def __init__(self, lengths: Sequence[int], group_size: int, seed: int) -> None:
@@ -26,7 +26,7 @@ class LengthGroupedSampler(Sampler[int]):
         return len(self.lengths)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer at the start of each epoch."""
+        """Set the epoch; the trainer calls this at the start of each one."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:

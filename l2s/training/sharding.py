@@ -1,7 +1,7 @@
 """How the ranks of a training hold the student: whole on each, or in shards.
 
-ddp: whole weights, gradients and optimizer on each rank. fsdp2: shards of all three, layer by layer, which a forward
-pass gathers. zero2: DeepSpeed shards gradients and optimizer; zero3: the weights too. The update is the same in all.
+ddp: whole weights, gradients and optimizer on each rank. fsdp2: shards of all three, gathered layer by layer in a
+forward pass. zero2: DeepSpeed shards gradients and optimizer; zero3: also the weights. The update is the same in all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from l2s.devices import choose_dtype, pick_device, process_count
 from l2s.errors import UserError
 
 Sharding = Literal["none", "ddp", "fsdp2", "zero2", "zero3"]
-FSDP2 = {  # accelerate reads these
+FSDP2 = {  # environment variables that accelerate reads
     "ACCELERATE_USE_FSDP": "true",
     "FSDP_VERSION": "2",
     "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
@@ -27,7 +27,7 @@ FSDP2 = {  # accelerate reads these
 
 
 def choose_sharding(config: ExperimentConfig) -> Sharding:
-    """What `config` means for this training: none for a single rank; auto is fsdp2 where all weights are trained."""
+    """The sharding of this training: none for a single rank; `auto` is fsdp2 with full tuning, else ddp."""
     if process_count() == 1:
         return "none"
     if config.sharding != "auto":
@@ -36,7 +36,7 @@ def choose_sharding(config: ExperimentConfig) -> Sharding:
 
 
 def sharding_settings(config: ExperimentConfig) -> dict[str, Any]:
-    """What transformers' TrainingArguments have to say about it; FSDP2 is told to accelerate by the environment."""
+    """The sharding's arguments for TrainingArguments; FSDP2 reaches accelerate through the environment."""
     sharding = choose_sharding(config)
     if sharding == "fsdp2":
         os.environ |= FSDP2
@@ -44,9 +44,9 @@ def sharding_settings(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def zero_config(config: ExperimentConfig, stage: Literal[2, 3]) -> dict[str, Any]:
-    """The configuration of DeepSpeed. Micro-batches are cut by l2s, so for DeepSpeed a step is one of them.
+    """The configuration of DeepSpeed. l2s cuts the micro-batches, so each is a whole step to DeepSpeed.
 
-    Gradients are added in fp32: LoRA's are small beside the weights, and bf16 sums of many ranks lose what is small.
+    Gradients are added in fp32: those of LoRA are small, and sums over many ranks in bf16 lose small values.
     """
     partition: dict[str, Any] = {"stage": stage, "overlap_comm": True, "contiguous_gradients": True}
     if stage == 3:
@@ -63,9 +63,9 @@ def zero_config(config: ExperimentConfig, stage: Literal[2, 3]) -> dict[str, Any
 
 
 def keep_sums_wide(accelerator: Accelerator) -> None:
-    """Leave loss and metrics as the model gave them, and add gradients of several processes in fp32.
+    """Leave loss and metrics unrounded, and add gradients of several processes in fp32.
 
-    accelerate would round both to the type in which the weights are gathered: to 0.4% in bf16.
+    accelerate would round both to the dtype in which weights are gathered: to 0.4% in bf16.
     """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     if plugin is not None and plugin.fsdp_version == 2 and plugin.mixed_precision_policy is not None:
@@ -74,10 +74,12 @@ def keep_sums_wide(accelerator: Accelerator) -> None:
 
 
 def check_checkpoint(checkpoint: Path, sharding: Sharding) -> None:
-    """A checkpoint of DeepSpeed is good for as many ranks of DeepSpeed, any other for everything but DeepSpeed.
+    """Require a checkpoint that this training can resume.
+
+    DeepSpeed resumes only DeepSpeed's checkpoints, of the same number of ranks. Other trainings resume all others.
 
     Raises:
-        UserError: it is not good for this training.
+        UserError: this training cannot resume it.
     """
     ranks = len(list(checkpoint.glob("global_step*/*zero_pp_rank_*_optim_states.pt")))
     here = process_count() if sharding.startswith("zero") else 0

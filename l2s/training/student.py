@@ -1,7 +1,7 @@
-"""The student as training sees it: a causal LM whose forward pass ends in the loss.
+"""The student in training: a causal LM whose forward pass ends in the loss.
 
-The loss is computed inside the forward pass of the wrapped module, so FSDP2 and ZeRO have the output head whole. It is
-divided once by the number of response tokens in the global batch.
+The loss is computed inside the forward pass of the wrapped module, so that the output head is whole under FSDP2 and
+ZeRO. It is divided once, by the number of response tokens in the global batch.
 
 Shapes: B sequences, T positions, H hidden size, N response tokens of the batch.
 """
@@ -32,14 +32,14 @@ def initial_student(config: ExperimentConfig, run_dir: RunDir) -> str:
 class StudentWithLoss(nn.Module):
     """A causal LM whose forward pass ends in the distillation loss instead of logits."""
 
-    accepts_loss_kwargs = True  # the trainer passes num_items_in_batch, and forward divides by it
+    accepts_loss_kwargs = True  # tells the trainer to pass num_items_in_batch, which forward divides by
 
     def __init__(self, student: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.student = student
         self.objective = objective
-        self.config = student.config  # the trainer and accelerate read it
-        self._no_split_modules = getattr(self.causal_lm, "_no_split_modules", None)  # FSDP shards by these
+        self.config = student.config  # the trainer and accelerate read this
+        self._no_split_modules = getattr(self.causal_lm, "_no_split_modules", None)  # modules that FSDP shards by
         self.transform = logit_transform(self.causal_lm)
 
     @property

@@ -1,6 +1,6 @@
-"""One trainer for SFT and KD: the arms differ in the loss alone (SFT has alpha = 1 and no teacher).
+"""One trainer for SFT and KD: the arms differ only in the loss (SFT has alpha = 1 and no teacher).
 
-An update is what it would be on one device, however many ranks share it and however memory cuts it (updates.py).
+An update is the same on any number of ranks and with any size of micro-batch (updates.py).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ SCHEDULER = "scheduler.pt"
 
 
 class DistillationTrainer(Trainer):
-    """transformers.Trainer with a teacher beside it, writing one line of metrics a step.
+    """transformers.Trainer with a teacher, which writes one row of metrics for each step.
 
-    One step of transformers is a whole update here: its data loader gives the sequences of one update, which are cut
-    into micro-batches by this class. So an update can be repeated with smaller ones where memory runs out.
+    One step of transformers is a whole update here: its data loader yields the sequences of one update, and this class
+    cuts them into micro-batches. So an update can be repeated with smaller ones when memory runs out.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class DistillationTrainer(Trainer):
         self._step_sums: dict[str, Tensor] = {}
 
     def get_train_dataloader(self) -> DataLoader[Update]:
-        """Updates in order; accelerate does not prepare it, because it would share it out once more."""
+        """Updates in order. accelerate does not prepare it, because it would share it between ranks a second time."""
         order = LengthGroupedSampler(self.updates.lengths, self.args.train_batch_size, self.args.seed)
         return DataLoader(
             self.updates,
@@ -71,18 +71,18 @@ class DistillationTrainer(Trainer):
         )
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Update], int]:
-        """The next update and its response tokens on all ranks."""
+        """The next update, and its number of response tokens on all ranks."""
         update = next(epoch_iterator)
         return [update], self.updates.count_tokens(update)
 
     def floating_point_ops(self, inputs: Any) -> int:
-        """Not counted: transformers would look for tensors in an update."""
+        """0: transformers would look for tensors in an update to count them."""
         return 0
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """Leave the gradient of an update in the weights, and return its loss, times the number of ranks.
+        """Put the gradient of an update into the weights, and return its loss, times the number of ranks.
 
-        Where memory runs out on any rank, all of them repeat the update with micro-batches half as large.
+        If memory runs out on any rank, all ranks repeat the update with micro-batches half as large.
 
         Raises:
             UserError: a single sequence does not fit.
@@ -98,7 +98,7 @@ class DistillationTrainer(Trainer):
             self._shrink(inputs)
 
     def _accumulate(self, model: nn.Module, update: Update, num_tokens: int) -> tuple[Tensor, dict[str, Tensor]] | None:
-        """Loss and sums of all micro-batches, with their gradient in the weights; None where memory ran out."""
+        """Loss and sums over all micro-batches, with their gradient in the weights; None if memory ran out."""
         model.train()
         found: tuple[Tensor, dict[str, Tensor]] | None
         try:
@@ -107,7 +107,7 @@ class DistillationTrainer(Trainer):
             if self.args.world_size > 1 and not is_replicated(model):  # the other ranks wait for this one's shards
                 raise UserError(
                     f"step {self.state.global_step + 1}: out of memory with {self.limit} at a time on sharded weights; "
-                    "resume with --tokens_per_batch at half of what that is, which changes no update"
+                    "resume with a lower --tokens_per_batch; updates stay the same"
                 ) from error
             found = None
         if any_rank(found is None, self.args.device):
@@ -134,10 +134,10 @@ class DistillationTrainer(Trainer):
         return loss * (self.args.world_size if is_replicated(model) else 1), sums
 
     def _shrink(self, update: Update) -> None:
-        """Halve what a micro-batch may hold, and give back the memory that the failed one left.
+        """Halve the limit of a micro-batch, and free the memory of the failed one.
 
         Raises:
-            UserError: it was a single sequence already.
+            UserError: it was already a single sequence.
         """
         step = self.state.global_step + 1
         if all(len(batch) == 1 for batch in self.updates.cut(update, self.limit)):
@@ -160,7 +160,7 @@ class DistillationTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The loss of a micro-batch: add the teacher to it; the model does the rest."""
+        """The loss of a micro-batch: adds the teacher's targets to the inputs of the model, which computes the loss."""
         student_inputs: dict[str, Any] = {
             name: value for name, value in inputs.items() if not name.startswith(TEACHER_PREFIX)
         }
@@ -173,7 +173,7 @@ class DistillationTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the sums over batches and ranks to the log of a step, and append it to the metrics file."""
+        """Add sums over batches and ranks to the log of a step, and append it to the metrics file."""
         if "loss" in logs:
             require_finite(logs["loss"], self.state.global_step)
             for name, value in self._step_sums.items():
@@ -184,8 +184,8 @@ class DistillationTrainer(Trainer):
             append_jsonl(self.metrics_file, [_metrics_row(self.state.global_step, logs)])
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The weights of a checkpoint."""
-        if self.is_deepspeed_enabled:  # saves them with the optimizer
+        """Save the weights of a checkpoint."""
+        if self.is_deepspeed_enabled:  # DeepSpeed saves them with the optimizer
             return
         save_weights(cast(nn.Module, self.model), Path(output_dir or cast(str, self.args.output_dir)))
 
@@ -215,7 +215,7 @@ def _metrics_row(step: int, logs: dict[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Epochs, batch size on a device and peak learning rate of one arm."""
+    """Epochs, batch size of a device and peak learning rate of one arm."""
 
     epochs: int
     batch_size: int
@@ -268,7 +268,7 @@ def train(
         file = ArmDir(folder).heldout_metrics
         callbacks.insert(0, HeldOutLoss(held_out, collator, schedule.batch_size, teacher, file))
     settings = training_settings(config, schedule.batch_size, schedule.learning_rate, folder)
-    settings["gradient_accumulation_steps"] = 1  # the trainer cuts its updates itself
+    settings["gradient_accumulation_steps"] = 1  # the trainer cuts its own micro-batches
     settings |= sharding_settings(config)
     trainer = DistillationTrainer(
         model=model,

@@ -1,7 +1,7 @@
-"""What one update learns from, and how its sequences are shared: by ranks, and by micro-batches that fit in memory.
+"""The sequences of one update, and how they are shared: between ranks, and between micro-batches that fit in memory.
 
-An update is the same sequences on any number of ranks: batch_size x gradient_accumulation_steps of them, in the order
-of `LengthGroupedSampler`. The loss is divided by all their response tokens, so how they are cut changes no gradient.
+An update holds the same sequences on any number of ranks: batch_size x gradient_accumulation_steps, in the order of
+`LengthGroupedSampler`. The loss is divided by all their response tokens, so the cut changes no gradient.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Cut = list[list[int]]  # micro-batches, as indices of sequences
 
 @dataclass(frozen=True)
 class Limit:
-    """What fits into a micro-batch: `sequences`, or where `tokens` is not 0 that many, padding included."""
+    """The limit of a micro-batch: `sequences`, or if `tokens` is not 0, that many tokens, padding included."""
 
     sequences: int
     tokens: int = 0
 
     def halved(self) -> Limit:
-        """Half of it; a single sequence always counts as fitting."""
+        """Half of the limit; a single sequence always fits."""
         return replace(self, tokens=self.tokens // 2) if self.tokens else replace(self, sequences=self.sequences // 2)
 
     def __str__(self) -> str:
@@ -35,14 +35,14 @@ class Limit:
 
 
 def share(update: Sequence[int], lengths: Sequence[int], rank: int, ranks: int) -> list[int]:
-    """The sequences of one rank, longest first where there are several: each gets as many, of the same lengths."""
+    """The sequences of one rank, longest first if there are several; all ranks get equally many, of similar lengths."""
     if ranks == 1:
         return list(update)
     return sorted(update, key=lambda index: (-lengths[index], index))[rank::ranks]
 
 
 def cut(own: Sequence[int], lengths: Sequence[int], limit: Limit) -> Cut:
-    """Micro-batches of `own` within `limit`: neighbours together, or with a limit in tokens, similar lengths."""
+    """Micro-batches of `own` within `limit`: consecutive sequences, or for a limit in tokens, similar lengths."""
     if not limit.tokens:
         return [list(own[start : start + limit.sequences]) for start in range(0, len(own), limit.sequences)]
     batches: Cut = []
@@ -55,14 +55,14 @@ def cut(own: Sequence[int], lengths: Sequence[int], limit: Limit) -> Cut:
 
 
 def micro_batches(update: Sequence[int], lengths: Sequence[int], limit: Limit, rank: int, ranks: int) -> Cut:
-    """The micro-batches of one rank, as many on each: empty ones complete those of a rank with less to do."""
+    """The micro-batches of one rank; all ranks get the same number, so some may be empty."""
     cuts = [cut(share(update, lengths, other, ranks), lengths, limit) for other in range(ranks)]
     return cuts[rank] + [[] for _ in range(max(map(len, cuts)) - len(cuts[rank]))]
 
 
 @dataclass(frozen=True)
 class Update:
-    """The sequences of one update, of all ranks, and those of this rank with what is needed to learn from them."""
+    """The sequences of one update on all ranks, and this rank's sequences with their signals."""
 
     indices: list[int]
     items: dict[int, dict[str, Any]]
@@ -86,32 +86,32 @@ class Updates(Dataset[Update]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: list[int]) -> Update:
-        """The update of these sequences; a data loader hands over the indices of a whole batch at once."""
+        """The update of these sequences; a data loader passes the indices of a whole batch at once."""
         own = share(indices, self.lengths, self.rank, self.ranks)
         return Update(indices, {index: self.dataset[index] for index in own})
 
     def count_tokens(self, update: Update) -> int:
-        """Response tokens of an update, on all ranks."""
+        """Number of response tokens of an update on all ranks."""
         return sum(self.num_tokens[index] for index in update.indices)
 
     def cut(self, update: Update, limit: Limit) -> list[list[dict[str, Any]]]:
-        """This rank's micro-batches of an update; one without sequences holds one of which nothing counts."""
+        """This rank's micro-batches of an update; an empty one gets a sequence without counted labels."""
         batches = micro_batches(update.indices, self.lengths, limit, self.rank, self.ranks)
         return [[update.items[index] for index in batch] or [self.dataset[len(self.dataset)]] for batch in batches]
 
 
 class UpdateSampler(Sampler[list[int]]):
-    """Consecutive sequences of an epoch's order, an update at a time; the same on all ranks."""
+    """Consecutive sequences of an epoch's order, one update at a time; the same on all ranks."""
 
     def __init__(self, order: LengthGroupedSampler, size: int) -> None:
         self.order, self.size = order, size
-        self.batch_sampler = self  # where transformers looks for set_epoch, if no other sampler stands around this one
+        self.batch_sampler = self  # transformers looks for set_epoch here if no other sampler wraps this one
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer at the start of each epoch."""
+        """Set the epoch; the trainer calls this at the start of each one."""
         self.order.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""What to change where a stage does not fit into memory, found by estimating it again with the change made."""
+"""What to change if a stage does not fit into memory: each change is tested by a new estimate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from l2s.plan.estimates import Situation, estimate
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import process_devices
 
-USABLE = 0.95  # of the memory; fragments take the rest
+USABLE = 0.95  # share of the memory; fragmentation takes the rest
 
 Changes = dict[str, Any]
 
@@ -22,7 +22,7 @@ def fits(stage: str, situation: Situation) -> bool:
 
 
 def changes_that_fit(stage: str, situation: Situation) -> Changes | None:
-    """The first settings, of those that cost least, with which `stage` fits; None where nothing helps enough."""
+    """The cheapest settings with which `stage` fits; None if no settings are enough."""
     for changes in _candidates(_levers(stage, situation)):
         if fits(stage, placed_again(stage, situation.changed(changes))):
             return changes
@@ -30,7 +30,7 @@ def changes_that_fit(stage: str, situation: Situation) -> Changes | None:
 
 
 def placed_again(stage: str, situation: Situation) -> Situation:
-    """The situation with its devices split as placement would after a change: vLLM splits the teacher."""
+    """The situation after a change, with devices split as placement would: vLLM splits the teacher."""
     fleet = situation.fleet
     if fleet is None or stage not in STAGES:
         return situation
@@ -42,13 +42,13 @@ def placed_again(stage: str, situation: Situation) -> Situation:
 
 
 def least_memory(stage: str, situation: Situation) -> float:
-    """Bytes that `stage` takes with all that can be changed for it."""
+    """Bytes that `stage` needs at least, with every possible change."""
     every = {name: value for lever in _levers(stage, situation) for name, value in lever[-1].items()}
     return estimate(stage, placed_again(stage, situation.changed(every))).memory.total
 
 
 def _candidates(levers: list[list[Changes]]) -> Iterator[Changes]:
-    """Every setting of one lever alone, then with the levers before it pulled all the way."""
+    """Every setting of each lever alone, then with all cheaper levers at their strongest setting."""
     for lever in levers:
         yield from lever
     pulled: Changes = {}
@@ -58,7 +58,7 @@ def _candidates(levers: list[list[Changes]]) -> Iterator[Changes]:
 
 
 def _levers(stage: str, situation: Situation) -> list[list[Changes]]:
-    """What can be changed for a stage, dearest last; in each the settings, weakest first."""
+    """What can be changed for a stage, cheapest first; for each lever its settings, weakest first."""
     config = situation.config
     vllm = situation.by_vllm
     teacher = _smaller_teacher(situation)
@@ -83,7 +83,7 @@ def _levers(stage: str, situation: Situation) -> list[list[Changes]]:
 
 
 def _smaller_teacher(situation: Situation) -> list[Changes]:
-    """Ways to hold the teacher in less memory; vLLM also splits it, which transformers' stages do not."""
+    """Ways to hold the teacher in less memory. vLLM can also split it; transformers' stages do not."""
     found: list[Changes] = [{"teacher_quantization": name} for name in _stronger(situation)]
     if situation.hardware.is_cuda and not situation.by_vllm:
         found += [{"engine": "vllm"} | kind for kind in ({}, {"teacher_quantization": "fp8"})]
@@ -91,18 +91,18 @@ def _smaller_teacher(situation: Situation) -> list[Changes]:
 
 
 def _stronger(situation: Situation) -> list[str]:
-    """Quantisations that are smaller than the present one, of those that the engine and the model take."""
+    """Quantisations that are smaller than the present one and that engine and model support."""
     if situation.by_vllm:
         return ["fp8"] if situation.config.teacher_quantization == "none" else []
     if situation.teacher.num_experts:
-        return []  # bitsandbytes leaves experts as they are
+        return []  # bitsandbytes does not quantise experts
     order = ["none", "int8", "nf4"]
     present = situation.config.teacher_quantization
     return order[order.index(present) + 1 :] if present in order else []
 
 
 def _batches(config: ExperimentConfig, name: str) -> list[Changes]:
-    """Half the batch, a quarter, ..., 1; in training with as many more batches in an update."""
+    """Half the batch, a quarter, ..., 1; in training, gradient accumulation grows to match."""
     changes: list[Changes] = []
     size, accumulated = getattr(config, name), config.gradient_accumulation_steps
     while size > 1:

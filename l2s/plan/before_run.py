@@ -1,4 +1,4 @@
-"""The plan of a run that is about to start on this machine: refused where it cannot fit, said in one line otherwise."""
+"""The plan of a run that is about to start on this machine: an error if it cannot fit, else one line."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from l2s.run_dir import RunDir
 from l2s.runner.pipeline import Stage
 from l2s.runner.placement import Devices
 
-MARGIN = 0.1  # an estimate this close to the limit refuses nothing
+MARGIN = 0.1  # estimates this close to the limit are accepted
 
 
 def plan_run(config: ExperimentConfig, stages: Sequence[Stage], devices: Devices) -> Plan | None:
-    """The plan of `stages`, by a measurement of this machine; None where none of them holds a model.
+    """The plan of `stages`, based on a measurement of this machine; None if no stage holds a model.
 
     Raises:
         UserError: weights and optimizer states of a stage exceed the memory by far; says what makes it fit.
@@ -48,14 +48,14 @@ def in_one_line(plan: Plan) -> str:
 
 
 def save(plan: Plan, run_dir: RunDir) -> None:
-    """Keep the prediction for the report; stages that are done keep theirs."""
+    """Write the prediction for the report; finished stages keep their earlier one."""
     path, found = run_dir.plan, plan.as_json()
     earlier = json.loads(path.read_text(encoding="utf-8"))["stages"] if path.exists() else {}
     write_text_atomic(path, json.dumps(found | {"stages": earlier | found["stages"]}, indent=1))
 
 
 def _measure(config: ExperimentConfig, devices: Devices) -> Hardware:
-    """One of the devices. A GPU is measured in a process of its own: its context would take memory from the stages."""
+    """Measure one of the devices. A GPU is measured in another process: a context here would take GPU memory."""
     device, dtype = pick_device(config), torch_dtype(config)
     if devices.kind == "cpu":
         return share_of_cpu(measure(device, dtype), len(devices))

@@ -1,4 +1,4 @@
-"""The command: sizes of the two models, a table of the stages, what does not fit, and what the figures assume."""
+"""The command `l2s plan`: sizes of both models, a table of the stages, what does not fit, and the assumptions."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from l2s.runner.preflight import check_settings
 
 CUDA_FACTOR = 3.0
 COLUMNS = ("weights", "optimizer", "activations", "cache", "buffers", "memory")
-FILE_WIDTH = 140  # of the table where the output is no terminal
+FILE_WIDTH = 140  # width of the table if the output is not a terminal
 
 
 def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool = False) -> bool:
-    """Print the plan of an experiment on `hardware`; False where it does not fit.
+    """Print the plan of an experiment on `hardware`; False if it does not fit.
 
     Raises:
-        UserError: a wrong setting, unknown hardware, or a model whose configuration cannot be had.
+        UserError: a wrong setting, unknown hardware, or a model whose configuration cannot be loaded.
     """
     quiet_libraries()
     if hardware == "cpu":
@@ -59,7 +59,7 @@ def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool 
 
 
 def _as_on_a_gpu(config: ExperimentConfig) -> ExperimentConfig:
-    """What `auto` means on GPUs that are not here: bfloat16, and vLLM unless bitsandbytes quantises."""
+    """What `auto` means on GPUs of another machine: bfloat16, and vLLM unless bitsandbytes quantises."""
     engine = "transformers" if config.teacher_quantization in ("int8", "nf4") else "vllm"
     changes = {"engine": engine if config.engine == "auto" else config.engine}
     changes["dtype"] = "bfloat16" if config.dtype == "auto" else config.dtype
@@ -105,7 +105,7 @@ def _model_line(name: str, model: ModelSize) -> str:
 
 
 def stage_table(plan: Plan, manifests: Mapping[str, Manifest]) -> Table:
-    """A row a stage and one of totals: the wall time, the fullest device, the disk of all."""
+    """A row for each stage and one for the whole: wall time, fullest device, disk."""
     rows = plan.layout.rows
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for header in ("stage", "devices", "layout"):
@@ -160,7 +160,7 @@ def memory_table(plan: Plan) -> Table:
 
 
 def assumptions(plan: Plan) -> list[str]:
-    """What the figures rest on, to be read with them."""
+    """The assumptions behind the figures."""
     situation, config, hardware = plan.situation, plan.situation.config, plan.fleet.hardware
     texts = situation.training_texts + situation.evaluation_texts
     lengths = dict.fromkeys(f"{text.source} {text.prompt:.0f} + {text.answer:.0f}" for text in texts)

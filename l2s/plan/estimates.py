@@ -1,7 +1,7 @@
-"""What every stage takes: memory at its fullest moment, time from a roofline, files.
+"""Estimates for every stage: peak memory, time from a roofline, files.
 
-Time is the sum of matrix products, bytes that everything else moves, and operations launched; lengths of prompts and
-answers are assumed. Each estimate follows what the stage does: when that changes, so must this.
+Time is the sum of matrix products, bytes that all else moves, and operation launches. Lengths of prompts and answers
+are assumed. Each estimate follows what the stage does: when the stage changes, so must its estimate.
 """
 
 from __future__ import annotations
@@ -28,26 +28,24 @@ from l2s.tasks.task import Split
 
 ASKED_AGAIN = 0.5  # share of answers that keep_correct rejects, at every try
 
-START_S = 6.0  # imports and the first use of everything, measured on the CPU
+START_S = 6.0  # imports and first use of everything, measured on the CPU
 LINK_BYTES_S = 50e9  # between ranks: 400 Gb/s of p4d's network; NVLink inside a machine is faster
 FILE_BYTES_S = 1e9  # weights and signals from and to a local SSD
-HEAD_OVERHEAD = 1.25  # of the fused loss over its matrix products: docs/PERFORMANCE.md measures 1.21
+HEAD_OVERHEAD = 1.25  # time of the fused loss over its matrix products; docs/PERFORMANCE.md measures 1.21
 HEAD_BUFFERS = 6  # chunks of logits: student's, teacher's, and on CUDA float32 copies of both
-UPDATE_BYTES = 40  # read and written for a trained weight in an update: AdamW 28, norm and clipping 12
-BATCH_BYTES = 12  # and in every batch, to add up its gradient
+UPDATE_BYTES = 40  # read and written for each trained weight in an update: AdamW 28, norm and clipping 12
+BATCH_BYTES = 12  # and in every batch, to add to its gradient
 CAST_BYTES = 12  # and with full tuning, between float32 weights and bfloat16 products
 FIDELITY_BYTES = 120  # read and written for each float32 logit that fidelity compares
-CUDA_BYTES, PROCESS_BYTES = (
-    int(0.8 * GIB),
-    int(0.5 * GIB),
-)  # context and workspaces; the libraries on a CPU (tiny models: 502 MiB)
-TEXT_BYTES = 5  # of a token on disk: its text and its share of the row
-REPORT_BYTES = 5 << 20  # the most that report.html may take
+CUDA_BYTES = int(0.8 * GIB)  # context and workspaces
+PROCESS_BYTES = int(0.5 * GIB)  # the libraries on a CPU (tiny models: 502 MiB)
+TEXT_BYTES = 5  # a token on disk: its text and its share of the row
+REPORT_BYTES = 5 << 20  # upper bound for report.html
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a stage takes. `disk` stays when it ends; `scratch` is there only while it runs."""
+    """What a stage takes. `disk` stays after it ends; `scratch` exists only while it runs."""
 
     seconds: float
     disk: float
@@ -57,10 +55,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Situation:
-    """A configuration on devices, with the sizes of its models and of LoRA on the student.
+    """A configuration on devices, with the sizes of its models and of the student's LoRA.
 
-    A stage runs as `processes`, each on `split` devices like `hardware`, which share its work.
-    `fleet` is all that the run has, where that is known.
+    A stage runs as `processes`, which share its work, each on `split` devices like `hardware`. `fleet` is all devices
+    of the run, if known.
     """
 
     config: ExperimentConfig
@@ -83,7 +81,7 @@ class Situation:
         return self.student.parameters if self.config.tuning == "full" else self.lora_parameters
 
     def in_trainer(self) -> Situation:
-        """The same with transformers, which holds every model of a trainer."""
+        """The same with transformers, which holds every model in training."""
         return self.changed({"engine": "transformers"})
 
     def changed(self, changes: dict[str, Any]) -> Situation:
@@ -92,12 +90,12 @@ class Situation:
 
     @property
     def training_texts(self) -> list[Texts]:
-        """The items that are answered and trained on."""
+        """Texts of the training items."""
         return self._texts("train")
 
     @property
     def evaluation_texts(self) -> list[Texts]:
-        """The items of the evaluation."""
+        """Texts of the evaluation items."""
         return self._texts("eval")
 
     def _texts(self, split: Split) -> list[Texts]:
@@ -118,7 +116,7 @@ class Situation:
 
 
 def estimate(stage: str, situation: Situation) -> Estimate:
-    """What `stage` takes in `situation`."""
+    """The estimate of `stage` in `situation`."""
     found = ESTIMATES[stage](situation)
     if not found.memory.total:
         return found
@@ -133,7 +131,7 @@ def _prepare(s: Situation) -> Estimate:
 
 def _generate(s: Situation) -> Estimate:
     config, texts = s.config, s.training_texts
-    if config.answers == "reference":  # no model is asked
+    if config.answers == "reference":  # no model answers
         return Estimate(seconds=START_S, disk=TEXT_BYTES * _tokens(texts))
     tries = sum(ASKED_AGAIN**attempt for attempt in range(config.max_tries)) if config.keep_correct else 1
     answering = _answer_seconds(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization)
@@ -147,7 +145,7 @@ def _generate(s: Situation) -> Estimate:
 def _score(s: Situation) -> Estimate:
     texts, quantization = s.training_texts, s.config.teacher_quantization
     signals = _signal_bytes(s, _answer_tokens(texts), s.config.teacher_signal)
-    seconds = _loading_seconds(s, s.teacher) + 2 * signals / FILE_BYTES_S  # written, and read again for their hash
+    seconds = _loading_seconds(s, s.teacher) + 2 * signals / FILE_BYTES_S  # written, then read for their hash
     seconds += _forward_seconds(s, s.teacher, texts, BATCH_TOKENS, quantization)
     if s.config.teacher_signal == "topk":
         seconds += s.teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1) / s.processes
@@ -179,7 +177,7 @@ def _kd(s: Situation) -> Estimate:
 
 
 def _opd(s: Situation) -> Estimate:
-    """The student answers, the teacher reads these answers, and the student is trained on them."""
+    """The student answers, the teacher reads the answers, and the student is trained on them."""
     s = s.in_trainer()
     config = s.config
     own = s.changed({"max_new_tokens": config.opd_max_new_tokens})
@@ -216,7 +214,7 @@ def _training(s: Situation, epochs: float, batch_size: int) -> Estimate:
         length=mean_length,
         quantization=quantization,
     )
-    products = 3 if full else 2  # logits, gradient of the hidden states, and that of the head where it is trained
+    products = 3 if full else 2  # logits, gradient of the hidden states, and the head's gradient if it is trained
     answers = on_a_rank * _answer_tokens(texts) / _number(texts)
     head = products * student.head_seconds(s.hardware, tokens=answers, passes=batches)
     moved = trainable * (UPDATE_BYTES * updates + (BATCH_BYTES + CAST_BYTES * full) * batches)
@@ -237,7 +235,7 @@ def _training(s: Situation, epochs: float, batch_size: int) -> Estimate:
 
 
 def _exchange_seconds(s: Situation, updates: float, batches: float) -> float:
-    """Time that ranks take to send each other gradients, and weights where they hold shards of them."""
+    """Time of sending gradients between ranks, and weights if they are sharded."""
     if s.processes == 1:
         return 0.0
     shared = 6 * s.student.parameters * batches if s.config.tuning == "full" else 0  # gathered twice, reduced once
@@ -279,7 +277,7 @@ def _evaluate(s: Situation, *, model: str) -> Estimate:
 
 
 def _with_head(s: Situation, answering: Memory, size: ModelSize, quantization: Quantization) -> Memory:
-    """Fidelity needs the teacher's head; vLLM is started again for it, with a smaller share of the memory."""
+    """Fidelity needs the teacher's head; vLLM restarts for it, with a smaller share of the memory."""
     head = Memory(weights=s.teacher.head * s.teacher.element_bytes)
     if not s.by_vllm:
         return answering + head
@@ -317,7 +315,7 @@ def _longest(s: Situation, texts: list[Texts]) -> int:
 
 
 def _signal_bytes(s: Situation, tokens: float, signal: str) -> float:
-    """Stored signals and what their rows share: the head, or the tail's model and exact logits of a sample."""
+    """Stored signals and their shared tensors: the head, or the tail's model and exact logits of a sample."""
     teacher = s.teacher
     if signal == "topk":
         row = bytes_per_row(s.config.topk, teacher.vocabulary, RANK)
@@ -326,7 +324,7 @@ def _signal_bytes(s: Situation, tokens: float, signal: str) -> float:
 
 
 def _loading_seconds(s: Situation, size: ModelSize, *, vllm: bool | None = None) -> float:
-    """A start of the process and of the model; the processes of a machine read the same files once."""
+    """Start of the process and of the model; the processes of a machine read the same files once."""
     start = VLLM_START_S if (s.by_vllm if vllm is None else vllm) else START_S
     return start + size.checkpoint_bytes / FILE_BYTES_S
 
@@ -356,10 +354,10 @@ def _forward_memory(s: Situation, size: ModelSize, batch_tokens: float, quantiza
 def _answer_seconds(
     s: Situation, size: ModelSize, texts: list[Texts], batch_size: int, quantization: Quantization
 ) -> float:
-    """Prompts in one pass a batch, then a pass for every token of the longest answer.
+    """Prompts in one pass for each batch, then one pass for every token of the longest answer.
 
-    A step copies the cache to lengthen it and reads it; on CUDA it also spreads it over all heads, because a padding
-    mask keeps transformers from the kernel that reads groups (on the CPU attention.py does).
+    Each step reads the cache and copies it to lengthen it. On CUDA the cache is also expanded to all heads, because
+    with a padding mask transformers cannot use the kernel that reads groups; on the CPU attention.py does.
     """
     texts = [replace(text, number=text.number / s.processes) for text in texts]
     if s.by_vllm:

@@ -1,6 +1,6 @@
-"""What a device can do: memory, matrix products, moving bytes, and what a layer costs the host that drives it.
+"""What a device can do: memory, matrix products, memory bandwidth, and the host's time to launch a layer.
 
-A device that is here is measured in well under a second; one that is not comes from its data sheet, scaled to what
+A device of this machine is measured in well under a second. Other devices come from their data sheets, scaled to what
 programs reach.
 """
 
@@ -45,18 +45,18 @@ DATA_SHEETS = {
     "rtx-3090": DataSheet(24, 71, 936),
     "rtx-4090": DataSheet(24, 165, 1008),
 }
-MACHINES = {  # instances of AWS: the GPU, and how many of it
+MACHINES = {  # AWS instances: GPU and number of GPUs
     "p4d.24xlarge": ("a100-40gb", 8),
     "p4de.24xlarge": ("a100-80gb", 8),
     "p5.48xlarge": ("h100-80gb", 8),
     "p5en.48xlarge": ("h200", 8),
 }
-PRODUCT_SHARE = 0.6  # of peak: training reports 40 to 55 % with everything beside the products (PaLM 46, Llama 3 38-43)
+PRODUCT_SHARE = 0.6  # of peak: whole trainings report 40 to 55 % (PaLM 46, Llama 3 38-43)
 COPY_SHARE = 0.85  # of peak bandwidth, which copies of large tensors reach on these cards
 LAYER_SECONDS = 1.2e-3  # eager Llama-7B, A100, one sequence: 25.5 tokens/s over 32 layers (PyTorch blog on gpt-fast)
 FLOAT32_SHARE = 1 / 16  # of the bfloat16 rate, without TF32: 19.5 of 312 (A100), 67 of 989 (H100)
-CPU_MOVED_BYTES = 16 << 20  # what activations of a batch take; twice as much comes as fresh pages, thrice as slow
-CUDA_MOVED_BYTES = 256 << 20  # much less is over before the next launch
+CPU_MOVED_BYTES = 16 << 20  # size of a batch's activations; twice as much gets fresh pages, at a third of the rate
+CUDA_MOVED_BYTES = 256 << 20  # much less would finish before the next launch
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class Hardware:
     """One device.
 
     Attributes:
-        name: as it is shown.
-        is_cuda: whether the host runs ahead of it; on a CPU both are the same cores.
+        name: name shown to the user.
+        is_cuda: whether the host runs ahead of the device; on a CPU both use the same cores.
         memory: bytes.
-        products: FLOP/s of large matrix products in the type of the run.
+        products: FLOP/s of large matrix products in the dtype of the run.
         bandwidth: bytes/s read and written by an elementwise operation.
-        layer_seconds: what the host takes to launch a forward pass of one decoder layer.
-        origin: where the figures are from.
+        layer_seconds: host time to launch a forward pass of one decoder layer.
+        origin: source of the figures.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Devices of one kind. `per_machine` of them share a machine; one process cannot span two machines."""
+    """Devices of one kind. Each machine has `per_machine` of them; one process cannot span two machines."""
 
     hardware: Hardware
     devices: Devices
@@ -99,7 +99,7 @@ class Fleet:
 def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
     """The devices that `text` names: machines or GPUs with their number, `cpu`, or `this` machine.
 
-    `--gpus` chooses among them, and `--cpu_workers` shares a CPU.
+    `--gpus` selects some of them, and `--cpu_workers` splits a CPU.
 
     Raises:
         UserError: unknown hardware, or settings that contradict it.
@@ -133,7 +133,7 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
 
 
 def share_of_cpu(cpu: Hardware, workers: int) -> Hardware:
-    """What each of `workers` has of a CPU."""
+    """The share of a CPU that each of `workers` gets."""
     return replace(
         cpu,
         memory=cpu.memory // workers,
@@ -158,9 +158,9 @@ def from_data_sheet(name: str, config: ExperimentConfig) -> Hardware:
 
 
 def measure(device: torch.device, dtype: torch.dtype) -> Hardware:
-    """Measure the device: a large product, doubling a tensor, and a decoder layer too small to take time itself.
+    """Measure the device: a large product, doubling a tensor, and a decoder layer so small that only its launch counts.
 
-    The doubled tensor goes into new memory, as results of eager operations do; on a CPU that counts.
+    The doubled tensor goes into new memory, as results of eager operations do; on a CPU that matters.
     """
     left, right = (torch.randn(1024, 1024, dtype=dtype, device=device) for _ in range(2))
     is_cuda = device.type == "cuda"
@@ -197,7 +197,7 @@ def _layer_seconds(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def _mean_seconds(action: Callable[[], object], device: torch.device, *, budget_s: float = 0.15) -> float:
-    """Mean time of `action` over `budget_s`, after one that warms up: other programs on the machine count too."""
+    """Mean time of `action` over `budget_s`, after a warm-up. The mean includes the effect of other programs."""
     action()
     _wait_for(device)
     number, start = 0, time.perf_counter()

@@ -1,4 +1,4 @@
-"""Architectures of the models that the recipes name, so that a plan of them needs no hub and no files."""
+"""Architectures of the models that the recipes name, so that planning them needs neither hub nor files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOE: dict[str, Any] = {
     "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32, "num_key_value_heads": 4,
     "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8, **_QWEN3,
 }  # fmt: skip
-# As their config.json and the Qwen3 technical report state it.
+# From their config.json and the Qwen3 technical report.
 _DENSE: dict[str, dict[str, Any]] = {
     "Qwen/Qwen3-0.6B": {"hidden_size": 1024, "num_hidden_layers": 28, "intermediate_size": 3072,
                         "num_attention_heads": 16, "num_key_value_heads": 8, **_QWEN3, "tie_word_embeddings": True},
@@ -48,7 +48,7 @@ def known_config(name: str) -> PreTrainedConfig:
 
 @contextmanager
 def as_folders(config: ExperimentConfig) -> Iterator[tuple[ExperimentConfig, Mapping[str, str]]]:
-    """`config` with known models replaced by folders that hold a config.json alone, and the name behind each folder."""
+    """`config` with known models replaced by folders that hold only a config.json, and each folder's model name."""
     with TemporaryDirectory(prefix="l2s-plan-") as place:
         folders: dict[str, str] = {}
         for field in ("teacher_model", "student_model"):

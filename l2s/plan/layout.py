@@ -1,4 +1,4 @@
-"""When each stage of a run starts and ends, on which devices: the rules of the schedule, with estimates for a clock."""
+"""When each stage of a run starts and ends, and on which devices: the rules of the schedule with estimated times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from l2s.runner.placement import Devices, Placement, groups_of, place
 
 @dataclass(frozen=True)
 class Row:
-    """A stage in the plan: where it runs, from when to when in seconds, and what it takes on each device."""
+    """A stage in the plan: its devices, its start and length in seconds, and its estimate for each device."""
 
     stage: Stage
     groups: tuple[Placement, ...]
@@ -23,12 +23,12 @@ class Row:
 
     @property
     def end(self) -> float:
-        """When it ends."""
+        """Time at which the stage ends."""
         return self.start + self.estimate.seconds
 
     @property
     def devices(self) -> Placement:
-        """All its devices."""
+        """All devices of the stage."""
         return tuple(number for group in self.groups for number in group)
 
 
@@ -40,11 +40,11 @@ class Layout:
 
     @property
     def wall_seconds(self) -> float:
-        """From the first start to the last end."""
+        """Time from the first start to the last end."""
         return max((row.end for row in self.rows), default=0.0)
 
     def critical_path(self, config: ExperimentConfig) -> list[Row]:
-        """The rows that the last end waited for: each starts when the one before it ends."""
+        """The chain of rows up to the last end: each starts when the one before it ends."""
         path = [max(self.rows, key=lambda row: row.end)]
         while earlier := [row for row in self.rows if row is not path[-1] and abs(row.end - path[-1].start) < 1e-6]:
             needs = needs_of(path[-1].stage, config)
@@ -55,7 +55,7 @@ class Layout:
 
 
 def lay_out(stages: Sequence[Stage], situation: Situation, fleet: Fleet) -> Layout:
-    """Place `stages` as a run does: those that are ready, on the devices that are free; then wait for the next end."""
+    """Place `stages` as a run does: ready stages start on free devices, and each end frees devices for the next."""
     config, devices = situation.config, fleet.devices
     waiting, names = list(stages), {stage.name for stage in stages}
     running: list[Row] = []
@@ -92,7 +92,7 @@ def _row(stage: Stage, placement: Placement, now: float, situation: Situation, d
 
 
 def on_groups(situation: Situation, groups: Sequence[Placement]) -> Situation:
-    """The situation of a stage that runs as a process for each of `groups`."""
+    """The situation of a stage that runs one process for each of `groups`."""
     return replace(situation, processes=len(groups), split=max(1, len(groups[0])))
 
 

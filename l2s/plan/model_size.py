@@ -1,7 +1,7 @@
-"""What a model weighs and what a pass through it takes, from its configuration alone: it is built without memory.
+"""Memory and compute of a model, from its configuration alone: it is built without memory.
 
-Counts of bytes come from watching transformers 5.23 run Qwen3 layers (the allocator, and every operation's tensors);
-tests/plan/test_model_size.py counts again.
+Byte counts come from watching transformers 5.23 run Qwen3 layers (the allocator, and every operation's tensors);
+tests/plan/test_model_size.py repeats the counts.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from l2s.plan.hardware import Hardware
 
 @dataclass(frozen=True)
 class Pattern:
-    """One way of going through a decoder layer.
+    """One kind of pass through a decoder layer.
 
     Attributes:
-        products: times that every active weight multiplies every token.
-        hidden, gathered, intermediate, queries, keys: bytes that everything but the products reads and writes for a
-            token, by the layer's sizes (`gathered`: the hidden state of each chosen expert), in bfloat16.
-        launches: operations, in forward passes of a layer.
+        products: number of times that every active weight is multiplied with each token.
+        hidden, gathered, intermediate, queries, keys: bytes in bfloat16 that operations other than products read and
+            write for a token, per unit of the layer's sizes (`gathered`: the hidden state of each chosen expert).
+        launches: operations, in units of a forward pass of a layer.
     """
 
     products: int
@@ -39,8 +39,8 @@ class Pattern:
     launches: float
 
 
-INT8_LAUNCHES = 3.7  # LLM.int8 quantises rows and takes outliers apart: Qwen2.5-0.5B, T4, 24.4 tokens/s became ~6.3
-VLLM_BYTES: dict[str, float] = {"fp8": 1.0, "awq": 0.53, "gptq": 0.53}  # of a weight, experts included; 4-bit + scales
+INT8_LAUNCHES = 3.7  # LLM.int8 quantises rows and separates outliers: Qwen2.5-0.5B, T4, 24.4 tokens/s became ~6.3
+VLLM_BYTES: dict[str, float] = {"fp8": 1.0, "awq": 0.53, "gptq": 0.53}  # of a weight, experts and scales included
 EXPERT_COPIES = 3  # transformers on CUDA, decoding: each token's experts are gathered (read, written) and multiplied
 FORWARD = Pattern(1, 84, 16, 10, 65, 57, 1.0)
 TRAINING = {  # (all weights?, checkpointed?); an update of LoRA needs no product for the frozen weights' gradient
@@ -56,17 +56,17 @@ class ModelSize:
     """The sizes of a causal language model.
 
     Attributes:
-        parameters: weights, a tied one once.
-        expert_parameters: those of them in experts, of which a token uses experts_per_token of num_experts.
-        linear_parameters: those in linear layers other than the output head; only these can be quantised.
-        bytes: of all weights and buffers in the type of the run.
-        element_bytes: of one number of that type.
-        head: weights of the output head.
+        parameters: number of weights; a tied weight counts once.
+        expert_parameters: number of weights in experts; a token uses experts_per_token of num_experts.
+        linear_parameters: number of weights in linear layers other than the output head; only these can be quantised.
+        bytes: size of all weights and buffers in the dtype of the run.
+        element_bytes: size of one number of that dtype.
+        head: number of weights of the output head.
         tied: whether the head is the embedding.
-        layers, hidden, vocabulary: as usual.
+        layers, hidden, vocabulary: number of decoder layers, hidden size, and rows of the head.
         intermediate: width of a token's MLP, over all its experts.
-        queries, keys: heads times their width.
-        checkpoint_bytes: of the files that are read to load it.
+        queries, keys: number of heads times their width.
+        checkpoint_bytes: size of the files that are read to load the model.
     """
 
     parameters: int
@@ -88,34 +88,34 @@ class ModelSize:
 
     @property
     def active_parameters(self) -> int:
-        """Weights that take part in one token."""
+        """Number of weights that one token uses."""
         return self.parameters - self.expert_parameters + self._experts_used(1)
 
     @property
     def body(self) -> int:
-        """Active weights that multiply: without the embedding, which is looked up, and the head."""
+        """Number of active weights that multiply: without the head, and without the embedding, which is a look-up."""
         return self.active_parameters - self.head * (1 if self.tied else 2)
 
     @property
     def cache_bytes(self) -> int:
-        """Keys and values of one token."""
+        """Bytes of one token's keys and values."""
         return 2 * self.layers * self.keys * self.element_bytes
 
     def weight_bytes(self, quantization: Quantization) -> int:
-        """As loaded; as transformers counts them, so without the scales of quantisation."""
+        """Bytes of the loaded weights, as transformers counts them: without quantisation scales."""
         kept = {"none": self.element_bytes, "int8": 1.0, "nf4": 0.5} | VLLM_BYTES
         quantised = self.linear_parameters + (self.expert_parameters if quantization in VLLM_BYTES else 0)
         return self.bytes - int(quantised * (self.element_bytes - kept[quantization]))
 
     def scale_bytes(self, quantization: Quantization) -> int:
-        """What quantisation keeps beside the weights: for NF4 a byte for a block of 64, for int8 next to nothing."""
+        """Bytes of quantisation scales: for NF4 one byte for each block of 64 weights, for int8 next to nothing."""
         return self.linear_parameters // 64 if quantization == "nf4" else 0
 
     def read_bytes(self, quantization: Quantization, tokens: float, *, gathered: bool = False) -> float:
-        """What one pass over `tokens` tokens reads of the layers' weights.
+        """Bytes of layer weights that one pass over `tokens` tokens reads.
 
-        bitsandbytes multiplies a single token by NF4 weights as they are; for more tokens, and in training, it unpacks
-        them to `element_bytes` in memory first. `gathered`: each token has a copy of its experts made.
+        bitsandbytes multiplies a single token by packed NF4 weights; for more tokens, and in training, it first unpacks
+        them to `element_bytes` in memory. `gathered`: each token gets a copy of its experts.
         """
         experts = tokens * EXPERT_COPIES * self._experts_used(1) if gathered else self._experts_used(tokens)
         unpacked = 0.0 if tokens <= 1 else 2.0 * self.element_bytes
@@ -127,16 +127,16 @@ class ModelSize:
         return quantised * per_weight[quantization] + (rest - quantised + experts) * self.element_bytes
 
     def _experts_used(self, tokens: float) -> int:
-        """Weights of the experts that `tokens` tokens reach together, each choosing at random."""
+        """Number of expert weights that `tokens` tokens use together, if each chooses experts at random."""
         if not self.num_experts:
             return 0
         missed = (1 - self.experts_per_token / self.num_experts) ** max(1.0, tokens)
         return int(self.expert_parameters * (1 - missed))
 
     def forward_peak(self, tokens: float) -> float:
-        """Bytes of activations while a pass without gradients goes through its widest layer.
+        """Peak bytes of activations in a pass without gradients, in its widest layer.
 
-        A mixture holds what each chosen expert reads and what it gives, and between them both halves of its gate.
+        A mixture of experts holds each chosen expert's input and output, and between them both halves of its gate.
         """
         if self.num_experts:
             wide = (4 + 2 * self.experts_per_token) * self.hidden + 4 * self.intermediate
@@ -147,8 +147,8 @@ class ModelSize:
     def training_peak(self, tokens: float, *, full: bool, checkpointed: bool) -> float:
         """Bytes of activations at the start of the backward pass.
 
-        Between layers lies the hidden state, in float32 where all weights are trained; a checkpointed model keeps
-        that alone and makes one layer's activations again.
+        The hidden state between layers is float32 if all weights are trained. A checkpointed model keeps only these and
+        recomputes the activations of one layer at a time.
         """
         hidden, gathered = (26, 8) if full else (18, 4)
         layer = (
@@ -171,7 +171,7 @@ class ModelSize:
         quantization: Quantization = "none",
         decoding: bool = False,
     ) -> float:
-        """Time in transformers of `passes` passes over `tokens` tokens together, each of which attends to `length`."""
+        """Time in transformers of `passes` passes over `tokens` tokens in total, each of which attends to `length`."""
         flops = tokens * (2 * self.body + 4 * length * self.queries * self.layers)
         gathered = decoding and hardware.is_cuda and self.num_experts > 0
         a_pass = self.read_bytes(quantization, tokens / max(passes, 1e-9), gathered=gathered)
@@ -179,12 +179,12 @@ class ModelSize:
         products = pattern.products * max(flops / hardware.products, reading)
         moving = tokens * self.layers * self.moved_bytes(pattern) / hardware.bandwidth
         host = passes * self.layers * pattern.launches * hardware.layer_seconds
-        if quantization == "int8":  # the host waits in each product for the number of outliers, so it runs never ahead
+        if quantization == "int8":  # in each product the host waits for the number of outliers, so it never runs ahead
             return products + moving + INT8_LAUNCHES * host
         return max(products + moving, host) if hardware.is_cuda else products + moving + host
 
     def moved_bytes(self, pattern: Pattern) -> float:
-        """What everything but the products reads and writes for a token in a layer."""
+        """Bytes that operations other than products read and write for a token in a layer."""
         hidden = (pattern.hidden + pattern.gathered * self.experts_per_token) * self.hidden
         others = pattern.intermediate * self.intermediate + pattern.queries * self.queries + pattern.keys * self.keys
         return (hidden + others) * self.element_bytes / 2
@@ -196,7 +196,7 @@ class ModelSize:
 
 
 def size_of(name: str, config: ExperimentConfig) -> ModelSize:
-    """The sizes of a model, read from its configuration and, where there is one, the index of its weights.
+    """The sizes of a model, from its configuration and, if there is one, the index of its weights.
 
     Raises:
         UserError: the configuration cannot be loaded.
@@ -230,7 +230,7 @@ def size_of(name: str, config: ExperimentConfig) -> ModelSize:
 
 
 def lora_parameters(name: str, config: ExperimentConfig) -> int:
-    """Weights of the LoRA that `config` puts on a model, quantised or not.
+    """Number of LoRA weights that `config` adds to a model, quantised or not.
 
     Raises:
         UserError: the configuration cannot be loaded, or LoRA cannot be put on the model.

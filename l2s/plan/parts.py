@@ -1,4 +1,4 @@
-"""What estimates are made of: texts of one source, and memory by its purpose."""
+"""Parts of an estimate: the texts of one source, and memory by purpose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class Texts:
-    """Items of one source. `answer` and `longest` are what max_new_tokens leaves of their answers."""
+    """Items of one source. `answer` and `longest` already respect max_new_tokens."""
 
     source: str
     number: float
@@ -19,7 +19,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on the device; `weights` counts all models that a stage holds, `buffers` all that has no other place."""
+    """Bytes on the device; `weights` counts all models of a stage, `buffers` everything without another category."""
 
     weights: float = 0
     optimizer: float = 0
@@ -29,7 +29,7 @@ class Memory:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """The sum of all parts."""
         return sum(self.parts())
 
     def parts(self) -> list[float]:

@@ -1,4 +1,4 @@
-"""A plan of an experiment: sizes of its models, the layout of its stages, and what does not fit."""
+"""The plan of an experiment: sizes of its models, layout of its stages, and what does not fit."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from l2s.runner.pipeline import Stage
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run on `fleet` is expected to take."""
+    """The predicted cost of a run on `fleet`."""
 
     situation: Situation
     fleet: Fleet
     layout: Layout
 
     def advice(self) -> list[str]:
-        """A line for every stage that does not fit."""
+        """One line for every stage that does not fit."""
         lines = [advise(row.stage.name, on_groups(self.situation, row.groups)) for row in self.on_devices()]
         return [line for line in lines if line]
 
     def too_large(self, margin: float) -> list[Row]:
         """The stages whose weights and optimizer states alone exceed the memory by more than the share `margin`.
 
-        Activations do not count: batches are made smaller where memory runs out.
+        Activations do not count: batches are made smaller if memory runs out.
         """
         most = (1 + margin) * self.fleet.hardware.memory
         parts = [(row, row.estimate.memory) for row in self.on_devices()]
@@ -42,7 +42,7 @@ class Plan:
         return [row for row in self.layout.rows if row.estimate.memory.total]
 
     def as_json(self) -> dict[str, Any]:
-        """The prediction as a run folder keeps it: seconds and bytes."""
+        """The prediction as the run folder stores it: seconds and bytes."""
         return {
             "hardware": str(self.fleet),
             "wall_seconds": self.layout.wall_seconds,
@@ -71,7 +71,7 @@ def make_plan(config: ExperimentConfig, stages: Sequence[Stage], fleet: Fleet) -
 
 
 def advise(stage: str, situation: Situation) -> str | None:
-    """One line where `stage` does not fit: what to change to what, or that nothing helps."""
+    """One line if `stage` does not fit: which setting to change, or that no setting helps."""
     if fits(stage, situation):
         return None
     needed, there = estimate(stage, situation).memory.total, situation.hardware.memory
@@ -91,7 +91,7 @@ def fills_too_much(row: Row, fleet: Fleet) -> bool:
 
 
 def gib(value: float) -> str:
-    """Two digits below 1 GiB, and no 0 for what is there."""
+    """GiB with two digits below 1, and never 0 for a positive size."""
     return f"{value / GIB:.1f}" if value >= GIB else f"{max(value / GIB, 0.01):.2f}"
 
 

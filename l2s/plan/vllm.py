@@ -1,11 +1,11 @@
-"""Time and memory of a model in vLLM: products of the prompts, then bytes that decoding reads, in full batches.
+"""Time and memory of a model in vLLM: the products of the prompts, then the bytes that decoding reads, in full batches.
 
-Published throughputs that it is compared with (tests/plan/test_vllm.py): GPUStack's performance lab, Qwen3-14B and
-Qwen3-32B in bfloat16, one A100 SXM 80 GB, vLLM 0.11.0 without tuning, `vllm bench`. ShareGPT, 1,000 requests, 217,393 +
-about 200,000 tokens: 3,922 and 1,731 tokens/s, prompts and answers together. Prompts of 2,000 and answers of 100
-tokens: 5,967 and 2,521. From the same source, Qwen3-235B-A22B (FP8, 8 x A100): 9,343 tokens/s at 2,000 + 100, which is
-51 TFLOP/s a GPU, where dense models reach 170: a mixture's products are that much slower. None that could be trusted
-was found for Qwen3-30B-A3B on A100 cards of 40 GB.
+tests/plan/test_vllm.py compares them with published throughputs: GPUStack's performance lab, Qwen3-14B and Qwen3-32B in
+bfloat16, one A100 SXM 80 GB, vLLM 0.11.0 without tuning, `vllm bench`. ShareGPT, 1,000 requests, 217,393 + about
+200,000 tokens: 3,922 and 1,731 tokens/s, prompts and answers together. Prompts of 2,000 and answers of 100 tokens:
+5,967 and 2,521. From the same source, Qwen3-235B-A22B (FP8, 8 x A100): 9,343 tokens/s at 2,000 + 100. That is 51
+TFLOP/s a GPU, where dense models reach 170, so the products of a mixture of experts are that much slower. No
+trustworthy figure was found for Qwen3-30B-A3B on A100 cards of 40 GB.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from l2s.plan.hardware import GIB, Hardware
 from l2s.plan.model_size import ModelSize
 from l2s.plan.parts import Memory, Texts
 
-VLLM_START_S = 75.0  # an assumption: its processes, compiling, CUDA graphs
-VLLM_SHARE = 0.85  # of the roofline below: the figures above lie between 0.75 and 1.05 of it
-MOE_PRODUCTS = 0.3  # of the rate of dense products: 51 of 170 TFLOP/s, as above
-SPLIT_SHARE = 0.85  # of a device's rates where a model is split over several: an assumption, for NVLink
-SEQUENCES = 256  # that vLLM decodes together, its default max_num_seqs
-STEP_S = 2e-3  # an assumption: scheduling and launching one step
-PROCESS_BYTES = int(0.8 * GIB)  # the CUDA context, which a process has beside
-ACTIVATIONS = 2 * GIB  # that vLLM keeps free for a step of 8,192 tokens; an assumption
+VLLM_START_S = 75.0  # assumed: its processes, compilation, CUDA graphs
+VLLM_SHARE = 0.85  # share of the roofline below: the figures above are 0.75 to 1.05 of it
+MOE_PRODUCTS = 0.3  # share of the rate of dense products: 51 of 170 TFLOP/s, see above
+SPLIT_SHARE = 0.85  # share of a device's rates when a model is split over several: assumed, for NVLink
+SEQUENCES = 256  # decoded together: vLLM's default max_num_seqs
+STEP_S = 2e-3  # assumed: scheduling and launching one step
+PROCESS_BYTES = int(0.8 * GIB)  # the CUDA context
+ACTIVATIONS = 2 * GIB  # assumed: kept free by vLLM for a step of 8,192 tokens
 
 
 def prefill_seconds(hardware: Hardware, size: ModelSize, *, tokens: float, length: float, split: int) -> float:
@@ -36,7 +36,7 @@ def prefill_seconds(hardware: Hardware, size: ModelSize, *, tokens: float, lengt
 def answer_seconds(
     hardware: Hardware, size: ModelSize, texts: list[Texts], quantization: Quantization, *, split: int
 ) -> float:
-    """Time of all answers: prompts, then as many steps as full batches need, then the longest answer's rest."""
+    """Time of all answers: the prompts, the steps of full batches, then the rest of the longest answer."""
     number = sum(text.number for text in texts)
     prompt = sum(text.number * text.prompt for text in texts) / number
     answer = sum(text.number * text.answer for text in texts) / number
@@ -54,7 +54,7 @@ def answer_seconds(
 def vllm_memory(
     hardware: Hardware, size: ModelSize, quantization: Quantization, *, split: int, runner: Runner
 ) -> Memory:
-    """Bytes on each of `split` devices: vLLM fills its share of the memory with cache, and needs some."""
+    """Bytes on each of `split` devices. vLLM fills its share of the memory with cache, and needs a minimum of it."""
     weights, least = size.weight_bytes(quantization) / split, CACHE_SHARE * hardware.memory
     activations = min(ACTIVATIONS, least / 2)
     rest = GPU_SHARE[runner] * hardware.memory - PROCESS_BYTES - weights
@@ -62,7 +62,7 @@ def vllm_memory(
 
 
 def _cache_room(hardware: Hardware, size: ModelSize, quantization: Quantization, split: int) -> float:
-    """Tokens whose keys and values fit."""
+    """Number of tokens whose keys and values fit."""
     return vllm_memory(hardware, size, quantization, split=split, runner="generate").cache * split / size.cache_bytes
 
 

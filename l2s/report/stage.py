@@ -20,7 +20,7 @@ from l2s.run_dir import RunDir
 
 
 def run(config: ExperimentConfig, run_dir: RunDir) -> ReportMetrics:
-    """Write results.json, comparison_report.md, model_comparison.csv, report.html and plots/, from files alone."""
+    """Write results.json, comparison_report.md, model_comparison.csv, report.html and plots/ from the run's files."""
     files = read_run(config, run_dir)
     text = Text(config.lang)
     results = build_results(files)

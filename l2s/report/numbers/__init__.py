@@ -1,1 +1,1 @@
-"""What the report is made of: a run folder read, and every number computed from it."""
+"""The numbers of the report: reads a run folder and computes everything that the report shows."""

@@ -1,4 +1,4 @@
-"""What the run took: size and speed of the models, time and memory of the stages, room on disk, environment."""
+"""What the run cost: size and speed of the models, time and memory of the stages, disk space, environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def model_costs(manifests: Mapping[str, Manifest]) -> dict[str, ModelCost]:
     """Size and speed of every evaluated model, and the engine that ran it.
 
     Raises:
-        UserError: different engines ran them, so that neither scores nor speeds can be compared.
+        UserError: different engines ran them, so neither scores nor speeds can be compared.
     """
     prefix = "evaluate_"
     check_one_engine({engine_of(manifest): stage for stage, manifest in manifests.items() if stage.startswith(prefix)})
@@ -40,12 +40,12 @@ def model_costs(manifests: Mapping[str, Manifest]) -> dict[str, ModelCost]:
 
 
 def engine_of(manifest: Manifest) -> str:
-    """The engine of a stage; the first versions, whose manifests name none, knew transformers alone."""
+    """The engine of a stage. Manifests of the first versions name none; they ran transformers."""
     return manifest.metrics["engine"]["name"] if "engine" in manifest.metrics else "transformers"
 
 
 def check_one_engine(stages: Mapping[str, str]) -> None:
-    """Refuse to compare models that different engines ran (engine -> a stage); a teacher's endpoint stands apart.
+    """Refuse to compare models that different engines ran (engine -> a stage); a teacher's endpoint is exempt.
 
     Raises:
         UserError: there is more than one engine.
@@ -86,7 +86,7 @@ def stage_costs(manifests: Mapping[str, Manifest]) -> dict[str, StageCost]:
 
 
 def predictions(plan: Path) -> dict[str, Prediction]:
-    """What the plan expected of every stage."""
+    """The plan's prediction for every stage."""
     return dict(json.loads(plan.read_text(encoding="utf-8"))["stages"]) if plan.exists() else {}
 
 
@@ -104,13 +104,13 @@ def _stage_cost(manifest: Manifest) -> StageCost:
 
 
 def disk_bytes(root: Path) -> dict[str, int]:
-    """Size of each folder that the stages wrote, the reports left out; links are not followed."""
+    """Size of each folder that the stages wrote, without the reports; links are not followed."""
     folders = [folder for name in FOLDERS if (root / name).is_dir() for folder in _innermost(root / name)]
     return {folder.relative_to(root).as_posix(): _folder_bytes(folder) for folder in folders}
 
 
 def _innermost(folder: Path) -> list[Path]:
-    """The folders inside `folder`, or itself where it holds only files."""
+    """The folders inside `folder`, or `folder` itself if it holds only files."""
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "plots")
     return inside or [folder]
 
@@ -120,7 +120,7 @@ def _folder_bytes(folder: Path) -> int:
 
 
 def environment(manifests: Mapping[str, Manifest]) -> Environment:
-    """Versions, devices and commits as the stages recorded them."""
+    """Versions, devices and commits that the stages recorded."""
     records = list(manifests.values())
     versions = {name: version for record in records for name, version in record.versions.items()}
     sandboxes = [record.metrics["sandbox"] for record in records if record.metrics.get("sandbox")]
@@ -136,7 +136,7 @@ def environment(manifests: Mapping[str, Manifest]) -> Environment:
 
 
 def _machines(records: Iterable[Manifest]) -> list[Machine]:
-    """Each machine once, with its GPUs: stages that do without torch see none."""
+    """Each machine once, with its GPUs. Stages that do not use torch see no GPU."""
     found: dict[tuple[Any, ...], Machine] = {}
     for record in records:
         if record.machine:

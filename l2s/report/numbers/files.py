@@ -1,4 +1,4 @@
-"""Read a run folder: everything the report is made of, and nothing but files."""
+"""Reads the files of a run folder that the report is made from."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ STAGES = (
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run, parsed. What is not there is an empty list, or absent from its dict.
+    """The parsed files of one run. A missing file is an empty list, or absent from its dict.
 
     Attributes:
         predictions: model -> rows in the order of the evaluation items; only models that were evaluated.
-        fidelity: model -> one row a held-out answer of the teacher.
-        manifests: finished stage -> manifest, in the order in which stages run.
+        fidelity: model -> one row for each of the teacher's evaluation answers.
+        manifests: finished stage -> manifest, in the order of the pipeline.
         curves: arm -> logged steps.
         heldout_curves: arm -> loss on held-out answers at some of these steps.
-        lm_eval: model -> what lm-evaluation-harness wrote of it.
+        lm_eval: model -> the results of lm-evaluation-harness.
     """
 
     config: ExperimentConfig

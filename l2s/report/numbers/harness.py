@@ -1,4 +1,4 @@
-"""What lm-evaluation-harness wrote of a model, as rows of the table that it prints."""
+"""The results of lm-evaluation-harness for a model, as rows of the table that it prints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def harness(written: dict[str, Any]) -> Harness:
 
 
 def _rows(written: dict[str, Any]) -> Iterator[HarnessRow]:
-    """A row for each task, or group of tasks, filter and metric, in the harness's order."""
+    """A row for each task or group of tasks, filter and metric, in the harness's order."""
     for task, measured in (written["results"] | written.get("groups", {})).items():
         for name, value in sorted(measured.items()):
             metric, comma, of_filter = name.partition(",")

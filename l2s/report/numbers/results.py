@@ -1,4 +1,4 @@
-"""results.json: every number of a run in one object, built from its files alone."""
+"""results.json: every number of a run in one object, computed from its files alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from l2s.tasks.table import in_order, task_of
 
 
 def build_results(files: RunFiles) -> Results:
-    """Compute everything that the reports show but the warnings, which the report's text is needed for."""
+    """Compute everything that the reports show except the warnings, which need the report's text."""
     models = costs.model_costs(files.manifests)
     fidelity = {model: found for model, rows in files.fidelity.items() if (found := [*filter(scores.is_usable, rows)])}
     metrics = {domain: task_of(domain).metric(files.config) for domain in scores.domains_in(files.predictions)}
@@ -46,7 +46,7 @@ def build_results(files: RunFiles) -> Results:
 
 
 def _sources(files: RunFiles) -> dict[str, list[str]]:
-    """Where the items of each domain come from, as the items themselves say."""
+    """The source of each domain's items, as the items themselves state it."""
     answered = [row for rows in files.predictions.values() for row in rows]
     pairs = [(item["domain"], item["source"]) for item in files.eval] or [(r["domain"], r["source"]) for r in answered]
     found: dict[str, set[str]] = {domain: set() for domain in in_order(domain for domain, _ in pairs)}
@@ -56,7 +56,7 @@ def _sources(files: RunFiles) -> dict[str, list[str]]:
 
 
 def _curves(curves: Mapping[str, list[Row]]) -> dict[str, list[dict[str, float]]]:
-    """The numbers of the logged steps; a step whose loss is none, or not finite, is left out."""
+    """The numbers of the logged steps; a step whose loss is missing or not finite is left out."""
     steps = {arm: [step for row in rows if "loss" in (step := _numbers(row))] for arm, rows in curves.items()}
     return {arm: found for arm, found in steps.items() if found}
 
@@ -66,7 +66,7 @@ def _numbers(row: Row) -> dict[str, float]:
 
 
 def _controls(files: RunFiles) -> dict[str, dict[str, float]]:
-    """What the preparation of the data measured with the graders."""
+    """The graders' scores on control answers, measured when the data was prepared."""
     prepared = files.manifests.get("prepare")
     return dict(prepared.metrics.get("controls", {})) if prepared else {}
 
@@ -94,24 +94,24 @@ def shown_domains(results: Results) -> list[str]:
 
 
 def has_scores(results: Results) -> bool:
-    """Whether any answer was graded; a user's own data need not be."""
+    """Whether any answer was graded; the user's own data need not be."""
     found = [result for models in results["evaluation"].values() for result in models["domain_results"].values()]
     return not found or any(result["main_metric"] is not None for result in found)
 
 
 def is_synthetic(sources: Mapping[str, list[str]], domain: str) -> bool:
-    """Whether the items of a domain come from a generator of this project."""
+    """Whether a generator of this project made the items of a domain."""
     return any("synthetic" in source for source in sources.get(domain, []))
 
 
 def is_contaminated(results: Results, domain: str) -> bool | None:
-    """Whether evaluation items of a domain are in its training data; None where that was not looked into."""
+    """Whether a domain's training data holds some of its evaluation items; None where that was not checked."""
     found = results["contamination"].get(domain)
     return None if found is None else bool(found["duplicates"])
 
 
 def item_rows(files: RunFiles) -> list[dict[str, Any]]:
-    """One object an evaluation item, with the answer of every model, for the browser of the HTML report."""
+    """One object for each evaluation item, with the answers of all models, for the item browser of the HTML report."""
     by_model = {model: {row["id"]: row for row in rows} for model, rows in files.predictions.items()}
     items: dict[str, Mapping[str, Any]] = {row["id"]: row for rows in files.predictions.values() for row in rows}
     items |= {item["id"]: item for item in files.eval}

@@ -1,4 +1,4 @@
-"""The shape of results.json, a class an object. Rates and scores are in 0..1, times in seconds, KL in nats a token."""
+"""The shape of results.json, one class for each object. Rates and scores are 0..1, times seconds, KL nats per token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Verdict = Literal["higher", "lower", "no detectable difference"]
 
 
 class DomainResult(TypedDict):
-    """How one model did on the evaluation items of one domain."""
+    """The results of one model on the evaluation items of one domain."""
 
     main_metric: float | None  # None where answers of this domain are not graded
     metric: str
@@ -19,9 +19,9 @@ class DomainResult(TypedDict):
     ci95: Bounds | None
     statuses: dict[str, int]
     truncated: int  # answers cut at max_new_tokens, or inside a <think> that they never closed
-    no_answer: int  # answers in which the grader found none
+    no_answer: int  # answers in which the grader found no answer
     mean_tokens: float
-    also: dict[str, float]  # share of items on which a further verdict of the grader holds
+    also: dict[str, float]  # further verdict of the grader -> share of items on which it holds
     also_ci95: dict[str, Bounds]
 
 
@@ -43,7 +43,7 @@ class Contrast(TypedDict):
     p_holm: float  # adjusted for the contrasts of this domain
     test: str
     n: int
-    units: int  # what was resampled: items, or the clusters they come in
+    units: int  # what was resampled: items or clusters
     wins: int
     losses: int
     minimum_detectable_difference: float | None  # with 80% power; None: no difference could have been shown
@@ -70,7 +70,7 @@ class FidelityInterval(TypedDict):
 
 
 class Fidelity(TypedDict):
-    """How close a model's distribution is to the teacher's on held-out answers of the teacher."""
+    """How close a model's distribution is to the teacher's on the teacher's evaluation answers."""
 
     mean_kl: float
     top1_agreement: float
@@ -82,10 +82,10 @@ class Fidelity(TypedDict):
 
 
 class HarnessRow(TypedDict):
-    """One value that lm-evaluation-harness measured, with what its table says of it."""
+    """One value that lm-evaluation-harness measured, with the columns of its table."""
 
     task: str  # or group of tasks
-    alias: str  # how the harness shows it
+    alias: str  # as the harness shows it
     version: str | float | None
     filter: str
     num_fewshot: int | None
@@ -97,15 +97,15 @@ class HarnessRow(TypedDict):
 
 
 class Harness(TypedDict):
-    """What lm-evaluation-harness found for one model."""
+    """The results of lm-evaluation-harness for one model."""
 
-    version: str  # of the package
-    limit: int | None  # items of each task; None: all
+    version: str  # version of the package
+    limit: int | None  # number of items of each task; None: all
     rows: list[HarnessRow]
 
 
 class ModelCost(TypedDict):
-    """Size and speed as measured during the evaluation. None: the engine cannot tell."""
+    """Size and speed, measured during the evaluation. None: the engine cannot tell."""
 
     engine: str
     parameters: int | None
@@ -117,7 +117,7 @@ class ModelCost(TypedDict):
 
 
 class Ratios(TypedDict):
-    """Against the teacher: above 1 means smaller, and faster."""
+    """Compared with the teacher: above 1 means smaller or faster."""
 
     parameters: float | None
     weight_bytes: float | None
@@ -126,32 +126,32 @@ class Ratios(TypedDict):
 
 
 class StageCost(TypedDict):
-    """What a stage took; the measures that it did not report are None."""
+    """What a stage cost; measures that it did not report are None."""
 
     seconds: float
     tokens: int | None
     tokens_per_second: float | None
     peak_memory_bytes: int | None
     device: str
-    metrics: StageMetrics  # as the stage wrote them, without its warnings
+    metrics: StageMetrics  # metrics of the stage, without its warnings
 
 
 class Leak(TypedDict):
-    """An evaluation item and the training item in which it, or a part of it, was found."""
+    """An evaluation item and the training item that holds it or a part of it."""
 
     eval_id: str
     train_id: str
     ngram: str | None  # the shared run of 13 words; None where the whole problem is the same
-    share: float  # of the evaluation item's 13-grams
+    share: float  # share of the evaluation item's 13-grams
 
 
 class Overlap(TypedDict):
-    """Training text found again in the evaluation items of one domain."""
+    """Overlap of one domain's evaluation items with the training data."""
 
     train_items: int
     eval_items: int
     duplicates: list[Leak]  # the same problem but for case, punctuation and spaces
-    ngram_overlaps: list[Leak]  # of the other items
+    ngram_overlaps: list[Leak]  # counts the other items
 
 
 class Gpu(TypedDict):
@@ -162,24 +162,24 @@ class Gpu(TypedDict):
 
 
 class Machine(TypedDict):
-    """A machine on which stages ran."""
+    """A machine that ran stages."""
 
     cpu: str
     cores: int
     threads: int  # logical processors
-    usable_threads: int  # those that the processes of the stages were allowed
+    usable_threads: int  # cores that the stages were allowed to use
     memory_bytes: int
     os: str
     gpus: list[Gpu]
-    bf16_units: NotRequired[list[str]]  # of the CPU; stages of an early version recorded none
+    bf16_units: NotRequired[list[str]]  # bfloat16 units of the CPU; early versions recorded none
 
 
 class Environment(TypedDict):
-    """What the stages ran on and with."""
+    """The hardware and software that the stages ran on."""
 
     versions: dict[str, str]
     devices: list[str]
-    machines: list[Machine]  # empty where stages of an early version recorded none
+    machines: list[Machine]  # empty for early versions, which recorded none
     git_commits: list[str]
     sandbox: str | None  # backend that ran model-written code; None: no code was run
     started_at: str | None
@@ -187,7 +187,7 @@ class Environment(TypedDict):
 
 
 class Prediction(TypedDict):
-    """What the plan of the run expected of a stage; memory is that of one device, 0 where no model is held."""
+    """The plan's prediction for a stage. Memory is that of one device; 0 if the stage holds no model."""
 
     seconds: float
     memory_bytes: float
@@ -199,16 +199,16 @@ class Results(TypedDict):
     experiment_name: str
     evaluation: dict[str, ModelEvaluation]
     sources: dict[str, list[str]]  # domain -> where its evaluation items come from
-    controls: dict[str, dict[str, float]]  # domain -> answer that needs no understanding -> its mean score
+    controls: dict[str, dict[str, float]]  # domain -> control (an answer without understanding) -> its mean score
     comparisons: list[Contrast]
     gap_recovered: list[Gap]
     fidelity: dict[str, Fidelity]
-    fidelity_comparisons: list[Contrast]  # of mean KL: lower is closer to the teacher
-    lm_eval: dict[str, Harness]  # empty where lm_eval_tasks was
+    fidelity_comparisons: list[Contrast]  # contrasts of the mean KL; lower is closer to the teacher
+    lm_eval: dict[str, Harness]  # empty if lm_eval_tasks was empty
     models: dict[str, ModelCost]
     ratios: dict[str, Ratios]
     stages: dict[str, StageCost]
-    predicted: dict[str, Prediction]  # by the plan, before the run; empty where there was none
+    predicted: dict[str, Prediction]  # stage -> prediction before the run; empty without a plan
     disk_bytes: dict[str, int]  # folder of the run -> size
     curves: dict[str, list[dict[str, float]]]  # sft, kd, opd -> logged steps
     heldout_curves: dict[str, list[dict[str, float]]]  # sft, kd -> loss on held-out answers at some of these steps

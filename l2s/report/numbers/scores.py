@@ -1,4 +1,4 @@
-"""Scores, contrasts and fidelity: from graded answers to what they allow one to conclude."""
+"""Scores, contrasts and fidelity with their intervals and tests, from graded answers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Predictions = Mapping[str, Sequence[Row]]  # model -> rows
 
 ALL_DOMAINS = "all"
 FIDELITY_SUMS = ("kl_sum", "top1_sum", "nll_sum")
-MOST_NATS_A_TOKEN = 1e6  # beyond it a sum is no measurement, and its square may overflow
-ODD_NATS_A_TOKEN = 30  # a uniform guess costs 12 at 152k tokens; above this a model or its numerics are broken
+MOST_NATS_A_TOKEN = 1e6  # a larger sum is not a measurement, and its square may overflow
+ODD_NATS_A_TOKEN = 30  # a uniform guess costs 12 at 152k tokens; above this the model or its numerics are broken
 LARGEST_EXPONENT = 700.0  # e to the power of 710 is no float64
 
 
 def domains_in(predictions: Predictions) -> list[str]:
-    """The domains of these rows, in the order of the reports."""
+    """The domains of these rows, in report order."""
     return in_order(row["domain"] for rows in predictions.values() for row in rows)
 
 
@@ -60,24 +60,24 @@ def _domain_result(rows: Sequence[Row], metric: str, labels: list[str] | None) -
 
 
 def _graded(predictions: Predictions) -> Predictions:
-    """Without the answers that have no score."""
+    """The answers that have a score."""
     return {model: [row for row in rows if row["score"] is not None] for model, rows in predictions.items()}
 
 
 def is_truncated(row: Row) -> bool:
-    """Whether an answer stopped before its end: cut at max_new_tokens, or inside a <think> that it never closed."""
+    """Whether an answer was cut: at max_new_tokens, or inside a <think> that it never closed."""
     return bool(row["finish_reason"] == "length" or row["status"] == "truncated")
 
 
 def _further_verdicts(rows: Sequence[Row]) -> dict[str, list[bool]]:
-    """The yes-or-no details that the grader kept for all items, with their value on each."""
+    """The yes-or-no details that the grader recorded for all items, with their value on each."""
     first: Mapping[str, Any] = rows[0].get("details") or {}
     names = [name for name in first if all(isinstance((row.get("details") or {}).get(name), bool) for row in rows)]
     return {name: [row["details"][name] for row in rows] for name in names}
 
 
 def clusters(rows: Sequence[Row]) -> list[str] | None:
-    """The cluster label of each row of one domain, or None where items are independent."""
+    """The cluster label of each row of one domain, or None if the items are independent."""
     name = task_of(rows[0]["domain"]).cluster_field
     if name is None or any(name not in row["meta"] for row in rows):
         return None
@@ -85,13 +85,13 @@ def clusters(rows: Sequence[Row]) -> list[str] | None:
 
 
 def pair(first: Iterable[Row], second: Iterable[Row]) -> list[tuple[Row, Row]]:
-    """Rows of the same item, in the order of `first`; an item that only one side has is left out."""
+    """Rows of the same item, in the order of `first`; items that only one side has are left out."""
     others = {row["id"]: row for row in second}
     return [(row, others[row["id"]]) for row in first if row["id"] in others]
 
 
 def compare_models(predictions: Predictions) -> list[Contrast]:
-    """Every declared contrast whose models are there, domain by domain, Holm-adjusted within a domain."""
+    """Every declared contrast whose models were evaluated, by domain, Holm-adjusted within each domain."""
     found: list[Contrast] = []
     predictions = _graded(predictions)
     for domain in domains_in(predictions):
@@ -106,7 +106,7 @@ def _compare_scores(pairs: Sequence[tuple[Row, Row]]) -> stats.PairedComparison:
 
 
 def is_usable(row: Row) -> bool:
-    """Whether the sums of a fidelity row are numbers that can be averaged: finite, over at least one token."""
+    """Whether the sums of a fidelity row can be averaged: finite, over at least one token."""
     values = [row.get(name) for name in ("num_tokens", *FIDELITY_SUMS)]
     numbers = [value for value in values if isinstance(value, int | float)]
     most = MOST_NATS_A_TOKEN * numbers[0] if numbers else 0.0
@@ -114,7 +114,7 @@ def is_usable(row: Row) -> bool:
 
 
 def compare_fidelity(fidelity: Predictions) -> list[Contrast]:
-    """The declared contrasts of the mean KL to the teacher over all domains; below 0 the model is the closer one."""
+    """The declared contrasts of the mean KL to the teacher over all domains; below 0, the model is the closer one."""
     return _declared_contrasts(ALL_DOMAINS, fidelity, _compare_kl)
 
 
@@ -139,7 +139,7 @@ def _declared_contrasts(
 def contrast(
     domain: str, model: str, reference: str, comparison: stats.PairedComparison, p_holm: float, *, tests: int
 ) -> Contrast:
-    """A comparison with its verdict, as one of `tests` that were made together."""
+    """A comparison with its verdict, as one of `tests` made together."""
     return {
         "domain": domain,
         "model": model,
@@ -159,7 +159,7 @@ def contrast(
 
 
 def _verdict(comparison: stats.PairedComparison, p_holm: float) -> Verdict:
-    """A difference counts when both its interval and its adjusted test exclude 0."""
+    """A difference is detectable if both its interval and its adjusted test exclude 0."""
     if p_holm >= stats.ALPHA or not comparison.ci95.excludes_zero:
         return "no detectable difference"
     return "higher" if comparison.difference > 0 else "lower"

@@ -1,4 +1,4 @@
-"""What the files of a run show that limits a conclusion."""
+"""Warnings that the files of a run give: what limits a conclusion."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from l2s.tasks.table import task_of
 from l2s.tasks.task import BLIND
 from l2s.warning import Warned, warned
 
-CUT_PREDICTIONS_LIMIT = 0.05  # share of cut answers above which a score says as much about the limit as about the model
+CUT_PREDICTIONS_LIMIT = 0.05  # share of cut answers above which a score depends too much on the limit
 GOLD = "gold"  # the control that must be graded as right
-CONTROL_LIMIT = 0.15  # what the others must stay below
+CONTROL_LIMIT = 0.15  # limit of the other controls
 
 
 def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
-    """The report's own warnings; those of the stages stand in their manifests."""
+    """The report's own warnings; those of the stages are in their manifests."""
     return [
         *_contamination(results),
         *_stand_ins(results),
@@ -44,13 +44,13 @@ def _contamination(results: Results) -> Iterator[Warned]:
 
 
 def _overlap_setting(results: Results, domain: str) -> str:
-    """field=value of the setting that trains on evaluation items, where it is in force; else empty."""
+    """field=value of the setting that trains on evaluation items, if it is in force; else empty."""
     setting = task_of(domain).overlap_setting
     return "=".join(setting) if setting and results["config"][setting[0]] == setting[1] else ""
 
 
 def _stand_ins(results: Results) -> Iterator[Warned]:
-    """Sources that stand in for a benchmark."""
+    """Sources that replace a benchmark."""
     for domain, sources in results["sources"].items():
         for source in task_of(domain).stand_ins:
             if source in sources:
@@ -58,7 +58,7 @@ def _stand_ins(results: Results) -> Iterator[Warned]:
 
 
 def _grader_faults(results: Results) -> Iterator[Warned]:
-    """Where a grader itself failed, which says nothing about the answer but counts as 0."""
+    """Failures of the graders themselves. They say nothing about the answer but count as 0."""
     for model, evaluation in results["evaluation"].items():
         for domain, result in evaluation["domain_results"].items():
             statuses = {name: number for name, number in result["statuses"].items() if name in task_of(domain).faults}
@@ -79,12 +79,12 @@ def _failed_controls(results: Results) -> Iterator[Warned]:
 
 
 def control_fails(name: str, score: float, n: int) -> bool:
-    """Whether a control that scored `score` over `n` items shows that the grader cannot be trusted.
+    """Whether a control's score over `n` items shows that the grader cannot be trusted.
 
-    A reference that is not graded as right is a fault on any set; blind answers tell of a ceiling, which is no fault.
-    An answer without understanding fails where its whole 95% interval is at or above the limit: on a few items its
-    score is chance. A score between 0 and 1 varies no more than right-or-wrong ones do, so that Wilson's interval is
-    wide enough for it.
+    A reference answer that is not graded as right is always a fault. Blind answers show the metric's ceiling, which is
+    no fault. An answer without understanding fails if its whole 95% interval is at or above the limit: on a few items
+    its score is chance. A score between 0 and 1 varies no more than a right-or-wrong one, so Wilson's interval is wide
+    enough for it.
     """
     if name == GOLD:
         return score < 1
@@ -105,7 +105,7 @@ def _truncation(results: Results, limit: int) -> Iterator[Warned]:
 
 
 def _missing_answers(files: RunFiles) -> Iterator[Warned]:
-    """Name the models that were not evaluated, and those whose answers are incomplete."""
+    """The models that were not evaluated, and those whose answers are incomplete."""
     items = {row["id"] for row in files.eval}
     for model, rows in files.predictions.items():
         answered = items & {row["id"] for row in rows}
@@ -118,7 +118,7 @@ def _missing_answers(files: RunFiles) -> Iterator[Warned]:
 
 
 def _odd_fidelity(files: RunFiles) -> Iterator[Warned]:
-    """Where fidelity rests on fewer answers than were measured, or on numbers that no working model has."""
+    """Fidelity that rests on fewer answers than were measured, or on numbers that no working model has."""
     limit = scores.ODD_NATS_A_TOKEN
     for model, rows in files.fidelity.items():
         usable = [row for row in rows if scores.is_usable(row)]
@@ -130,7 +130,7 @@ def _odd_fidelity(files: RunFiles) -> Iterator[Warned]:
 
 
 def _remote_teacher(results: Results) -> Iterator[Warned]:
-    """A teacher behind an endpoint, whose speed says nothing and whose distribution is not known."""
+    """A teacher behind an endpoint: its speed means nothing and its distribution is not known."""
     engines = {model: cost["engine"] for model, cost in results["models"].items()}
     if engines.get(TEACHER) == ENDPOINT:
         others = sorted(set(engines.values()) - {ENDPOINT})

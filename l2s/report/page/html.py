@@ -1,7 +1,7 @@
-"""report.html: one file that holds everything and asks the network for nothing.
+"""report.html: one file that holds everything and makes no network request.
 
 Text of models reaches the page in two ways only: escaped by Jinja, or inside a compressed block that the script reads
-and shows through textContent. A content security policy lets that one script run, by its hash, and nothing else.
+and shows through textContent. A content security policy allows only that one script, by its hash.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from l2s.report.text.strings import Text
 from l2s.report.text.verdict import write_verdict
 from l2s.tasks.table import TASKS
 
-# Fixed colours of the figures -> variables of page.css, so that figures follow light and dark.
+# Fixed colours of the figures -> variables of page.css, so that figures follow light and dark mode.
 THEME = {
     figures.INK: "var(--ink)",
     figures.MUTED: "var(--muted)",
@@ -38,7 +38,11 @@ BROWSER_STRINGS = (
     "count_items", "no_items", "previous", "next", "prompt", "reference", "extracted", "details", "score", "cut",
     "tokens_unit", "no_unpack", "none", *MODELS,
 )  # fmt: skip
-FILTERS = ("filter_disagree", "filter_all_wrong", "filter_truncated")  # of page.js, beside those that compare two arms
+FILTERS = (
+    "filter_disagree",
+    "filter_all_wrong",
+    "filter_truncated",
+)  # other filters of page.js compare two arms
 
 
 def render_html(results: Results, items: Sequence[Mapping[str, Any]], plots: Mapping[str, str], text: Text) -> str:
@@ -70,7 +74,7 @@ def _asset(name: str) -> str:
 
 
 def _colours() -> str:
-    """A variable of page.css for each model."""
+    """The page.css variable of each model's colour."""
     variables = (f"  --{model.name}: light-dark({', '.join(model.page_colours)});\n" for model in MODELS.values())
     return f":root {{\n{''.join(variables)}}}\n"
 
@@ -97,18 +101,18 @@ def _template(text: Text, key: str) -> str:
 
 
 def pack(items: Sequence[Mapping[str, Any]]) -> str:
-    """gzip and base64: a tenth of the size, and no character that HTML knows."""
+    """gzip and base64: a tenth of the size, and no character that is special in HTML."""
     data = json.dumps(items, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
     return base64.b64encode(gzip.compress(data, mtime=0)).decode()
 
 
 def embed_json(value: object) -> Markup:
-    """JSON for a <script> element: without `<` no text can close it."""
+    """JSON for a <script> element; without `<`, no text can close the element."""
     return Markup(json.dumps(value, ensure_ascii=False).replace("<", "\\u003c"))
 
 
 def inline_svg(name: str, svg: str) -> Markup:
-    """A figure for the page: scalable, in the page's colours, its ids apart from those of other figures."""
+    """A figure for the page: scalable, in the page's colours, with ids that no other figure has."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)

@@ -1,4 +1,4 @@
-"""The figures: one small panel a file, so that a page can set them side by side or one below the other."""
+"""The figures: one small panel in each file, so that a page can arrange them in rows or columns."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from l2s.report.text.tables import contrast_name, domain_label, held_out_answers
 
 INK, MUTED, GRID, PAPER = "#1c2430", "#5f6b7a", "#d9dee6", "#ffffff"
 LINES = {"loss": "#1c2430", "ce": "#2f6fde", "divergence": "#d9730d"}
-STYLE: dict[Any, Any] = {  # matplotlib types its keys as a list of literals
-    "svg.fonttype": "none",  # text stays text: searchable, and drawn in the reader's font, Chinese too
+STYLE: dict[Any, Any] = {  # matplotlib declares the keys as literals
+    "svg.fonttype": "none",  # text stays text: searchable, and drawn in the reader's font, also in Chinese
     "svg.hashsalt": "l2s",  # the same results give the same bytes
     "font.size": 11,
     "axes.edgecolor": GRID,
@@ -34,7 +34,7 @@ STYLE: dict[Any, Any] = {  # matplotlib types its keys as a list of literals
     "axes.spines.right": False,
     "axes.spines.left": False,
 }
-WIDTH = 4.3  # inches; about the width of a phone, so that text keeps its size there
+WIDTH = 4.3  # inches; about the width of a phone, where text keeps its size
 
 
 def draw_plots(results: Results, text: Text) -> dict[str, str]:
@@ -59,7 +59,7 @@ def draw_plots(results: Results, text: Text) -> dict[str, str]:
 
 
 def _graded(results: Results, domain: str) -> dict[str, DomainResult]:
-    """What each model did on a domain, where that has scores."""
+    """The results of each model on a domain, if it has scores."""
     found = {model: evaluation["domain_results"].get(domain) for model, evaluation in results["evaluation"].items()}
     return {model: result for model, result in found.items() if result and result["main_metric"] is not None}
 
@@ -67,7 +67,7 @@ def _graded(results: Results, domain: str) -> dict[str, DomainResult]:
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     with warnings.catch_warnings():
-        # The bundled font has no Chinese glyphs; it only measures the text, the reader's font draws it.
+        # The bundled font has no Chinese glyphs; it only measures the text, which the reader's font draws.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
@@ -89,7 +89,7 @@ def _panel(title: str, subtitle: str, rows: int) -> tuple[Figure, Axes]:
 def _dots(
     axes: Axes, names: Sequence[str], values: Sequence[float], bounds: Sequence[Bounds], colours: Sequence[str]
 ) -> None:
-    """A dot with its interval in each row, the first row on top."""
+    """A dot with its interval in each row, first row at the top."""
     for row, (value, (low, high), colour) in enumerate(zip(values, bounds, colours, strict=True)):
         axes.plot([low, high], [row, row], color=colour, linewidth=3, alpha=0.4, solid_capstyle="round")
         axes.plot([value], [row], "o", color=colour, markersize=7)
@@ -131,12 +131,12 @@ def _contrasts(results: Results, domain: str, text: Text) -> Figure:
 
 
 def _contrast_colour(contrast: Contrast) -> str:
-    """A difference that is not detectable is drawn in grey."""
+    """Grey if the difference is not detectable, else the model's colour."""
     return MODELS[contrast["model"]].colour if is_detectable(contrast) else MODELS[BASE].colour
 
 
 def _fidelity_kl(results: Results, text: Text) -> Figure:
-    """The teacher is at 0 by definition and is left out."""
+    """Mean KL of each student; the teacher is at 0 by definition and is left out."""
     found = {model: measured for model, measured in results["fidelity"].items() if model != TEACHER}
     figure, axes = _panel(text("mean_kl"), text("nats_axis"), len(found))
     values = [measured["mean_kl"] for measured in found.values()]
@@ -159,7 +159,7 @@ def _fidelity_top1(results: Results, text: Text) -> Figure:
 
 
 def _curve(arm: str, steps: list[dict[str, float]], subtitle: str, text: Text, *, marker: str = "") -> Figure:
-    """Loss by step; in KD also its two terms (in SFT and OPD one term is all of it)."""
+    """Loss by step; for KD also its two terms. SFT and OPD have one term only."""
     figure, axes = _panel(ARMS[arm].title, subtitle, 5)
     names = [name for name in LINES if len({step.get(name) for step in steps} - {None, 0.0}) > 0]
     if not ARMS[arm].learns_from_teacher:

@@ -1,1 +1,1 @@
-"""What the report says, in English and Chinese: sentences, tables, Markdown, CSV and the terminal."""
+"""The text of the reports, in English and Chinese: sentences, tables, Markdown, CSV and console."""

@@ -1,4 +1,4 @@
-"""Two experiments side by side: what was set differently, and what came out differently on the items they share."""
+"""Two experiments side by side: their settings that differ, and their results on the items they share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ from l2s.report.text.tables import Cells, Table, make_table
 from l2s.run_dir import RunDir
 from l2s.tasks.table import in_order
 
-NAMES_AND_PLACES = ("experiment_name", "output_dir", "processed_dir", "lang")  # differ without changing a result
+NAMES_AND_PLACES = (
+    "experiment_name",
+    "output_dir",
+    "processed_dir",
+    "lang",
+)  # change no result
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Run:
 
 
 def compare_runs(a: Path, b: Path) -> str:
-    """Markdown that sets two run folders side by side, in the language of the first; made from their files alone.
+    """A Markdown comparison of two run folders, in the language of the first, made from their files alone.
 
     Raises:
         UserError: one of them is not the folder of an experiment.
@@ -98,7 +103,7 @@ def _domains(a: Run, b: Run) -> list[str]:
 
 
 def _label(a: Run, b: Run, domain: str, text: Text) -> str:
-    """The domain's name, called synthetic where either run took it from a generator."""
+    """The domain's name, called synthetic if a generator made its items in either run."""
     labels = {tables.domain_label(run.results, domain, text) for run in (a, b)}
     return max(labels, key=len)
 
@@ -142,7 +147,7 @@ def _compare(pairs: Sequence[tuple[Row, Row]]) -> stats.PairedComparison:
 
 
 def _fidelity_table(a: Run, b: Run, text: Text) -> Table:
-    """Not paired: the answers are those of each run's own teacher."""
+    """Fidelity of both runs. It is not paired: each run has the answers of its own teacher."""
     rows: list[Cells] = [
         [text(model), *(tables.kl_cell(run.results["fidelity"].get(model)) for run in (a, b))]
         for model in MODELS

@@ -1,4 +1,4 @@
-"""The summary that stands at the end of a run in the terminal."""
+"""The summary on the console at the end of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from l2s.terminal import take_any_character
 
 
 def print_summary(run_dir: RunDir, console: Console) -> None:
-    """Print what the results.json of a run says: the headline, the scores, then a line for each further question."""
+    """Print the summary of a run's results.json: the headline, the scores, then one line for each further question."""
     take_any_character(console.file)
     results: Results = json.loads(run_dir.results.read_text(encoding="utf-8"))
     text = Text(results["config"]["lang"])
@@ -32,7 +32,7 @@ def print_summary(run_dir: RunDir, console: Console) -> None:
 
 
 def summary_table(results: Results) -> Table:
-    """Scores and, below them, mean KL to the teacher, with intervals: domains down and models across."""
+    """Scores, and mean KL to the teacher below them, with intervals: a row for each domain, a column for each model."""
     lang: Lang = results["config"]["lang"]
     text = Text(lang)
     scores = score_table(results, text)
@@ -48,7 +48,7 @@ def summary_table(results: Results) -> Table:
 
 
 def _mean_kl(results: Results, model: str) -> Cell:
-    """With three decimals, which leaves room for the interval in a narrow terminal."""
+    """Mean KL with three decimals, which leaves room for the interval in a narrow terminal."""
     measured = results["fidelity"].get(model)
     if measured is None:
         return Cell(NONE)

@@ -1,4 +1,4 @@
-"""The tables of cost and circumstances: models, stages, disk, machine and configuration."""
+"""The tables of costs and circumstances: models, stages, disk, machine and configuration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _times(results: Results, model: str, measure: str) -> str:
 
 
 def stage_table(results: Results, text: Text) -> Table:
-    """Time, tokens and memory of each stage, and the time of all."""
+    """Time, tokens and memory of each stage, and the total time."""
     rows: list[Cells] = [
         [
             stage,
@@ -52,7 +52,7 @@ def stage_table(results: Results, text: Text) -> Table:
 
 
 def prediction_table(results: Results, text: Text) -> Table:
-    """Time and memory of each stage, as the plan expected them and as they were."""
+    """Time and memory of each stage, predicted and measured."""
     rows: list[Cells] = [
         [
             stage,

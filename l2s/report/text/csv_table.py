@@ -58,7 +58,7 @@ def _row(results: Results, model: str, domain: str) -> dict[str, Value]:
 
 
 def _strict_shares(result: DomainResult) -> dict[str, Value]:
-    """Columns of the strict verdicts of all domains; empty where a domain has another one, or none."""
+    """Columns of the strict verdicts of all domains; empty where a domain has none or another one."""
     found: dict[str, Value] = {}
     for name in filter(None, (task.strict_detail for task in TASKS.values())):
         low, high = result["also_ci95"].get(name, (None, None))

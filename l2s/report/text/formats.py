@@ -19,7 +19,7 @@ def percent_bounds(bounds: Sequence[float]) -> str:
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """A difference with its sign, a true minus, and no negative zero."""
+    """A difference with its sign, with a true minus and no negative zero."""
     rounded = round(value, digits) + 0.0
     sign = MINUS if rounded < 0 else "+" if rounded > 0 else ""
     return f"{sign}{abs(rounded):.{digits}f}"
@@ -31,7 +31,7 @@ def points(value: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """Three digits, and no p of 0."""
+    """Three digits; small values as `<0.001`, never 0."""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
@@ -74,5 +74,5 @@ def rate(value: float | None) -> str:
 
 
 def nats(value: float) -> str:
-    """KL and perplexity: four significant digits, zeros at the end included."""
+    """KL and perplexity: four significant digits, trailing zeros included."""
     return f"{value:#.4g}".rstrip(".") if value else "0"

@@ -39,7 +39,7 @@ def _block(block: Block) -> list[str]:
 
 
 def render_table(table: Table) -> str:
-    """One table; every column after the first is aligned to the right where it holds numbers."""
+    """One table; every column after the first is right-aligned if it holds numbers."""
     lines = [_line([escape(name) for name in table.header]), _line(["---"] * len(table.header))]
     return "\n".join([*lines, *(_line([_cell(cell) for cell in row]) for row in table.rows)])
 
@@ -57,5 +57,5 @@ LITERALLY = str.maketrans({character: f"\\{character}" for character in "\\`*_[]
 
 
 def escape(text: str) -> str:
-    """Text that Markdown and the HTML inside it take literally, on one line."""
+    """One line of text in which Markdown and HTML have no special meaning."""
     return " ".join(text.translate(LITERALLY).split())

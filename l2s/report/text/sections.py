@@ -1,4 +1,4 @@
-"""The order of the report: its sections with their notes and tables, the same for Markdown and HTML."""
+"""The sections of the report in order, with their notes and tables; the same for Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from l2s.tasks.table import TASKS, task_of
 
 @dataclass(frozen=True)
 class Block:
-    """A table and what explains it; `empty` stands in for a table without rows, a folded one opens on demand."""
+    """A table and its explanation. `empty` replaces a table without rows; a folded block opens on demand."""
 
     table: Table
     title: str = ""
@@ -25,7 +25,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Section:
-    """One chapter. `plots` names the figures that stand before its blocks; a folded one opens on demand."""
+    """One section. `plots` names the figures above its blocks; a folded section opens on demand."""
 
     key: str
     title: str
@@ -66,7 +66,7 @@ def _score_blocks(results: Results, text: Text) -> list[Block]:
 
 
 def _scores_note(results: Results, text: Text) -> str:
-    """What holds for every domain, and what those that are shown say of themselves."""
+    """What holds for every domain, and the note of each domain that is shown."""
     tasks = dict.fromkeys(task_of(domain).name for domain in shown_domains(results))
     own = [text.of(note(results["config"])) for name in tasks if (note := TASKS[name].note)]
     return text("space").join([text("scores_note"), *own])

@@ -1,4 +1,4 @@
-"""Looks up the sentences of the reports in the language of the run."""
+"""The sentences of the reports in the language of the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABLES: dict[Lang, dict[str, str]] = {
 
 
 class Text:
-    """The sentences of one language; called with a key and the values of its blanks."""
+    """The sentences of one language; call it with a key and the values of the blanks."""
 
     def __init__(self, lang: Lang) -> None:
         self.lang = lang
@@ -37,7 +37,7 @@ class Text:
         return self.of(TASKS[domain].title) if domain in TASKS else domain
 
     def named(self, key: str) -> str:
-        """What the domains call a metric, a grader's status, a detail of a grade or a control."""
+        """What the domains call this metric, grader status, detail of a grade or control."""
         return self.of(names_of(key))
 
     def of(self, names: Names) -> str:
@@ -45,5 +45,5 @@ class Text:
         return names.zh if self.lang == "zh" else names.en
 
     def spaced(self, sentence: str) -> str:
-        """With the space that Chinese typography wants between its characters and Latin letters or digits."""
+        """`sentence` with the spaces that Chinese typography wants between Chinese and Latin characters."""
         return re.sub(BORDER, " ", sentence)

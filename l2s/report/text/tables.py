@@ -1,4 +1,4 @@
-"""The tables of the report, once, for every format: a title, column names, and cells that are already text."""
+"""The tables of the report, once for all formats: a title, column names, and cells that are already text."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ SHOWN_LEAKS = 20
 
 
 class Cell(NamedTuple):
-    """A value and, below it, what it rests on."""
+    """A value and, below it, its detail, such as an interval."""
 
     value: str
     detail: str = ""
     strong: bool = False
 
 
-Cells = list[Cell | str]  # one row while it is built; a bare string is a cell without detail
+Cells = list[Cell | str]  # a row under construction; a bare string is a cell without detail
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; the first column names the row, or the group of rows that share its value."""
+    """Rows of cells. The first column names the row, or the group of rows that share its value."""
 
     header: list[str]
     rows: list[list[Cell]]
@@ -37,7 +37,7 @@ class Table:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to show."""
+        """Whether there are no rows."""
         return not self.rows
 
     @property
@@ -49,19 +49,19 @@ class Table:
 
 
 def make_table(header: Iterable[str], rows: Iterable[Cells], *, is_grouped: bool = False) -> Table:
-    """A table whose plain strings become cells."""
+    """A table whose bare strings become cells."""
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
     return Table(list(header), cells, is_grouped)
 
 
 def domain_label(results: Results, domain: str, text: Text) -> str:
-    """The name of a domain, with its source where that decides what a score means."""
+    """The name of a domain, with its source if the meaning of a score depends on it."""
     name = text.domain(domain)
     return text("synthetic", domain=name) if is_synthetic(results["sources"], domain) else name
 
 
 def score_table(results: Results, text: Text) -> Table:
-    """Domains down, models across; where a domain has a strict verdict, its share stands below the score."""
+    """A row for each domain, a column for each model; the share of a domain's strict verdict is below its score."""
     evaluation = results["evaluation"]
     rows: list[Cells] = []
     for domain in shown_domains(results):
@@ -79,7 +79,7 @@ def score_table(results: Results, text: Text) -> Table:
 
 
 def metric_label(metric: str, n: int, text: Text) -> str:
-    """exact match, n=200."""
+    """Metric and number of items, such as `exact match, n=200`."""
     return text("metric_of", metric=text.named(metric), n=n)
 
 
@@ -90,7 +90,7 @@ def _strict_cell(result: DomainResult | None, strict: str) -> Cell:
 
 
 def score_cell(result: DomainResult | None, *, show_count: bool = False) -> Cell:
-    """A score with its interval below it; a dash where the model has none, or the domain is not graded."""
+    """A score with its interval below it; a dash if the model has none or the domain is not graded."""
     if result is None or result["main_metric"] is None or result["ci95"] is None:
         return Cell(formats.NONE)
     count = f", n={result['n']}" if show_count else ""
@@ -120,7 +120,7 @@ def outcome_table(results: Results, text: Text) -> Table:
 
 
 def control_table(results: Results, text: Text) -> Table:
-    """What the grader of a domain gives to answers without understanding, and to the reference answer."""
+    """The grader's scores on answers without understanding, and on the reference answer."""
     rows: list[Cells] = [
         [domain_label(results, domain, text), text.named(name), formats.percent(score)]
         for domain, controls in results["controls"].items()
@@ -149,7 +149,7 @@ def contrast_table(results: Results, text: Text) -> Table:
 
 
 def contrast_cells(contrast: Contrast, text: Text) -> list[Cell]:
-    """Difference, interval, p, wins and losses, what could have been shown, conclusion."""
+    """Difference, interval, p-value, wins and losses, smallest detectable difference, conclusion."""
     least = contrast["minimum_detectable_difference"]
     return [
         Cell(formats.points(contrast["difference"]), strong=is_detectable(contrast)),
@@ -162,12 +162,12 @@ def contrast_cells(contrast: Contrast, text: Text) -> list[Cell]:
 
 
 def is_detectable(contrast: Contrast) -> bool:
-    """Whether the difference may be shown as one."""
+    """Whether the difference may be called one."""
     return contrast["verdict"] != "no detectable difference"
 
 
 def contrast_name(contrast: Contrast, text: Text) -> str:
-    """KD − SFT."""
+    """Such as `KD − SFT`."""
     return f"{text(contrast['model'])} {formats.MINUS} {text(contrast['reference'])}"
 
 
@@ -262,7 +262,7 @@ DIRECTIONS = {True: " ↑", False: " ↓", None: ""}
 
 
 def harness_table(results: Results, text: Text) -> Table:
-    """The table of lm-evaluation-harness, column by column and digit by digit, for one model after the other."""
+    """The table of lm-evaluation-harness, with its columns and digits, one model after the other."""
     rows: list[Cells] = [
         [
             text(model),
@@ -281,7 +281,7 @@ def harness_table(results: Results, text: Text) -> Table:
 
 
 def answer_table(results: Results, text: Text) -> Table:
-    """What the teacher's answers to the training items were worth, and what further tries added."""
+    """How many of the teacher's training answers were right, and how many more the further tries added."""
     metrics = results["stages"]["generate"]["metrics"] if "generate" in results["stages"] else {}
     rows: list[Cells] = [
         [text(name), formats.count(metrics[name])]
@@ -301,12 +301,12 @@ def _from_to(steps: list[dict[str, float]]) -> str:
 
 
 def held_out_answers(results: Results, arm: str) -> int | None:
-    """How many answers an arm was not trained on so that its loss could be followed."""
+    """Number of answers that an arm was not trained on, so that its loss could be followed."""
     return results["stages"][arm]["metrics"].get("held_out") if arm in results["stages"] else None
 
 
 def training_table(results: Results, text: Text) -> Table:
-    """What each training arm saw and what became of its loss; sequences held out or that did not fit are counted."""
+    """What each arm trained on and its final loss; sequences that were held out or did not fit are counted."""
     rows: list[Cells] = []
     for arm, steps in results["curves"].items():
         metrics = results["stages"][arm]["metrics"] if arm in results["stages"] else {}
@@ -347,7 +347,7 @@ def contamination_table(results: Results, text: Text) -> Table:
 
 
 def leak_table(results: Results, text: Text) -> Table:
-    """The items behind those counts, the most affected first; results.json has all of them."""
+    """The affected items, most affected first; results.json has all of them."""
     leaks = [leak for found in results["contamination"].values() for leak in found["duplicates"]]
     leaks += [leak for found in results["contamination"].values() for leak in found["ngram_overlaps"]]
     leaks.sort(key=lambda leak: -leak["share"])

@@ -1,4 +1,4 @@
-"""The verdict: a headline, then a line for each question; what the numbers allow one to say, and no more."""
+"""The verdict: a headline, then one line for each question. It says only what the numbers allow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from l2s.report.text.tables import domain_label, is_detectable
 
 @dataclass(frozen=True)
 class Answered:
-    """The verdict in words: the headline, and a line for each further question."""
+    """The verdict in words: the headline, and one line for each further question."""
 
     headline: str
     lines: list[str]
@@ -41,14 +41,14 @@ def write_verdict(results: Results, text: Text) -> Answered:
 
 
 def _against_base(results: Results) -> list[Contrast]:
-    """The contrasts with the base student, a domain each, of the student trained last among those that have them."""
+    """The contrasts with the base student, one for each domain, of the last trained student that has them."""
     found = [contrast for contrast in results["comparisons"] if contrast["reference"] == BASE]
     student = max((_names(contrast) for contrast in found), key=CONTRASTS.index, default=None)
     return [contrast for contrast in found if _names(contrast) == student]
 
 
 def _headline(contrasts: list[Contrast], results: Results, text: Text) -> str:
-    """What a student gained on the base by domain, its distance from the teacher, its size and its speed."""
+    """A student's gain over the base by domain, its distance from the teacher, its size and its speed."""
     student, reference = _names(contrasts[0])
     parts = [text("comma").join(_gain(contrast, results, text) for contrast in contrasts)]
     if {student, reference} <= results["fidelity"].keys():
@@ -62,7 +62,7 @@ def _headline(contrasts: list[Contrast], results: Results, text: Text) -> str:
 
 
 def _gain(contrast: Contrast, results: Results, text: Text) -> str:
-    """math +12.5 [+5.9, +20.4] (60% of the teacher's lead)."""
+    """Such as `math +12.5 [+5.9, +20.4] (60% of the teacher's lead)`."""
     low, high = (formats.points(bound) for bound in contrast["ci95"])
     values = {"difference": formats.points(contrast["difference"]), "low": low, "high": high}
     said = text("say_gain", domain=domain_label(results, contrast["domain"], text), **values)
@@ -74,7 +74,7 @@ def _gain(contrast: Contrast, results: Results, text: Text) -> str:
 
 
 def _contrast_sentences(results: Results, text: Text, *, without: list[Contrast]) -> list[str]:
-    """A sentence for each pair of models, its domains grouped by what was found there; `without` the headline's."""
+    """One sentence for each pair of models, domains grouped by finding; `without` the pair of the headline."""
     ordered = sorted(results["comparisons"], key=lambda found: CONTRASTS.index(_names(found)))
     sentences = [
         text("say_contrast", model=text(model), reference=text(reference), parts=_parts(list(group), results, text))
@@ -113,7 +113,7 @@ def _parts(contrasts: list[Contrast], results: Results, text: Text) -> str:
 
 
 def _finding(contrast: Contrast, results: Results, text: Text) -> str:
-    """math (+12.5 [+5.9, +20.4]), or the bare domain where there is nothing to claim."""
+    """Such as `math (+12.5 [+5.9, +20.4])`, or the bare domain if nothing was detected."""
     label = domain_label(results, contrast["domain"], text)
     if not is_detectable(contrast):
         return label
@@ -122,7 +122,7 @@ def _finding(contrast: Contrast, results: Results, text: Text) -> str:
 
 
 def _fidelity_sentences(results: Results, text: Text) -> list[str]:
-    """Contrasts between trained students, and of the base what is news: a student that did not come closer than it."""
+    """Contrasts between trained students, and students that did not come closer to the teacher than the base."""
     keys = {"lower": "say_closer", "higher": "say_farther", "no detectable difference": "say_as_close"}
     return [
         text(
@@ -143,7 +143,7 @@ def _fidelity_sentences(results: Results, text: Text) -> list[str]:
 
 
 def contamination_sentences(results: Results, text: Text) -> list[str]:
-    """A sentence for each domain whose evaluation items were in the training data."""
+    """One sentence for each domain whose evaluation items were in the training data."""
     return [
         text("say_contaminated", domain=domain_label(results, domain, text))
         for domain in results["contamination"]

@@ -1,4 +1,4 @@
-"""Warnings in words: a stage or the report names a sentence and its values, and here it becomes text."""
+"""Warnings in words: a stage or the report gives a key and values, and here they become text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def say(warning: Warned | str, text: Text) -> str:
 
 
 def say_of_stage(stage: str, warning: Warned | str, text: Text) -> str:
-    """A warning with the stage that gave it."""
+    """A warning with the name of its stage."""
     return text("stage_warning", stage=stage, warning=say(warning, text))
 
 
@@ -44,7 +44,7 @@ def _faults(parts: list[dict[str, Any]], text: Text) -> str:
     return text("comma").join(named)
 
 
-WORDS: dict[str, Callable[[Any, Text], str]] = {  # value -> how it is put into words; another one is shown as it is
+WORDS: dict[str, Callable[[Any, Text], str]] = {  # value -> its words; other values are shown unchanged
     "domain": lambda domain, text: text.domain(domain),
     "model": lambda model, text: text(model),
     "models": _models,

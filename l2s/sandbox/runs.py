@@ -15,10 +15,10 @@ from l2s.sandbox.interpreter import interpreter
 from l2s.sandbox.policy import Job
 
 START_TESTER = "from child import tester; tester.main()"
-STARTUP_S = 60.0  # for the start of both processes on a machine that has much else to do
-GRACE_S = 10.0  # beyond the tester's own clock and its own limit of CPU time
+STARTUP_S = 60.0  # seconds for the start of both processes on a busy machine
+GRACE_S = 10.0  # seconds beyond the tester's own clock and CPU limit
 
-# More runs at a time than cores would only take each other's time away.
+# More runs at a time than cores would only slow each other down.
 SLOTS = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
 
 
@@ -31,19 +31,19 @@ class Outcome:
 
 
 class SandboxError(RuntimeError):
-    """The run itself failed, so that nothing is known about the program."""
+    """The run itself failed, so nothing is known about the program."""
 
 
 def run_tests(
     backend: Backend, program: str, *, reference: str, names: Mapping[str, str], tests: str, timeout_s: float
 ) -> Outcome:
-    """Run `tests` (trusted source) against `program` (untrusted) and say how it ended.
+    """Run `tests` (trusted source) against `program` (untrusted) and return the outcome.
 
-    `reference` is trusted source that runs before the tests in their namespace. `names` maps a name that the tests use
-    to the name in the program that is called in its place. `timeout_s` counts from when the worker is ready.
+    `reference` is trusted source that runs before the tests in their namespace. `names` maps a name in the tests to the
+    name in the program that is called instead. `timeout_s` counts from the moment the worker is ready.
 
     Raises:
-        SandboxError: a process could not start or ended for a reason of its own.
+        SandboxError: a process could not start or failed for a reason of its own.
         ValueError: reference or tests are broken.
     """
     job = Job(program=program, reference=reference, names=dict(names), tests=tests, timeout_s=timeout_s)
@@ -51,7 +51,7 @@ def run_tests(
         status, detail = _run(backend, job)
     if status == "broken_problem":
         raise ValueError(detail)
-    return Outcome(status, detail.encode(errors="replace").decode())  # no file takes half a surrogate pair
+    return Outcome(status, detail.encode(errors="replace").decode())  # files cannot hold half a surrogate pair
 
 
 def _run(backend: Backend, job: Job) -> tuple[str, str]:
@@ -111,7 +111,7 @@ def _verdict(tester: subprocess.Popen[bytes], job: Job) -> tuple[str, str]:
     if answer:
         status, detail = loads(answer)
         return str(status), str(detail)
-    if tester.returncode < 0:  # killed, which only a result can bring about that is monstrous to compare
+    if tester.returncode < 0:  # killed: only a result that is extremely expensive to compare does that
         return "resource_limit", f"comparing its result ended with {_signal_name(-tester.returncode)}"
     raise SandboxError(f"the tester failed: {errors.decode(errors='replace').strip()}")
 
@@ -138,7 +138,7 @@ def _signal_name(number: int) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill and reap. bwrap takes its namespace along; without one a worker has no children, by its filter."""
+    """Kill and reap. bwrap also kills its namespace; without bwrap, the filter lets a worker have no children."""
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout, process.stderr):

@@ -1,8 +1,8 @@
-"""The system call filter of the worker: a list of what is allowed, so that what nobody thought of is forbidden.
+"""The system call filter of the worker: a list of allowed calls, so that forgotten ones are forbidden.
 
 A Python process that only computes needs few calls. Left out on purpose: starting processes and threads (clone, fork,
-execve), sockets of every kind, signals to others (kill, tgkill, and fcntl's F_SETOWN), every change to a file system
-(chmod and utime are beyond Landlock), limits and parent-death signal (prlimit64, prctl), ioctl, ptrace, and namespaces.
+execve), all sockets, signals to others (kill, tgkill, and fcntl's F_SETOWN), every change to a file system (Landlock
+does not cover chmod and utime), limits and parent-death signal (prlimit64, prctl), ioctl, ptrace, and namespaces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ALLOWED: dict[str, tuple[int, int | None]] = {
     # memory
     "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "mremap": (25, 216), "madvise": (28, 233),
     "brk": (12, 214),
-    # files, as far as they can be opened at all
+    # files, as far as they can be opened
     "open": (2, None), "openat": (257, 56), "close": (3, 57), "read": (0, 63), "readv": (19, 65), "pread64": (17, 67),
     "write": (1, 64), "writev": (20, 66), "lseek": (8, 62), "getdents64": (217, 61), "getcwd": (79, 17),
     "fstat": (5, 80), "newfstatat": (262, 79), "statx": (332, 291), "stat": (4, None), "lstat": (6, None),
@@ -51,10 +51,10 @@ ALLOW, FORBID, KILL = 0x7FFF0000, 0x00050000 | 1, 0x80000000  # FORBID: the call
 
 
 def build_filter(machine: str | None = None) -> bytes:
-    """The filter for this (or the named) machine as an array of `struct sock_filter`.
+    """The filter for this machine, or the named one, as an array of `struct sock_filter`.
 
     Raises:
-        UserError: its system call numbers are not known here.
+        UserError: the system call numbers of the machine are not known.
     """
     machine = machine or platform.machine()
     if machine not in MACHINES:
@@ -76,7 +76,7 @@ def _load(offset: int) -> bytes:
 
 
 def _skip_unless(value: int, equal: int, *, otherwise: int) -> bytes:
-    """Skip `equal` instructions where the loaded word is `value`, else `otherwise`."""
+    """Skip `equal` instructions if the loaded word is `value`, else `otherwise`."""
     return struct.pack("=HBBI", JUMP_IF_EQUAL, equal, otherwise, value)
 
 

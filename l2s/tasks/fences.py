@@ -1,4 +1,4 @@
-"""The code blocks of a Markdown text as models write them: in lists and quotes, nested, unclosed, holding fences."""
+"""Code blocks of a Markdown text as models write them: in lists and quotes, nested, unclosed, or with fences inside."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 FENCE = re.compile(r"(?P<before>.*?)(?P<fence>`{3,}|~{3,})(?P<info>[^`~]*)")
 QUOTE = r"[ \t]*> ?"
-MARKDOWN = {"markdown", "md", "text", "txt"}  # such a block may hold blocks
+MARKDOWN = {"markdown", "md", "text", "txt"}  # blocks of these languages may hold blocks
 CODE_BEGINS = re.compile(r"^(?:def|class|async def)\s", re.MULTILINE)
 
-warnings.filterwarnings("ignore", module="<answer>")  # a model's invalid escape sequences are no news
+warnings.filterwarnings("ignore", module="<answer>")  # ignore invalid escape sequences in models' programs
 
 
 @dataclass(frozen=True)
 class Block:
-    """Text inside a code fence; not `closed` where the answer, or the next block, begins before the fence ends."""
+    """Text inside a code fence; not `closed` if the text ends, or the next block begins, before the fence does."""
 
     text: str
     closed: bool
@@ -37,7 +37,7 @@ def split_fences(answer: str) -> tuple[list[Block], str]:
             prose.append(lines[position - 1])
             continue
         prose.append(opening["before"])
-        while opening is not None:  # a block that ends where the next one opens leads to that one
+        while opening is not None:  # the block ended at the fence that opens the next one
             content = [_without_margin(line, opening["before"]) for line in lines[position:]]
             end, before, following = _end(content, opening["fence"])
             block = Block(join([*content[:end], *before]), closed=end < len(content) and following is None)
@@ -52,7 +52,7 @@ def join(lines: list[str]) -> str:
 
 
 def syntax_error(source: str) -> SyntaxError | None:
-    """Why `source` does not compile, or None where it does."""
+    """Why `source` does not compile, or None if it compiles."""
     try:
         compile(source, "<answer>", "exec", dont_inherit=True)
     except SyntaxError as error:
@@ -72,7 +72,7 @@ def _opening(line: str, prose: list[str]) -> re.Match[str] | None:
 
 
 def _without_margin(line: str, before: str) -> str:
-    """`line` of a block without what stands before the block's opening fence: indentation or marks of a quotation."""
+    """`line` of a block without the indentation or quotation marks that precede the block's opening fence."""
     if before.strip(" \t>"):
         return line
     if ">" in before:
@@ -81,9 +81,9 @@ def _without_margin(line: str, before: str) -> str:
 
 
 def _end(content: list[str], fence: str) -> tuple[int, list[str], re.Match[str] | None]:
-    """Which line ends a block, the code on that line, and the fence on it if it opens the next block.
+    """The line that ends a block, the code on that line, and its fence if that opens the next block.
 
-    It is the first fence outside of triple-quoted strings; the first of all where such a string is never closed.
+    It is the first fence outside of triple-quoted strings, or the first fence of all if such a string is never closed.
     """
     ends = []
     for index, line in enumerate(content):
@@ -106,7 +106,7 @@ def _in_string(source: str) -> bool:
 
 
 def _nested(block: Block, opening: re.Match[str]) -> list[Block]:
-    """The blocks inside of a block of Markdown, or else the block itself."""
+    """The blocks inside a block of Markdown, or else the block itself."""
     may_hold_blocks = opening["info"].strip().lower() in MARKDOWN or opening["fence"] != "```"
     inner = split_fences(block.text)[0] if may_hold_blocks and syntax_error(block.text) else []
     return inner or [block]

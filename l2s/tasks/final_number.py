@@ -1,7 +1,7 @@
-"""Which number of a chat answer is its answer.
+"""Finds the number that a chat answer gives as its answer.
 
-A marker names it. `####` and `\\boxed` rank above looser ones such as "the answer is". Of equal markers the last one
-counts, because models correct themselves, unless it belongs to a next question that the model made up.
+A marker names it. `####` and `\boxed` rank above looser ones such as "the answer is". Of equal markers the last one
+counts, because models correct themselves, unless it belongs to a further question that the model invented.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MARKER = f"(?:{LABEL.pattern}|{STATEMENT.pattern}|{BOX.pattern})"
 # "#### - 5" is negative; on a line of its own "- 5" is an entry of a list.
 LOOSE_MINUS = re.compile(rf"({MARKER}[ \t:]*)-[ \t]+(?=[\d.])", re.IGNORECASE | re.MULTILINE)
 
-# Behind a marker -----------------------------------------------------------------------------------------------------
+# After a marker ------------------------------------------------------------------------------------------------------
 
 # Between a marker and its number: symbols, a currency code, an unknown. With other words `####` is a heading.
 LEAD = r"[^\w.\-]*+(?:(?:US|USD|EUR|GBP|CNY|RMB|INR|Rs\.?|[a-z]\s*+=)[^\w.\-]*+)?"
@@ -47,21 +47,21 @@ BARE_NUMBER = re.compile(
     rf"{LEAD}(?:(?:{ADVERBS})[^\w.\-]*+){{0,2}}(?!-?[\d.,]+[a-z]\s*=){NUMBER.pattern}",  # "2x = 36" begins an equation
     re.IGNORECASE,
 )
-# Behind a number, and perhaps its unit: the number is an operand, "12 eggs + 6 eggs = 18 eggs".
+# After a number, and perhaps its unit: the number is an operand, "12 eggs + 6 eggs = 18 eggs".
 OPERATION = re.compile(
     r"\s*+%?\s*+(?:[^\W\d_]{1,20}?\s*+){0,2}(?:\\times|\\cdot|\\div|[+*/×÷^·x-]|plus|minus|times|of|"
     r"(?:less|more|fewer) than|(?:divided|multiplied) by|[乘除]以?|加上?|减去?)\s*[\d.(\\]",
     re.IGNORECASE,
 )
 EQUALS = r"(?:=|≈|≅|\\approx|\\implies|\\Rightarrow|\b(?:equals|is|makes|gives)\b|[→⇒]|等于)"
-# From a quantity to the same in another unit: "2 hours = 120 minutes", "1 hour and 30 minutes = 90 minutes".
+# From a quantity to the same quantity in another unit: "2 hours = 120 minutes", "1 hour and 30 minutes = 90 minutes".
 SAME_AS = re.compile(
     r"(?:[\s%}\])]|\band\b|(?!(?:because|since|as|so|where|when|if|with|then|thus|hence)\b)[^\W\d_]++|\d++(?=\s?[^\W\d_]))"
     r"{0,16}?(?:=|≈|≅|\\approx)",
     re.IGNORECASE,
 )
 EXPLANATION = re.compile(r"\b(?:because|since|as)\b|因为|由于", re.IGNORECASE)
-LONGEST_CLAIM = 500  # characters behind a marker; a response may repeat one word a thousand times
+LONGEST_CLAIM = 500  # characters read after a marker; a response may repeat one word a thousand times
 THOUSANDS_SPACE = re.compile(r"(?<![\d.,])(\d{1,3})((?: \d{3})+)(?![\d-])")
 SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)|[。！？]")
 
@@ -74,7 +74,7 @@ CORRECTION = re.compile(
     r"that(?:'s| is) (?:not right|wrong)|on second thought|no\b|等等|等一下|不对|更正|抱歉|修正|重新)",
     re.IGNORECASE | re.MULTILINE,
 )
-# A line with which a model goes on to a question, or a whole conversation, that nobody asked for.
+# A line that starts a question, or a whole conversation, that the model invented.
 NEXT_QUESTION = re.compile(
     r"^[ \t>*_#\-\[(]*+(?:(?:next|new|another|follow-?up|similar)[ \t]+)?"
     r"(?:(?:question|q|problem|exercise|task|example|instruction|input|prompt|human|user|问题|题目|用户|例题?|题|问)"
@@ -103,10 +103,10 @@ class Claim:
     """A number that a marker names; the largest claim is the answer.
 
     Attributes:
-        direct: the number, or the working that ends in it, follows the marker at once, and not somewhere in a sentence.
-        part: how many corrections ("Wait, ...") stand before it.
-        strong: the marker is `####` or a box.
-        position: of the marker in the text.
+        direct: whether the number, or the working that ends in it, directly follows the marker.
+        part: number of corrections ("Wait, ...") before it.
+        strong: whether the marker is `####` or a box.
+        position: position of the marker in the text.
     """
 
     direct: bool
@@ -137,9 +137,9 @@ def final_number(text: str) -> Decimal | None:
 
 
 def _without_next_question(text: str, claims: list[Claim]) -> str:
-    """`text` up to a question that follows the first claim, or the first number where nothing claims.
+    """`text` up to a question that follows the first claim, or the first number if there is no claim.
 
-    Numbered headings that begin before the first claim ("Question 1: ...") are the steps of one solution.
+    Numbered headings before the first claim ("Question 1: ...") are the steps of one solution.
     """
     first = min((claim.position for claim in claims), default=None)
     headings = list(NEXT_QUESTION.finditer(text))
@@ -156,12 +156,12 @@ def _without_next_question(text: str, claims: list[Claim]) -> str:
 
 
 def _answered(text: str, position: int, first_claim: int | None) -> bool:
-    """Whether the answer stands before `position`."""
+    """Whether the answer is before `position`."""
     return NUMBER.search(text, 0, position) is not None if first_claim is None else first_claim < position
 
 
 def _without_note(text: str) -> str:
-    """`text` without a note at its end that follows a number."""
+    """`text` without a final note that follows a number."""
     note = NOTE.search(text)
     return text[: note.start()] if note and NUMBER.search(text, 0, note.start()) else text
 
@@ -177,7 +177,7 @@ def _claims(text: str) -> Iterator[Claim]:
 
 
 def _claimed(said: str) -> Decimal | None:
-    """The number that the words behind a marker come to."""
+    """The number that the words after a marker state."""
     said = _unexplained(said)
     bare = BARE_NUMBER.match(said)
     if bare and not OPERATION.match(said, bare.end()):
@@ -190,14 +190,14 @@ def _claimed(said: str) -> Decimal | None:
 
 
 def _unexplained(said: str) -> str:
-    """`said` up to the word that begins the reason of a number."""
+    """`said` up to the word that begins the explanation of a number."""
     digit = re.search(r"\d", said)
     reason = EXPLANATION.search(said, digit.end()) if digit else None
     return said[: reason.start()] if reason else said
 
 
 def _last_of_equal(said: str, match: re.Match[str]) -> Decimal | None:
-    """Of "2 hours = 120 minutes" the 120; of "18 = 9 * 2" the 18."""
+    """The last number of an equality: 120 of "2 hours = 120 minutes"; but 18 of "18 = 9 * 2"."""
     while same := SAME_AS.match(said, match.end()):
         further = BARE_NUMBER.match(said, same.end())
         if not further or OPERATION.match(said, further.end()):
@@ -221,7 +221,7 @@ def _statements(text: str) -> Iterator[tuple[bool, int, str]]:
 
 
 def _boxes(text: str) -> Iterator[tuple[bool, int, str]]:
-    """The content of every box up to its own closing brace, or to the end of the line where that is missing."""
+    """The content of every box, up to its closing brace, or to the end of the line if that is missing."""
     for marker in BOX.finditer(text):
         depth, end = 1, marker.end()
         while depth and end < min(len(text), marker.end() + LONGEST_CLAIM) and text[end] != "\n":
@@ -231,5 +231,5 @@ def _boxes(text: str) -> Iterator[tuple[bool, int, str]]:
 
 
 def _joined_thousands(said: str) -> str:
-    """ "1 234" as one number, which it is behind a marker alone."""
+    """ "1 234" as one number, which it is only after a marker."""
     return THOUSANDS_SPACE.sub(lambda found: found[1] + found[2].replace(" ", ""), said)

@@ -1,4 +1,4 @@
-"""Math: word problems from GSM8K (or the synthetic generator) and the grader of a number in a chat answer."""
+"""Math: word problems from GSM8K (or the synthetic generator), and the grader of a chat answer's number."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ PROMPT = (
     "Solve the following problem step by step. End with a line of the form `#### <number>` that holds only the final "
     "answer as a number.\n\n{problem}"
 )
-SHORT_PROMPT = "{problem} End with a line `#### <number>`."  # for one-step problems: a laptop's time goes into prompts
+SHORT_PROMPT = (
+    "{problem} End with a line `#### <number>`."  # for one-step problems; reading prompts takes a laptop long
+)
 HUB_NAME = "openai/gsm8k"
-CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator, as in "16 - 3 = <<16-3=13>>13"
+CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's calculator annotations, as in "16 - 3 = <<16-3=13>>13"
 ONE_STEP = "synthetic-one-step"
 SYNTHETIC = {"synthetic": "synthetic", "one_step": ONE_STEP}  # math_source -> source of its items
 
@@ -43,7 +45,7 @@ def train_items(config: ExperimentConfig) -> list[Item]:
 
 
 def eval_items(config: ExperimentConfig) -> list[Item]:
-    """`math_eval_size` evaluation items, of GSM8K's test split or of the generator's; else as `train_items`."""
+    """`math_eval_size` evaluation items, from GSM8K's test split or the generator; otherwise like `train_items`."""
     return _items(config, "test", config.math_eval_size, "math_eval_size")
 
 
@@ -94,7 +96,7 @@ def _gold(solution: str) -> str | None:
 
 
 def _gsm8k_rows(config: ExperimentConfig, split: str) -> list[tuple[str, Row]]:
-    """The rows of a split, each with the file and line, or the data set and row, that an error names."""
+    """The rows of a split, each with its place for errors: file and line, or data set and row."""
     if config.data_dir is None:
         place = f"math_source='gsm8k': hub dataset {HUB_NAME}, split {split}"
         return [(f"{place}, row {number}", row) for number, row in enumerate(_hub_rows(split), start=1)]
@@ -154,14 +156,14 @@ def grade(response: str, reference: str, *, finish_reason: str = "stop") -> Grad
     return Grade(float(correct), "correct" if correct else "wrong", f"{answer:f}", details)
 
 
-# lm-evaluation-harness, task gsm8k version 3: what it takes for the answer, and what it deletes before comparing.
+# lm-evaluation-harness, task gsm8k version 3: how it finds the answer, and what it deletes before the comparison.
 STRICT_MATCH = re.compile(r"#### (\-?[0-9\.\,]+)")
 FLEXIBLE_EXTRACT = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
 HARNESS_IGNORES = (re.compile(","), re.compile(r"\$"), re.compile(r"(?s).*#### "), re.compile(r"\.$"))
 
 
 def harness_verdicts(response: str, gold: str) -> dict[str, bool]:
-    """What lm-evaluation-harness's strict-match and flexible-extract say of `response`, thinking included."""
+    """The verdicts of lm-evaluation-harness's strict-match and flexible-extract on `response`, thinking included."""
     strict = STRICT_MATCH.search(response)
     flexible = [match.group() for match in FLEXIBLE_EXTRACT.finditer(response)]
     return {
@@ -176,7 +178,7 @@ def _harness_equal(answer: str, gold: str) -> bool:
     return answer == gold
 
 
-# What the rest of l2s knows of this domain ---------------------------------------------------------------------------
+# The Task of this domain ---------------------------------------------------------------------------------------------
 
 LENGTHS = {  # with Qwen's tokenizer and chat template; answers are Qwen2.5-Coder-1.5B's
     "gsm8k": Lengths("gsm8k", 121, 238, 260, 420),

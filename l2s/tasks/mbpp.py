@@ -18,12 +18,12 @@ TRAINING_IDS = range(601, 975)  # task ids of MBPP's own training split
 
 
 def training_problems(config: ExperimentConfig) -> list[Row]:
-    """MBPP's training problems, in the order of their task ids, which are numbers.
+    """MBPP's training problems, ordered by their task ids, which are numbers.
 
     Each has `task_id`, `text`, `code` and `test_list`, whatever the source calls them.
 
     Raises:
-        UserError: the source cannot be had, or a row lacks a field; the message names file, line and field.
+        UserError: the source is not available, or a row lacks a field; the message names file, line and field.
     """
     problems = [_problem(row, place) for place, row in _placed_rows(config)]
     return sorted((row for row in problems if row["task_id"] in TRAINING_IDS), key=lambda row: int(row["task_id"]))
@@ -54,7 +54,7 @@ def _task_number(task_id: int | str, place: str) -> int:
 
 
 def _placed_rows(config: ExperimentConfig) -> list[tuple[str, Row]]:
-    """The rows, each with the file and line, or the data set and row, that an error names."""
+    """The rows, each with its place for errors: file and line, or data set and row."""
     if config.data_dir is None:
         return [(f"hub dataset {HUB_NAME}, row {number}", row) for number, row in enumerate(_hub_rows(), start=1)]
     folder, file = f"data_dir={str(config.data_dir)!r}", config.data_dir / "mbpp" / "mbpp.jsonl"

@@ -38,7 +38,7 @@ CONTINENTAL = (  # 1.234.567 or 1.234,56 or 12,50; not "1,2,3" and not "18,5元�
     r"|(?<![\d,.])\d{1,3},\d{1,2}(?=[\s.;:%}]|$))"
 )
 DIGITS = rf"(?:{CONTINENTAL}|(?:{GROUPED}|\d+)(?:\.\d+)?|\.\d+)"
-SIGN = r"(?:(?<![\w.)\]}%°])(?<!\d[ ])-)?"  # a minus after a word, a bracket or a number is a subtraction or a range
+SIGN = r"(?:(?<![\w.)\]}%°])(?<!\d[ ])-)?"  # after a word, a bracket or a number, a minus is a subtraction or a range
 SCALES = {
     "": 1,
     "thousand": 10**3,
@@ -65,7 +65,7 @@ NUMBER = re.compile(
 TEXT_MACRO = re.compile(r"\\(?:text\w*|math(?:rm|bf|it|sf|tt|normal)|mbox|operatorname|bf|rm)\s*\{([^{}]*)\}")
 FRACTION_MACRO = re.compile(r"(\d?) ?\\[dtc]?frac\s*(?:\{\s*([^{}]*?)\s*\}|(\d))\s*(?:\{\s*([^{}]*?)\s*\}|(\d))")
 THOUSANDS_MACRO = re.compile(r"(?:\\text)?\{,\}")
-# LaTeX spacing and delimiters, currency, bold and underlined; `**` between digits is a power.
+# LaTeX spacing and delimiters, currency, bold and underline; `**` between digits is a power.
 DECORATION = re.compile(
     r"\\[,;:! ()\[\]]"
     r"|\\(?:textdollar|pounds|euro)\b|\\?\$|[€£¥￥₹₩`]|(?<!\d)\*\*|\*\*(?!\d)|(?<!\w)__(?=\S)|(?<=\S)__(?!\w)"
@@ -76,7 +76,7 @@ TAG = re.compile(r"</?(?:b|i|u|em|strong|span|p|sub|sup|code|center|mark)(?:\s[^
 UNIT_POWER = re.compile(r"(?<=[A-Za-z])\s*\^\s*\{?\d+\}?")  # m^2 holds no number
 POWER_OF_TEN = re.compile(r"(?<=\d)\s*(?:\\times|\\cdot|[x×*·])\s*10\s*(?:\^|\*\*)\s*\{?\s*([+-]?\d{1,2})\s*\}?")
 NEGATIVE_WORD = re.compile(r"(?<![\d)%] )(?<![\d)%])(?:\b(?:negative|minus)\s+|负)(?=[\d.])", re.IGNORECASE)
-# What is said of the precision of an answer holds none: "rounded to 2 decimal places", "to the nearest 10".
+# Statements of precision hold no number: "rounded to 2 decimal places", "to the nearest 10".
 PRECISION = re.compile(
     r"\b\d{1,2}[\s-]*+(?:decimals?\b|decimal (?:places?|points?|digits?)|significant|sig\.? ?figs?|d\.?p\.?(?!\w))"
     r"|\d{1,2}\s*+位(?:小数|有效)|\bnearest\s++[\d.,]*\d",

@@ -18,8 +18,8 @@ from l2s.tasks.types import Item
 def run(config: ExperimentConfig, run_dir: RunDir) -> PrepareMetrics:
     """Write train_dataset.jsonl and eval_dataset.jsonl to the run folder and publish copies in processed_dir.
 
-    The run reads its own copies: another experiment that publishes other sizes does not change them. The metrics hold
-    what answers that need no understanding score on the evaluation items, for the report to show beside the models.
+    The run reads its own copies, so another experiment with other sizes does not change them. The metrics hold the
+    scores of answers without understanding on the evaluation items; the report shows them beside the models.
     """
     tasks = tasks_of(config).values()
     train = [item for task in tasks for item in task.train_items(config)]
@@ -46,7 +46,7 @@ def _publish(path: Path, config: ExperimentConfig) -> None:
 
 
 def _controls(evaluation: list[Item]) -> dict[str, dict[str, float]]:
-    """What the controls of each domain score on its items."""
+    """The scores of each domain's controls on its items."""
     asked = {name: [item for item in evaluation if item["domain"] == name] for name in TASKS}
     return {
         name: task.controls(asked[name]) for name, task in TASKS.items() if task.controls is not None and asked[name]
@@ -54,7 +54,7 @@ def _controls(evaluation: list[Item]) -> dict[str, dict[str, float]]:
 
 
 def _counts(items: list[Item]) -> dict[str, int]:
-    """Rows by `domain/source`, so that a synthetic source is visible wherever counts are shown."""
+    """Number of rows by `domain/source`; counts always show a synthetic source."""
     return dict(Counter(f"{item['domain']}/{item['source']}" for item in items))
 
 

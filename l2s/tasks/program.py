@@ -1,7 +1,7 @@
 """From a chat answer to a Python program.
 
-An answer holds its program in a code block, or bare between sentences, whole or as the mere body of the function that
-the prompt began. Nothing is run here, only parsed.
+An answer holds its program in a code block or between sentences, complete or as the body of the function that the
+prompt began. Nothing is run here, only parsed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from itertools import chain
 from l2s.tasks.fences import Block, join, split_fences, syntax_error
 from l2s.tasks.program_names import defined_names, definitions_of, is_stub, missing_names
 
-LONGEST_ANSWER = 50_000  # characters; more than any answer to these problems, and parsing it would take a while
-MOST_STARTS = 20  # lines of a bare answer that are tried as the first of its program
+LONGEST_ANSWER = 50_000  # characters; longer than any real answer, and slow to parse
+MOST_STARTS = 20  # lines of a bare answer that are tried as the first line of its program
 INDENT = "    "
 
 CODE_START = re.compile(r"from |import |def |class |async |@\w|[A-Za-z_]\w*\s*(:[^=]+)?=[^=]")
@@ -24,12 +24,12 @@ STATEMENT_WITH_BODY = re.compile(r"\s*(?:class|def|async|if|elif|else|for|while|
 
 
 def extract_program(answer: str, *, entry_point: str, prompt: str = "", others: Sequence[str] = ()) -> str | None:
-    """The program in `answer` that is meant to define `entry_point`; None where there is no program.
+    """The program in `answer` that is meant to define `entry_point`; None if there is no program.
 
-    `prompt` is source that the answer may rely on or continue, as HumanEval's are: imports, helpers, and the signature
-    of `entry_point`. What stands before the signature is kept; a body alone is put below it. The program is the last
-    block that defines `entry_point` with more than a stub. Imports, helpers and `others` (names that the tests use)
-    that it lacks are taken from the answer's other blocks.
+    `prompt` is source that the answer may rely on or continue, as in HumanEval: imports, helpers, and the signature of
+    `entry_point`. The part before the signature is kept; a bare body is put below the signature. The program is the
+    last block that defines `entry_point` with more than a stub. Imports, helpers and `others` (names that the tests
+    use) that it lacks are taken from the answer's other blocks.
     """
     if len(answer) > LONGEST_ANSWER:
         return None
@@ -65,7 +65,7 @@ def _defines(source: str, name: str) -> bool:
 
 
 def _whole_program(block: Block, entry_point: str) -> str | None:
-    """The block's text where it defines `entry_point`; of an unclosed one the part before it turns into prose."""
+    """The block's text if it defines `entry_point`; an unclosed block is cut where it turns into prose."""
     program = _compiling_part(block)
     return program if _defines(program, entry_point) else None
 
@@ -76,7 +76,7 @@ def _compiling_part(block: Block) -> str:
 
 
 def _bare_program(prose: str, entry_point: str) -> str | None:
-    """The lines of unfenced text that make a program which defines `entry_point`."""
+    """The lines of unfenced text that form a program with a definition of `entry_point`."""
     lines = _dedented(prose).split("\n")
     starts = [number for number, line in enumerate(lines) if CODE_START.match(line)]
     definition = _definition_of(entry_point)
@@ -87,7 +87,7 @@ def _bare_program(prose: str, entry_point: str) -> str | None:
 
 
 def _indented_blocks(lines: list[str]) -> Iterator[str]:
-    """Markdown's other code blocks: lines that are indented further than the text above, from an empty line on."""
+    """Markdown's indented code blocks: after an empty line, lines indented further than the text above."""
     for start, line in enumerate(lines):
         margin = line[: len(line) - len(line.lstrip(" \t"))]
         above = next((text for text in reversed(lines[:start]) if text.strip()), "")
@@ -102,7 +102,7 @@ def _indented_blocks(lines: list[str]) -> Iterator[str]:
 
 
 def _longest_prefix(text: str) -> str:
-    """The most lines from the first on that compile; where they do not, everything from the culprit on goes."""
+    """The longest prefix that compiles; each line that breaks it is cut off with all that follows."""
     lines = text.removesuffix("\n").split("\n")
     while lines:
         source = join(lines)
@@ -114,7 +114,7 @@ def _longest_prefix(text: str) -> str:
 
 
 def _something(blocks: list[Block], prose: str, prompt: str, entry_point: str) -> str | None:
-    """A program that will fail, but tells why: one that does not compile, or does not define `entry_point`."""
+    """A program that fails but tells why: it does not compile, or does not define `entry_point`."""
     definition = _definition_of(entry_point)
     for text in [block.text for block in reversed(blocks)]:
         if definition.search(text):
@@ -130,13 +130,13 @@ def _something(blocks: list[Block], prose: str, prompt: str, entry_point: str) -
 
 
 def _below_preamble(program: str, prompt: str, entry_point: str) -> str:
-    """`program` below what stands in `prompt` before the definition of `entry_point`."""
+    """`program` below the part of `prompt` before the definition of `entry_point`."""
     signature = _definition_of(entry_point).search(prompt)
     return _prepended(prompt[: signature.start()] if signature else "", program)
 
 
 def _prepended(source: str, program: str) -> str:
-    """`source` and then `program`; __future__ imports go first."""
+    """`source` followed by `program`; __future__ imports go first."""
     return "".join(FUTURE_IMPORT.findall(program)) + source + FUTURE_IMPORT.sub("", program)
 
 
@@ -145,14 +145,14 @@ def _definition_of(name: str) -> re.Pattern[str]:
 
 
 def _with_missing_names(program: str, sources: list[str], others: Sequence[str]) -> str:
-    """`program` below those definitions and imports of `sources` that bind a name which it uses and lacks."""
+    """`program` below those definitions and imports in `sources` that bind names which it uses and lacks."""
     missing = missing_names(program, others)
     taken = definitions_of(missing, [source for source in sources if parse(source) and source not in program])
     return _prepended(join(taken), program) if taken else program
 
 
 def _completed(piece: Block, prompt: str, entry_point: str) -> str | None:
-    """`prompt` with `piece` as the body of its function, whatever became of the body's indentation."""
+    """`prompt` with `piece` as the body of its function, whatever the body's indentation."""
     text = piece.text.strip("\n")
     if not text.strip() or not prompt:
         return None
@@ -167,13 +167,13 @@ def _completed(piece: Block, prompt: str, entry_point: str) -> str | None:
 
 
 def _returns(tree: ast.Module, name: str) -> bool:
-    """Whether the function `name` itself, and not one inside it, comes to a result."""
+    """Whether the function `name` itself, and not a function inside it, returns a result."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
     return any(isinstance(node, ast.Return | ast.Yield | ast.Raise) for f in functions for node in _own_nodes(f))
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """What stands below `node`, except in functions and classes defined there."""
+    """The nodes below `node`, except those in functions and classes defined there."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             yield child
@@ -184,7 +184,7 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _dedented(text: str) -> str:
-    """`text` without the indentation of its first line; lines that lack it, as inside of strings, stay."""
+    """`text` without the indentation of its first line; lines that lack it, such as those in strings, stay."""
     lines = text.split("\n")
     first = next((line for line in lines if line.strip()), "")
     margin = first[: len(first) - len(first.lstrip(" \t"))]
@@ -194,7 +194,7 @@ def _dedented(text: str) -> str:
 def _indented(text: str) -> str:
     """`text` one level deeper; the lines of a multi-line string stay as they are."""
     try:
-        tree = ast.parse(text)  # a `return` outside of a function is no error of the parser's
+        tree = ast.parse(text)  # the parser accepts a `return` outside of a function
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         inside = set[int]()
     else:

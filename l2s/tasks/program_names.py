@@ -11,7 +11,7 @@ from typing import NamedTuple
 def defined_names(tree: ast.Module) -> set[str]:
     """The functions, classes and variables that a module defines at its top level; imports do not count.
 
-    `f = f(3)` uses a name of elsewhere and defines none.
+    `f = f(3)` uses a name from elsewhere and defines none.
     """
     names = set[str]()
     for node in _top_level(tree.body):
@@ -39,9 +39,9 @@ def _does_nothing(statement: ast.stmt) -> bool:
 
 
 def missing_names(source: str, wanted: Iterable[str] = ()) -> set[str]:
-    """The names that `source` uses and never binds, builtins aside, and those of `wanted` that it does not bind.
+    """The names that `source` uses but never binds, without builtins, and those of `wanted` that it does not bind.
 
-    Empty where `source` does not compile, or where a star import may bind anything.
+    Empty if `source` does not compile, or if a star import may bind anything.
     """
     try:
         tree = ast.parse(source)
@@ -52,10 +52,10 @@ def missing_names(source: str, wanted: Iterable[str] = ()) -> set[str]:
 
 
 def definitions_of(names: set[str], sources: Sequence[str]) -> list[str]:
-    """The statements of `sources`, which compile, that bind one of `names` or what those statements lack in turn.
+    """The statements of `sources`, which compile, that bind one of `names`, and recursively the names that they need.
 
-    Of several sources that bind a name the last counts. They come in the order of the sources. Where a name stays
-    unknown, star imports come too.
+    If several sources bind a name, the last counts. Statements keep the order of the sources. Star imports are added if
+    a name stays unknown.
     """
     statements = [statement for number, source in enumerate(sources) for statement in _statements(source, number)]
     taken, unknown, known = set[int](), set(names), set[str]()
@@ -73,7 +73,7 @@ def definitions_of(names: set[str], sources: Sequence[str]) -> list[str]:
 
 
 class _Statement(NamedTuple):
-    """A statement at the top of a module: its text, the names that it binds, and the number of its source."""
+    """A top-level statement: its text, the names that it binds, and the number of its source."""
 
     text: str
     binds: set[str]
@@ -89,7 +89,7 @@ def _statements(source: str, number: int) -> Iterator[_Statement]:
 
 
 def _top_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a module, those under an `if` or `try` included."""
+    """The top-level statements of a module, including those under an `if` or `try`."""
     for node in body:
         if isinstance(node, ast.If | ast.Try):
             handlers = [statement for handler in getattr(node, "handlers", []) for statement in handler.body]
@@ -99,7 +99,7 @@ def _top_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _bound(node: ast.AST) -> set[str]:
-    """The names that a statement or expression binds itself; "*" of a star import."""
+    """The names that a statement or expression binds itself; "*" for a star import."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {node.name}
     if isinstance(node, ast.Import | ast.ImportFrom):
@@ -117,7 +117,7 @@ def _bound(node: ast.AST) -> set[str]:
 
 
 def _loaded_at_once(value: ast.AST) -> set[str]:
-    """The names that an expression needs when it is evaluated; those inside a lambda are needed later."""
+    """The names that an expression needs when it is evaluated; names inside a lambda are needed later."""
     if isinstance(value, ast.Lambda):
         return set()
     return {node.id for node in [value] if isinstance(node, ast.Name)}.union(

@@ -1,4 +1,4 @@
-"""The domains of the experiment. A new one is a module with a `TASK` and a line here."""
+"""The domains of the experiment. A new domain is a module with a `TASK` and a line here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tasks_of(config: ExperimentConfig) -> dict[str, Task]:
     """The domains that the configuration asks for, in the order of the table.
 
     Raises:
-        UserError: it names one that is not there.
+        UserError: it names one that does not exist.
     """
     if config.domains == "auto":
         return {name: task for name, task in TASKS.items() if task.by_default(config)}
@@ -39,7 +39,7 @@ def tasks_of(config: ExperimentConfig) -> dict[str, Task]:
 
 
 def task_of(domain: str) -> Task:
-    """The task of an item's domain; rows of the user's own may name theirs as they like."""
+    """The task of an item's domain; rows of the user's own data may name domains of their own."""
     return TASKS.get(domain, own.TASK)
 
 
@@ -50,14 +50,14 @@ def in_order(domains: Iterable[str]) -> list[str]:
 
 
 def names_of(key: str) -> Names:
-    """What the report calls a metric, status, detail or control of any domain; the key itself where it has no name."""
+    """The report's names of a metric, status, detail or control of any domain; the key itself if it has no name."""
     return next((task.names[key] for task in TASKS.values() if key in task.names), Names(key, key))
 
 
 def grade_all(answered: Sequence[tuple[Item, str, str]], config: ExperimentConfig) -> list[Grade | None]:
     """Grade (item, response, finish_reason) triples, in order; programs run side by side, one for each core.
 
-    None stands for an answer of which nobody can say whether it is right.
+    None means that nobody can say whether the answer is right.
     """
 
     def grade(answer: tuple[Item, str, str]) -> Grade | None:

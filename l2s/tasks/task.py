@@ -1,4 +1,4 @@
-"""Task: all that the rest of l2s knows about one domain. A domain's module ends with its own."""
+"""Task: all that the rest of l2s knows about a domain. A domain's module ends with its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Split = Literal["train", "eval"]
 
 
 class Names(NamedTuple):
-    """A word or sentence of the report in its two languages."""
+    """A word or sentence of the report in both languages."""
 
     en: str
     zh: str
@@ -23,7 +23,7 @@ class Names(NamedTuple):
 class Lengths(NamedTuple):
     """Tokens of the items of one source: mean and longest prompt, mean answer, and mean longest answer of 16.
 
-    A batch decodes until the last of its answers ends. `source` is how a plan names them.
+    A batch decodes until its last answer ends. `source` is the name of these items in plans.
     """
 
     source: str
@@ -34,7 +34,7 @@ class Lengths(NamedTuple):
 
 
 BLIND = "blind_"
-NOT_GRADED = "not_graded"  # status in files and reports of an answer without a grade
+NOT_GRADED = "not_graded"  # status of an answer without a grade, in files and reports
 
 COMMON_NAMES = {  # statuses that graders share
     "correct": Names("correct", "正确"),
@@ -51,34 +51,34 @@ class Task:
     Its sizes are the configuration fields `<name>_train_size` and `<name>_eval_size`, unless it counts its items.
 
     Attributes:
-        name: as it stands in items and results.
-        title: as the report shows it.
-        metric: what a mean score measures, by the configuration.
-        statuses: all that a grade's status can be.
+        name: name in items and results.
+        title: name in reports.
+        metric: what a mean score measures, given the configuration.
+        statuses: every status of a grade.
         train_items: the training items that the configuration asks for; deterministic in the seed.
         eval_items: the evaluation items.
-        grade: (item, response, finish reason, configuration) -> grade, or None where nothing is graded.
-        lengths: what a plan assumes of prompts and answers.
+        grade: (item, response, finish reason, configuration) -> grade, or None if nothing is graded.
+        lengths: the plan's assumptions about prompts and answers.
         trial: settings of a run of a few items that needs no network.
-        names: what the report calls the metric, statuses, details and controls; a key without a name is its own.
-        settings: further configuration fields that decide the items; all read seed and data_dir.
+        names: names of the metric, statuses, details and controls in reports; without an entry, the key is the name.
+        settings: further configuration fields that decide the items; all domains also read seed and data_dir.
         grading: configuration fields that decide grades.
         files: files and folders that the items are read from.
         grader_files: files that decide grades.
-        by_default: whether `domains=auto` takes this domain.
-        count: how many items there are, where no size field says so.
-        runs_programs: whether grading runs what a model wrote, and so needs the sandbox.
-        cluster_field: field of `meta` that names items which are easy or hard together; they are resampled together.
-        strict_detail: a yes-or-no detail of the grades whose share stands below the score.
-        controls: what answers that need no understanding score on these items, by name; "gold" must score 1. Names that
-            begin with BLIND are of right answers in other words: what they score is the metric's ceiling.
-        check: what can be found wrong with the settings before anything is loaded, whether the domain is chosen or not;
-            gets the names of all domains, and raises UserError.
-        faults: statuses that are a failure of the grader and not of the answer.
-        note: a sentence about how the scores of this domain come about, from the configuration.
-        stand_ins: source of items -> warning where they are evaluated on.
-        overlap_setting: a field and its value with which training items are evaluation items.
-        solution: the reference solution of an item as an answer to its prompt, or None where it has none.
+        by_default: whether `domains=auto` includes this domain.
+        count: number of items, if no size field gives it.
+        runs_programs: whether grading runs model-written code and so needs the sandbox.
+        cluster_field: field of `meta` that names groups of related items, which are resampled together.
+        strict_detail: a yes-or-no detail of the grades whose share is shown below the score.
+        controls: scores of answers without understanding on these items, by name; "gold" must score 1. Names that begin
+            with BLIND are right answers in other words: their score is the metric's ceiling.
+        check: checks the settings before anything is loaded, whether the domain is chosen or not; gets the names of all
+            domains, and raises UserError.
+        faults: statuses that mean a failure of the grader and not of the answer.
+        note: a sentence about how the scores of this domain are made, given the configuration.
+        stand_ins: source of items -> warning if the evaluation uses it.
+        overlap_setting: a field and the value with which training items are evaluation items.
+        solution: the reference solution of an item as an answer to its prompt, or None if it has none.
     """
 
     name: str
@@ -109,14 +109,14 @@ class Task:
     solution: Callable[[Item], str | None] = lambda item: item["reference"] or None
 
     def size_field(self, split: Split) -> str | None:
-        """The configuration field that says how many items there are, or None where no field does."""
+        """The configuration field that sets the number of items, or None if no field does."""
         return None if self.count else f"{self.name}_{split}_size"
 
     def size(self, split: Split, config: ExperimentConfig) -> int:
-        """How many items the configuration asks for."""
+        """The number of items that the configuration asks for."""
         return self.count(split, config) if self.count else int(getattr(config, f"{self.name}_{split}_size"))
 
     def reads(self) -> tuple[str, ...]:
-        """The configuration fields that decide the items, but for those that all domains read."""
+        """The configuration fields that decide the items, without those that all domains read."""
         sizes = () if self.count else (f"{self.name}_train_size", f"{self.name}_eval_size")
         return (*sizes, *self.settings)

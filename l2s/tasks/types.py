@@ -1,4 +1,4 @@
-"""The two records every domain shares: an item to answer and the grade of an answer."""
+"""The two records that all domains share: an item to answer and the grade of an answer."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Message(TypedDict):
 class Item(TypedDict):
     """A row of train_dataset.jsonl or eval_dataset.jsonl.
 
-    `reference` is the gold answer in the form the domain's grader takes; `meta` holds what only that domain reads.
+    `reference` is the gold answer in the form that the domain's grader takes; `meta` holds what only that domain reads.
     """
 
     id: str
-    domain: str  # a name of l2s.tasks.table.TASKS, or one that a user gave to rows of their own
+    domain: str  # a name in l2s.tasks.table.TASKS, or a name from the user's own rows
     source: str
     messages: list[Message]
     reference: Any
@@ -34,10 +34,10 @@ class Grade:
     """The verdict on one answer.
 
     Attributes:
-        score: 0..1; what the domain's main metric averages.
-        status: one of the closed set that the domain documents in its STATUSES; two failures never share a name.
-        extracted: the answer as the grader understood it, or None where it found none.
-        details: further JSON-able verdicts kept per item (for example the strict and flexible match of a math answer).
+        score: 0..1; the domain's main metric is its mean.
+        status: one of the closed set in the domain's STATUSES; different failures never share a name.
+        extracted: the answer as the grader understood it, or None if it found none.
+        details: further JSON-able verdicts for the item (for example strict and flexible match of a math answer).
     """
 
     score: float

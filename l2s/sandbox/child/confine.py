@@ -1,7 +1,7 @@
-"""Giving up rights for good, before the first line that a model wrote runs.
+"""Gives up rights for good, before the first line of model-written code runs.
 
-What cannot be done needs no watching: afterwards the process can start neither a process nor a thread, open no socket,
-signal nobody, write no file and read little more than the standard library.
+Afterwards the process can start no process or thread, open no socket, signal no other process, write no file, and read
+little more than the standard library. So nothing needs to be watched.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 4
 LANDLOCK_CREATE_RULESET_VERSION = 1
 LANDLOCK_RULE_PATH_BENEATH = 1
 READ_FILE, READ_DIR = 1 << 2, 1 << 3
-LAST_FILE_RIGHT = {1: 12, 2: 13, 3: 14, 4: 14}  # by ABI; 15 from ABI 5 on
+LAST_FILE_RIGHT = {1: 12, 2: 13, 3: 14, 4: 14}  # number of rights by ABI; 15 from ABI 5 on
 CAPABILITY_VERSION_3 = 0x20080522
-SIGKILL = 9  # the module `signal` takes longer to import than all of this takes to run
+SIGKILL = 9  # importing the module `signal` would take longer than running all of this
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def confine(policy: Policy) -> None:
-    """Apply every part of `policy`; the system call filter comes last because it forbids the calls of the others.
+    """Apply every part of `policy`. The system call filter comes last, because it forbids the calls of the others.
 
     Raises:
         OSError: the kernel refuses a part; the process must end.
@@ -39,7 +39,7 @@ def confine(policy: Policy) -> None:
     _limit_resources(policy["cpu_seconds"], policy["memory_bytes"])
     if policy["user"] is not None:
         _become(policy["user"])
-    _prctl(PR_SET_PDEATHSIG, SIGKILL)  # after the change of user, which resets it
+    _prctl(PR_SET_PDEATHSIG, SIGKILL)  # after the change of user, which would reset it
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
     if policy["readable"]:
         _restrict_files(policy["readable"], policy["listable"])
@@ -56,7 +56,7 @@ def _limit_resources(cpu_seconds: int, memory_bytes: int) -> None:
         resource.RLIMIT_NOFILE: 64,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
-        resource.RLIMIT_NPROC: 0,  # the kernel exempts root; the system call filter exempts nobody
+        resource.RLIMIT_NPROC: 0,  # the kernel exempts root from this; the system call filter exempts nobody
     }
     for kind, limit in limits.items():
         _, hard = resource.getrlimit(kind)
@@ -80,7 +80,7 @@ class _PathBeneathAttr(ctypes.Structure):
 
 
 def _restrict_files(readable: list[str], listable: list[str]) -> None:
-    """Landlock: files in or below `readable` can be read, folders at or below `listable` listed, and that is all."""
+    """Landlock: allow only reading in or below `readable`, and listing folders at or below `listable`."""
     abi = _syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_CREATE_RULESET_VERSION)
     attr = _RulesetAttr((1 << LAST_FILE_RIGHT.get(abi, 15) + 1) - 1)  # all rights this kernel knows are handled
     ruleset = _syscall(LANDLOCK_CREATE_RULESET, ctypes.byref(attr), ctypes.sizeof(attr), 0)
@@ -100,7 +100,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
 
 
 def _drop_capabilities() -> None:
-    """Empty the capability sets; root's uid alone then grants nothing but its own files."""
+    """Empty the capability sets. Then root's uid grants only access to root's own files."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     empty = (ctypes.c_uint32 * 6)()
     _check(libc.capset(header, empty), "capset")

@@ -1,10 +1,9 @@
 """The restricted serialisation between the processes: plain data, and nothing that could run code.
 
-A value is one byte for its type and then its content: numbers in hexadecimal up to `;`, text and bytes as their length,
-`:` and themselves, containers as their length, `:` and their elements. A subclass is sent as the plain type below it,
-with the content that the plain type's own methods see, so no method that a candidate wrote reaches the tester. Other
-values are described by a kind and its parts, or stay where they are and are referred to by a number. (The package json
-takes longer to import than a run to end.)
+A value is one byte for its type, then its content: numbers in hexadecimal up to `;`, text and bytes as length, `:` and
+content, containers as length, `:` and elements. A subclass is sent as the plain type below it, with the content that
+the plain type's own methods see, so no method that a candidate wrote reaches the tester. Other values are described by
+a kind and its parts, or stay where they are and get a number. (Importing the package json takes longer than a run.)
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ HEADER_BYTES = 4  # a message is its length, big-endian, and its value
 
 
 class Reference:
-    """A part of a described value that is to be referred to, whatever `describe` would say of it."""
+    """A part of a described value that must be sent as a number, whatever `describe` would say about it."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -38,8 +37,8 @@ NEVER_DESCRIBED = {type(None), bool, int, float, complex, str, *CONTAINERS.value
 def dumps(value: Any, refer: Refer | None = None, describe: Describe | None = None) -> bytes:
     """`value` as bytes.
 
-    `describe` is asked for the kind and the parts of every value that is not exactly of a plain type. What it gives
-    None for is sent as plain data, or else `refer` gives a number and a type name to it.
+    `describe` returns kind and parts of a value that is not exactly of a plain type. Values for which it returns None
+    are sent as plain data, or else `refer` gives them a number and a type name.
 
     Raises:
         TypeError: something is not plain data and `refer` is None.
@@ -94,12 +93,12 @@ def _write_container(value: Any, parts: list[bytes], refer: Refer | None, descri
 
 
 def loads(data: bytes, resolve: Resolve | None = None, build: Build | None = None) -> Any:
-    """The value that `dumps` was given.
+    """The value that `dumps` encoded.
 
-    `resolve` turns number and type name of an object into something, `build` the kind and parts of a described value.
+    `resolve` turns number and type name of an object into a value, `build` the kind and parts of a described value.
 
     Raises:
-        ValueError, TypeError, LookupError: this is nothing that `dumps` writes.
+        ValueError, TypeError, LookupError: the data is not from `dumps`.
         RecursionError: the data is nested too deeply.
         Exception: whatever `resolve` or `build` raises.
     """

@@ -1,7 +1,7 @@
-"""Values of the standard library that cross between the processes: what each is made of, and how it is made again.
+"""Values of the standard library that cross between the processes: their parts, and how they are built from them.
 
-The parts are plain data. Whoever reads them makes a value of its own with the library's own type, so a method that a
-candidate wrote never crosses, and a subclass arrives as the standard type below it.
+The parts are plain data. The reader builds a new value with the library's own type. So no method that a candidate wrote
+crosses, and a subclass arrives as the standard type below it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _counter(kind: Any, parts: Any) -> Any:
     return kind(dict(parts))
 
 
-# Module and name of a type, its parts, and the value of these parts. The first that fits counts: a datetime is a date.
+# Module and name of a type, its parts, and the value built from them. The first match counts: a datetime is a date.
 KINDS: list[Kind] = [
     ("decimal", "Decimal", lambda kind, value: kind.__str__(value), _of_one),
     ("fractions", "Fraction", lambda kind, value: (value.numerator, value.denominator), _of_several),
@@ -88,22 +88,22 @@ VIEW_TYPES = {type({}.keys()): "dict_keys", type({}.values()): "dict_values", ty
 
 
 class Named(tuple):  # type: ignore[type-arg]
-    """A named tuple: the elements of a tuple that also have names."""
+    """A named tuple: a tuple whose elements also have names."""
 
     _fields: tuple[str, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
-        """The element of that name."""
+        """The element with that name."""
         if name not in self._fields:
             raise AttributeError(name)
         return self[self._fields.index(name)]
 
 
 def describe(value: Any) -> tuple[str, Any] | None:
-    """The kind of a standard value and its parts; None for any other value."""
+    """Kind and parts of a standard value; None for any other value."""
     own = type(value)
     for module, name, parts, _ in KINDS:
-        loaded = sys.modules.get(module)  # a type whose module nobody imported has no values
+        loaded = sys.modules.get(module)  # a type has no values before its module is imported
         kind = getattr(loaded, name, None)
         if kind is not None and issubclass(own, kind):
             return name, parts(kind, value)
@@ -123,7 +123,7 @@ def build(kind: str, parts: Any) -> Any:
     """The value that `describe` took apart.
 
     Raises:
-        ValueError, TypeError, LookupError, AttributeError, ArithmeticError: `describe` gives no such parts.
+        ValueError, TypeError, LookupError, AttributeError, ArithmeticError: the parts are not from `describe`.
     """
     if kind in VIEWS:
         return VIEWS[kind](parts)

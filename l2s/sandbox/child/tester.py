@@ -1,8 +1,8 @@
-"""The trusted process: runs the tests against proxies whose calls are answered by the worker, and gives the verdict.
+"""The trusted process: runs the tests against proxies whose calls the worker answers, and gives the verdict.
 
-The candidate's objects never exist here. What comes back is plain data, or a value of the standard library that is made
-here from its parts, and is compared with this process's own operators. Anything else is a `Remote`, equal to nothing
-but itself; the tests can call it, read its attributes and iterate over it.
+The candidate's objects never exist here. Replies are plain data, or values of the standard library built here from
+their parts, and this process's own operators compare them. Anything else is a `Remote`, which equals only itself; the
+tests can call it, read its attributes and iterate over it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from ..policy import Job
 
 REPLY_BYTES = 4 << 20  # longest reply that is read
-MEMORY_BYTES = 2 << 30  # of this process, because a reply can be made to be expensive to compare
-GRACE_SECONDS = 3  # of CPU time beyond the clock, which one long comparison does not look at
-FAILURES = ("undefined", "syntax_error", "raised", "resource_limit")  # replies of the worker other than a value
+MEMORY_BYTES = 2 << 30  # memory limit of this process: a reply can be made expensive to compare
+GRACE_SECONDS = 3  # seconds of CPU time beyond the clock, which a long comparison does not check
+FAILURES = ("undefined", "syntax_error", "raised", "resource_limit")  # replies of the worker that are not a value
 
 
 class Verdict(BaseException):
-    """How the run ended. Not an `Exception`, so that no test catches it by accident."""
+    """The end of a run. It is not an `Exception`, so that no test catches it by accident."""
 
     def __init__(self, status: str, detail: str = "") -> None:
         self.status = status
@@ -71,7 +71,7 @@ def run(job: Job, channel: Channel) -> Verdict:
 
 
 def _reference_namespace(job: Job) -> dict[str, Any]:
-    """What the tests may use besides the candidate: the problem's own helpers and imports."""
+    """The names that the tests may use besides the candidate: the problem's own helpers and imports."""
     namespace: dict[str, Any] = {"__name__": "reference"}
     try:
         exec(compile(job["reference"], "<reference>", "exec"), namespace)
@@ -91,13 +91,13 @@ def _failing_line(error: BaseException, tests: str) -> str:
 
 
 class Channel:
-    """Requests to the worker and its replies, of which nothing is believed. Neither direction outlasts `deadline`."""
+    """Requests to the worker and its replies, none of which is trusted. Neither direction outlasts `deadline`."""
 
     def __init__(self, requests: int, replies: int) -> None:
-        os.set_blocking(requests, False)  # a worker that stops reading must not stop this process
+        os.set_blocking(requests, False)  # a worker that stops reading must not block this process
         self._requests = requests
         self._replies = replies
-        self.deadline = float("inf")  # of time.monotonic()
+        self.deadline = float("inf")  # on the clock of time.monotonic()
 
     def wait_until_ready(self) -> None:
         """Return when the worker is confined."""
@@ -109,7 +109,7 @@ class Channel:
             raise Verdict("not_started")
 
     def exchange(self, message: Any) -> Any:
-        """Send a message and return the value that comes back; every other reply is a verdict."""
+        """Send a message and return the value in the reply; any other reply is a verdict."""
         try:
             self._send(dumps(message, _refer, describe))
         except TypeError as error:
@@ -169,7 +169,7 @@ def _refer(value: Any) -> tuple[int, str]:
 
 
 class Remote:
-    """A name of the candidate's program, or an object of its that is not plain data."""
+    """A name of the candidate's program, or one of its objects that is not plain data."""
 
     __slots__ = ("_channel", "_kind", "_target", "_truth")
 
@@ -180,11 +180,11 @@ class Remote:
         object.__setattr__(self, "_truth", truth)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        """Call it in the worker with copies of the arguments."""
+        """Call the object in the worker with copies of the arguments."""
         return self._request("call", *arguments, **keywords)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # a protocol of Python's, not something that a test asks for
+        if name.startswith("__"):  # a Python protocol, not something that a test asks for
             raise AttributeError(name)
         found = self._optional("get", name)
         if not found:
@@ -199,7 +199,7 @@ class Remote:
         return self._channel.exchange((operation, target, arguments, keywords))
 
     def _optional(self, operation: str, *arguments: Any) -> tuple[Any, ...]:
-        """What the operation gives, in a tuple, or an empty one where it gives nothing."""
+        """The result of the operation in a tuple; an empty tuple if there is none."""
         found = self._request(operation, *arguments)
         if type(found) is not tuple or len(found) > 1:
             raise TypeError(f"{self!r} answers with something else")
@@ -220,7 +220,7 @@ class RemoteIterable(Remote):
     __slots__ = ()
 
     def __iter__(self) -> Iterator[Any]:
-        """An iterator over it, which stays in the worker too."""
+        """An iterator over the object; it stays in the worker too."""
         iterator = self._request("iter")
         if not isinstance(iterator, RemoteIterator):
             raise TypeError(f"{self!r} gives no iterator")
@@ -228,12 +228,12 @@ class RemoteIterable(Remote):
 
 
 class RemoteIterator(Remote):
-    """A generator or another iterator of the program; each step runs in the worker when the tests ask for it."""
+    """A generator or other iterator of the program. Each step runs in the worker when the tests ask for it."""
 
     __slots__ = ()
 
     def __iter__(self) -> Iterator[Any]:
-        """Itself."""
+        """The iterator itself."""
         return self
 
     def __next__(self) -> Any:

@@ -1,6 +1,6 @@
 """The confined process: loads the candidate program and answers the tester's requests.
 
-Nothing that arrives here is secret (the program and the arguments of calls), and nothing that leaves is believed.
+Nothing that arrives here is secret (the program and the arguments of calls), and nothing that leaves is trusted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
 PLAIN_BASES = (int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict)
-MESSAGE_CHARS = 300  # of an exception's text; it is shown to people, not compared
+MESSAGE_CHARS = 300  # characters of an exception's text, which is shown but not compared
 
 
 def main() -> None:
@@ -30,13 +30,13 @@ def main() -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     confine(policy)
-    os.dup2(null, 2)  # only now: what goes wrong before is told on the real stderr
+    os.dup2(null, 2)  # only now, so that earlier errors reach the real stderr
     sys.set_int_max_str_digits(0)
     Worker(requests, replies).serve()
 
 
 class Worker:
-    """The candidate's module, and the objects of it that the tester holds by number."""
+    """The candidate's module, and its objects that the tester knows by number."""
 
     def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
         self._requests = requests
@@ -46,7 +46,7 @@ class Worker:
 
     def serve(self) -> None:
         """Report readiness, run the program, then answer requests."""
-        sys.modules["solution"] = self._module  # dataclasses and pickle look a class's module up there
+        sys.modules["solution"] = self._module  # dataclasses and pickle look up a class's module there
         self._send(("ready", ""))
         self._send(self._load(self._receive()))
         while request := self._receive():
@@ -85,7 +85,7 @@ class Worker:
             return "undefined", str(error)
         except MemoryError as error:
             return "resource_limit", _describe(error)
-        except BaseException as error:  # SystemExit and KeyboardInterrupt are a candidate's failures too
+        except BaseException as error:  # SystemExit and KeyboardInterrupt are failures of the candidate too
             return "raised", _describe(error)
 
     def _send(self, reply: tuple[str, Any]) -> None:
@@ -93,13 +93,13 @@ class Worker:
             message = dumps(reply, self._refer, _describe_result)
         except MemoryError as error:
             message = dumps(("resource_limit", _describe(error)))
-        except Exception:  # it is nested too deeply, or its own methods fail when it is read
+        except Exception:  # nested too deeply, or its own methods fail while it is read
             message = dumps(("value", Opaque(reply[1])), self._refer)
         self._replies.write(len(message).to_bytes(HEADER_BYTES, "big") + message)
         self._replies.flush()
 
     def _receive(self) -> Any:
-        """The next request; None when the tester has hung up."""
+        """The next request; None if the tester has hung up."""
         header = self._requests.read(HEADER_BYTES)
         return loads(self._requests.read(int.from_bytes(header, "big")), self._resolve, build) if header else None
 
@@ -123,7 +123,7 @@ class UndefinedNameError(Exception):
 
 
 def _attribute(held: Any, name: str) -> tuple[Any, ...]:
-    """The attribute, or nothing where there is none."""
+    """The attribute, or nothing if there is none."""
     try:
         return (getattr(held, name),)
     except AttributeError:
@@ -131,7 +131,7 @@ def _attribute(held: Any, name: str) -> tuple[Any, ...]:
 
 
 def _describe_result(value: Any) -> tuple[str, Any] | None:
-    """As `describe`; of an object that stays here, whether it iterates and, for a standard type, whether it is true."""
+    """As `describe`. For an object that stays here: whether it iterates and, for a standard type, its truth value."""
     own = type(value)
     if (described := describe(value)) or issubclass(own, PLAIN_BASES):
         return described
@@ -140,7 +140,7 @@ def _describe_result(value: Any) -> tuple[str, Any] | None:
 
 
 def _truth(value: Any) -> bool | None:
-    """Whether an object of a standard type is true; None for a type that the candidate wrote."""
+    """The truth value of an object of a standard type; None for a type that the candidate wrote."""
     try:
         return bool(value) if type(value).__module__ in sys.stdlib_module_names else None
     except Exception:

@@ -1,4 +1,4 @@
-"""AIOps: finding the root cause in a log. A seeded benchmark, graded by the concepts that an answer names."""
+"""AIOps: find the root cause in a log. A seeded benchmark, graded by the concepts that an answer names."""
 
 from l2s.tasks.aiops.control_answers import controls
 from l2s.tasks.aiops.items import eval_items, train_items

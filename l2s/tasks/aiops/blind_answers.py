@@ -28,7 +28,7 @@ MAX_LINES = 40
 
 
 def blind_scores(half: Half = "measure") -> dict[Language, float]:
-    """The mean score (0..1) of the blind answers of a half, by language."""
+    """The mean score (0..1) of one half of the blind answers, by language."""
     graded = graded_answers(half)
     scores = {
         language: [result.score for item, _, result in graded if item["meta"]["language"] == language]
@@ -38,7 +38,7 @@ def blind_scores(half: Half = "measure") -> dict[Language, float]:
 
 
 def graded_answers(half: Half) -> list[tuple[Item, str, Grade]]:
-    """Every blind answer of a half, with its item and its grade."""
+    """Every blind answer of one half, with its item and its grade."""
     found = []
     for row in load_jsonl(FOLDER / f"{half}.jsonl"):
         language: Language = "zh" if row["language"] == "zh" else "en"
@@ -50,7 +50,7 @@ def graded_answers(half: Half) -> list[tuple[Item, str, Grade]]:
 def answered_item(family: str, language: Language, answer: str, style: str = "", seed: int = 0) -> tuple[Item, str]:
     """An evaluation item of a fault, and `answer` with its slots filled in.
 
-    `family` is the key of a cause, or "healthy", which needs the name of a `style` as well.
+    `family` is the key of a cause, or "healthy", which also needs the name of a `style`.
     """
     rng = random.Random(seed)
     slots = Slots(rng)

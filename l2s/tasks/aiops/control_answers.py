@@ -1,4 +1,4 @@
-"""Controls: answers that show no understanding and must score little, and the reference, which must score 1."""
+"""Controls: answers without understanding, which must score little, and the reference answer, which must score 1."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from l2s.tasks.aiops.scoring import MAX_WORDS, grade
 from l2s.tasks.types import Item
 
 LOUD = re.compile(r"error|warn|critical|fatal| 5\d\d ", re.IGNORECASE)
-LONGEST_KEYWORD = 4  # words of a keyword worth stuffing
+LONGEST_KEYWORD = 4  # longest keyword worth stuffing, in words
 PUNCTUATION = ".,:;!?\"'()[]{}"
 
 
 def controls(items: Sequence[Item]) -> dict[str, float]:
     """Mean score of every control over `items` (0..1).
 
-    Each is the best of its kind: `log_echo` of four excerpts; `majority_answer` of all reference answers, each given
-    to every item; `keyword_stuffing` is chosen with the key of `items` open, but for names and numbers of single items,
-    for which the room that is left lists the words of each item's own log; `hedging` is the reference behind three
-    other causes, drawn for each item.
+    Each is the best of its kind. `log_echo`: the best of four excerpts. `majority_answer`: the best reference answer,
+    given to every item. `keyword_stuffing`: keywords chosen with the key of `items` open, without names and numbers of
+    single items; words of each item's own log fill the rest. `hedging`: the reference after three other causes, drawn
+    for each item.
     """
     references = [str(item["reference"]) for item in items]
     return {
@@ -37,19 +37,19 @@ def controls(items: Sequence[Item]) -> dict[str, float]:
 
 
 def keyword_stuffing(items: Sequence[Item]) -> float:
-    """What `stuffed_answer` scores, the words of each item's own log behind it."""
+    """The score of `stuffed_answer`, followed by words of each item's own log."""
     stuffed = stuffed_answer(items)
     return _mean(items, [f"{stuffed}, {_words_of_log(item)}" for item in items])
 
 
 def hedging_with(cause: str, items: Sequence[Item]) -> float:
-    """What the reference of every item scores behind `cause`, over the items that it is wrong for."""
+    """The score of every item's reference after `cause`, over the items for which that cause is wrong."""
     asked = [item for item in items if cause not in _right(item)]
     return _mean(asked, [_behind([cause], item) for item in asked])
 
 
 def _hedged(item: Item, number: int) -> str:
-    """The reference behind `number` other causes."""
+    """The reference after `number` other causes."""
     others = [cause for cause in CAUSES if cause not in _right(item)]
     return _behind(random.Random(item["id"]).sample(others, number), item)
 
@@ -81,7 +81,7 @@ def _last_lines(item: Item) -> str:
 
 
 def _words_of_log(item: Item) -> str:
-    """Each word once, so that no passage is a quotation: those of loud lines first, the most frequent first."""
+    """Each word of the log once, so that no passage is a quotation: words of loud lines first, most frequent first."""
     words = Counter(word.strip(PUNCTUATION) for word in _loud_lines(item).split())
     return ", ".join(word for word, _ in words.most_common() if word)
 
@@ -90,10 +90,10 @@ EXCERPTS: tuple[Callable[[Item], str], ...] = (_whole_log, _loud_lines, _last_li
 
 
 def stuffed_answer(items: Sequence[Item]) -> str:
-    """As many keywords as an answer may have, chosen greedily by what each adds for its length.
+    """As many keywords as an answer may have, chosen greedily by gain per length.
 
-    Gains mostly shrink as keywords are added: one that still leads after its gain is recomputed is the best. Only an
-    item whose key wants the keyword can gain by it; the others that score by now may lose.
+    Gains mostly shrink as keywords are added: a keyword that still leads after its gain is recomputed is the best. Only
+    items whose key wants the keyword can gain; the others can lose their score.
     """
     wanted_by = _items_by_keyword(items)
     scores = [0.0] * len(items)
@@ -130,9 +130,9 @@ def stuffed_answer(items: Sequence[Item]) -> str:
 
 
 def _items_by_keyword(items: Sequence[Item]) -> dict[str, list[int]]:
-    """For every keyword that the keys of several items share, the items that want it.
+    """For every keyword that several items' keys share, the items that want it.
 
-    What stands in the key of one item alone is a name or number drawn for it: nobody can know it without its log.
+    A keyword in only one key is a name or number drawn for that item, which nobody can know without its log.
     """
     wanted_by: dict[str, list[int]] = {}
     for index, item in enumerate(items):

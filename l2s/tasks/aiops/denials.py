@@ -65,7 +65,7 @@ TAG = re.compile(
     rf"(?:{EN_DISMISSED}|not the (?:root )?cause\b|(?:均|都|也|已经|已|可|被)*排除)\s*(?=[.,;!?。)\]]|$)"
 )
 
-# Between the entries of a list: "A on web-1, B", "A, or the B", "A、B和C".
+# Separators of list entries: "A on web-1, B", "A, or the B", "A、B和C".
 JOIN = re.compile(
     r"(?:\s+(?:on|of|at|in|for)\s+[^\s,;。]+)?\s*(?P<comma>,)?\s*(?P<pause>、|/)?\s*"
     r"(?P<word>and/or|and|or|nor|as well as|以及|和|或者?|与|及|还是)?\s*(?:(?:an?|the|any|some|even|either)\s+)*"
@@ -97,7 +97,7 @@ def _is_denied_alone(text: str, span: Span) -> bool:
 
 
 def _merged(spans: Sequence[Span]) -> list[Span]:
-    """`spans` in order, those that overlap as one."""
+    """`spans` in order, with overlapping ones joined."""
     merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start < merged[-1][1]:
@@ -108,9 +108,9 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
 
 
 def _list_of(text: str, entries: Sequence[Span], place: int) -> Span:
-    """First and last entry of the enumeration that holds entry `place`: "A", "A or B", "A, B, and C".
+    """First and last entry of the list that holds entry `place`: "A", "A or B", "A, B, and C".
 
-    A comma alone makes no list: "not a deadlock, the disk is full". An "and" or "or" before the last entry does.
+    Commas alone make no list: "not a deadlock, the disk is full". An "and" or "or" before the last entry makes one.
     """
     first, last = _run(text, entries, place)
     bound = [index for index in range(first, last) if _join(text, entries, index) == "word"]
@@ -118,7 +118,7 @@ def _list_of(text: str, entries: Sequence[Span], place: int) -> Span:
 
 
 def _run(text: str, entries: Sequence[Span], place: int) -> Span:
-    """First and last entry around `place` that only commas, "and", "or" and the like separate."""
+    """First and last entry of the run around `place` that is separated only by commas, "and", "or" and the like."""
     first = last = place
     while first > 0 and _join(text, entries, first - 1):
         first -= 1

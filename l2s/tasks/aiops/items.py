@@ -1,4 +1,4 @@
-"""Making items: who gets which fault, language and wording is decided before a line of log is written."""
+"""Makes items. Fault, language and wording of each item are decided before its log is written."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 HEALTHY_SHARE = 0.15
 MISLEADING_SHARE = 0.15
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
-HEALTHY = "healthy"  # the family of items without a fault
+HEALTHY = "healthy"  # family of items without a fault
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an item is to be; `family` is None for a healthy log."""
+    """The decisions about an item; `family` is None for a healthy log."""
 
     style: Style
     family: Family | None
@@ -37,7 +37,7 @@ class Plan:
 
 
 def train_items(config: ExperimentConfig, languages: Sequence[Language] = LANGUAGES) -> list[Item]:
-    """`aiops_train_size` items without the families and wordings kept for evaluation; deterministic in the seed."""
+    """`aiops_train_size` items without the families and wordings reserved for evaluation; deterministic in the seed."""
     return _items("train", config.aiops_train_size, config, languages)
 
 
@@ -56,7 +56,7 @@ def _items(split: Split, size: int, config: ExperimentConfig, languages: Sequenc
 
 
 def _plans(split: Split, size: int, languages: Sequence[Language], rng: random.Random) -> list[Plan]:
-    """Families and styles about equally often, in random order."""
+    """All families and styles about equally often, in random order."""
     num_healthy = round(HEALTHY_SHARE * size)
     faults = [
         (style, family) for style in STYLES for family in style.families if split == "eval" or not family.eval_only
@@ -71,7 +71,7 @@ def _plans(split: Split, size: int, languages: Sequence[Language], rng: random.R
 
 
 def _deal(values: Sequence[T], size: int, rng: random.Random) -> list[T]:
-    """`size` of `values`, each as often as any other, give or take one."""
+    """`size` of `values`; their counts differ by at most one."""
     shuffled = rng.sample(values, len(values))
     dealt = list(islice(cycle(shuffled), size))
     rng.shuffle(dealt)
@@ -79,7 +79,7 @@ def _deal(values: Sequence[T], size: int, rng: random.Random) -> list[T]:
 
 
 def write_item(plan: Plan, split: Split, index: int, max_lines: int, rng: random.Random, slots: Slots) -> Item:
-    """The item of a plan, its log at most `max_lines` long. Afterwards `slots` hold its names and numbers."""
+    """The item of a plan, with a log of at most `max_lines` lines. Afterwards `slots` hold its names and numbers."""
     herring = _herring(plan, rng)
     harmless = _harmless(plan, rng)
     question = rng.choice(wording.QUESTIONS[plan.language][split])
@@ -121,7 +121,7 @@ def _harmless(plan: Plan, rng: random.Random) -> list[Harmless]:
 def _key(
     plan: Plan, harmless: Sequence[Harmless], herring: RedHerring | None
 ) -> tuple[list[tuple[Role, Phrases]], dict[str, Phrases], str]:
-    """Required concepts, forbidden ones by name, and the reference answer, slots still open."""
+    """Required concepts, forbidden causes by name, and the reference answer, with open slots."""
     family = plan.family
     if family is None:
         names = tuple(alarm.name for alarm in harmless)
@@ -142,21 +142,21 @@ def _key(
 
 
 def _all_causes_but(*allowed: str) -> dict[str, Phrases]:
-    """The others by name, without phrases: those stand in CAUSES, and would make most of a dataset's bytes."""
+    """The names of the other causes. Their phrases are in CAUSES; here they would be most of a dataset's bytes."""
     return {cause: Phrases((), ()) for cause in CAUSES if cause not in allowed}
 
 
 def _wordings_of_siblings(style: Style, forbidden: Container[str]) -> dict[str, Phrases]:
-    """What blames another fault of the style in words that blame nothing elsewhere: "cart-api is down"."""
+    """Wordings that blame another fault of the same style only: "cart-api is down"."""
     return {family.cause: _more_wordings(family) for family in style.families if family.cause in forbidden}
 
 
 def _more_wordings(family: Family) -> Phrases:
-    """Wordings of the cause that count in logs of its style only."""
+    """Wordings of the cause that count only in logs of its style."""
     parts = PARTS[family.cause]
     return Phrases(family.also.en + parts.en, family.also.zh + parts.zh)
 
 
 def _fill(phrases: Phrases, slots: Slots) -> list[str]:
-    """All phrases with the names and numbers of the item; a component has the same name in both languages."""
+    """All phrases with the item's names and numbers; a component has the same name in both languages."""
     return list(dict.fromkeys(phrase.format_map(slots) for phrase in phrases.all))

@@ -1,4 +1,4 @@
-"""Writing a log: entries in order of time, in the notation of their style."""
+"""Writes a log: entries ordered by time, in the notation of their style."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from l2s.tasks.aiops.slots import Slots
 MIN_LINES = 15
 FORKED = frozenset({"sshd", "CRON", "postfix/smtp", "postfix/cleanup"})
 DATABASE_DAEMONS = ("checkpointer@", "walreceiver@", "archiver@", "monitor@", "backup@")
-EVAL_ONLY_STRIDE = 4  # every fourth everyday entry, and the last symptom of a family, stand in evaluation logs alone
+EVAL_ONLY_STRIDE = 4  # every fourth everyday entry, and a family's last symptom, occur only in evaluation logs
 
 
 def write_log(
@@ -42,7 +42,7 @@ def write_log(
 
 
 def _fault(family: Family, split: Split, num_symptoms: int, rng: random.Random) -> list[tuple[float, Line]]:
-    """Clues early, then some of the symptoms, both in the order of their table; times run from 0 to 1."""
+    """Clues early, then some of the symptoms, both in the order of their table; times are 0 to 1."""
     times = sorted(rng.uniform(0.1, 0.5) for _ in family.clues)
     known = family.symptoms if split == "eval" else family.symptoms[:-1]
     chosen = sorted(rng.sample(range(len(known)), min(num_symptoms, len(known))))
@@ -74,7 +74,7 @@ def _format(style: Style, lines: Sequence[Line], slots: Slots, rng: random.Rando
 
 
 def _passed(after: str) -> timedelta:
-    """The time of `Line.after`; none where nothing is said."""
+    """The time of `Line.after`; None if the line has none."""
     if not after:
         return timedelta()
     number, unit = after.split()
@@ -82,7 +82,7 @@ def _passed(after: str) -> timedelta:
 
 
 def _pid(style: Style, source: str, slots: Slots) -> str:
-    """A daemon keeps its process id; a process that serves one login, mail or session has a new one."""
+    """A daemon keeps its process id; a process that serves one login, mail or session gets a new one."""
     lasts = source.startswith(DATABASE_DAEMONS) if style.name == "database" else source not in FORKED
     return slots.pid_of(source) if lasts else slots.new_pid()
 

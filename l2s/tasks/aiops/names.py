@@ -1,4 +1,4 @@
-"""The names in a log: services, hosts, addresses, tables, days. Nothing here is a quantity."""
+"""The names in a log: services, hosts, addresses, tables, days. Quantities are in quantities.py."""
 
 from __future__ import annotations
 
@@ -109,12 +109,12 @@ Draw = Callable[[random.Random], str]
 
 
 def whole(low: int, high: int) -> Draw:
-    """A whole number, both ends included."""
+    """A random whole number, both bounds included."""
     return lambda rng: str(rng.randint(low, high))
 
 
 def hexadecimal(digits: int) -> Draw:
-    """A random id of that many digits."""
+    """A random id with that many digits."""
     return lambda rng: f"{rng.getrandbits(4 * digits):0{digits}x}"
 
 
@@ -200,5 +200,5 @@ PER_ENTRY: dict[str, Draw] = {
 
 
 def day_between(start: datetime, low: int, high: int, rng: random.Random) -> str:
-    """A date `low` to `high` days after `start`; negative numbers lie before it."""
+    """A date `low` to `high` days after `start`; negative numbers are before it."""
     return f"{start + timedelta(days=rng.randint(low, high)):%Y-%m-%d}"

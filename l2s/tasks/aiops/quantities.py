@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from l2s.tasks.aiops.names import Draw, whole
 
 MIB = 1024  # KiB
-XIDS = 2**31 - 1  # PostgreSQL's transaction ids run out at this age
-SEGMENT = 24  # bits of a position inside one WAL segment of 16 MiB
+XIDS = 2**31 - 1  # age at which PostgreSQL's transaction ids run out
+SEGMENT = 24  # bits of a position within a WAL segment of 16 MiB
 
 Dependent = Callable[[Mapping[str, str], random.Random], str]
 
@@ -117,7 +117,7 @@ def _segment(value: int) -> str:
     return f"00000001{value >> 8:08X}{value & 0xFF:08X}"
 
 
-# first value, largest step, how it is written: counters that only grow, in the order of the log
+# counters that only grow, in log order: first value, largest step, format
 RISING: dict[str, tuple[Dependent, int, Callable[[int], str]]] = {
     "session_no": (_any(100, 9000), 3, _number),
     "job_no": (_any(100, 9000), 5, _number),

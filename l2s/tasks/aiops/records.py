@@ -1,4 +1,4 @@
-"""What a fault family is made of. The tables in families/ are written with the short constructors below."""
+"""The records of a fault family. The tables in families/ are written with the short constructors below."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Role = Literal["cause", "component", "evidence", "remediation"]
 
 @dataclass(frozen=True)
 class Phrases:
-    """Ways to say one thing; the first of each language is the one a reference answer uses.
+    """Ways to say one thing; the first of each language is used in the reference answer.
 
-    May hold {slots}, and all but the first also `[a/b]`, `~`, `…` and `;`, to which matching.py gives a meaning.
+    They may hold {slots}. All but the first may also hold `[a/b]`, `~`, `…` and `;`, which matching.py explains.
     """
 
     en: tuple[str, ...]
@@ -23,7 +23,7 @@ class Phrases:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """The phrases of both languages: an answer may use either."""
+        """The phrases of both languages; an answer may use either."""
         return self.en + self.zh
 
     def preferred(self, language: Language) -> str:
@@ -38,12 +38,12 @@ def say(en: str, zh: str) -> Phrases:
 
 @dataclass(frozen=True)
 class Line:
-    """A log entry before its time, host and numbers are filled in. `text` may span several lines (stack traces)."""
+    """A log entry without its time, host and numbers. `text` may span several lines (stack traces)."""
 
     level: Literal["info", "warn", "error"]
-    source: str  # process, service, logger, object or client address, by style
+    source: str  # depends on the style: process, service, logger, object or client address
     text: str
-    after: str = ""  # "{minutes} min" or "{pause} s" that pass before the entry, which tells of a time that long
+    after: str = ""  # "{minutes} min" or "{pause} s": the time before the entry, if it states one
 
 
 def info(source: str, text: str, *, after: str = "") -> Line:
@@ -66,16 +66,16 @@ class Family:
     """One kind of fault.
 
     Attributes:
-        cause: key into CAUSES. No phrase of it stands in any log.
-        component: what is at fault, by a name drawn for each item.
+        cause: key into CAUSES. No log holds a phrase of it.
+        component: what is at fault, under a name drawn for each item.
         evidence: one or two things in the log that point to the cause.
-        clues: entries that show the cause, all of them in every log, in this order.
-        symptoms: entries that show its effects; a log has a choice of them.
-        eval_only: in evaluation items alone, never in training.
+        clues: entries that show the cause; every log has all of them, in this order.
+        symptoms: entries that show its effects; a log has some of them.
+        eval_only: occurs in evaluation items only.
         also: more wordings of the cause that blame nothing in logs of other styles: those with the component's name,
-            and those that there may name an effect.
-        may_mention: keys of CAUSES that a right answer may name as an effect, in other words for the cause, or as part
-            of the remedy. Naming any other cause scores 0.
+            and those that may name an effect there.
+        may_mention: keys of CAUSES that a right answer may name as an effect, as other words for the cause, or in the
+            remedy. Naming any other cause scores 0.
     """
 
     cause: str
@@ -91,7 +91,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Harmless:
-    """A warning that means no fault: the right answer to a healthy log names it."""
+    """A warning without a fault; the right answer to a healthy log names it."""
 
     name: Phrases
     lines: tuple[Line, ...]
@@ -99,15 +99,15 @@ class Harmless:
 
 @dataclass(frozen=True)
 class RedHerring:
-    """The loudest entries of a misleading log: an unrelated trouble that its last entry shows to be over."""
+    """The loudest entries of a misleading log: an unrelated trouble that is over, as its last entry shows."""
 
-    blames: str  # key of CAUSES that it suggests
+    blames: str  # key of the suggested cause in CAUSES
     lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True)
 class Style:
-    """A kind of log: the format of its entries, the entries of a healthy system, and the faults that it can show."""
+    """A kind of log: the format of its entries, the entries of a healthy system, and its possible faults."""
 
     name: str
     title: Phrases

@@ -1,4 +1,4 @@
-"""What the `{slots}` of a log stand for: drawn once for an item, for every entry, or from other slots."""
+"""The values of a log's `{slots}`: drawn once for an item, for every entry, or from other slots."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PER_ENTRY: dict[str, Draw] = names.PER_ENTRY | quantities.PER_ENTRY
 
 
 class Slots(dict[str, str]):
-    """What `{name}` stands for in one item. Use with `str.format_map`.
+    """The value of each `{name}` in one item. Use with `str.format_map`.
 
     Attributes:
-        start: when the log begins; days in the past or the future lie on their side of it.
-        now: the time of the entry being written, kept up to date by the writer.
+        start: when the log begins; days in the past or the future are before or after it.
+        now: the time of the current entry, which the writer keeps up to date.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -41,7 +41,7 @@ class Slots(dict[str, str]):
         return self[name]
 
     def pid_of(self, process: str) -> str:
-        """The id that a lasting process keeps throughout the log."""
+        """The process id that a lasting process keeps throughout the log."""
         if process not in self._pids:
             self._pids[process] = self.new_pid()
         return self._pids[process]
@@ -68,7 +68,7 @@ class Slots(dict[str, str]):
         return write(self._counters[name])
 
     def _unused(self, draw: Draw) -> str:
-        """A value that no other name of the item has: a bystander must not be called like the culprit."""
+        """A value that no other name of the item has, so that a bystander does not share the culprit's name."""
         while (value := draw(self._rng)) in self.values():
             pass
         return value

@@ -1,4 +1,4 @@
-"""What the rest of l2s knows of this domain."""
+"""The `Task` of this domain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own data: rows of two files, as they are, graded by what the user says. docs/YOUR_DATA.md explains it."""
+"""The user's own data: rows of two files, graded as the user says. docs/YOUR_DATA.md explains it."""
 
 from l2s.tasks.own.task import TASK
 

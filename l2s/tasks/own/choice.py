@@ -7,7 +7,7 @@ import re
 LETTERS = "ABCDE"
 OPEN, CLOSE = r"[\s*_`\"'“‘(\[（【{$]*", r"[\s*_`\"'”’)\]）】}$]*"
 WIDE = str.maketrans("ＡＢＣＤＥ（）：．", "ABCDE():.")
-# A letter on its own: not the start of a word, nor of a list of letters.
+# A single letter: not the start of a word or of a list of letters.
 LETTER = rf"{OPEN}([A-E])(?![\w'’]){CLOSE}"
 SEVERAL = re.compile(rf"{CLOSE}(?:,|/|、|&|and\b|or\b|和|与|或|及)\s*{OPEN}[A-E](?!\w)")
 MARKER = re.compile(
@@ -25,10 +25,10 @@ BRACKETED = re.compile(r"[(\[【]\s*([A-E])\s*[)\]】]|\*\*\s*([A-E])\s*\*\*")
 
 
 def chosen_letter(text: str) -> str | None:
-    """The one letter that `text` settles on; None where it names none, or several at a time.
+    """The one letter that `text` chooses; None if it names none, or several at a time.
 
-    The last explicit statement counts ("the answer is B", "故选 B", a box). Without one: a last line that is the letter
-    alone, then the letter that lines begin with or the one in brackets or bold, if there is only one such.
+    The last explicit statement counts ("the answer is B", "故选 B", a box). Without one: a last line that is only the
+    letter, then the letter that begins lines or stands in brackets or bold, if there is only one.
     """
     text = text.translate(WIDE).strip()
     if len(text.strip(" .()[]*")) == 1:
@@ -50,7 +50,7 @@ def chosen_letter(text: str) -> str | None:
 
 
 def _is_letter(match: re.Match[str], text: str) -> bool:
-    """A small letter counts at the end of a line only: "the answer is a good one" names none."""
+    """A lower-case letter counts only at the end of a line: "the answer is a good one" names none."""
     place = next(group for group, found in enumerate(match.groups(), start=1) if found)
     return match.group(place).isupper() or LINE_END.match(text, match.end(place)) is not None
 

@@ -1,4 +1,4 @@
-"""Reading the user's JSONL or parquet file: every row with its place in the file, for errors to name."""
+"""Reads the user's JSONL or parquet file: every row with its place in the file, for error messages."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from l2s.tasks.own.strict_json import parse_json
 PARQUET_MAGIC = b"PAR1"
 BOM = b"\xef\xbb\xbf"
 FIELDS = ("messages", "prompt", "id", "reference", "domain")
-SHOWN = 60  # characters of a wrong value that an error shows
+SHOWN = 60  # characters that an error shows of a wrong value
 
 
 class Placed(NamedTuple):
-    """A row and where it stands: "train.jsonl, line 7"."""
+    """A row and its place: "train.jsonl, line 7"."""
 
     place: str
     row: Row
@@ -27,7 +27,7 @@ def read_rows(field: str, path: Path) -> list[Placed]:
     """The rows of the file that the configuration field `field` names.
 
     Raises:
-        UserError: there is no such file, it is empty or no such format, or a line of it is broken.
+        UserError: the file does not exist, is empty or of another format, or has a broken line.
     """
     where = f"{field}={str(path)!r}"
     try:
@@ -88,6 +88,6 @@ def _parquet_rows(path: Path, where: str) -> Iterator[Placed]:
 
 
 def shown(value: Any) -> str:
-    """A wrong value as an error shows it: in quotes, not too long."""
+    """A wrong value as errors show it: in quotes, and shortened."""
     text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

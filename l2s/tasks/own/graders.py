@@ -1,4 +1,4 @@
-"""The graders of `--own_grader`: what each takes for a reference, and how it judges an answer."""
+"""The graders of `--own_grader`: the references they take, and how they judge an answer."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from l2s.tasks.types import Grade, Item
 
 STATUSES = (
     "correct",
-    "partial",  # a grader in Python gave something between 0 and 1
+    "partial",  # a grader in Python returned a score between 0 and 1
     "wrong",
-    "no_answer",  # the answer holds no number, JSON or letter, or nothing
-    "truncated",  # it was cut, or its <think> never closed
+    "no_answer",  # the answer is empty, or holds no number, JSON or letter
+    "truncated",  # the answer was cut, or its <think> never closed
     NOT_GRADED,  # own_grader=none, or training rows without references
     *user_code.FAULTS,
 )
@@ -32,7 +32,7 @@ FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
 
 
 class Verdict(NamedTuple):
-    """What a grader says of the visible part of an answer."""
+    """A grader's verdict on the visible part of an answer."""
 
     score: float
     status: str
@@ -46,7 +46,8 @@ class Grader:
     Attributes:
         spec: the value of `own_grader`.
         metric: what a mean score measures; a key of the report's names.
-        reference: from what stands in a file to what `judge` takes; raises ValueError with what is wrong.
+        reference: converts a reference from the file to the one that `judge` takes; raises ValueError with what is
+            wrong.
         judge: (item, visible answer, configuration) -> verdict; None: nothing is graded.
     """
 
@@ -61,7 +62,7 @@ def grader_of(spec: str) -> Grader:
     """The grader that this value of `own_grader` names.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: no grader has that name.
     """
     if spec in GRADERS:
         return GRADERS[spec]
@@ -73,7 +74,7 @@ def grader_of(spec: str) -> Grader:
 
 
 def grade(item: Item, response: str, finish_reason: str, config: ExperimentConfig) -> Grade | None:
-    """Grade the answer to a row of the user's; None where nothing is graded."""
+    """Grade the answer to a row of the user's; None if nothing is graded."""
     judge = grader_of(config.own_grader).judge
     if judge is None or not is_graded(item, config):
         return None
@@ -137,7 +138,7 @@ def _judge_number(item: Item, visible: str, config: ExperimentConfig) -> Verdict
 
 
 def _json(value: Any) -> str:
-    """JSON as text: a text is taken for it, anything else is written so."""
+    """JSON as text; a value that is not text is written as JSON."""
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     try:
@@ -148,7 +149,7 @@ def _json(value: Any) -> str:
 
 
 def _judge_json(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
-    """The whole answer is taken for JSON, else its last fenced block that is."""
+    """Judge the whole answer if it is JSON, else its last fenced block that is JSON."""
     reference = parse_json(item["reference"])
     for text in (visible, *reversed(FENCED.findall(visible))):
         try:
@@ -160,7 +161,7 @@ def _judge_json(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
 
 
 def equal_json(a: Any, b: Any) -> bool:
-    """Whether two parsed values are the same; 1 and 1.0 are, 1 and true are not."""
+    """Whether two parsed values are equal; 1 equals 1.0 but not true."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if isinstance(a, dict) and isinstance(b, dict):

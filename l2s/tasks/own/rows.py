@@ -1,4 +1,4 @@
-"""From a row of the user's file to an item; what is wrong with a row is said with file, line, field, value and fix."""
+"""From a row of the user's file to an item. Errors name file, line, field, value and fix."""
 
 from __future__ import annotations
 
@@ -17,24 +17,28 @@ from l2s.tasks.types import Item, Message
 NAME = "own"
 SOURCE = "own"
 ROLES = ("system", "user", "assistant")
-LONGEST_TEXT = 1_000_000  # characters of a turn; the tokenizer would take minutes, and no model here reads so much
+LONGEST_TEXT = 1_000_000  # characters of a turn; more would take the tokenizer minutes, and fits no model here
 LONGEST_ID = 200
-TOOL_FIELDS = ("tool_calls", "tool_call_id", "function_call")  # leaving them out would change what a turn says
-DOMAIN = re.compile(r"\w[\w-]{0,39}")  # becomes a part of file names
+TOOL_FIELDS = (
+    "tool_calls",
+    "tool_call_id",
+    "function_call",
+)  # without them a turn would mean something else
+DOMAIN = re.compile(r"\w[\w-]{0,39}")  # becomes part of file names
 SURROGATE = re.compile(r"[\ud800-\udfff]")
-MOST_DOMAINS = 20  # each has its own tables, figures and tests
+MOST_DOMAINS = 20  # each gets its own tables, figures and tests
 
 
 class RowError(Exception):
-    """What is wrong with a row, and what to do."""
+    """What is wrong with a row, and the fix."""
 
 
 def make_items(
     rows: Sequence[Placed], split: Split, grader: Grader, system_prompt: str, taken: Sequence[str]
 ) -> list[Item]:
-    """The items of one file, in its order; `taken` are names of domains that rows must not use.
+    """The items of one file, in its order; `taken` are domain names that rows must not use.
 
-    In training all references may be missing where the grader needs one: the answers are then not graded.
+    In training, all references may be missing even if the grader needs one: the answers are then not graded.
 
     Raises:
         UserError: a row cannot be used; names its place.
@@ -57,10 +61,10 @@ def make_items(
 
 
 def check_system_prompt(system_prompt: str) -> None:
-    """Refuse one that no model or file can take; an empty one is none.
+    """Refuse a system prompt that models or files cannot take; an empty one means none.
 
     Raises:
-        UserError: it is blank, or holds what cannot be kept.
+        UserError: it is blank, or holds characters that cannot be stored.
     """
     try:
         if system_prompt:
@@ -70,7 +74,7 @@ def check_system_prompt(system_prompt: str) -> None:
 
 
 def check_number_of_domains(field: str, items: Sequence[Item]) -> None:
-    """Refuse files whose `domain` holds something else than a handful of subjects.
+    """Refuse a file with too many values of `domain`.
 
     Raises:
         UserError: there are too many.
@@ -129,7 +133,7 @@ def _turn(name: str, turn: Any) -> Message:
 
 
 def _check_order(roles: list[str]) -> None:
-    """An optional system message, then user and assistant in turn, the user last."""
+    """Require an optional system message, then user and assistant turns in alternation, with the user last."""
     if "system" in roles[1:]:
         raise RowError(f"messages[{roles.index('system', 1)}].role='system': only the first turn may be the system's")
     if roles[-1] != "user":
@@ -167,7 +171,7 @@ def _clean(name: str, value: str) -> str:
 
 
 def _id(row: Row, default: str) -> str:
-    """Ids name answers in files of rows and never become file names, so that any printable text will do."""
+    """The id of a row. Ids never become file names, so any printable text is allowed."""
     value = row.get("id")
     if not _is_given(value):
         return default
@@ -191,7 +195,7 @@ def _domain(row: Row, taken: Sequence[str]) -> str:
 
 
 def _reference(row: Row, grader: Grader, *, unlabelled: bool) -> Any:
-    """The reference in the form that the grader takes; None where it takes none."""
+    """The reference in the form that the grader takes; None if it takes none."""
     value = row.get("reference")
     if not _is_given(value):
         if grader.needs_reference and not unlabelled:
@@ -208,7 +212,7 @@ def _reference(row: Row, grader: Grader, *, unlabelled: bool) -> Any:
 
 
 def _check_depth(name: str, value: Any) -> None:
-    """Look for what cannot be kept in every text of a reference."""
+    """Check every text in a reference for characters that cannot be stored."""
     if isinstance(value, str):
         _clean(name, value)
     elif isinstance(value, list):
@@ -221,7 +225,7 @@ def _check_depth(name: str, value: Any) -> None:
 
 
 def _further_fields(row: Row) -> Row:
-    """What else the row holds, for a grader of the user's own; a value that JSON does not know becomes text."""
+    """The row's other fields, for a grader in Python; values that JSON lacks become text."""
     kept: Row = {}
     for name, value in row.items():
         if name not in FIELDS and _is_given(value):
@@ -231,7 +235,7 @@ def _further_fields(row: Row) -> Row:
 
 
 def _plain(value: Any) -> Any:
-    """`value` as JSON can hold it: a date of a parquet file becomes text."""
+    """`value` as JSON can hold it; a date from a parquet file becomes text."""
     try:
         return json.loads(json.dumps(value, default=str, allow_nan=False))
     except ValueError:
@@ -239,5 +243,5 @@ def _plain(value: Any) -> Any:
 
 
 def _is_given(value: Any) -> bool:
-    """Whether a field is there: null counts as left out, and so does an empty text."""
+    """Whether a field has a value: null and an empty text count as missing."""
     return value is not None and value != ""

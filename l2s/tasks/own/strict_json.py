@@ -1,4 +1,4 @@
-"""JSON as the standard has it: no NaN, and nothing nested deeper than one can walk through."""
+"""Standard JSON: no NaN, and no nesting that is too deep to walk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 
 def parse_json(text: str) -> Any:
-    """The value that `text` holds.
+    """The value of `text`.
 
     Raises:
         ValueError: it is not JSON; says what is wrong.

@@ -1,4 +1,4 @@
-"""What the rest of l2s knows of a user's own data, and the checks of its settings before anything is loaded."""
+"""The `Task` of the user's own data, and the checks of its settings before anything is loaded."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from l2s.tasks.task import COMMON_NAMES, NOT_GRADED, Lengths, Names, Split, Task
 from l2s.tasks.types import Item
 
 FILES: dict[Split, str] = {"train": "train_file", "eval": "eval_file"}
-ALL = "all"  # what results call all domains together
-ANSWER_TOKENS, LONGEST_ANSWER_TOKENS = 200, 400  # assumed; nobody knows before the teacher has answered
+ALL = "all"  # the name for all domains together in results
+ANSWER_TOKENS, LONGEST_ANSWER_TOKENS = 200, 400  # assumed; unknown before the teacher has answered
 TEMPLATE_TOKENS = 20
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 def check(config: ExperimentConfig, domains: Collection[str]) -> None:
-    """Read both files and try the grader; `domains` are names that rows must not use for theirs.
+    """Read both files and try the grader; `domains` are names that rows must not use.
 
     Raises:
         UserError: a setting, a row or the grader cannot be used; names file, line, field, value and fix.
@@ -61,7 +61,7 @@ def _is_chosen(config: ExperimentConfig) -> bool:
 
 
 def _check_nothing_is_given(config: ExperimentConfig) -> None:
-    """Settings of own data without own data are a mistake."""
+    """Refuse settings of own data without own data."""
     for field in (*FILES.values(), "own_grader", "system_prompt"):
         value, default = getattr(config, field), ExperimentConfig.model_fields[field].default
         if value != default:
@@ -88,7 +88,7 @@ def _items(split: Split, config: ExperimentConfig, taken: tuple[str, ...] = ()) 
 
 
 def _changed(path: Path) -> int:
-    """When a file was written last; reading it says what is wrong where it cannot be had."""
+    """The time of a file's last write. If the file is missing, reading it raises the error."""
     try:
         return path.stat().st_mtime_ns
     except (OSError, ValueError):
@@ -99,7 +99,7 @@ def _changed(path: Path) -> int:
 def _read(
     split: Split, path: Path, changed: int, own_grader: str, system_prompt: str, taken: tuple[str, ...]
 ) -> list[Item]:
-    """The items of a file as it is now; read once for all that ask."""
+    """The items of a file as it is now; the file is read once for all callers."""
     rows = read_rows(FILES[split], path)
     items = make_items(rows, split, grader_of(own_grader), system_prompt, taken)
     check_number_of_domains(FILES[split], items)
@@ -116,7 +116,7 @@ def _grader_files(config: ExperimentConfig) -> list[Path]:
 
 
 def _lengths(split: Split, config: ExperimentConfig) -> Lengths:
-    """Prompts as long as those of the file, in a rough count: a Chinese character, or 3.5 others, make a token."""
+    """The lengths of the file's prompts, roughly: one token for each Chinese character or 3.5 other characters."""
     prompts = [_tokens(item) for item in _items(split, config)]
     mean = sum(prompts) / len(prompts)
     return Lengths("own data, answers assumed,", mean, max(prompts), ANSWER_TOKENS, LONGEST_ANSWER_TOKENS)
@@ -129,13 +129,13 @@ def _tokens(item: Item) -> int:
 
 
 def _solution(item: Item) -> str | None:
-    """The reference as a training answer; what is no text is written as JSON."""
+    """The reference as a training answer; a value that is not text is written as JSON."""
     reference = item["reference"]
     return reference if reference is None or isinstance(reference, str) else json.dumps(reference, ensure_ascii=False)
 
 
 def _note(config: Mapping[str, Any]) -> Names:
-    """How these scores come about."""
+    """How these scores are made."""
     spec = config["own_grader"]
     if spec == "none":
         return Names(

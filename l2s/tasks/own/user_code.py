@@ -1,6 +1,6 @@
-"""A grader that the user wrote: called in a process of its own, with a limit of time, and otherwise trusted.
+"""A grader that the user wrote: called in its own process, with a time limit, and otherwise trusted.
 
-It is not in the sandbox: it runs with the rights of whoever started l2s.
+It does not run in the sandbox: it has the rights of whoever started l2s.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ WORKER = Path(__file__).with_name("worker.py")
 LOADING_S = 120.0  # imports of the user's file may be heavy
 FAULTS = (
     "grader_raised",  # the user's function raised an exception, or ended its process
-    "grader_timeout",  # it took longer than own_timeout_s
-    "grader_invalid",  # it returned something else than a number from 0 to 1
+    "grader_timeout",  # the user's function took longer than own_timeout_s
+    "grader_invalid",  # the user's function did not return a number from 0 to 1
 )
 
 
 class Spec(NamedTuple):
-    """What `python:FILE.py:function` names."""
+    """The parts of `python:FILE.py:function`."""
 
     file: Path
     function: str
 
 
 class GraderError(Exception):
-    """The user's code failed: a status of FAULTS, and what happened."""
+    """The user's code failed: a status from FAULTS, and what happened."""
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
@@ -74,7 +74,7 @@ def check(config: ExperimentConfig, item: Item) -> None:
             f"(tried on the reference of {item['id']!r})"
         ) from None
     finally:
-        process.stop()  # what it loaded would be in the way of the models
+        process.stop()  # what it has loaded would take memory from the models
 
 
 def call(config: ExperimentConfig, response: str, item: Item) -> tuple[float, str]:
@@ -101,7 +101,7 @@ def _request(response: str, item: Item) -> str:
 
 
 class _Process:
-    """The process that holds the user's function; one answer at a time, started again after it was killed."""
+    """The process that runs the user's function: one answer at a time; it restarts after a kill."""
 
     def __init__(self, file: Path, function: str) -> None:
         self._command = [sys.executable, str(WORKER), str(file), function]
@@ -126,13 +126,13 @@ class _Process:
         self._answer(LOADING_S, "loading it")
 
     def _ask(self, request: str, timeout_s: float) -> Any:
-        with suppress(BrokenPipeError):  # it ended; reading says how
+        with suppress(BrokenPipeError):  # the process ended; reading tells how
             _open(self._process, "stdin").write(request)
             _open(self._process, "stdin").flush()
         return self._answer(timeout_s, "a call")
 
     def _answer(self, timeout_s: float, what: str) -> Any:
-        """One line of the process. Nothing else is in the pipe, so that a whole line follows when a byte is there."""
+        """One line from the process. Nothing else is in the pipe, so a first byte means that a whole line follows."""
         output = _open(self._process, "stdout")
         if not select.select([output], [], [], timeout_s)[0]:
             self.stop()
@@ -147,11 +147,11 @@ class _Process:
         return answer.get("score")
 
     def stop(self) -> None:
-        """Kill it, if it runs."""
+        """Kill the process if it runs."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            with suppress(BrokenPipeError):  # a request that it never read
+            with suppress(BrokenPipeError):  # a request that the process never read
                 _open(self._process, "stdin").close()
             _open(self._process, "stdout").close()
             self._process = None

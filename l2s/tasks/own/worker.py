@@ -1,6 +1,6 @@
-"""Runs a user's grader: python worker.py FILE.py FUNCTION. A JSON line in is a call, a JSON line out its result.
+"""Runs a user's grader: python worker.py FILE.py FUNCTION. Each JSON line in is a call, each JSON line out its result.
 
-What the user's code prints goes to stderr, so that it cannot stand between the lines. Imports nothing from l2s.
+Output of the user's code goes to stderr, so it cannot mix with the results. Imports nothing from l2s.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 def load(path: str, name: str) -> tuple[Callable[..., Any], bool]:
     """The function, and whether it takes the row as well."""
-    sys.path[0] = str(Path(path).parent)  # instead of the folder of this file
+    sys.path[0] = str(Path(path).parent)  # replaces the folder of this file
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module  # dataclasses and pickle look there
+    sys.modules[module.__name__] = module  # dataclasses and pickle look modules up there
     spec.loader.exec_module(module)
     function = getattr(module, name, None)
     if not callable(function):
@@ -41,7 +41,7 @@ def takes(function: Callable[..., Any], number: int) -> bool:
 
 
 def plain(score: Any) -> Any:
-    """The score if it is one; what else a function may return is described. Numbers of numpy and torch have `item`."""
+    """The returned score as a float, or a description of any other value. Numbers of numpy and torch have `item`."""
     if not isinstance(score, bool | int | float) and callable(getattr(score, "item", None)):
         score = score.item()
     if isinstance(score, bool | int | float) and score == score and abs(score) != float("inf"):
@@ -51,7 +51,7 @@ def plain(score: Any) -> Any:
 
 def main(path: str, name: str) -> None:
     """Load, say so, and answer until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends l2s, and the end of its input this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends l2s, which ends this process's input
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 

@@ -1,11 +1,11 @@
-"""Every cause that an answer may name, as the right one of some family or as a wrong one."""
+"""Every cause that an answer may name: the right one of some family, or a wrong one."""
 
 from __future__ import annotations
 
 from l2s.tasks.aiops.causes import databases, hosts, java, kubernetes, services, web
 from l2s.tasks.aiops.records import Phrases, say
 
-NO_FAULT = "no_fault"  # the wrong verdict on every log that has a fault
+NO_FAULT = "no_fault"  # always wrong for a log that has a fault
 
 CAUSES: dict[str, Phrases] = {
     NO_FAULT: say(

@@ -1,4 +1,4 @@
-"""The benchmark's tables: six styles of log, each with its faults, its everyday entries and its false alarms."""
+"""The benchmark's tables: six styles of log, each with its faults, everyday entries and false alarms."""
 
 from l2s.tasks.aiops.families import database, java, kubernetes, nginx, services, syslog
 

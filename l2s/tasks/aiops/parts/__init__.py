@@ -1,7 +1,8 @@
-"""Causes put together from parts: a thing and its state that stand in one clause, in either order ("&" in a phrase).
+"""Causes made of parts: a thing and its state in one clause, in either order ("&" in a phrase).
 
-A wording counts as the cause in logs of the style that has the family, and blames the family there. In logs of other
-styles only the wordings in causes/ do: "the volume" and "behind" mean different things in different logs.
+In logs of the style that has the family, such a wording counts as the cause, and blames the family where another cause
+is right. In logs of other styles only the wordings in causes/ do: "the volume" and "behind" mean different things in
+different logs.
 """
 
 from __future__ import annotations

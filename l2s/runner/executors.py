@@ -1,7 +1,7 @@
-"""Where stages run: each in processes of its own, so that a device is empty when the next one starts.
+"""Runs stages, each in its own processes, so that a device is empty when the next one starts.
 
 `python -m l2s.runner.executors RUN_DIR STAGE STATE` is such a process. `torchrun --nproc_per_node N -m
-l2s.runner.executors ...` starts N ranks that share the work of a stage, where the stage allows it.
+l2s.runner.executors ...` starts N ranks that share the work of a stage, if the stage allows it.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ from l2s.terminal import protect_output
 
 USER_ERROR, INTERRUPTED = 2, 130
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "trl")
-GRACE_S = 4.0  # for a process to end by itself; the whole run has ten
+GRACE_S = 4.0  # seconds for a process to end by itself; the whole run has ten
 
 
 class Job(Protocol):
-    """A stage at work."""
+    """A running stage."""
 
     def poll(self) -> int | None:
-        """The exit status once all of it has ended (0: the stage is done), None before."""
+        """The exit status once all processes have ended (0: the stage is done), None before."""
         ...
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Ask for the end, and force it after GRACE_S or at once; to be called until `poll` gives a status."""
+        """Ask the processes to end, and kill them after GRACE_S or at once; call it until `poll` returns a status."""
         ...
 
 
@@ -65,9 +65,9 @@ class Executor(Protocol):
     """Starts stages on the devices that placement chose: on this machine, or on a cluster."""
 
     def start(self, stage: Stage, run_dir: RunDir, groups: Sequence[Placement], *, log: Path | None) -> Job:
-        """Start `stage`, whose `begin` was called, as a process for each of `groups`; its output goes to `log`, if any.
+        """Start `stage`, whose `begin` was called, as one process for each of `groups`; output goes to `log`, if any.
 
-        Replicas each see the devices of their group, ranks all of them. `stage.resources` says which they are.
+        Each replica sees the devices of its group, ranks see all devices. `stage.resources` says which kind they are.
         """
         ...
 
@@ -77,10 +77,10 @@ class LocalExecutor:
 
     def __init__(self, devices: Devices, lock_fd: int) -> None:
         self.devices = devices
-        self.lock_fd = lock_fd  # children inherit the lock: one that outlives a killed parent keeps other runs out
+        self.lock_fd = lock_fd  # children inherit the lock: a child that outlives a killed parent keeps other runs out
 
     def start(self, stage: Stage, run_dir: RunDir, groups: Sequence[Placement], *, log: Path | None) -> LocalJob:
-        """See `Executor`. Each process leads a group of its own, so that nothing it starts is left behind."""
+        """See `Executor`. Each process leads its own process group, so that everything it starts is ended with it."""
         command = [sys.executable, "-m", "l2s.runner.executors", str(run_dir.root), stage.name, "resume"]
         job = LocalJob()
         ranks = stage.resources.spread == "ranks" and len(groups) > 1
@@ -107,7 +107,7 @@ class LocalExecutor:
 
 
 class LocalJob:
-    """The processes of a stage on this machine. Where one fails, the others are ended."""
+    """The processes of a stage on this machine. If one fails, the others are ended."""
 
     def __init__(self) -> None:
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -116,9 +116,9 @@ class LocalJob:
         self.store: Any = None
 
     def open_store(self, count: int) -> dict[str, str]:
-        """Open the store in which `count` ranks meet, at a port that is free, and say where it is.
+        """Open the store through which `count` ranks meet, at a free port, and return its address.
 
-        torchrun's agent does the same; its workers would not inherit the lock.
+        torchrun's agent does the same, but its workers would not inherit the lock.
         """
         from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
@@ -161,7 +161,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(devices: Devices, visible: Placement, own: Placement) -> dict[str, str]:
-    """The environment of a stage's process: the GPUs that it sees, or the cores of its own CPU workers."""
+    """The environment of a stage's process: its visible GPUs, or the cores of its CPU workers."""
     environment = {"HF_HUB_DISABLE_TELEMETRY": "1"} | os.environ  # TRL reports each training where nobody says no
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_package_root(), os.getenv("PYTHONPATH")]))
     environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed is in the log
@@ -174,12 +174,12 @@ def _environment(devices: Devices, visible: Placement, own: Placement) -> dict[s
 
 
 def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> None:
-    """Run `stage` in this process, from the start or resumed, then write its manifest and clear its scratch.
+    """Run `stage` in this process, from the start or resumed, then write its manifest and remove its scratch files.
 
     Under torchrun the processes share the work of a stage; the first one does all that is done once.
 
     Raises:
-        UserError: what the stage itself says, or its work cannot be shared.
+        UserError: from the stage itself, or its work cannot be shared.
     """
     if process_count() > 1 and stage.resources.spread != "ranks":
         raise UserError(f"stage {stage.name}: its work cannot be shared by {process_count()} processes; run one alone")
@@ -216,13 +216,13 @@ def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: St
 
 
 def _dtype_reason(config: ExperimentConfig) -> str:
-    """Why the stage computed in `config.dtype`, beside what auto alone would take on this machine."""
+    """Why the stage computed in `config.dtype`, and what `auto` would choose on this machine."""
     auto = choose_dtype(config.model_copy(update={"dtype": "auto"}))
     return auto.reason if auto.name == config.dtype else f"set, or as the experiment began; here {auto.reason}"
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python, l2s and the packages that decide numbers; a package that is missing is left out."""
+    """Versions of Python, l2s and the packages that affect numbers; a missing package is left out."""
     versions = {"python": sys.version.split()[0], "l2s": __version__}
     for package in PACKAGES:
         try:
@@ -233,7 +233,7 @@ def package_versions() -> dict[str, str]:
 
 
 def quiet_libraries() -> None:
-    """Keep progress bars and deprecation notes of libraries out of the output; stages report progress themselves."""
+    """Hide progress bars and deprecation notes of libraries; stages report progress themselves."""
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
@@ -243,7 +243,7 @@ def quiet_libraries() -> None:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that l2s runs from, marked where files differ from it; None outside a checkout."""
+    """The commit of the checkout that l2s runs from, marked if files differ from it; None outside a checkout."""
     command = ["git", "-C", _package_root(), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -256,7 +256,7 @@ def _package_root() -> str:
 
 
 def main(root: str, name: str, state: State) -> int:
-    """Entry of a stage's own process: run it and turn what can go wrong into an exit status."""
+    """Entry point of a stage's process: run the stage and turn errors into an exit status."""
     protect_output()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     stay_on_cores()

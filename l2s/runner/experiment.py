@@ -1,4 +1,4 @@
-"""An experiment from the first check to the last report: the story that `l2s run` tells."""
+"""An experiment from the first check to the last report: what `l2s run` does, in order."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
-    """Run the stages that `config` asks for; what is done is skipped, what was interrupted is resumed.
+    """Run the stages that `config` asks for; finished stages are skipped, interrupted ones resumed.
 
     Raises:
-        UserError: something the user can fix; most are found before any model is loaded.
+        UserError: an error that the user can fix; most are found before any model is loaded.
     """
     config = settle(config)
     stages, requested = select_stages(config), requested_stages(config)
@@ -83,7 +83,7 @@ def dry_run(config: ExperimentConfig, *, force: bool = False) -> None:
 
 
 def _settle_dtype(config: ExperimentConfig, run_dir: RunDir) -> ExperimentConfig:
-    """Replace dtype=auto by the dtype that the experiment began with, or else by what suits this machine.
+    """Replace dtype=auto by the dtype that the experiment started with, or else by the best one for this machine.
 
     An experiment that moves to another kind of machine keeps its dtype, because its stages must fit together.
     """
@@ -99,7 +99,7 @@ def _settle_dtype(config: ExperimentConfig, run_dir: RunDir) -> ExperimentConfig
 
 
 def rebuild_report(root: Path, *, lang: str | None = None) -> None:
-    """Write the reports of the experiment in `root` again, from its files alone.
+    """Rewrite the reports of the experiment in `root` from its files alone.
 
     Raises:
         UserError: `root` is not the folder of an experiment.
@@ -113,10 +113,10 @@ def rebuild_report(root: Path, *, lang: str | None = None) -> None:
 
 
 def _report_failure(outcome: Outcome, run_dir: RunDir) -> None:
-    """Say what failed and what was lost by it.
+    """Report which stages failed and which were not run because of that.
 
     Raises:
-        SystemExit: every failure was the user's to fix, and its stage has said how.
+        SystemExit: the user can fix every failure, and its stage has said how.
         UserError: another failure.
     """
     lost = f"; not run: {', '.join(outcome.lost)}" if outcome.lost else ""
@@ -132,7 +132,7 @@ def _report_failure(outcome: Outcome, run_dir: RunDir) -> None:
 
 
 def _publish(run_dir: RunDir) -> None:
-    """outputs/NAME/final_model leads to the student that was trained last."""
+    """Link outputs/NAME/final_model to the student that was trained last."""
     for model in (run_dir.arm(name).final_model for name in reversed(ARMS)):
         if model.exists():
             run_dir.publish_model(model)

@@ -1,4 +1,4 @@
-"""Whether a stage must run, can be resumed, or is done: its settings and inputs now against those it was made with."""
+"""Whether a stage must run, can be resumed, or is done: its settings and inputs compared with those recorded."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ State = Literal["run", "resume", "skip"]
 
 
 def settings_of(stage: Stage, config: ExperimentConfig) -> dict[str, Any]:
-    """The configuration fields that `stage` reads, with their values, as JSON would keep them."""
+    """The configuration fields that `stage` reads, with their values as JSON stores them."""
     return config.model_dump(mode="json", include={*stage.reads, *stage.models})
 
 
 def inputs_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> dict[str, str]:
-    """Fingerprints of the files and model folders that `stage` reads and that are there; a hub model is its name.
+    """Fingerprints of the existing files and model folders that `stage` reads; for a hub model, its name.
 
     Files of the run are named relative to its folder: a run that moved, or is named by another path, is still done.
     """
@@ -37,13 +37,13 @@ def _name_of(path: Path, run_dir: RunDir) -> str:
 
 
 def state_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir, *, requested: bool, force: bool = False) -> State:
-    """What a run has to do about `stage`.
+    """What a run has to do with `stage`.
 
-    A stage that was asked for must match the whole configuration. One that only others need is taken as it is,
-    unless a setting given explicitly contradicts it: `--run_kd` uses an SFT student that was trained with other flags.
+    A requested stage must match the whole configuration. A stage that only others need is used as it is, unless an
+    explicit setting contradicts it: `--run_kd` uses an SFT student that was trained with other flags.
 
     Raises:
-        UserError: it was made, or begun, with other settings; names the first of them.
+        UserError: it was finished or started with other settings; names the first difference.
     """
     if stage.always_run or (force and requested):
         return "run"
@@ -61,12 +61,12 @@ def state_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir, *, request
 
 
 def _still_holds(manifest: Manifest, stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> bool:
-    """Whether what is left of a stage whose result is partly gone was made with these settings and inputs."""
+    """Whether the remains of a partly lost result come from these settings and inputs."""
     return (manifest.config, manifest.inputs) == (settings_of(stage, config), inputs_of(stage, config, run_dir))
 
 
 def begin(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> dict[str, str]:
-    """Clear what a fresh run replaces, note what it is begun with, and return the fingerprints of its inputs."""
+    """Remove what a new run replaces, record the settings it starts with, and return the fingerprints of its inputs."""
     inputs = inputs_of(stage, config, run_dir)
     if state == "run":
         old = [run_dir.manifest(stage.name), *stage.gives(run_dir, config), *stage.scratch(run_dir, config)]
@@ -79,7 +79,7 @@ def begin(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder; nothing happens where there is none."""
+    """Remove a file, a link or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,6 +1,6 @@
-"""Checks of one model before any weights are loaded: can it be read, trained and asked as this run wants to?
+"""Checks of one model before any weights are loaded: can it be read, trained and asked as this run needs?
 
-They work on its configuration, its tokenizer, and a copy of it on the meta device, which has shapes and no memory.
+They use its configuration, its tokenizer, and a copy of it on the meta device, which has shapes and no memory.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def check_weights(field: ModelField, config: ExperimentConfig, stages: Set[str])
     found = load_config(getattr(config, field), config)
     check_quantisation(field, config, stages, found)
     check_window(field, config, stages, found)
-    if any(stage in READS_ANSWERS or stage.startswith("evaluate_") for stage in stages):  # they compute logits
+    if any(stage in READS_ANSWERS or stage.startswith("evaluate_") for stage in stages):  # these stages compute logits
         declared_transform(found)
         check_head(field, config, stages)
 
 
 def check_quantisation(field: ModelField, config: ExperimentConfig, stages: Set[str], found: PreTrainedConfig) -> None:
-    """A checkpoint that others quantised must be readable here, and a student's must be one that can be trained."""
+    """Check that a checkpoint published in quantised form can be read here, and that the student can be trained."""
     method, name = quantised_by(found), getattr(config, field)
     if method is None:
         return
@@ -83,7 +83,7 @@ def _check_trainable(name: str, method: str, config: ExperimentConfig, found: Pr
 
 
 def check_tokenizer(field: ModelField, config: ExperimentConfig, renderer: ChatRenderer) -> None:
-    """Every token that texts and templates can hold must have a row in the embeddings, and thinking must be as asked.
+    """Check that every token has a row in the embeddings, and that thinking can be set as asked.
 
     Raises:
         UserError: names the field, the value and the fix.
@@ -114,7 +114,7 @@ def check_tokenizer(field: ModelField, config: ExperimentConfig, renderer: ChatR
 
 
 def check_window(field: str, config: ExperimentConfig, stages: Set[str], found: PreTrainedConfig) -> None:
-    """The longest sequence of this run must fit the positions that the model has learned."""
+    """Check that the longest sequence of this run fits the model's context window."""
     window = context_window(found)
     if window is None:
         return
@@ -129,7 +129,7 @@ def check_window(field: str, config: ExperimentConfig, stages: Set[str], found: 
 
 
 def check_head(field: str, config: ExperimentConfig, stages: Set[str]) -> None:
-    """The output head must be one plain matrix, and LoRA must fit the student."""
+    """Check that the output head is one plain matrix, and that LoRA fits the student."""
     name = getattr(config, field)
     try:
         model = empty_model(name, config)

@@ -1,6 +1,6 @@
 """The experiment as a graph of stages: what each reads, needs and gives, and which of them a run selects.
 
-Nothing heavy is imported: a stage names its function as text, and the process that runs it imports it.
+Nothing heavy is imported: a stage names its function as text, and its own process imports it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ModelField = Literal["teacher_model", "student_model"]
 Spread = Literal["none", "one", "replicas", "ranks"]
 Paths = Callable[[RunDir, ExperimentConfig], list[Path]]
 
-# Configuration fields by what they decide; a stage is done again only when a field it reads has changed.
+# Configuration fields by what they affect; a stage runs again only if a field that it reads has changed.
 DATA = ("seed", "domains", *chain.from_iterable(task.reads() for task in TASKS.values()))
 GRADES = tuple(chain.from_iterable(task.grading for task in TASKS.values()))
 MODEL = ("dtype", "device", "trust_remote_code", "thinking", "prompt_date")
@@ -52,15 +52,15 @@ OPD = (
 
 @dataclass(frozen=True)
 class Resources:
-    """What a stage wants of the machine, for whoever places it: here, on a cluster, or in a plan.
+    """The devices that a stage can use, for placement on this machine, on a cluster, or in a plan.
 
     Attributes:
-        spread: how several devices share the work. none: it needs no device. one: they cannot. replicas: processes
-            that each hold the models and take a share of the requests. ranks: the processes of one torchrun.
+        spread: how several devices share the work. none: it uses no device. one: it uses one device. replicas:
+            processes that each hold the models and take a share of the requests. ranks: the processes of one torchrun.
         holds: the models that each process has in memory at a time.
-        share: of the devices that it gets beside other stages, relative to theirs.
-        alone: it takes every device, and no other stage starts beside it: all that matter wait for it.
-        batch_size: field with the sequences of a micro-batch, where an update is shared by ranks.
+        share: its share of the devices, relative to stages that run beside it.
+        alone: it takes every device, and no other stage starts beside it, because all important stages wait for it.
+        batch_size: field with the sequences of a micro-batch, if ranks share an update.
     """
 
     spread: Spread = "one"
@@ -75,17 +75,17 @@ class Stage:
     """One step of the experiment.
 
     Attributes:
-        name: as it stands in manifests, logs and on the console.
+        name: its name in manifests, logs and on the console.
         function: "module:function", called as function(config, run_dir, **arguments) -> metrics.
-        reads: configuration fields that decide the result.
+        reads: configuration fields that affect the result.
         needs: stages whose results it reads.
-        inputs: files and folders it reads.
-        gives: files and folders it writes.
-        scratch: what a killed stage is resumed from.
-        models: configuration fields naming models it loads.
-        resources: what it wants of the machine.
+        inputs: files and folders that it reads.
+        gives: files and folders that it writes.
+        scratch: files that a killed stage resumes from.
+        models: configuration fields that name models it loads.
+        resources: devices that it can use.
         arguments: keyword arguments of the function.
-        always_run: run every time, without a check whether it is up to date.
+        always_run: runs every time, without a check whether it is up to date.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Stage:
 
 
 def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models: tuple[ModelField, ...]) -> Stage:
-    """The stage that evaluates one model; the teacher's comes first because fidelity is measured on its answers."""
+    """The stage that evaluates one model. The teacher's comes first, because fidelity is measured on its answers."""
     is_teacher = model == "teacher"
 
     def inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
@@ -137,12 +137,12 @@ def _grader_files(config: ExperimentConfig) -> list[Path]:
 
 
 def _signals(folder: Path) -> list[Path]:
-    """A folder of teacher signals; a reader that finds a file damaged removes the index, and scoring resumes."""
+    """A folder of teacher signals. A reader that finds a damaged file removes the index, and scoring resumes."""
     return [folder, folder / SIGNAL_INDEX]
 
 
 def _lm_eval_after(evaluation: Stage) -> Stage:
-    """The stage that runs lm-evaluation-harness on the model of an evaluation; selected with it."""
+    """The stage that runs lm-evaluation-harness on the model of an evaluation; it is selected with that evaluation."""
     model = evaluation.arguments["model"]
 
     def inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
@@ -164,7 +164,7 @@ def _lm_eval_after(evaluation: Stage) -> Stage:
 
 
 def _trained(arm: str) -> Paths:
-    """What training leaves in the folder of an arm; there is an adapter where LoRA made one."""
+    """The outputs of training in the folder of an arm; with LoRA also an adapter."""
 
     def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         folder = run_dir.arm(arm)
@@ -285,10 +285,10 @@ _ASKS_FOR = {
 
 
 def settle(config: ExperimentConfig) -> ExperimentConfig:
-    """Replace values that stand for others: engine=auto, kd_init=auto, and demo models by their folders.
+    """Resolve values that stand for others: engine=auto, kd_init=auto, and demo models, which become folders.
 
-    kd_init=auto is sft where the experiment trains, or already has, an SFT student. The engine is chosen once for all
-    stages; as it was not asked for, results of another engine that only other stages need are taken as they are.
+    kd_init=auto is sft if the experiment trains an SFT student or already has one. The engine is chosen once for all
+    stages. As the user did not set it, results of another engine that only other stages need are used as they are.
     """
     if config.engine == "auto":
         config = config.model_copy(update={"engine": choose_engine(config).name})
@@ -301,7 +301,7 @@ def settle(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def requested_stages(config: ExperimentConfig) -> set[str]:
-    """Names of the stages that the run flags ask for by themselves.
+    """Names of the stages that the run flags ask for directly.
 
     Raises:
         UserError: no run flag is set.
@@ -323,13 +323,13 @@ def requested_stages(config: ExperimentConfig) -> set[str]:
 
 
 def _run_flags(config: ExperimentConfig) -> list[str]:
-    """The run flags in force; run_all stands for those of the data, the arms and the evaluation."""
+    """The run flags in force. run_all stands for those of the data, the arms and the evaluation."""
     of_all = {"run_prepare", *(f"run_{arm}" for arm in config.arms.split(",")), "run_eval"} if config.run_all else set()
     return [flag for flag in _ASKS_FOR if getattr(config, flag) or flag in of_all]
 
 
 def select_stages(config: ExperimentConfig) -> list[Stage]:
-    """The requested stages and all that these need, in an order in which every need comes first."""
+    """The requested stages and all that they need, ordered so that each follows its needs."""
     return _closure(requested_stages(config), config)
 
 
@@ -347,7 +347,7 @@ def _closure(names: Iterable[str], config: ExperimentConfig) -> list[Stage]:
     wanted, queue = set(names), list(names)
     while queue:
         stage = STAGES[queue.pop()]
-        if stage.always_run:  # a report shows what there is; it makes nothing run
+        if stage.always_run:  # a report shows what exists; it makes no stage run
             continue
         new = set(needs_of(stage, config)) - wanted
         wanted |= new

@@ -1,7 +1,7 @@
 """Which stage runs on which devices: disjoint sets, so that independent stages run side by side.
 
-A device is a GPU, or with --cpu_workers one of the equal parts of a CPU. Stages say what they want (`Resources`); this
-module knows nothing of processes, so a plan and other executors lay out the graph in the same way.
+A device is a GPU, or with --cpu_workers one of the equal parts of a CPU. Stages declare what they can use
+(`Resources`). This module knows nothing about processes, so plans and other executors place the graph in the same way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from l2s.errors import UserError
 from l2s.runner.pipeline import Stage
 
 Placement = tuple[int, ...]  # numbers of devices
-REMOTE = ("generate", "evaluate_teacher")  # what a server does with --engine endpoint
+REMOTE = ("generate", "evaluate_teacher")  # done by a server with --engine endpoint
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Devices:
 
     Attributes:
         kind: gpu or cpu.
-        names: what CUDA_VISIBLE_DEVICES calls each GPU; the cores of each CPU worker, separated by commas.
-        card_bytes: memory of one device where it need not be asked for: a plan knows it of GPUs that are not here.
+        names: the name of each GPU in CUDA_VISIBLE_DEVICES, or the cores of each CPU worker, separated by commas.
+        card_bytes: memory of one device, if known without asking: a plan knows it for GPUs of other machines.
     """
 
     kind: Literal["gpu", "cpu"]
@@ -40,7 +40,7 @@ class Devices:
         return len(self.names)
 
     def label(self, placement: Placement) -> str:
-        """The devices as the console shows them: `GPU 0, 1`, `CPU worker 2`, or nothing where all is one device."""
+        """The devices as the console shows them: `GPU 0, 1`, `CPU worker 2`, or nothing if there is only one."""
         if not placement or (self.kind == "cpu" and len(self) == 1):
             return ""
         numbers = [self.names[number] if self.kind == "gpu" else str(number) for number in placement]
@@ -51,7 +51,7 @@ def find_devices(config: ExperimentConfig) -> Devices:
     """The devices that `config` gives to this run.
 
     Raises:
-        UserError: a GPU that is asked for is not there, or a setting speaks of the devices that are not used.
+        UserError: a requested GPU does not exist, or a setting is for devices that the run does not use.
     """
     visible = [] if config.device == "cpu" else _visible_gpus()
     if not visible:
@@ -74,7 +74,7 @@ def find_devices(config: ExperimentConfig) -> Devices:
 
 
 def _visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES calls each GPU that torch sees; no CUDA context is made in this process."""
+    """The name in CUDA_VISIBLE_DEVICES of each GPU that torch sees; this process gets no CUDA context."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -83,7 +83,7 @@ def _visible_gpus() -> list[str]:
 
 
 def _split_cores(workers: int) -> tuple[str, ...]:
-    """The usable cores in equal parts; where there are more workers than cores, some share one."""
+    """The usable cores in equal parts; with more workers than cores, some workers share one."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     size = max(1, len(cores) // workers)
     parts = [[cores[(worker * size + offset) % len(cores)] for offset in range(size)] for worker in range(workers)]
@@ -93,10 +93,10 @@ def _split_cores(workers: int) -> tuple[str, ...]:
 def place(
     ready: Sequence[Stage], free: Sequence[int], devices: Devices, config: ExperimentConfig
 ) -> dict[str, Placement]:
-    """The stages of `ready` that start now, with their devices out of `free`.
+    """The stages of `ready` that start now, with their devices from `free`.
 
-    Each ready stage gets the devices of one process (the first stages first), then what is left goes to those that can
-    use more, in proportion to their `share`. A stage that is `alone` waits until all are free.
+    Each ready stage gets the devices of one process, in pipeline order. The remaining devices go to stages that can use
+    more, in proportion to their `share`. A stage that is `alone` waits until all devices are free.
     """
     placed: dict[str, Placement] = {stage.name: () for stage in ready if stage.resources.spread == "none"}
     waiting = [stage for stage in ready if stage.resources.spread != "none"]
@@ -116,7 +116,7 @@ def place(
 def _grow(
     stages: Sequence[Stage], sizes: dict[str, int], free: int, devices: Devices, config: ExperimentConfig
 ) -> None:
-    """Give what is left of `free` to the stages, a process at a time; then take back what makes none faster."""
+    """Give the rest of `free` to the stages, one process at a time; then take back devices that make none faster."""
     steps = {stage.name: process_devices(stage, config, devices) for stage in stages}
     while True:
         left = free - sum(sizes.values())
@@ -134,13 +134,13 @@ def _grow(
 
 
 def groups_of(stage: Stage, placement: Placement, config: ExperimentConfig, devices: Devices) -> list[Placement]:
-    """The devices of each process of a placed stage; a stage without devices has one process all the same."""
+    """The devices of each process of a placed stage; a stage without devices still has one process."""
     size = process_devices(stage, config, devices)
     return [placement[start : start + size] for start in range(0, len(placement), size)] or [()]
 
 
 def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) -> int:
-    """Devices of one process of `stage`: those that vLLM splits the teacher over, else one."""
+    """Number of devices of one process of `stage`: those that vLLM splits the teacher over, else one."""
     if config.engine != "vllm" or "teacher" not in stage.resources.holds or "student" in stage.resources.holds:
         return 1
     wanted = config.teacher_gpus or (_fewest_gpus(config, devices) if devices.kind == "gpu" else 1)
@@ -151,7 +151,7 @@ def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) ->
 
 @cache
 def _fewest_gpus(config: ExperimentConfig, devices: Devices) -> int:
-    """The fewest GPUs that hold the teacher, all where none do: vLLM then says what is missing."""
+    """The smallest number of GPUs that holds the teacher, or all if none does: vLLM then reports what is missing."""
     from l2s.models.load import load_config
     from l2s.models.stored import gpus_to_hold, stored_bytes
 
@@ -162,15 +162,15 @@ def _fewest_gpus(config: ExperimentConfig, devices: Devices) -> int:
 
 
 def _ask_card_bytes() -> int:
-    """Memory of the first GPU, asked in another process: here it would take GPU memory."""
+    """Memory of the first GPU, asked in another process: asking here would take GPU memory."""
     program = "import torch; print(torch.cuda.get_device_properties(0).total_memory)"
     return int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
 
 
 def most_devices(stage: Stage, available: int, config: ExperimentConfig, devices: Devices) -> int:
-    """How many of `available` devices make `stage` faster.
+    """The largest number of `available` devices that still makes `stage` faster.
 
-    An update of 16 sequences takes four rounds of one on four ranks, and on five, six or seven as well.
+    An update of 16 sequences takes four rounds of one on four ranks, and also on five, six or seven.
     """
     size = process_devices(stage, config, devices)
     spread = stage.resources.spread

@@ -23,7 +23,7 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")  # 
 
 
 def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
-    """Check what can be checked without importing torch or touching the network.
+    """Check all that needs neither torch nor the network.
 
     Raises:
         UserError: a path does not exist, a package is missing, or there is nothing to train or evaluate on.
@@ -51,13 +51,13 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
 
 
 def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
-    """Build the demo's models where they are asked for, and check that the models can be had and share a vocabulary.
+    """Build the demo's models if they are requested, and check that the models exist and share a vocabulary.
 
-    No weights are loaded or downloaded, only configurations and tokenizers.
+    Only configurations and tokenizers are downloaded or loaded, no weights.
 
     Raises:
         UserError: a configuration or a tokenizer cannot be loaded, one of `l2s.runner.model_checks` fails, or teacher
-            and student differ in their tokenizers although a stage compares distributions.
+            and student have different tokenizers although a stage compares distributions.
     """
     fields = sorted(_model_fields(stages, config), reverse=True)  # the teacher first
     if not fields:
@@ -88,7 +88,7 @@ def check_sharding(config: ExperimentConfig, *, on_cpu: bool = False) -> None:
     """Check that ranks can hold the student as `sharding` says.
 
     Raises:
-        UserError: a package or a GPU is missing, or it does not go with the tuning.
+        UserError: a package or a GPU is missing, or the sharding does not support the tuning.
     """
     if config.sharding in ("auto", "ddp"):
         return
@@ -102,10 +102,10 @@ def check_sharding(config: ExperimentConfig, *, on_cpu: bool = False) -> None:
 
 
 def check_benchmarks(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
-    """Check that lm-evaluation-harness, where this run uses it, has the tasks and their data.
+    """If this run uses lm-evaluation-harness, check that its tasks and their data exist.
 
     Raises:
-        UserError: it has not.
+        UserError: they do not.
     """
     if any(stage.name.startswith("lm_eval_") for stage in stages):
         from l2s.evaluation.lm_eval import load_tasks
@@ -114,10 +114,10 @@ def check_benchmarks(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
 
 
 def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
-    """Check that model-written code, where this run grades any, has a sandbox to run in.
+    """If this run grades model-written code, check that there is a sandbox for it.
 
     Raises:
-        UserError: it has none; says how to get one.
+        UserError: there is none; says how to get one.
     """
     names = {stage.name for stage in stages}
     graded: list[Split] = [split for split, stage in GRADING_STAGES.items() if stage in names]
@@ -175,7 +175,7 @@ def _check_trackers(config: ExperimentConfig) -> None:
 
 
 def _model_fields(stages: Sequence[Stage], config: ExperimentConfig) -> set[ModelField]:
-    """The models whose files the stages read; a teacher behind an endpoint has none."""
+    """The fields of the models whose files the stages read; a teacher behind an endpoint has none."""
     asked = ("generate", "evaluate_teacher") if config.remote_teacher else ()
     fields = {field for stage in stages if stage.name not in asked for field in stage.models}
     return fields | {"student_model" for stage in stages if stage.name in asked}
@@ -192,7 +192,7 @@ def _check_opd(config: ExperimentConfig) -> None:
 
 
 def _check_model_path(field: str, value: str) -> None:
-    """A value that can only be a path must be a model folder; `org/name` may be on the hub and is tried there."""
+    """A value that can only be a path must be a model folder; `org/name` may also be on the hub."""
     folder = Path(value).expanduser()
     if _is_folder(folder):
         if not (folder / "config.json").exists():
@@ -214,10 +214,10 @@ def _is_folder(path: Path) -> bool:
 
 
 def check_topk_fits(config: ExperimentConfig) -> None:
-    """Where topk signals are recorded, the ids that both models have must be at least as many as are kept.
+    """If topk signals are recorded, check that the models share at least as many ids as are kept.
 
     Raises:
-        UserError: they are fewer, or a configuration cannot be loaded.
+        UserError: they share fewer, or a configuration cannot be loaded.
     """
     if config.teacher_signal != "topk":
         return
@@ -232,7 +232,7 @@ def check_topk_fits(config: ExperimentConfig) -> None:
 
 
 def check_teacher_covers_student(config: ExperimentConfig) -> None:
-    """TRL compares two heads row by row, so the teacher's needs every row of the student's; more can be cut.
+    """Check that the teacher's head has at least as many rows as the student's, because TRL compares heads row by row.
 
     Raises:
         UserError: it has fewer, or a configuration cannot be loaded.

@@ -1,4 +1,4 @@
-"""Runs the stage graph: each stage as soon as what it needs is done and devices are free, side by side where it can."""
+"""Runs the stage graph: each stage starts once its needs are done and devices are free; stages may run side by side."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POLL_S = 0.1
 
 @dataclass
 class Outcome:
-    """How the stages of a run ended; `lost` were not run because one that they need failed."""
+    """The end of a run's stages; `lost` were not run because a stage that they need failed."""
 
     finished: set[str] = field(default_factory=set)
     failed: dict[str, int] = field(default_factory=dict)  # stage -> exit status
@@ -36,7 +36,7 @@ class Outcome:
 
 @dataclass
 class Running:
-    """A stage at work, on its devices; of its log, what the console has not shown yet begins at `shown`."""
+    """A running stage with its devices; the console has shown its log up to `shown`."""
 
     stage: Stage
     job: Job
@@ -48,9 +48,9 @@ class Running:
 class Schedule:
     """The stages of one run.
 
-    With one device they run one after another, each with the console to itself, and the first failure ends the run.
-    With several, stages that do not depend on each other run side by side, each into a log of its own that the console
-    repeats line by line; where one fails, those that do not need it run all the same.
+    With one device they run one after another, each prints to the console, and the first failure ends the run. With
+    several devices, independent stages run side by side. Each writes its own log, which the console repeats line by
+    line. If one fails, stages that do not need it still run.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Schedule:
         self.names = {stage.name for stage in stages}
 
     def run(self) -> Outcome:
-        """Run the stages to their end. An interrupt or a signal to end ends all of them before it is passed on."""
+        """Run the stages to their end. An interrupt or a signal first ends all of them."""
         with _signals_raise():
             try:
                 while self._start_what_can() or self.running:
@@ -84,7 +84,7 @@ class Schedule:
         return self.outcome
 
     def _start_what_can(self) -> bool:
-        """Skip what is done, start what fits on the free devices, and give up what waits for a failure."""
+        """Skip finished stages, start those that fit on the free devices, and drop those that wait for a failed one."""
         one_by_one = len(self.devices) == 1
         if one_by_one and (self.running or self.outcome.failed):
             self.outcome.lost = [] if self.running else [stage.name for stage in self.waiting]
@@ -103,14 +103,14 @@ class Schedule:
         return bool(placed)
 
     def _ready(self) -> list[Stage]:
-        """Stages whose needs are done, in the order of the pipeline."""
+        """Stages whose needs are done, in pipeline order."""
         return [stage for stage in self.waiting if self._needs(stage) <= self.outcome.finished]
 
     def _needs(self, stage: Stage) -> set[str]:
         return set(needs_of(stage, self.config)) & self.names
 
     def _state(self, stage: Stage) -> State:
-        """What to do about a stage that is ready; asked once, because inputs are hashed for it."""
+        """What to do with a stage that is ready; computed once, because it hashes inputs."""
         if stage.name not in self.states:
             self.states[stage.name] = self.state_now(stage)
         return self.states[stage.name]
@@ -146,7 +146,7 @@ class Schedule:
         self.running.append(Running(stage, job, placement, log, shown))
 
     def _wait_for_one(self) -> None:
-        """Return when a stage has ended; meanwhile show what the logs say."""
+        """Return when a stage has ended; show new lines of the logs meanwhile."""
         while self.running:
             for running in self.running:
                 code = running.job.poll()
@@ -157,7 +157,7 @@ class Schedule:
             time.sleep(POLL_S)
 
     def _show_log(self, running: Running, *, whole: bool = False) -> None:
-        """Print the new lines of a log, each with its stage before it; with `whole` an unfinished last line too."""
+        """Print the new lines of a log, each after its stage's name; with `whole` also an unfinished last line."""
         if running.log is None or not running.log.exists():
             return
         with running.log.open("rb") as file:
@@ -188,7 +188,7 @@ class Schedule:
         self.console.print(f"[dim]{name}: {manifest.seconds:.0f} s[/dim]")
 
     def _stop_all(self) -> None:
-        """End what runs: each job is asked, and forced when its grace is over or a second signal comes."""
+        """End all running stages: each is asked, then killed after its grace period or at a second signal."""
         at_once, left = False, self.running
         while left:
             try:
@@ -202,10 +202,10 @@ class Schedule:
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the run in order: they raise SystemExit, as Ctrl-C raises KeyboardInterrupt.
+    """Turn SIGTERM and SIGHUP into SystemExit, so that the run ends in order, as Ctrl-C does through KeyboardInterrupt.
 
-    A SIGHUP that nohup has switched off stays off; Python itself leaves alone a SIGINT that was off at its start, as it
-    is for a job that a script starts in the background. SIGTERM always ends the run.
+    A SIGHUP that nohup switched off stays off. Python also leaves a SIGINT off that was off at its start, as for a job
+    that a script starts in the background. SIGTERM always ends the run.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

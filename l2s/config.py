@@ -166,6 +166,7 @@ class ExperimentConfig(BaseModel):
     math_eval_size: int = Field(200, ge=0, description="number of math evaluation items")
     code_eval_size: int = Field(50, ge=0, le=164, description="number of code evaluation items (HumanEval has 164)")
     aiops_eval_size: int = Field(100, ge=0, description="number of AIOps evaluation items")
+    aiops_language: Literal["en", "zh", "both"] = Field("both", description="language of the AIOps items")
     aiops_log_lines: int = Field(40, ge=15, le=40, description="maximum length of an AIOps log, in lines")
 
     # Teacher answers
@@ -181,8 +182,22 @@ class ExperimentConfig(BaseModel):
     keep_correct: bool = Field(
         False, description="resample answers that the grader rejects; drop items whose tries all fail"
     )
-    max_tries: int = Field(4, ge=2, le=64, description="maximum tries for an item with keep_correct")
+    answers_per_item: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="different answers of an item to learn from, right ones with keep_correct; those after the first "
+        "are sampled",
+    )
+    max_tries: int = Field(
+        4, ge=2, le=64, description="maximum tries for an item with keep_correct; at least answers_per_item are made"
+    )
     retry_temperature: float = Field(0.7, gt=0, le=10, description="sampling temperature from the second try on")
+    teacher_context: str = Field(
+        "none",
+        description="what the teacher sees before it answers and the student does not: none, fewshot:K (K solved "
+        "training items), file:FILE (a text such as a runbook) or reference (the item's reference solution)",
+    )
 
     # Sequences
     max_length: int = Field(
@@ -300,6 +315,18 @@ class ExperimentConfig(BaseModel):
         kind, mark, path = value.partition(":") if isinstance(value, str) else ("", "", "")
         return f"{kind}:{expand_home(path)}" if kind == "python" and mark else expand_home(value)
 
+    @field_validator("teacher_context", mode="before")
+    @classmethod
+    def _context_is_known(cls, value: Any) -> Any:
+        kind, _, argument = str(value).partition(":")
+        if kind in ("none", "reference") and value == kind:
+            return value
+        if kind == "fewshot" and argument.isascii() and argument.isdecimal() and 1 <= int(argument[:3]) <= 64:
+            return f"fewshot:{int(argument)}"
+        if kind == "file" and argument:
+            return f"file:{at_home(argument)}"
+        raise ValueError("must be none, reference, fewshot:K with K from 1 to 64, or file:FILE")
+
     @field_validator("gpus")
     @classmethod
     def _gpus_are_numbered(cls, value: str) -> str:
@@ -330,6 +357,15 @@ class ExperimentConfig(BaseModel):
         if not set(named) <= set(ARMS):
             raise ValueError(f"must be one or more of {', '.join(ARMS)}, separated by commas")
         return ",".join(arm for arm in ARMS if arm in named)  # in training order
+
+    @model_validator(mode="after")
+    def _a_context_needs_a_teacher(self) -> ExperimentConfig:
+        if self.answers == "reference" and (self.teacher_context != "none" or self.answers_per_item > 1):
+            name = "teacher_context" if self.teacher_context != "none" else "answers_per_item"
+            raise ValueError(
+                f"{name}={getattr(self, name)!r}: with answers='reference' the teacher answers nothing; leave one out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _an_answer_fits_a_sequence(self) -> ExperimentConfig:

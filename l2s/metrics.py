@@ -21,6 +21,17 @@ class EngineMetric(TypedDict):
 Try = TypedDict("Try", {"try": int, "asked": int, "correct": int})  # graded answers of one try, and the correct ones
 
 
+class Curation(TypedDict):
+    """What became of the teacher's answers in one domain; l2s.generation.curation."""
+
+    items: int  # asked
+    answers: int  # learned from
+    unusable: int  # wrong, or giving away the solution that the teacher was shown
+    duplicates: int  # the same working as another answer to the item
+    outliers: int  # far longer than the domain's other answers
+    difficulty: list[int]  # graded items with no right answer, right ones below half, half or more, all
+
+
 class PrepareMetrics(TypedDict, total=False):
     """Stage `prepare`."""
 
@@ -39,6 +50,7 @@ class GenerateMetrics(TypedDict, total=False):
     unclosed_thinking: int
     mean_score: dict[str, float]  # by domain, over the graded answers
     tries: list[Try]
+    curation: dict[str, Curation]
     warnings: list[Warned]
     engine: EngineMetric
     tokens_per_second: float | None

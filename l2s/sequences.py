@@ -38,12 +38,14 @@ class TrainingSequence:
         input_ids: the student's prompt and the answer.
         labels: not shifted; IGNORE_INDEX before the answer.
         teacher_input_ids: the teacher's prompt and the same answer, if the teacher's prompt differs.
+        item: id of the answered item, if that is not the row's.
     """
 
     id: str
     input_ids: list[int]
     labels: list[int]
     teacher_input_ids: list[int] | None = None
+    item: str | None = None
 
     @property
     def num_response_tokens(self) -> int:
@@ -122,13 +124,15 @@ def hold_out(
 ) -> tuple[list[TrainingSequence], list[TrainingSequence], SequenceCounts]:
     """The sequences to train on, config.heldout_answers held-out ones (at most one in 20), and the updated counts.
 
-    The held-out ones are evenly spaced over the file, and so over the domains. They are the same for SFT and KD: a
-    student that KD takes over from SFT has not seen them either.
+    An item is held out with all its answers; the loss is tracked on the first. Held-out items are spread evenly over
+    the file, and so over the domains. They are the same for SFT and KD, so a student that KD takes over from SFT has
+    not seen them either.
     """
-    number = min(config.heldout_answers, len(sequences) // HELD_OUT_OF)
-    chosen = {(2 * i + 1) * len(sequences) // (2 * number) for i in range(number)}
-    trained = [sequence for i, sequence in enumerate(sequences) if i not in chosen]
-    held_out = [sequence for i, sequence in enumerate(sequences) if i in chosen]
+    items = list(dict.fromkeys(sequence.item or sequence.id for sequence in sequences))
+    number = min(config.heldout_answers, len(items) // HELD_OUT_OF)
+    chosen = {items[(2 * i + 1) * len(items) // (2 * number)] for i in range(number)}
+    trained = [sequence for sequence in sequences if (sequence.item or sequence.id) not in chosen]
+    held_out = [sequence for sequence in sequences if sequence.id in chosen]
     tokens = sum(sequence.num_response_tokens for sequence in trained)
     return trained, held_out, replace(counts, num_sequences=len(trained), held_out=number, num_tokens=tokens)
 
@@ -145,9 +149,9 @@ def render_answer(
     if answer is None:
         answer = renderer.answer_ids(messages, row["response"], finished=row["finish_reason"] == "stop")
     ours = renderer.sequence(messages, answer)
-    theirs = ours if teacher is None else teacher.sequence(messages, answer)
+    theirs = ours if teacher is None else teacher.sequence(row.get("teacher_messages", messages), answer)
     other = None if theirs.input_ids == ours.input_ids else theirs.input_ids
-    return TrainingSequence(row["id"], ours.input_ids, ours.labels, other)
+    return TrainingSequence(row["id"], ours.input_ids, ours.labels, other, row.get("item"))
 
 
 def written_ids(row: Mapping[str, Any], renderer: ChatRenderer) -> list[int] | None:

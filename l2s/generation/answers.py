@@ -42,7 +42,7 @@ def answer_items(
     requests = [Request(item["id"], renderer.prompt_ids(item["messages"]), item["messages"]) for item in items]
     wanted = {request.id for request in requests}
     recover_jsonl(own_log)
-    answers = _read_logs(log, wanted)
+    answers = read_answers(log, wanted)
     share = wanted
     if count > 1:
         share = {request.id for batch in engine.batches(requests, sampling)[number::count] for request in batch}
@@ -55,11 +55,11 @@ def answer_items(
     progress.show()
     while number == 0 and answers.keys() != wanted:
         time.sleep(POLL_S)
-        answers = _read_logs(log, wanted)
+        answers = read_answers(log, wanted)
     return answers
 
 
-def _read_logs(log: Path, wanted: Collection[str]) -> dict[str, Completion]:
+def read_answers(log: Path, wanted: Collection[str]) -> dict[str, Completion]:
     """The answers to `wanted` in the logs of all replicas; a last line that is still being written is left out."""
     answers: dict[str, Completion] = {}
     for file in (log, *sorted(replica_logs(log).glob("*.jsonl"))):

@@ -13,7 +13,9 @@ from l2s.chat import ChatRenderer, Renderers, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import replica
 from l2s.errors import UserError
-from l2s.generation.answers import POLL_S, answer_items, check_prompts_fit, count_unclosed_thinking
+from l2s.generation.answers import POLL_S, answer_items, check_prompts_fit, count_unclosed_thinking, read_answers
+from l2s.generation.context import teacher_messages
+from l2s.generation.curation import curate, different, usable
 from l2s.generation.engines.protocol import Answering, Completion, Metered, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl, write_text_atomic
@@ -21,7 +23,7 @@ from l2s.metrics import GenerateMetrics, Try
 from l2s.run_dir import RunDir
 from l2s.tasks.table import grade_all, task_of
 from l2s.tasks.task import NOT_GRADED
-from l2s.tasks.types import Grade, Item
+from l2s.tasks.types import Grade, Item, Message
 from l2s.warning import warned
 
 CUT_ANSWERS_LIMIT = 0.1  # share of cut teacher answers above which students learn to stop mid-answer
@@ -30,9 +32,10 @@ CUT_ANSWERS_LIMIT = 0.1  # share of cut teacher answers above which students lea
 def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     """Answer train_dataset.jsonl and write sft_train_data.jsonl in its order.
 
-    With `answers=reference` the answers are the reference solutions of the data, and no model is loaded. Else, with
-    `keep_correct`, an answer that its grader rejects is sampled again, up to `max_tries` answers for an item;
-    items without a right one go to rejected.jsonl.
+    With `answers=reference` the answers are the reference solutions of the data, and no model is loaded. Otherwise each
+    item is asked `answers_per_item` times. With `keep_correct` it is asked until it has that many different right
+    answers, up to `max_tries` times. l2s.generation.curation chooses what is kept. The last answer of an item without a
+    usable one goes to rejected.jsonl.
     """
     items: list[Item] = load_jsonl(run_dir.train_data)  # type: ignore[assignment]
     renderers = load_renderers(config)
@@ -41,29 +44,33 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
         run_dir.sft.mkdir(parents=True, exist_ok=True)
         write_jsonl(run_dir.rejected, [])
         write_jsonl(run_dir.responses, rows)
-        return _metrics(rows, [], [])
+        return _metrics(rows, [])
     renderer = renderers.teacher
-    _check_all_prompts_fit(items, renderers, config, run_dir)
+    asked = teacher_messages(items, config)
+    _check_all_prompts_fit(items, asked, renderers, config, run_dir)
     choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size)
     with open_engine(choice, renderer, config) as engine:
         metered = Metered(engine)
-        collected = collect(items, metered, renderer, config, run_dir)
+        collected = collect(items, asked, metered, renderer, config, run_dir)
         peak_bytes = engine.cost().peak_memory_bytes
     if replica()[0] != 0:
         return {}
-    rows = [collected.rows[item["id"]] for item in items if item["id"] in collected.kept]
-    rejected = [collected.rows[item["id"]] for item in items if item["id"] not in collected.kept]
+    curated = curate(items, collected.answers, config)
+    rows = curated.kept
     if not rows:
         raise UserError(
-            f"keep_correct=True: the teacher answered none of {len(items)} items right; "
-            "turn it off, raise --max_tries or --max_new_tokens, or use a stronger teacher"
+            f"keep_correct={config.keep_correct}, teacher_context={config.teacher_context!r}: no answer to any of "
+            f"{len(items)} items can be learned from; turn keep_correct off, raise --max_tries or --max_new_tokens, or "
+            "use a stronger teacher"
         )
     if not renderers.share_vocabulary:  # only SFT can learn from such a teacher, from its text
         rows = [row | {"token_ids": None} for row in rows]
-    write_jsonl(run_dir.rejected, rejected)
+    write_jsonl(run_dir.rejected, curated.rejected)
     write_jsonl(run_dir.responses, rows)
     return {
-        **_metrics(rows, rejected, collected.tries),
+        **_metrics(rows, curated.rejected),
+        "tries": collected.tries,
+        "curation": curated.counts,
         "engine": choose_engine(config).metric(),
         "tokens_per_second": metered.tokens_per_second,
         "peak_memory_bytes": peak_bytes,
@@ -82,7 +89,7 @@ def reference_answers(items: Sequence[Item], renderer: ChatRenderer) -> list[Row
         if solution is not None:
             num_tokens = len(renderer.answer_ids(item["messages"], solution))
             answer = Completion(item["id"], solution, "stop", num_tokens, seconds=0.0)
-            rows.append(_row(item, answer, None, None, "reference"))
+            rows.append(_row(item, item["messages"], answer, None, None, "reference"))
     if not rows:
         raise UserError("answers='reference': no training item has a reference solution; use --answers teacher")
     if len(rows) < len(items):
@@ -91,47 +98,68 @@ def reference_answers(items: Sequence[Item], renderer: ChatRenderer) -> list[Row
 
 
 def _check_all_prompts_fit(
-    items: Sequence[Item], renderers: Renderers, config: ExperimentConfig, run_dir: RunDir
+    items: Sequence[Item],
+    asked: Mapping[str, list[Message]],
+    renderers: Renderers,
+    config: ExperimentConfig,
+    run_dir: RunDir,
 ) -> None:
     """Those of the evaluation too, for both models: what does not fit there must not be found after the training."""
     evaluated: list[Item] = load_jsonl(run_dir.eval_data) if run_dir.eval_data.exists() else []  # type: ignore[assignment]
     check_prompts_fit(evaluated, renderers.student, config.student_model, config)
     if not config.remote_teacher:
-        check_prompts_fit([*items, *evaluated], renderers.teacher, config.teacher_model, config)
+        shown = [_asked_with(item, asked) for item in items]
+        check_prompts_fit([*shown, *evaluated], renderers.teacher, config.teacher_model, config)
+
+
+def _asked_with(item: Item, asked: Mapping[str, list[Message]]) -> Item:
+    return {**item, "messages": asked[item["id"]]}
 
 
 @dataclass
 class CollectedAnswers:
-    """Graded answers by item id (the last try of each), the ids that are kept, and the counts of each try."""
+    """Graded answers by item id, in the order of the tries, and the counts of each try."""
 
-    rows: dict[str, Row]
-    kept: set[str]
+    answers: dict[str, list[Row]]
     tries: list[Try]
 
 
 def collect(
-    items: Sequence[Item], engine: Answering, renderer: ChatRenderer, config: ExperimentConfig, run_dir: RunDir
+    items: Sequence[Item],
+    asked_with: Mapping[str, list[Message]],
+    engine: Answering,
+    renderer: ChatRenderer,
+    config: ExperimentConfig,
+    run_dir: RunDir,
 ) -> CollectedAnswers:
-    """Answer and grade `items`; with `keep_correct`, ask items without a right answer again, up to max_tries times."""
-    result = CollectedAnswers({}, set(), [])
-    for attempt in range(config.max_tries if config.keep_correct else 1):
-        asked = [item for item in items if item["id"] not in result.kept]
+    """Answer and grade `items`, as often as `run` says; the teacher reads `asked_with`."""
+    result = CollectedAnswers({item["id"]: [] for item in items}, [])
+    number = max(config.max_tries, config.answers_per_item) if config.keep_correct else config.answers_per_item
+    for attempt in range(number):
+        asked = [item for item in items if _wants_more(item, result, config)]
         if not asked:
             break
         sampling = _sampling(config, attempt)
         log = run_dir.answer_log / f"try-{attempt + 1}.jsonl"
-        answers = answer_items(asked, engine, renderer, sampling, log, label=f"generate, try {attempt + 1}")
+        shown = [_asked_with(item, asked_with) for item in asked]
+        answers = answer_items(shown, engine, renderer, sampling, log, label=f"generate, try {attempt + 1}")
         if replica()[0] != 0 and not config.keep_correct:
-            break
+            continue  # the first replica grades; here the grades do not decide what is asked next
         grades = _grade_once(asked, answers, config, log.with_suffix(".grades.json"))
-        right = {item["id"] for item, grade in zip(asked, grades, strict=True) if grade and grade.score == 1}
+        answers = read_answers(log, {item["id"] for item in asked})  # of all replicas
         for item, grade in zip(asked, grades, strict=True):
-            if item["id"] in answers:
-                result.rows[item["id"]] = _row(item, answers[item["id"]], grade, sampling, config.teacher_model)
-        result.kept |= right if config.keep_correct else {item["id"] for item in asked}
-        if num_graded := sum(grade is not None for grade in grades):
-            result.tries.append({"try": attempt + 1, "asked": num_graded, "correct": len(right)})
+            row = _row(item, asked_with[item["id"]], answers[item["id"]], grade, sampling, config.teacher_model)
+            result.answers[item["id"]].append(row)
+        scores = [grade.score for grade in grades if grade is not None]
+        if scores:
+            result.tries.append({"try": attempt + 1, "asked": len(scores), "correct": scores.count(1)})
     return result
+
+
+def _wants_more(item: Item, collected: CollectedAnswers, config: ExperimentConfig) -> bool:
+    """Whether the item lacks answers; without `keep_correct` every try asks every item."""
+    found = different(item, usable(collected.answers[item["id"]], config)) if config.keep_correct else []
+    return len(found) < config.answers_per_item
 
 
 def _grade_once(
@@ -157,9 +185,17 @@ def _sampling(config: ExperimentConfig, attempt: int) -> Sampling:
     return Sampling(config.max_new_tokens, temperature, config.sampling_top_p, config.seed + attempt)
 
 
-def _row(item: Item, answer: Completion, grade: Grade | None, sampling: Sampling | None, teacher: str) -> Row:
+def _row(
+    item: Item,
+    asked_with: list[Message],
+    answer: Completion,
+    grade: Grade | None,
+    sampling: Sampling | None,
+    teacher: str,
+) -> Row:
     return {
         **item,
+        **({} if asked_with == item["messages"] else {"teacher_messages": asked_with}),
         "response": answer.text,
         "finish_reason": answer.finish_reason,
         "num_tokens": answer.num_tokens,
@@ -170,7 +206,7 @@ def _row(item: Item, answer: Completion, grade: Grade | None, sampling: Sampling
     }
 
 
-def _metrics(rows: list[Row], rejected: list[Row], tries: list[Try]) -> GenerateMetrics:
+def _metrics(rows: list[Row], rejected: list[Row]) -> GenerateMetrics:
     domains = Counter(row["domain"] for row in rows)
     cut = Counter(row["domain"] for row in rows if row["finish_reason"] == "length")
     warnings = [
@@ -193,7 +229,6 @@ def _metrics(rows: list[Row], rejected: list[Row], tries: list[Try]) -> Generate
         "truncated": sum(cut.values()),
         "unclosed_thinking": count_unclosed_thinking(rows),
         "mean_score": _mean_scores(rows),
-        "tries": tries,
         "warnings": warnings,
     }
 

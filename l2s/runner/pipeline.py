@@ -14,6 +14,7 @@ from typing import Literal
 from l2s.arms import ARMS
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
+from l2s.generation.context import context_files
 from l2s.generation.engines.table import choose_engine
 from l2s.models import demo
 from l2s.run_dir import SIGNAL_INDEX, RunDir, replica_logs
@@ -31,7 +32,7 @@ ANSWERS = (*MODEL, "engine", "seed", "teacher_quantization", "max_new_tokens", *
 ENDPOINT = ("endpoint_model", "endpoint_body")
 TEACHER_ANSWERS = (
     *ANSWERS, "answers", "generation_batch_size", "sampling_temperature", "sampling_top_p", "keep_correct", "max_tries",
-    "retry_temperature", *ENDPOINT,
+    "retry_temperature", "answers_per_item", "teacher_context", *ENDPOINT,
 )  # fmt: skip
 SEQUENCES = (*MODEL, "max_length", "overlong")
 TRAINING = (
@@ -210,7 +211,7 @@ _TABLE = (
         function="l2s.generation.generate:run",
         reads=TEACHER_ANSWERS,
         needs=("prepare",),
-        inputs=lambda run_dir, config: [run_dir.train_data, *_grader_files(config)],
+        inputs=lambda run_dir, config: [run_dir.train_data, *_grader_files(config), *context_files(config)],
         gives=lambda run_dir, config: [run_dir.responses, run_dir.rejected],
         scratch=lambda run_dir, config: [run_dir.answer_log],
         models=("teacher_model", "student_model"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from l2s.arms import ARMS
 from l2s.config import TRACKERS, ExperimentConfig
 from l2s.errors import UserError, require_extra
+from l2s.generation.context import check_context
 from l2s.models import demo
 from l2s.run_dir import RunDir, existing_parent
 from l2s.runner.engine_checks import check_engine, check_quantization, why_weights
@@ -46,6 +47,7 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         _check_harness(config)
     if "generate" in names:
         _check_sizes(config, "train", "train on")
+        check_context(config)
     if "evaluate_teacher" in names:
         _check_sizes(config, "eval", "evaluate on")
 

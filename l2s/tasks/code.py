@@ -19,6 +19,7 @@ from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.program import extract_program
 from l2s.tasks.task import COMMON_NAMES, Lengths, Names, Split, Task
 from l2s.tasks.types import Grade, Item
+from l2s.tasks.working import program_working, text_working
 
 STATUSES = (
     "correct",  # every test passed
@@ -157,16 +158,31 @@ def grade(
     """
     visible = without_thinking(response)
     cut = visible is None or finish_reason == "length"
-    humaneval = "entry_point" in problem
-    entry_point, *others = [problem["entry_point"]] if humaneval else mbpp.tested_names(problem)
-    prompt = problem["prompt"] if humaneval else ""
-    program = visible and extract_program(visible, entry_point=entry_point, prompt=prompt, others=others)
+    program = visible and _program(problem, visible)
     if not program:
         return Grade(0.0, "truncated" if cut else "no_answer")
-    outcome = _run_humaneval(problem, program, timeout_s) if humaneval else _run_mbpp(problem, program, timeout_s)
+    run = _run_humaneval if _is_humaneval(problem) else _run_mbpp
+    outcome = run(problem, program, timeout_s)
     correct = outcome.status == "correct"
     details = {"reason": outcome.detail} if outcome.detail else {}
     return Grade(float(correct), "truncated" if cut and not correct else outcome.status, program, details)
+
+
+def _is_humaneval(problem: dict[str, Any]) -> bool:
+    return "entry_point" in problem
+
+
+def _program(problem: dict[str, Any], visible: str) -> str | None:
+    """The program in the part of an answer that is meant for the reader."""
+    if _is_humaneval(problem):
+        return extract_program(visible, entry_point=problem["entry_point"], prompt=problem["prompt"])
+    entry_point, *others = mbpp.tested_names(problem)
+    return extract_program(visible, entry_point=entry_point, others=others)
+
+
+def _working(item: Item, response: str) -> str:
+    program = _program(item["meta"]["row"], without_thinking(response) or "")
+    return program_working(program) if program else text_working(response)
 
 
 def _run_humaneval(problem: dict[str, Any], program: str, timeout_s: float) -> sandbox.Outcome:
@@ -222,6 +238,7 @@ TASK = Task(
     eval_items=eval_items,
     grade=_grade,
     solution=lambda item: f"```python\n{item['reference'].strip()}\n```",
+    working=_working,
     lengths=_lengths,
     trial={"code_train_source": "humaneval", "code_train_size": 2, "code_eval_size": 2},
     names=COMMON_NAMES

@@ -16,6 +16,7 @@ from l2s.tasks.final_number import final_number
 from l2s.tasks.numbers import first_number
 from l2s.tasks.task import COMMON_NAMES, Lengths, Names, Split, Task
 from l2s.tasks.types import Grade, Item
+from l2s.tasks.working import math_working
 
 STATUSES = ("correct", "wrong", "no_answer", "truncated")
 METRIC = "exact match"
@@ -224,4 +225,5 @@ TASK = Task(
         ),
     },
     solution=lambda item: CALCULATION.sub("", item["meta"]["solution"]),
+    working=lambda item, response: math_working(response),
 )

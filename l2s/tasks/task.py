@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from l2s.config import ExperimentConfig
 from l2s.tasks.types import Grade, Item
+from l2s.tasks.working import text_working
 
 Split = Literal["train", "eval"]
 
@@ -79,6 +80,7 @@ class Task:
         stand_ins: source of items -> warning if the evaluation uses it.
         overlap_setting: a field and the value with which training items are evaluation items.
         solution: the reference solution of an item as an answer to its prompt, or None if it has none.
+        working: what two right answers to an item must differ in to be worth learning from both.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Task:
     stand_ins: Mapping[str, Names] = field(default_factory=dict)
     overlap_setting: tuple[str, str] | None = None
     solution: Callable[[Item], str | None] = lambda item: item["reference"] or None
+    working: Callable[[Item, str], str] = lambda item, response: text_working(response)
 
     def size_field(self, split: Split) -> str | None:
         """The configuration field that sets the number of items, or None if no field does."""

@@ -14,6 +14,7 @@ from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.generation import generate
 from l2s.generation.answers import answer_items
+from l2s.generation.context import teacher_messages
 from l2s.generation.engines.protocol import Completion, Request, Sampling, cut_at_stop
 from l2s.generation.engines.transformers import TransformersEngine
 from l2s.jsonl import append_jsonl, load_jsonl, write_jsonl
@@ -177,13 +178,20 @@ class ScriptedEngine:
             yield [Completion(request.id, text, "stop", 4, 0.1)]
 
 
+def collect(
+    items: list[Item], engine: ScriptedEngine, renderer: ChatRenderer, config: ExperimentConfig
+) -> generate.CollectedAnswers:
+    asked_with = teacher_messages(items, config)
+    return generate.collect(items, asked_with, engine, renderer, config, RunDir.of(config))
+
+
 def test_keep_correct_asks_again_for_rejected_answers_only(tiny_config: Make, renderer: ChatRenderer) -> None:
     config = tiny_config(keep_correct=True, max_tries=3, retry_temperature=0.7)
     engine = ScriptedEngine({"m0": 1, "m1": 2, "m2": 9})
-    collected = generate.collect(math_items(3), engine, renderer, config, RunDir.of(config))
-    assert collected.kept == {"m0", "m1"}
-    assert collected.rows["m1"]["response"] == "#### 2"
-    assert collected.rows["m2"]["graded"]["score"] == 0
+    collected = collect(math_items(3), engine, renderer, config)
+    assert {name: len(rows) for name, rows in collected.answers.items()} == {"m0": 1, "m1": 2, "m2": 3}
+    assert collected.answers["m1"][-1]["response"] == "#### 2"
+    assert collected.answers["m2"][-1]["graded"]["score"] == 0
     assert engine.calls == [({"m0", "m1", "m2"}, 0.0), ({"m1", "m2"}, 0.7), ({"m2"}, 0.7)]
     assert collected.tries == [
         {"try": 1, "asked": 3, "correct": 1},
@@ -195,9 +203,21 @@ def test_keep_correct_asks_again_for_rejected_answers_only(tiny_config: Make, re
 def test_without_keep_correct_wrong_answers_stay_and_are_marked(tiny_config: Make, renderer: ChatRenderer) -> None:
     config = tiny_config()
     engine = ScriptedEngine({"m0": 1, "m1": 9})
-    collected = generate.collect(math_items(2), engine, renderer, config, RunDir.of(config))
-    assert collected.kept == {"m0", "m1"}
-    assert [collected.rows[name]["graded"]["score"] for name in ("m0", "m1")] == [1.0, 0.0]
+    collected = collect(math_items(2), engine, renderer, config)
+    assert [[row["graded"]["score"] for row in collected.answers[name]] for name in ("m0", "m1")] == [[1.0], [0.0]]
+
+
+def test_several_answers_of_an_item_are_asked_for_until_it_has_them(tiny_config: Make, renderer: ChatRenderer) -> None:
+    engine = ScriptedEngine({"m0": 1, "m1": 9})
+    config = tiny_config(answers_per_item=3, retry_temperature=0.7)
+    collected = collect(math_items(2), engine, renderer, config)
+    assert [call for _, call in engine.calls] == [0.0, 0.7, 0.7]
+    assert [len(rows) for rows in collected.answers.values()] == [3, 3]
+
+    engine = ScriptedEngine({"m0": 1, "m1": 9})
+    config = tiny_config(answers_per_item=2, keep_correct=True, max_tries=4, experiment_name="right")
+    collected = collect(math_items(2), engine, renderer, config)
+    assert [len(rows) for rows in collected.answers.values()] == [4, 4]  # the same right answer again is not another
 
 
 def test_every_finished_answer_is_a_line_at_once(renderer: ChatRenderer, tmp_path: Path) -> None:

@@ -72,8 +72,9 @@ def test_sizes_shares_and_languages(train: list[Item], evaluation: list[Item]) -
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_items_may_be_of_one_language(language: Any) -> None:
-    items = aiops.eval_items(ExperimentConfig(aiops_eval_size=10), [language])
-    assert {item["meta"]["language"] for item in items} == {language}
+    config = ExperimentConfig(aiops_eval_size=10, aiops_train_size=10, aiops_language=language)
+    for items in (aiops.eval_items(config), aiops.train_items(config)):
+        assert {item["meta"]["language"] for item in items} == {language}
 
 
 def test_items_are_deterministic_in_the_seed(evaluation: list[Item]) -> None:

@@ -102,6 +102,7 @@ def _curve_blocks(results: Results, text: Text) -> list[Block]:
     return [
         Block(tables.training_table(results, text), note=text("curves_note"), empty=text("no_curves")),
         Block(tables.answer_table(results, text), title=text("teacher_answers")),
+        Block(tables.curation_table(results, text), title=text("curation"), folded=True),
     ]
 
 

@@ -288,12 +288,36 @@ def answer_table(results: Results, text: Text) -> Table:
         for name in ("num_responses", "num_rejected", "truncated")
         if name in metrics
     ]
+    if "generate" in results["stages"] and results["config"].get("teacher_context", "none") != "none":
+        rows.append([text("teacher_context"), str(results["config"]["teacher_context"])])
     for domain, score in metrics.get("mean_score", {}).items():
         rows.append([text("mean_score_on", domain=domain_label(results, domain, text)), formats.percent(score)])
     for found in metrics.get("tries", []):
         yielded = text("try_yield", correct=formats.count(found["correct"]), asked=formats.count(found["asked"]))
         rows.append([text("try", number=found["try"]), yielded])
     return make_table([text("teacher_answers"), text("value")], rows)
+
+
+def curation_table(results: Results, text: Text) -> Table:
+    """Of the answers in each domain: how many were kept, why the others were not, and how hard the items were."""
+    metrics = results["stages"]["generate"]["metrics"] if "generate" in results["stages"] else {}
+    rows: list[Cells] = [
+        [
+            domain_label(results, domain, text),
+            formats.count(found["items"]),
+            formats.count(found["answers"]),
+            formats.count(found["unusable"]),
+            formats.count(found["duplicates"]),
+            formats.count(found["outliers"]),
+            *(formats.count(number) for number in found["difficulty"]),
+        ]
+        for domain, found in metrics.get("curation", {}).items()
+    ]
+    header = (
+        "domain", "curation_items", "curation_answers", "curation_unusable", "curation_duplicates", "curation_outliers",
+        "none_right", "few_right", "most_right", "all_right",
+    )  # fmt: skip
+    return make_table([text(name) for name in header], rows)
 
 
 def _from_to(steps: list[dict[str, float]]) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from l2s.jsonl import load_jsonl
 from l2s.tasks.aiops.families import STYLES
-from l2s.tasks.aiops.items import LANGUAGES, Plan, write_item
+from l2s.tasks.aiops.items import Plan, write_item
 from l2s.tasks.aiops.records import Language
 from l2s.tasks.aiops.scoring import grade
 from l2s.tasks.aiops.slots import Slots
@@ -32,7 +32,7 @@ def blind_scores(half: Half = "measure") -> dict[Language, float]:
     graded = graded_answers(half)
     scores = {
         language: [result.score for item, _, result in graded if item["meta"]["language"] == language]
-        for language in LANGUAGES
+        for language in get_args(Language)
     }
     return {language: sum(found) / len(found) for language, found in scores.items()}
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 HEALTHY_SHARE = 0.15
 MISLEADING_SHARE = 0.15
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
+LANGUAGES: dict[str, tuple[Language, ...]] = {"en": ("en",), "zh": ("zh",), "both": ("en", "zh")}  # by setting
 HEALTHY = "healthy"  # family of items without a fault
 
 
@@ -36,17 +36,18 @@ class Plan:
     language: Language
 
 
-def train_items(config: ExperimentConfig, languages: Sequence[Language] = LANGUAGES) -> list[Item]:
+def train_items(config: ExperimentConfig) -> list[Item]:
     """`aiops_train_size` items without the families and wordings reserved for evaluation; deterministic in the seed."""
-    return _items("train", config.aiops_train_size, config, languages)
+    return _items("train", config.aiops_train_size, config)
 
 
-def eval_items(config: ExperimentConfig, languages: Sequence[Language] = LANGUAGES) -> list[Item]:
+def eval_items(config: ExperimentConfig) -> list[Item]:
     """`aiops_eval_size` items of all families, in wordings that training never uses; deterministic in the seed."""
-    return _items("eval", config.aiops_eval_size, config, languages)
+    return _items("eval", config.aiops_eval_size, config)
 
 
-def _items(split: Split, size: int, config: ExperimentConfig, languages: Sequence[Language]) -> list[Item]:
+def _items(split: Split, size: int, config: ExperimentConfig) -> list[Item]:
+    languages = LANGUAGES[config.aiops_language]
     plans = _plans(split, size, languages, random.Random(f"{config.seed}-aiops-{split}"))
     return [
         write_item(plan, split, index, config.aiops_log_lines, rng, Slots(rng))

@@ -43,7 +43,7 @@ TASK = Task(
         f"{BLIND}en": Names("blind answers, English (ceiling)", "英文盲答（上限）"),
         f"{BLIND}zh": Names("blind answers, Chinese (ceiling)", "中文盲答（上限）"),
     },
-    settings=("aiops_log_lines",),
+    settings=("aiops_log_lines", "aiops_language"),
     cluster_field="family",
     strict_detail="all_required",
     controls=lambda items: (

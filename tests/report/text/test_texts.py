@@ -241,7 +241,7 @@ def test_what_stages_warn_of_is_said_in_the_language_of_the_report() -> None:
     row = {"domain": "math", "finish_reason": "length", "num_tokens": 8, "graded": {"score": 0}, "response": "4"}
     rows = [row] * 5
     stopped = [row | {"finish_reason": "stop", "response": "<think>Let me see"}] * 5
-    found = [*_metrics(rows, [], [])["warnings"], *_metrics(stopped, [], [])["warnings"]]
+    found = [*_metrics(rows, [])["warnings"], *_metrics(stopped, [])["warnings"]]
     found += TopkCheck(0.31, 0.5, -0.02, 0.9, 0.8).warnings()
     cut, unclosed, topk = (say(json.loads(json.dumps(warning)), Text("zh")) for warning in found)
     assert cut.startswith("5 条教师在数学上的回答中有 5 条在 max_new_tokens 处被截断")

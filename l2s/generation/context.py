@@ -1,0 +1,154 @@
+"""What the teacher sees and the student does not: solved examples, a text of the user's, or the reference solution.
+
+The teacher answers and is scored under its own prompt, which holds the context. The student learns the same answers
+under the plain prompt, and evaluation never shows the context to anyone.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.tasks.table import task_of, tasks_of
+from l2s.tasks.types import Item, Message
+
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+REFERENCE = (
+    "\n\nA correct solution, shown only to you:\n\n{solution}\n\nNow write your own complete answer to the task "
+    "above, in the form that it asks for. Write as if you had found it yourself, and do not mention that you were "
+    "shown a solution."
+)
+REFERENCE_ZH = (
+    "\n\n以下正确解答只给你看：\n\n{solution}\n\n"
+    "现在请按上面任务要求的格式，写出你自己的完整回答。写得像你自己得出的一样，不要提到你看过解答。"
+)
+GIVEN_AWAY = re.compile(
+    r"""
+    \breference\s+(?:solution|answer)s?\b
+    | \b(?:provided|given|shown|supplied)\s+(?:correct\s+)?(?:solution|answer|reference)\b
+    | \b(?:solution|answer|reference)\s+(?:that\s+)?(?:\w+\s+)?(?:was|were|is|you)?\s*
+      (?:provided|given|shown|supplied|gave|showed)\b
+    | \b(?:as|per|to|in|from|with|by|like)\s+the\s+(?:correct\s+)?(?:reference|solution)\b
+    | \bthe\s+reference\s+(?:says|shows|states|gives)\b
+    | \bshown\s+(?:only\s+)?to\s+me\b
+    | 参考(?:答案|解答|解法)
+    | (?:上述|上面的|给出的|提供的|给定的|所给的?|看过的?)(?:正确)?(?:答案|解答|解法)
+    | 只给(?:我|你)看
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def gives_context_away(response: str) -> bool:
+    """Whether an answer speaks of the solution that only the teacher was shown."""
+    return GIVEN_AWAY.search(response) is not None
+
+
+def teacher_messages(items: Sequence[Item], config: ExperimentConfig) -> dict[str, list[Message]]:
+    """What the teacher is asked with, by item id: the item's own messages, or these with the context.
+
+    Raises:
+        UserError: an item has no reference solution, too few other items have one, or the file cannot be read.
+    """
+    kind, _, argument = config.teacher_context.partition(":")
+    if kind == "none":
+        return {item["id"]: item["messages"] for item in items}
+    if kind == "file":
+        text = read_context(Path(argument))
+        return {item["id"]: _with_system(text, item["messages"]) for item in items}
+    solutions = {item["id"]: task_of(item["domain"]).solution(item) for item in items}
+    if kind == "reference":
+        return {item["id"]: _with_solution(item, solutions[item["id"]]) for item in items}
+    return _with_examples(items, solutions, int(argument), config.seed)
+
+
+def check_context(config: ExperimentConfig) -> None:
+    """Check what can be checked of `teacher_context` without the data.
+
+    Raises:
+        UserError: the file cannot be used, or a domain has no more training items than examples are asked for.
+    """
+    kind, _, argument = config.teacher_context.partition(":")
+    if kind == "file":
+        read_context(Path(argument))
+    if kind == "fewshot":
+        for task in tasks_of(config).values():
+            if 0 < task.size("train", config) <= int(argument):
+                raise UserError(
+                    f"teacher_context={config.teacher_context!r}: {task.name} has {task.size('train', config)} "
+                    "training items, and an item is not its own example; ask for fewer examples or more items"
+                )
+
+
+def read_context(file: Path) -> str:
+    """The text of `teacher_context=file:FILE`.
+
+    Raises:
+        UserError: it cannot be read as UTF-8, or is empty.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"teacher_context='file:{file}': cannot be read as UTF-8 text ({error})") from None
+    if not text:
+        raise UserError(f"teacher_context='file:{file}': the file is empty; put into it what the teacher shall know")
+    return text
+
+
+def context_files(config: ExperimentConfig) -> list[Path]:
+    """The file that decides the teacher's prompts, if there is one."""
+    kind, _, argument = config.teacher_context.partition(":")
+    return [Path(argument)] if kind == "file" else []
+
+
+def _with_system(text: str, messages: Sequence[Message]) -> list[Message]:
+    """One system turn: `text`, then what the system turn of `messages` says."""
+    first, rest = messages[0], list(messages[1:])
+    if first["role"] == "system":
+        return [{"role": "system", "content": f"{text}\n\n{first['content']}"}, *rest]
+    return [{"role": "system", "content": text}, first, *rest]
+
+
+def _with_solution(item: Item, solution: str | None) -> list[Message]:
+    if solution is None:
+        raise UserError(
+            f"teacher_context='reference': the training item {item['id']!r} has no reference solution; "
+            "give it one, or use another context"
+        )
+    *before, last = item["messages"]
+    asked = REFERENCE_ZH if CHINESE.search(last["content"]) else REFERENCE
+    return [*before, {"role": last["role"], "content": last["content"] + asked.format(solution=solution)}]
+
+
+def _with_examples(
+    items: Sequence[Item], solutions: Mapping[str, str | None], number: int, seed: int
+) -> dict[str, list[Message]]:
+    """Solved items of the same domain as earlier turns; which ones depends on the seed and the item alone."""
+    solved: dict[str, list[Item]] = {}
+    for item in items:
+        if solutions[item["id"]] is not None:
+            solved.setdefault(item["domain"], []).append(item)
+    return {item["id"]: _after(item, solved.get(item["domain"], []), solutions, number, seed) for item in items}
+
+
+def _after(
+    item: Item, solved: Sequence[Item], solutions: Mapping[str, str | None], number: int, seed: int
+) -> list[Message]:
+    rng = random.Random(f"{seed}-fewshot-{item['id']}")
+    drawn = rng.sample(solved, min(number + 1, len(solved)))
+    examples = [other for other in drawn if other["id"] != item["id"]][:number]
+    if len(examples) < number:
+        raise UserError(
+            f"teacher_context='fewshot:{number}': only {len(solved)} training items of {item['domain']} have a "
+            "reference solution; ask for fewer examples or more items"
+        )
+    shown: list[Message] = []
+    for example in examples:
+        shown += [turn for turn in example["messages"] if turn["role"] != "system"]
+        shown.append({"role": "assistant", "content": solutions[example["id"]] or ""})
+    system = [turn for turn in item["messages"] if turn["role"] == "system"]
+    return [*system, *shown, *(turn for turn in item["messages"] if turn["role"] != "system")]

@@ -1,0 +1,110 @@
+"""Which of the teacher's answers students learn from: right, different, and not strangely long."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from l2s.config import ExperimentConfig
+from l2s.generation.context import gives_context_away
+from l2s.jsonl import Row
+from l2s.metrics import Curation
+from l2s.tasks.table import task_of
+from l2s.tasks.types import Item
+
+FENCE = 3.0  # interquartile ranges above the third quartile from which a length is an outlier (Tukey's outer fence)
+FEWEST_FOR_FENCE = 8  # answers below which quartiles mean little
+
+
+@dataclass(frozen=True)
+class Curated:
+    """What became of the answers.
+
+    Attributes:
+        kept: rows to learn from, an item's answers one after the other.
+        rejected: the last answer of each item that gave none.
+        counts: by domain.
+    """
+
+    kept: list[Row]
+    rejected: list[Row]
+    counts: dict[str, Curation]
+
+
+def usable(rows: Iterable[Row], config: ExperimentConfig) -> list[Row]:
+    """The answers of one item that may be learned from.
+
+    With `keep_correct` these are the ones that the grader found right; answers without a grade are taken as they are.
+    An answer that gives away the reference solution is never usable.
+    """
+    return [
+        row
+        for row in rows
+        if (not config.keep_correct or row["graded"]["score"] in (None, 1))
+        and not (config.teacher_context == "reference" and gives_context_away(row["response"]))
+    ]
+
+
+def different(item: Item, rows: Iterable[Row]) -> list[Row]:
+    """The first answer of each working."""
+    working = task_of(item["domain"]).working
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(working(item, row["response"]), row)
+    return list(first.values())
+
+
+def curate(items: Sequence[Item], answers: Mapping[str, Sequence[Row]], config: ExperimentConfig) -> Curated:
+    """Choose up to `answers_per_item` different usable answers of each item, in the order in which they were given.
+
+    Where several are wanted, one that is longer than its domain's outer fence is left out if the item has another.
+    The second answer of an item gets the id `ITEM~2`, and so on.
+    """
+    good = {item["id"]: usable(answers[item["id"]], config) for item in items}
+    fences = _fences(items, good) if config.answers_per_item > 1 else {}
+    kept: list[Row] = []
+    rejected: list[Row] = []
+    counts: dict[str, Curation] = {}
+    for item in items:
+        count = counts.setdefault(
+            item["domain"], Curation(items=0, answers=0, unusable=0, duplicates=0, outliers=0, difficulty=[0, 0, 0, 0])
+        )
+        distinct = different(item, good[item["id"]])
+        fence = fences.get(item["domain"], float("inf"))
+        short = [row for row in distinct if row["num_tokens"] <= fence] or distinct[:1]
+        chosen = short[: config.answers_per_item]
+        kept += [_numbered(row, number) for number, row in enumerate(chosen, start=1)]
+        rejected += [] if chosen else answers[item["id"]][-1:]
+        count["items"] += 1
+        count["answers"] += len(chosen)
+        count["unusable"] += len(answers[item["id"]]) - len(good[item["id"]])
+        count["duplicates"] += len(good[item["id"]]) - len(distinct)
+        count["outliers"] += len(distinct) - len(short)
+        _count_difficulty(count, answers[item["id"]])
+    return Curated(kept, rejected, counts)
+
+
+def _fences(items: Sequence[Item], answers: Mapping[str, Sequence[Row]]) -> dict[str, float]:
+    """The length in tokens, by domain, above which an answer is an outlier."""
+    lengths: dict[str, list[int]] = {}
+    for item in items:
+        lengths.setdefault(item["domain"], []).extend(row["num_tokens"] for row in answers[item["id"]])
+    fences = {}
+    for domain, found in lengths.items():
+        if len(found) >= FEWEST_FOR_FENCE:
+            first, _, third = statistics.quantiles(found, n=4)
+            fences[domain] = third + FENCE * (third - first)
+    return fences
+
+
+def _numbered(row: Row, number: int) -> Row:
+    return row if number == 1 else row | {"id": f"{row['id']}~{number}", "item": row["id"]}
+
+
+def _count_difficulty(count: Curation, rows: Sequence[Row]) -> None:
+    """Count the item by its share of right answers: none, below half, half or more, all."""
+    scores = [row["graded"]["score"] for row in rows if row["graded"]["score"] is not None]
+    if scores:
+        share = sum(score == 1 for score in scores) / len(scores)
+        count["difficulty"][0 if share == 0 else 1 if share < 0.5 else 2 if share < 1 else 3] += 1

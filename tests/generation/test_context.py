@@ -1,0 +1,136 @@
+"""What the teacher sees and the student does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from l2s.chat import ChatRenderer
+from l2s.config import ExperimentConfig, resolve_config
+from l2s.errors import UserError
+from l2s.generation.context import check_context, context_files, teacher_messages
+from l2s.sequences import render_answer
+from l2s.tasks.types import Item
+
+
+def item(number: int, **fields: Any) -> Item:
+    known: Any = {
+        "id": f"m{number}",
+        "domain": "math",
+        "source": "test",
+        "messages": [{"role": "user", "content": f"What is {number}?"}],
+        "reference": str(number),
+        "meta": {"solution": f"It is {number}.\n#### {number}"},
+    }
+    found: Item = known | fields
+    return found
+
+
+ITEMS = [item(number) for number in range(6)]
+
+
+def test_without_a_context_the_teacher_reads_the_plain_prompt() -> None:
+    assert teacher_messages(ITEMS, ExperimentConfig())["m2"] == ITEMS[2]["messages"]
+
+
+def test_fewshot_shows_other_solved_items_as_turns_before_the_question_and_the_same_ones_each_time() -> None:
+    config = ExperimentConfig(teacher_context="fewshot:3")
+    for number, messages in enumerate(teacher_messages(ITEMS, config).values()):
+        assert [turn["role"] for turn in messages] == ["user", "assistant"] * 3 + ["user"]
+        assert messages[-1] == ITEMS[number]["messages"][-1]
+        asked = [turn["content"] for turn in messages[:-1:2]]
+        assert len({*asked, messages[-1]["content"]}) == 4
+        assert messages[1]["content"].removeprefix("It is ")[0] in messages[0]["content"]
+    assert teacher_messages(ITEMS, config) == teacher_messages(ITEMS, config)
+    assert teacher_messages(ITEMS[::-1][:5], config).keys() == {f"m{n}" for n in range(1, 6)}
+
+
+def test_fewshot_keeps_the_system_turn_first() -> None:
+    system = {"role": "system", "content": "Be brief."}
+    items = [item(n, messages=[system, {"role": "user", "content": f"{n}?"}]) for n in range(3)]
+    messages = teacher_messages(items, ExperimentConfig(teacher_context="fewshot:1"))["m0"]
+    assert [turn["role"] for turn in messages] == ["system", "user", "assistant", "user"]
+
+
+def test_a_file_is_a_system_turn_before_what_the_system_turn_says(tmp_path: Path) -> None:
+    runbook = tmp_path / "runbook.md"
+    runbook.write_text("\ufeffRestart first.\n", encoding="utf-8")
+    config = ExperimentConfig(teacher_context=f"file:{runbook}")
+    assert teacher_messages(ITEMS, config)["m1"][0] == {"role": "system", "content": "Restart first."}
+    said = item(1, messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "?"}])
+    assert teacher_messages([said], config)["m1"][0]["content"] == "Restart first.\n\nBe brief."
+    assert context_files(config) == [runbook]
+
+
+def test_reference_shows_the_solution_in_the_language_of_the_question() -> None:
+    chinese = item(1, id="zh", messages=[{"role": "user", "content": "一加零等于几？"}])
+    shown = teacher_messages([ITEMS[1], chinese], ExperimentConfig(teacher_context="reference"))
+    assert "It is 1." in shown["m1"][-1]["content"]
+    assert "do not mention" in shown["m1"][-1]["content"]
+    assert "不要提到" in shown["zh"][-1]["content"]
+
+
+def test_the_student_learns_the_answer_under_the_plain_prompt_and_the_teacher_is_scored_under_its_own(
+    tiny_model_dir: Path,
+) -> None:
+    renderer = ChatRenderer(AutoTokenizer.from_pretrained(tiny_model_dir / "teacher"))
+    asked = teacher_messages(ITEMS, ExperimentConfig(teacher_context="reference"))["m3"]
+    ids = renderer.answer_ids(ITEMS[3]["messages"], "It is 3.")
+    row = {**ITEMS[3], "teacher_messages": asked, "response": "It is 3.", "finish_reason": "stop", "token_ids": ids}
+    sequence = render_answer(row, renderer, renderer)
+    assert sequence.input_ids == [*renderer.prompt_ids(ITEMS[3]["messages"]), *ids]
+    assert sequence.for_teacher().input_ids == [*renderer.prompt_ids(asked), *ids]
+    assert sequence.for_teacher().num_response_tokens == sequence.num_response_tokens == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("context", "named"),
+    [
+        ("fewshot", "fewshot:K"),
+        ("fewshot:0", "fewshot:K"),
+        ("fewshot:-1", "fewshot:K"),
+        ("fewshot:1.5", "fewshot:K"),
+        ("fewshot:9999", "fewshot:K"),
+        ("file:", "file:FILE"),
+        ("Reference", "reference"),
+        ("", "none"),
+        ("runbook.md", "file:FILE"),
+    ],
+)
+def test_an_unknown_context_is_refused_by_name(context: str, named: str) -> None:
+    with pytest.raises(UserError, match=f"teacher_context=.*{named}"):
+        resolve_config({"teacher_context": context})
+
+
+def test_a_context_without_a_teacher_is_refused() -> None:
+    with pytest.raises(UserError, match=r"teacher_context='reference'.*answers='reference'"):
+        resolve_config({"teacher_context": "reference", "answers": "reference"})
+    with pytest.raises(UserError, match="answers_per_item=2"):
+        resolve_config({"answers_per_item": 2, "answers": "reference"})
+
+
+@pytest.mark.parametrize(("content", "named"), [(None, "No such file"), (b"", "empty"), (b"\xff\xfe\xff", "UTF-8")])
+def test_a_context_file_that_cannot_be_used_is_refused_before_anything_is_loaded(
+    tmp_path: Path, content: bytes | None, named: str
+) -> None:
+    file = tmp_path / "runbook.md"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match=f"teacher_context='file:.*{named}"):
+        check_context(ExperimentConfig(teacher_context=f"file:{file}"))
+
+
+def test_more_examples_than_other_items_are_refused(tiny_config: Callable[..., ExperimentConfig]) -> None:
+    with pytest.raises(UserError, match="math has 4 training items"):
+        check_context(ExperimentConfig(teacher_context="fewshot:4", math_train_size=4))
+    with pytest.raises(UserError, match="only 6 training items of math"):
+        teacher_messages(ITEMS, ExperimentConfig(teacher_context="fewshot:6"))
+
+
+def test_an_item_without_a_solution_is_named() -> None:
+    with pytest.raises(UserError, match="'m9' has no reference solution"):
+        teacher_messages([item(9, domain="own", reference=None)], ExperimentConfig(teacher_context="reference"))

@@ -1,0 +1,109 @@
+"""Which answers students learn from: right, different, of usual length, silent about what the teacher was shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from l2s.config import ExperimentConfig
+from l2s.generation.curation import curate
+from l2s.jsonl import Row
+from l2s.tasks.types import Item
+from l2s.tasks.working import math_working, program_working, text_working
+
+
+def item(name: str, domain: str = "math") -> Item:
+    return Item(id=name, domain=domain, source="test", messages=[], reference="3", meta={})
+
+
+def answer(name: str, response: str, score: float | None = 1.0, num_tokens: int = 10) -> Row:
+    return {"id": name, "response": response, "num_tokens": num_tokens, "graded": {"score": score, "status": ""}}
+
+
+def config(**settings: Any) -> ExperimentConfig:
+    return ExperimentConfig(keep_correct=True, **settings)
+
+
+def test_up_to_n_different_right_answers_of_an_item_are_kept_in_order_under_their_own_ids() -> None:
+    answers = {
+        "a": [answer("a", "1+2=3"), answer("a", "1+1=2", 0.0), answer("a", "So 1 + 2 = 3."), answer("a", "2+1=3")],
+        "b": [answer("b", "4-1=3")],
+    }
+    curated = curate([item("a"), item("b")], answers, config(answers_per_item=3))
+    assert [(row["id"], row["response"]) for row in curated.kept] == [("a", "1+2=3"), ("a~2", "2+1=3"), ("b", "4-1=3")]
+    assert [row.get("item") for row in curated.kept] == [None, "a", None]
+    assert not curated.rejected
+    counts = curated.counts["math"]
+    assert (counts["items"], counts["answers"], counts["unusable"], counts["duplicates"]) == (2, 3, 1, 1)
+    assert counts["difficulty"] == [0, 0, 1, 1]
+
+
+def test_an_item_that_no_answer_gets_right_is_listed_with_its_last_answer() -> None:
+    answers = {"a": [answer("a", "1", 0.0), answer("a", "2", 0.0)], "b": [answer("b", "1+2=3")]}
+    curated = curate([item("a"), item("b")], answers, config())
+    assert [row["response"] for row in curated.rejected] == ["2"]
+    assert curated.counts["math"]["difficulty"] == [1, 0, 0, 1]
+
+
+def test_answers_far_longer_than_the_others_are_left_out_unless_the_item_has_no_other() -> None:
+    items = [item(f"m{number}") for number in range(10)]
+    answers = {one["id"]: [answer(one["id"], f"{n}+1=3", num_tokens=20 + n)] for n, one in enumerate(items)}
+    answers["m0"].append(answer("m0", "9-6=3", num_tokens=500))
+    answers["m1"] = [answer("m1", "8-5=3", num_tokens=500)]
+    curated = curate(items, answers, config(answers_per_item=2))
+    assert [row["num_tokens"] for row in curated.kept if row["id"].startswith("m0")] == [20]
+    assert [row["num_tokens"] for row in curated.kept if row["id"] == "m1"] == [500]
+    assert curated.counts["math"]["outliers"] == 1
+
+
+def test_answers_without_a_grade_are_kept() -> None:
+    curated = curate([item("a")], {"a": [answer("a", "words", None)]}, config())
+    assert [row["id"] for row in curated.kept] == ["a"]
+    assert curated.counts["math"]["difficulty"] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "As the reference says, the disk is full.",
+        "According to the solution, it is 3.",
+        "The provided solution shows 1+2=3.",
+        "From the answer given above: 3",
+        "根据参考答案，磁盘已满。",
+        "按照上述解答，结果是 3。",
+    ],
+)
+def test_an_answer_that_gives_the_reference_away_is_never_learned_from(response: str) -> None:
+    shown = ExperimentConfig(teacher_context="reference")
+    curated = curate([item("a")], {"a": [answer("a", response)]}, shown)
+    assert not curated.kept
+    assert len(curated.rejected) == 1
+    assert curate([item("a")], {"a": [answer("a", response)]}, config()).kept  # nothing was shown
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "The correct answer is 3.",
+        "We are given 2 apples. The answer is 3.",
+        "NullPointerException: object reference not set",
+        "答案是 3。",
+        "The solution is to grow the volume.",
+    ],
+)
+def test_usual_answers_give_nothing_away(response: str) -> None:
+    shown = ExperimentConfig(teacher_context="reference")
+    assert curate([item("a")], {"a": [answer("a", response)]}, shown).kept
+
+
+def test_workings_ignore_what_changes_nothing_and_tell_apart_what_does() -> None:
+    assert math_working("She has 3 × 4 = 12 eggs.\n#### 12") == math_working("First, 3*4 = $12. So #### 12")
+    assert math_working("3*4=12, 12-2=10") != math_working("4-1=3, 3*4=12")
+    assert math_working("Twelve.") == math_working("**twelve**")
+    assert text_working("Disk is FULL!") == text_working("disk is full")
+    one = 'def f(n):\n    """Doc."""\n    total = n + 1\n    return total\n'
+    two = "def f(number):\n    # add\n    result = number + 1\n    return result\n"
+    assert program_working(one) == program_working(two)
+    assert program_working(one) != program_working(two.replace("+ 1", "+ 2"))
+    assert program_working("def f(:") == text_working("def f(:")

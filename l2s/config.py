@@ -324,7 +324,7 @@ class ExperimentConfig(BaseModel):
         if kind == "fewshot" and argument.isascii() and argument.isdecimal() and 1 <= int(argument[:3]) <= 64:
             return f"fewshot:{int(argument)}"
         if kind == "file" and argument:
-            return f"file:{at_home(argument)}"
+            return f"file:{expand_home(argument)}"
         raise ValueError("must be none, reference, fewshot:K with K from 1 to 64, or file:FILE")
 
     @field_validator("gpus")

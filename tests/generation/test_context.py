@@ -134,3 +134,8 @@ def test_more_examples_than_other_items_are_refused(tiny_config: Callable[..., E
 def test_an_item_without_a_solution_is_named() -> None:
     with pytest.raises(UserError, match="'m9' has no reference solution"):
         teacher_messages([item(9, domain="own", reference=None)], ExperimentConfig(teacher_context="reference"))
+
+
+def test_a_context_file_may_lie_in_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve_config({"teacher_context": "file:~/notes.md"}).teacher_context == f"file:{tmp_path}/notes.md"

@@ -32,9 +32,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from l2s.loss import chunk
 from l2s.loss.buffers import release_buffers
-from l2s.loss.fused_head import TopkTargets, fused_distillation_loss
+from l2s.loss.fused_head import fused_distillation_loss
 from l2s.loss.logit_transform import IDENTITY
 from l2s.loss.reference import distillation_loss
+from l2s.loss.targets import HiddenTargets, TopkTargets
 from l2s.signals.tail import RANK, TailFit
 from l2s.signals.topk import TopkEncoder, decode
 
@@ -134,23 +135,19 @@ def products(problem: Problem, buffers: tuple[Tensor, Tensor, Tensor] | None = N
 
 
 def ours(problem: Problem) -> None:
-    fused_distillation_loss(
-        problem.student_hidden,
-        problem.student_weight,
-        problem.labels,
-        teacher_hidden=problem.teacher_hidden,
-        teacher_weight=problem.teacher_weight,
-        alpha=ALPHA,
-        temperature=TEMPERATURE,
-    ).loss_sum.backward()  # type: ignore[no-untyped-call]
+    _fused(problem, HiddenTargets(problem.teacher_hidden, problem.teacher_weight))
 
 
 def ours_topk(problem: Problem) -> None:
+    _fused(problem, problem.topk)
+
+
+def _fused(problem: Problem, targets: HiddenTargets | TopkTargets) -> None:
     fused_distillation_loss(
         problem.student_hidden,
         problem.student_weight,
         problem.labels,
-        targets=problem.topk,
+        targets=targets,
         alpha=ALPHA,
         temperature=TEMPERATURE,
     ).loss_sum.backward()  # type: ignore[no-untyped-call]

@@ -18,7 +18,7 @@ from l2s.loss import divergences, reference
 from l2s.loss.divergences import Terms
 from l2s.run_dir import RunDir
 from l2s.training import kd
-from tests.loss.head_pair import Pair, assert_agree
+from support.head_pair import Pair, assert_agree
 
 MakeConfig = Callable[..., ExperimentConfig]
 

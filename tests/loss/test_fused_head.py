@@ -14,7 +14,7 @@ from l2s.loss import fused_head
 from l2s.loss.buffers import logits_buffer
 from l2s.loss.fused_head import HiddenTargets, LogitTransform, fused_distillation_loss
 from l2s.loss.reference import DIVERGENCES, IGNORE_INDEX, distillation_loss
-from tests.loss.head_pair import BETA, ROWS, STUDENT_SIZE, VOCABULARY, Array, Pair, assert_agree
+from support.head_pair import BETA, ROWS, STUDENT_SIZE, VOCABULARY, Array, Pair, assert_agree
 
 
 def softmax(logits: Array) -> Array:

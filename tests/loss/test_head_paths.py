@@ -19,7 +19,7 @@ from l2s.loss.fused_head import HiddenTargets, LogitTransform, fused_distillatio
 from l2s.loss.logit_transform import HeadTransforms
 from l2s.loss.objective import Objective
 from l2s.loss.reference import DIVERGENCES, distillation_loss
-from tests.loss.head_pair import BETA, ROWS, VOCABULARY, Pair
+from support.head_pair import BETA, ROWS, VOCABULARY, Pair
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 3.0])

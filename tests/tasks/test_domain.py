@@ -21,7 +21,6 @@ from l2s.plan.hardware import GIB, Fleet, Hardware
 from l2s.plan.layout import lay_out
 from l2s.plan.model_size import lora_parameters, size_of
 from l2s.plan.prediction import Plan
-from l2s.report import stage as report_stage
 from l2s.report.text.console import print_summary
 from l2s.run_dir import RunDir
 from l2s.runner.executors import run_stage
@@ -29,7 +28,8 @@ from l2s.runner.pipeline import STAGES, select_stages, settle
 from l2s.runner.placement import Devices
 from l2s.runner.preflight import check_settings
 from l2s.tasks.table import TASKS, in_order, tasks_of
-from tests.tasks.toy import TASK, ToyConfig
+from support.reports import written_reports
+from support.toy_domain import TASK, ToyConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ["teacher", "student_base", "student_sft", "student_kd"]
@@ -89,9 +89,7 @@ def test_every_report_speaks_of_it_in_its_own_words(
     experiment: tuple[ToyConfig, RunDir], lang: Any, words: tuple[str, ...]
 ) -> None:
     config, run_dir = experiment
-    report_stage.run(config.model_copy(update={"lang": lang}), run_dir)
-    markdown = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
-    html = (run_dir.evaluation / "report.html").read_text(encoding="utf-8")
+    markdown, html = written_reports(config, run_dir, lang)
     assert [word for word in words if word not in markdown] == []
     assert [word for word in words if word not in html] == []
     status = "答非所问" if lang == "zh" else "elsewhere"

@@ -31,6 +31,7 @@ from l2s.tasks.contamination import overlap
 from l2s.tasks.own import graders
 from l2s.tasks.table import TASKS, tasks_of
 from support.chromium import CHROMIUM, open_page
+from support.reports import written_reports
 
 DOC = (Path(__file__).resolve().parents[2] / "docs" / "YOUR_DATA.md").read_text(encoding="utf-8")
 MODELS = ["teacher", "student_base", "student_sft", "student_kd"]
@@ -126,9 +127,7 @@ def test_every_report_says_that_it_was_not_graded(
     experiment: tuple[ExperimentConfig, RunDir], lang: Any, words: tuple[str, ...]
 ) -> None:
     config, run_dir = experiment
-    report_stage.run(config.model_copy(update={"lang": lang}), run_dir)
-    markdown = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
-    html = (run_dir.evaluation / "report.html").read_text(encoding="utf-8")
+    markdown, html = written_reports(config, run_dir, lang)
     assert [word for word in words if word not in markdown] == []
     assert [word for word in words if word not in html] == []
     scores = markdown.split("## ")[3]
@@ -191,12 +190,11 @@ def test_a_grader_that_failed_is_warned_of_and_its_code_called_the_users_own(
         row | {"status": status, "score": scores.get(status, 0.0)} for row, status in zip(rows, statuses, strict=True)
     ]
     write_jsonl(run_dir.predictions("teacher"), graded)
-    spec = "python:my_grader.py:grade"
-    report_stage.run(experiment[0].model_copy(update={"own_grader": spec, "lang": lang}), run_dir)
+    config = experiment[0].model_copy(update={"own_grader": "python:my_grader.py:grade"})
+    markdown, _ = written_reports(config, run_dir, lang)
     results = json.loads(run_dir.results.read_text())
     assert [warning for warning in results["warnings"] if warning.startswith(words)]
     assert results["evaluation"]["teacher"]["domain_results"]["own"]["main_metric"] == pytest.approx(1 / 3)
-    markdown = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
     assert {"en": "graded by your own code (python:my", "zh": "由您自己的代码评分（python:my"}[lang] in markdown
 
 

@@ -27,9 +27,9 @@ from l2s.sequences import (
 )
 from l2s.signals import score
 from l2s.training import kd, sft
-from l2s.training.progress import TrainingProgress
 from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
 from l2s.training.trainer import Schedule, train
+from support.kills import killed_after
 
 MakeConfig = Callable[..., ExperimentConfig]
 
@@ -139,14 +139,8 @@ def test_looking_does_not_change_the_training(tiny_config: MakeConfig, tuning: s
     assert not (run_dirs[1].sft / "heldout_metrics.jsonl").exists()
 
 
-class KilledError(Exception):
-    """Stands for a process that ends in the middle of a step."""
-
-
 @pytest.mark.parametrize("last_step", [1, 5])
-def test_a_killed_training_leaves_the_curve_of_an_unbroken_one(
-    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, last_step: int
-) -> None:
+def test_a_killed_training_leaves_the_curve_of_an_unbroken_one(tiny_config: MakeConfig, last_step: int) -> None:
     configs = [
         tiny_config(experiment_name=name, sft_batch_size=4, save_steps=2, heldout_answers=2)
         for name in ("unbroken", "killed")
@@ -154,14 +148,8 @@ def test_a_killed_training_leaves_the_curve_of_an_unbroken_one(
     unbroken, killed = (prepare(config, answers(40)) for config in configs)
     sft.run(configs[0], unbroken)
 
-    def die(self: TrainingProgress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == last_step:
-            raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingProgress, "on_step_end", die, raising=False)
-        with pytest.raises(KilledError):
-            sft.run(configs[1], killed)
+    with killed_after(last_step):
+        sft.run(configs[1], killed)
     with heldout(killed).open("a") as file:
         file.write('{"step": 6, "lo')  # the kill came while this row was written
     sft.run(configs[1], killed)

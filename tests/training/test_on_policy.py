@@ -23,7 +23,7 @@ from l2s.run_dir import RunDir
 from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models
 from l2s.training import on_policy
-from l2s.training.progress import TrainingProgress
+from support.kills import killed_after
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
 
@@ -128,14 +128,8 @@ def test_the_divergence_falls(make: MakeConfig) -> None:
     assert sum(divergence[-3:]) < 0.75 * sum(divergence[:3])
 
 
-class KilledError(Exception):
-    """Stands for a process that ends in the middle of a step."""
-
-
 @pytest.mark.parametrize("tuning", ["full", "lora"])
-def test_a_killed_training_ends_as_an_unbroken_one(
-    make: MakeConfig, monkeypatch: pytest.MonkeyPatch, tuning: str
-) -> None:
+def test_a_killed_training_ends_as_an_unbroken_one(make: MakeConfig, tuning: str) -> None:
     """Six prompts in batches of four: the answers after the kill come from the second and third pass over them."""
     batches = {"opd_batch_size": 2, "gradient_accumulation_steps": 2}
     unbroken, killed = (
@@ -144,14 +138,8 @@ def test_a_killed_training_ends_as_an_unbroken_one(
     )
     run(unbroken)
 
-    def die_in_step_4(self: TrainingProgress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == 3:
-            raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingProgress, "on_step_end", die_in_step_4, raising=False)
-        with pytest.raises(KilledError):
-            run(killed)
+    with killed_after(3):
+        run(killed)
     (RunDir.of(killed).opd / "checkpoints" / "checkpoint-4").mkdir()  # the kill came while this one was written
     run(killed)
 

@@ -24,10 +24,10 @@ from l2s.sequences import Collator, SequenceDataset, load_sequences
 from l2s.signals.teachers import OnlineTeacher
 from l2s.training import run_trainer
 from l2s.training.checkpoints import last_whole_checkpoint
-from l2s.training.progress import TrainingProgress
 from l2s.training.run_trainer import TrainingResult, training_settings
 from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
 from l2s.training.trainer import Schedule, train
+from support.kills import killed_after
 
 MakeConfig = Callable[..., ExperimentConfig]
 GOLDEN = Path(__file__).parent / "golden_curves.json"
@@ -88,27 +88,15 @@ def test_the_student_learns(tiny_config: MakeConfig, objective: Objective) -> No
     assert sum(losses[-3:]) < 0.5 * sum(losses[:3])
 
 
-class KilledError(Exception):
-    """Stands for a process that ends in the middle of a step."""
-
-
 @pytest.mark.parametrize("tuning", ["full", "lora", "qlora"])
-def test_a_killed_training_ends_as_an_unbroken_one(
-    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tuning: str
-) -> None:
+def test_a_killed_training_ends_as_an_unbroken_one(tiny_config: MakeConfig, tuning: str) -> None:
     unbroken = tiny_config(experiment_name="unbroken", tuning=tuning, save_steps=2)
     killed = tiny_config(experiment_name="killed", tuning=tuning, save_steps=2)
     objective = Objective(alpha=0.5, temperature=2.0)
     train_tiny(unbroken, objective, epochs=3)
 
-    def die_in_step_6(self: TrainingProgress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == 5:
-            raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingProgress, "on_step_end", die_in_step_6, raising=False)
-        with pytest.raises(KilledError):
-            train_tiny(killed, objective, epochs=3)
+    with killed_after(5):
+        train_tiny(killed, objective, epochs=3)
     (RunDir.of(killed).kd / "checkpoints" / "checkpoint-6").mkdir()  # the kill came while this one was written
     train_tiny(killed, objective, epochs=3)
 

@@ -19,7 +19,7 @@ from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.engines.endpoint_client import Client
-from l2s.generation.engines.protocol import Completion, ModelChoice, ModelCost, Request, Sampling, seed_of
+from l2s.generation.engines.protocol import Completion, ModelChoice, ModelCost, Request, Sampling, independent, seed_of
 from l2s.signals.hidden import HiddenStates
 from l2s.tasks.types import FinishReason
 
@@ -42,8 +42,8 @@ class EndpointEngine:
         return cls(Client.of(config), config.endpoint_model or choice.name, config)
 
     def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
-        """See `Answering`: requests do not depend on each other; long prompts come first."""
-        return [[request] for request in sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id))]
+        """See `Answering`."""
+        return independent(requests)
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()

@@ -139,6 +139,11 @@ class Metered:
         return self.tokens / self.seconds if self.seconds else None
 
 
+def independent(requests: Sequence[Request]) -> list[list[Request]]:
+    """A group for each request, long prompts first: for engines that batch by themselves."""
+    return [[request] for request in sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id))]
+
+
 def cut_at_stop(tokens: Sequence[int], stop_ids: Collection[int]) -> tuple[list[int], FinishReason]:
     """The tokens up to and including the first end token, and the finish reason; `length` if there is no end token."""
     for position, token in enumerate(tokens):

@@ -21,7 +21,16 @@ from torch import Tensor
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.devices import pick_device, torch_dtype
-from l2s.generation.engines.protocol import Completion, ModelChoice, ModelCost, Request, Sampling, cut_at_stop, seed_of
+from l2s.generation.engines.protocol import (
+    Completion,
+    ModelChoice,
+    ModelCost,
+    Request,
+    Sampling,
+    cut_at_stop,
+    independent,
+    seed_of,
+)
 from l2s.generation.engines.transformers import stop_ids
 from l2s.generation.engines.vllm_process import VllmProcess
 from l2s.loss.reference import IGNORE_INDEX
@@ -47,8 +56,8 @@ class VllmEngine:
         return cls(choice, renderer, config)
 
     def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
-        """See `Answering`: requests do not depend on each other; long prompts come first."""
-        return [[request] for request in sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id))]
+        """See `Answering`."""
+        return independent(requests)
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()

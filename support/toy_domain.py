@@ -1,4 +1,4 @@
-"""A domain as small as one can be: capitals of countries. test_domain.py puts it into the table."""
+"""A minimal domain: capitals of countries. tests/tasks/test_domain.py adds it to the table."""
 
 from __future__ import annotations
 

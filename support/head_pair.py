@@ -1,4 +1,4 @@
-"""A small teacher and student on whose fused loss the tests agree or not."""
+"""A small teacher and student, to compare the fused loss with the reference."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ State = Literal["run", "resume", "skip"]
 
 def settings_of(stage: Stage, config: ExperimentConfig) -> dict[str, Any]:
     """The configuration fields that `stage` reads, with their values as JSON stores them."""
-    return config.model_dump(mode="json", include={*stage.reads, *stage.models})
+    return config.model_dump(mode="json", include={*stage.reads, *stage.models} - stage.unread(config))
 
 
 def inputs_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> dict[str, str]:

@@ -86,6 +86,7 @@ class Stage:
         models: configuration fields that name models it loads.
         resources: devices that it can use.
         arguments: keyword arguments of the function.
+        unread: those of `reads` that decide nothing under a configuration.
         always_run: runs every time, without a check whether it is up to date.
     """
 
@@ -99,6 +100,7 @@ class Stage:
     models: tuple[ModelField, ...] = ()
     resources: Resources = Resources()
     arguments: dict[str, str] = field(default_factory=dict)
+    unread: Callable[[ExperimentConfig], set[str]] = lambda config: set()
     always_run: bool = False
 
 
@@ -221,6 +223,7 @@ _TABLE = (
         name="score",
         function="l2s.signals.score:run",
         reads=SIGNALS,
+        unread=lambda config: set() if config.teacher_signal == "topk" else {"temperature", "topk"},
         needs=("generate",),
         inputs=lambda run_dir, config: [run_dir.responses],
         gives=lambda run_dir, config: _signals(run_dir.teacher_signals),

@@ -15,6 +15,7 @@ from l2s.config import ExperimentConfig
 from l2s.generation import generate
 from l2s.generation.answers import answer_items
 from l2s.generation.context import teacher_messages
+from l2s.generation.engines import transformers as transformers_engine
 from l2s.generation.engines.protocol import Completion, Request, Sampling, cut_at_stop
 from l2s.generation.engines.transformers import TransformersEngine
 from l2s.jsonl import append_jsonl, load_jsonl, write_jsonl
@@ -73,6 +74,24 @@ def test_greedy_answers_equal_a_plain_loop_in_spite_of_batching_and_sampling_def
         assert answers[request.id].text == renderer.decode(tokens)
         assert answers[request.id].token_ids == tokens
         assert answers[request.id].num_tokens == len(tokens)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5, 12])
+def test_finished_answers_leave_the_batch_and_the_others_go_on_as_if_nothing_had_happened(
+    model: PreTrainedModel, renderer: ChatRenderer, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    requests = [Request(item["id"], renderer.prompt_ids(item["messages"])) for item in math_items(5)]
+    stop = greedy_alone(model, renderer, requests[0].prompt_ids, 12)[3]  # so that one answer ends before the others
+    assert model.generation_config is not None
+    model.generation_config.eos_token_id = [renderer.end_id, stop]
+    engine = TransformersEngine(model, renderer, batch_size=5)
+    (whole,) = engine.generate(requests, Sampling(12))
+    monkeypatch.setitem(transformers_engine.SEGMENT_STEPS, "cpu", steps)
+    (segmented,) = engine.generate(requests, Sampling(12))
+    assert len({answer.num_tokens for answer in whole}) > 1
+    assert [(a.id, a.token_ids, a.finish_reason) for a in segmented] == [
+        (a.id, a.token_ids, a.finish_reason) for a in whole
+    ]
 
 
 def test_every_end_that_a_model_declares_ends_an_answer(model: PreTrainedModel, renderer: ChatRenderer) -> None:

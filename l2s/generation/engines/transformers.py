@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Self, cast
@@ -27,6 +28,10 @@ from l2s.signals.hidden import ModelHidden
 # Prompt tokens that take as long as one decoding step: a step reads every weight once, a token multiplies with each.
 # To the order of magnitude this is the device's FLOP/s over its bytes/s; `l2s plan` shows both.
 PROMPT_TOKENS_PER_STEP = {"cpu": 16, "cuda": 200}
+
+# Decoding steps after which finished answers leave the batch. The others are prefilled again, which is cheap on a GPU.
+# A CPU prefills about as fast as it decodes, so there an answer is decoded in one go.
+SEGMENT_STEPS = {"cpu": sys.maxsize, "cuda": 96}
 
 
 class TransformersEngine:
@@ -62,34 +67,52 @@ class TransformersEngine:
             if any(request.id not in done for request in batch):
                 yield [answer for answer in self._answer(batch, sampling) if answer.id not in done]
 
-    @torch.inference_mode()
     def _answer(self, batch: Sequence[Request], sampling: Sampling) -> list[Completion]:
         begin = time.monotonic()
-        width = max(len(request.prompt_ids) for request in batch)
+        answers: dict[str, list[int]] = {request.id: [] for request in batch}
+        running = list(batch)
+        segment = SEGMENT_STEPS[self.model.device.type]
+        for start in range(0, sampling.max_new_tokens, segment):
+            steps = min(segment, sampling.max_new_tokens - start)
+            sequences = [[*request.prompt_ids, *answers[request.id]] for request in running]
+            seed = seed_of(sampling.seed + start, (request.id for request in batch))
+            for request, tokens in zip(running, self._continue(sequences, sampling, steps, seed), strict=True):
+                answers[request.id] += tokens
+            running = [request for request in running if cut_at_stop(answers[request.id], self.stop_ids)[1] == "length"]
+            if not running:
+                break
+        cut = {id_: cut_at_stop(tokens, self.stop_ids) for id_, tokens in answers.items()}
+        speed = sum(len(tokens) for tokens, _ in cut.values()) / (time.monotonic() - begin)
+        return [
+            Completion(id_, self.renderer.decode(tokens), reason, len(tokens), len(tokens) / speed, tokens)
+            for id_, (tokens, reason) in cut.items()
+        ]
+
+    @torch.inference_mode()
+    def _continue(
+        self, sequences: Sequence[Sequence[int]], sampling: Sampling, steps: int, seed: int
+    ) -> list[list[int]]:
+        """Up to `steps` further tokens of each sequence; one that ends early is followed by padding."""
+        width = max(len(tokens) for tokens in sequences)
         pad = self.renderer.pad_token_id
-        input_ids_BT = torch.tensor([[pad] * (width - len(r.prompt_ids)) + r.prompt_ids for r in batch])
-        mask_BT = torch.tensor([[0] * (width - len(r.prompt_ids)) + [1] * len(r.prompt_ids) for r in batch])
-        torch.manual_seed(seed_of(sampling.seed, (request.id for request in batch)))
+        input_ids_BT = torch.tensor([[pad] * (width - len(tokens)) + list(tokens) for tokens in sequences])
+        mask_BT = torch.tensor([[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in sequences])
+        torch.manual_seed(seed)
         output_BT = cast(Any, self.model).generate(
             input_ids=input_ids_BT.to(self.model.device),
             attention_mask=mask_BT.to(self.model.device),
-            generation_config=self._generation_config(sampling),
+            generation_config=self._generation_config(sampling, steps),
         )
-        answers = [cut_at_stop(row, self.stop_ids) for row in output_BT[:, width:].tolist()]
-        total = sum(len(tokens) for tokens, _ in answers)
-        speed = total / (time.monotonic() - begin)
-        return [
-            Completion(request.id, self.renderer.decode(tokens), reason, len(tokens), len(tokens) / speed, tokens)
-            for request, (tokens, reason) in zip(batch, answers, strict=True)
-        ]
+        continued: list[list[int]] = output_BT[:, width:].tolist()
+        return continued
 
-    def _generation_config(self, sampling: Sampling) -> GenerationConfig:
+    def _generation_config(self, sampling: Sampling, steps: int) -> GenerationConfig:
         drawing: dict[str, Any] = {"do_sample": False}
         if sampling.temperature > 0:
             drawing = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         return GenerationConfig(
             **drawing,
-            max_new_tokens=sampling.max_new_tokens,
+            max_new_tokens=steps,
             eos_token_id=sorted(self.stop_ids),
             pad_token_id=self.renderer.pad_token_id,
         )

@@ -1,12 +1,12 @@
-"""Print what answers without understanding score on the AIOps evaluation set, and what the reference answers score.
+"""Print the scores of answers without understanding on the AIOps evaluation set, and of the reference answers.
 
-Two rows are more than a control has to stand: the best list of keywords for each style of log, chosen with the key
-open, and the reference answer behind that one wrong cause which harms least. The last rows are the metric's ceiling:
-right answers in other words than the key's, from the half that phrases were not taken from and from the other.
+Two rows are harder than a control needs to be: the best list of keywords for each style of log, chosen with the key
+open, and the reference answer after the one wrong cause that costs least. The last rows are the metric's ceiling: right
+answers in words other than the key's, from the half that phrases were not taken from and from the other half.
 
-python benchmarks/aiops_controls.py [seed ...] [--tokenizer FOLDER]
+    python benchmarks/aiops_controls.py [seed ...] [--tokenizer FOLDER]
 
-With a tokenizer it prints the lengths of prompts in tokens instead: 5th percentile, median and 95th of all items.
+With a tokenizer it prints prompt lengths in tokens instead: 5th percentile, median and 95th percentile over all items.
 """
 
 from __future__ import annotations

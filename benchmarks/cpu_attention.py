@@ -1,4 +1,4 @@
-"""Attention with grouped keys and values on the CPU: copied for every head, as transformers does, or read in place.
+"""Attention with grouped keys and values on the CPU: copied for every head, as in transformers, or read in place.
 
 `python benchmarks/cpu_attention.py` prints medians over paired rounds for a decoding step and for a prompt.
 """

@@ -1,8 +1,8 @@
-"""What our engine costs over vLLM itself: the same prompts, SmolLM2, each way several times in turn.
+"""Overhead of our engine over plain vLLM: the same prompts, SmolLM2, each way several times in turn.
 
     .venv-engines/bin/python benchmarks/engine_overhead.py
 
-The engine's way ends with answers decoded and on disk, line by line as they finish; vLLM's with token ids in memory.
+Our engine ends with decoded answers on disk, line by line as they finish; vLLM ends with token ids in memory.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def time_of_vllm(engine: VllmEngine, prompts: list[list[int]], sampling: Sampling) -> float:
-    """Seconds of `LLM.generate` with the parameters that the engine gives."""
+    """Seconds of `LLM.generate` with the parameters that the engine sets."""
     llm = engine.process.llm
     llm.reset_prefix_cache()
     begin = time.monotonic()

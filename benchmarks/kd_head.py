@@ -1,10 +1,10 @@
-"""Time and memory of the fused head against naive logits, TRL, Liger and the bare matrix products.
+"""Time and memory of the fused head compared with naive logits, TRL, Liger and the bare matrix products.
 
     python benchmarks/kd_head.py --shape qwen2.5-coder --rounds 5 --json kd_head.json
 
-Every round runs each contender once, in an order that turns, so that a machine whose speed drifts treats all alike;
-the ratios are medians over rounds. All compute alpha CE + (1 - alpha) T**2 KL and the gradient of the hidden states
-with frozen heads. Peers that are not installed are named and left out.
+Every round runs each contender once, in rotating order, so that drift of the machine's speed affects all alike. Ratios
+are medians over rounds. All compute alpha CE + (1 - alpha) T**2 KL and the gradient of the hidden states with frozen
+heads. Peers that are not installed are named and skipped.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from l2s.signals.tail import RANK, TailFit
 from l2s.signals.topk import TopkEncoder, decode
 
 ALPHA, TEMPERATURE, TOPK = 0.5, 2.0, 64
-SCORED_ROWS = 256  # whose logits are made at a time
+SCORED_ROWS = 256  # rows whose logits exist at a time
 CHECKED_ROWS = 4  # rows whose gradient is compared with fp64
 
 
@@ -74,7 +74,7 @@ class Problem:
 
     @property
     def gradient(self) -> Tensor:
-        """Of the loss just computed, for the student's hidden states."""
+        """Gradient of the last loss with respect to the student's hidden states."""
         assert self.student_hidden.grad is not None
         return self.student_hidden.grad
 
@@ -114,7 +114,7 @@ def draw_problem(shape: Shape, device: str, dtype: torch.dtype) -> Problem:
 
 
 def keep_topk(hidden_NH: Tensor, weight_VH: Tensor) -> TopkTargets:
-    """What KD reads of the rows that scoring would keep."""
+    """The stored top-k targets of these rows, as KD reads them."""
     chunks = [(chunk_CH, chunk_CH @ weight_VH.T) for chunk_CH in torch.split(hidden_NH, SCORED_ROWS)]
     fit = TailFit(weight_VH, TOPK, TEMPERATURE)
     for chunk_CH, logits_CV in chunks:
@@ -127,7 +127,7 @@ def keep_topk(hidden_NH: Tensor, weight_VH: Tensor) -> TopkTargets:
 
 
 def products(problem: Problem, buffers: tuple[Tensor, Tensor, Tensor] | None = None) -> None:
-    """The three matrix products without which there is neither loss nor gradient."""
+    """The three matrix products that loss and gradient need at least."""
     student, teacher, gradient = buffers or (None, None, None)
     logits = torch.mm(problem.student_hidden.detach(), problem.student_weight.T, out=student)
     torch.mm(problem.teacher_hidden, problem.teacher_weight.T, out=teacher)
@@ -162,7 +162,7 @@ def ours_without_compiler(problem: Problem) -> None:
 
 
 def naive(problem: Problem) -> None:
-    """Whole logits in fp32, as most training scripts have it."""
+    """Whole logits in fp32, as in most training scripts."""
     student = (problem.student_hidden @ problem.student_weight.T).float()
     teacher = (problem.teacher_hidden @ problem.teacher_weight.T).float()
     ce = F.cross_entropy(student, problem.labels, reduction="sum")
@@ -191,7 +191,7 @@ def trl_contender() -> Contender:
 def liger_contender() -> Contender:
     from liger_kernel.chunked_loss.jsd_loss import LigerFusedLinearJSDLoss
 
-    # It divides by the number of rows and has no T**2; the weights make up for both.
+    # It divides by the number of rows and has no T**2; the weights correct for both.
     def run(problem: Problem) -> None:
         rows = len(problem.labels)
         loss = LigerFusedLinearJSDLoss(
@@ -246,7 +246,7 @@ def synchronize(problem: Problem) -> None:
 
 
 def extra_peak_bytes(contender: Contender, problem: Problem) -> int | None:
-    """Memory above what lay there before, at its highest; None where the system does not tell."""
+    """Peak memory above the memory in use before; None if the system does not report it."""
     problem.student_hidden.grad = None
     if problem.labels.is_cuda:
         before = torch.cuda.memory_allocated()
@@ -255,7 +255,7 @@ def extra_peak_bytes(contender: Contender, problem: Problem) -> int | None:
         return torch.cuda.max_memory_allocated() - before
     release_buffers()
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # hand freed memory back, so that using it again is seen
+        ctypes.CDLL(None).malloc_trim(0)  # return freed memory to the system, so that reuse is counted
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     except (OSError, AttributeError):
         return None

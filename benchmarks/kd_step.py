@@ -1,12 +1,12 @@
-"""Time of a KD step from each kind of teacher signal, against an SFT step of the same batch.
+"""Time of a KD step with each kind of teacher signal, compared with an SFT step on the same batch.
 
     python benchmarks/kd_step.py --pair qwen2.5-coder --rounds 5 --json kd_step.json
     python benchmarks/kd_step.py --teacher DIR --student DIR --rounds 7
 
-A step reads the batch, asks the teacher, runs the student forward and backward, and updates its LoRA weights. Every
-round runs each arm once on the same batch, in an order that turns; ratios are medians over rounds. A second table says
-where the time of a step goes. Models are those of two folders, or have the sizes of the named pair and random weights,
-on which time does not depend, so that nothing is downloaded. The tokens are random.
+A step reads the batch, gets the teacher's targets, runs the student forward and backward, and updates its LoRA weights.
+Every round runs each arm once on the same batch, in rotating order; ratios are medians over rounds. A second table
+splits the time of a step into phases. Models come from two folders, or have the sizes of the named pair and random
+weights, which do not affect the time. So nothing is downloaded. The tokens are random.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PHASES = ("read", "teacher", "forward", "head", "backward", "update")  # head: l
 
 @dataclass(frozen=True)
 class Size:
-    """What decides a model's time."""
+    """The sizes that decide a model's time."""
 
     hidden: int
     intermediate: int
@@ -82,10 +82,10 @@ class Result:
 
     arm: str
     seconds: float
-    ratio_to_sft: float  # of times
-    speedup_to_online: float  # of answer tokens per second
+    ratio_to_sft: float  # ratio of times
+    speedup_to_online: float  # ratio of answer tokens per second
     tokens_per_second: float  # answer tokens
-    bytes_per_token: int  # that the signal takes on disk
+    bytes_per_token: int  # bytes of the signal on disk
     phases: dict[str, float]  # seconds
 
 
@@ -97,7 +97,7 @@ class Stopwatch:
         self._last = self._now()
 
     def lap(self, phase: str) -> None:
-        """What has passed since the last lap belongs to `phase`."""
+        """Add the time since the last lap to `phase`."""
         now = self._now()
         self.seconds[phase] += now - self._last
         self._last = now
@@ -183,7 +183,7 @@ def step(arm: Arm, student: StudentWithLoss, optimizer: torch.optim.Optimizer, i
 
 
 def measure(arms: list[Arm], student: StudentWithLoss, batches: list[list[int]]) -> dict[str, list[dict[str, float]]]:
-    """Seconds of every arm's phases in every round; a round is one batch, and one round more warms up."""
+    """Seconds of every arm's phases in every round. A round is one batch; one more round warms up."""
     optimizer = torch.optim.AdamW([weight for weight in student.parameters() if weight.requires_grad])
     rounds: dict[str, list[dict[str, float]]] = {arm.name: [] for arm in arms}
     for number, indices in enumerate([batches[0], *batches]):
@@ -195,7 +195,7 @@ def measure(arms: list[Arm], student: StudentWithLoss, batches: list[list[int]])
 
 
 def summarise(rounds: dict[str, list[dict[str, float]]], tokens: list[int], arms: list[Arm]) -> list[Result]:
-    """Medians over rounds of times and of ratios within a round."""
+    """Medians over rounds of times, and of ratios within a round."""
     seconds = {name: [sum(phases.values()) for phases in laps] for name, laps in rounds.items()}
     results = []
     for arm in arms:

@@ -1,10 +1,10 @@
-"""Lay our strict-match and flexible-extract verdicts beside those of lm-evaluation-harness's own code.
+"""Compare our strict-match and flexible-extract verdicts with those of lm-evaluation-harness's own code.
 
-    pip install lm-eval    # in an environment of its own
+    pip install lm-eval    # in its own environment
     python benchmarks/lm_eval_agreement.py DATA_DIR [predictions.jsonl ...]
 
 DATA_DIR/gsm8k/test.jsonl gives the references. Answers are the worked solutions in many notations, right and wrong, cut
-and mixed up; math rows of predictions files are added as they are.
+and mixed up; math rows of predictions files are added unchanged.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def answers(data_dir: Path) -> Iterator[tuple[str, str]]:
 
 
 def harness() -> dict[str, Callable[[str, str], bool]]:
-    """The filters and the metric of task gsm8k, made from lm-eval's own YAML file and classes."""
+    """The filters and the metric of task gsm8k, built from lm-eval's own YAML file and classes."""
     root = Path(str(import_module("lm_eval").__file__)).parent
     regex_filter = import_module("lm_eval.filters.extraction").RegexFilter
     exact_match = import_module("lm_eval.api.metrics").exact_match_hf_evaluate

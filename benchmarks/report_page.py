@@ -1,8 +1,8 @@
-"""How fast report.html is, and what it looks like: a made-up run of 350 items and 5 models in headless Chromium.
+"""Speed and look of report.html: a made-up run of 350 items and 5 models in headless Chromium.
 
-Prints the size of the page, the median time until it is ready and painted, and that of a search; saves screenshots of
-the whole page and of its item browser at 390 and 1280 px, light and dark, in English and Chinese. Run it with
-`python -m benchmarks.report_page FOLDER`.
+Prints the size of the page, the median time until it is ready and painted, and that of a search. Saves screenshots of
+the whole page and of its item browser at 390 and 1280 px, light and dark, in English and Chinese. Run it with `python
+-m benchmarks.report_page FOLDER`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from support.chromium import CHROMIUM, Page, open_page
 from support.synthetic_run import make_run
 
 REPEATS = 5
-WORDS = 512  # of an answer
+WORDS = 512  # words of an answer
 WIDTHS = (390, 1280)
 PAINTED = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
 SEARCH = """
@@ -79,7 +79,7 @@ def photograph(config: ExperimentConfig, run_dir: RunDir, shots: Path, profile: 
                     page.evaluate(PAINTED)
                     name = f"{lang}-{width}-{'dark' if dark else 'light'}"
                     page.screenshot(shots / f"{name}.png", whole=True)
-                    page.evaluate("byId('items').scrollIntoView()")  # entries out of sight are not painted
+                    page.evaluate("byId('items').scrollIntoView()")  # entries outside the window are not painted
                     page.evaluate(PAINTED)
                     page.screenshot(shots / f"{name}-items.png")
     print(f"screenshots in {shots}")

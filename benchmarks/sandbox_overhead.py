@@ -1,7 +1,7 @@
-"""What confinement costs: the time of grading a problem, beside starting a bare Python for it.
+"""Cost of confinement: the time of grading a problem, compared with a bare Python process for it.
 
-Both are timed in turns, so that whatever else the machine does weighs on both. Run it with
-`python benchmarks/sandbox_overhead.py [problems] [side by side]`.
+Both are timed in turns, so that other work on the machine affects both. Run it with `python
+benchmarks/sandbox_overhead.py [problems] [side by side]`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def time_in_turns(item: Item, backend: sandbox.Backend) -> tuple[float, float]:
-    """Milliseconds for the problem bare and confined."""
+    """Milliseconds for the problem, bare and confined."""
     return milliseconds(lambda: run_bare(item)), milliseconds(lambda: run_confined(item, backend))
 
 
@@ -61,7 +61,7 @@ def milliseconds(action: Callable[[], object]) -> float:
 
 
 def run_bare(item: Item) -> None:
-    """Solution and tests in one unconfined Python, as one would run a script."""
+    """Solution and tests in one unconfined Python, like a script."""
     problem = item["meta"]["row"]
     script = f"{item['reference']}\n{problem['test']}\ncheck({problem['entry_point']})\n"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,11 +1,10 @@
-"""KD from each teacher signal on real models: do the losses agree, and what does each cost?
+"""KD with each teacher signal on real models: do the losses agree, and what does each signal cost?
 
     python benchmarks/signal_agreement.py outputs/NAME --items 64
 
-Takes a run that has its teacher's answers (and the SFT student, where KD is to start from it), keeps every few of the
-answers, and runs the stages score and kd of the product on them once for every signal, each in a process of its own:
-same student, same answers, same order. All settings are those of the run, but for the size of the updates. The run
-itself is only read.
+Takes a run with its teacher's answers (and the SFT student, if KD starts from it), keeps an evenly spaced part of the
+answers, and runs the stages score and kd on them once for every signal, each in its own process: same student, same
+answers, same order. All settings are those of the run, except the size of the updates. The run itself is only read.
 """
 
 from __future__ import annotations
@@ -35,29 +34,29 @@ SIGNALS = ("online", "hidden", "topk")
 
 @dataclass(frozen=True)
 class Result:
-    """How a KD training went; losses are relative to those of the online teacher at the same update."""
+    """The result of a KD training; losses are compared with those of the online teacher at the same update."""
 
     signal: str
     losses: list[float]
     divergences: list[float]
     largest_loss_difference: float
-    mean_loss_difference: float  # signed: what the signal adds or hides
+    mean_loss_difference: float  # signed mean of the differences
     tokens_per_second: float  # answer tokens in KD
     kd_seconds: float
     score_seconds: float
     kd_peak_gib: float
     disk_mib: float
-    topk_error: float | None  # of a token's divergence, as the stage states it before training
+    topk_error: float | None  # error of a token's divergence, as the stage states it before training
     largest_divergence_difference: float
 
 
 def run_stage(module: str, config: ExperimentConfig, root: Path, results: Any) -> None:
-    """Run the stage of a module and put its metrics."""
+    """Run the stage of a module and write its metrics."""
     results[module] = importlib.import_module(module).run(config, RunDir(root))
 
 
 def measure(signal: str, source: RunDir, config: ExperimentConfig, rows: list[Any], parent: Path) -> dict[str, Any]:
-    """Run one signal in a folder of its own; returns the metrics of its stages and the lines of its updates."""
+    """Run one signal in its own folder; return the metrics of its stages and the rows of its updates."""
     run_dir = RunDir(parent / signal)
     run_dir.sft.mkdir(parents=True)
     write_jsonl(run_dir.responses, rows)

@@ -2,7 +2,7 @@
 
     python benchmarks/stats_coverage.py --simulations 2000
 
-prints a Markdown table. A good interval covers 95%; a good test rejects at most 5% where there is no difference.
+It prints a Markdown table. A good interval covers 95%; a good test rejects at most 5% if there is no difference.
 """
 
 from __future__ import annotations

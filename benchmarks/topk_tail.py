@@ -1,11 +1,11 @@
-"""How well top-k signals stand in for the teacher's whole distribution, and what each way to model the tail gives.
+"""How well top-k signals represent the teacher's whole distribution, for each way to model the tail.
 
     python benchmarks/topk_tail.py --teacher DIR --student DIR --data_dir DIR
 
 The reference answers of GSM8K and MBPP training problems are rendered as training sequences and go through both models.
-Two thirds of the sequences are the sample to which the tail is fitted, the others are measured: their rows are encoded,
-decoded and written as logits by the code that scoring and KD use, and held against the exact logits. No answer is
-generated. Hidden states can be kept (--cache FILE), since the models are what takes long.
+The tail is fitted to two thirds of the sequences. The rows of the others are encoded, decoded and written as logits by
+the code that scoring and KD use, and compared with the exact logits. No answer is generated. --cache FILE keeps the
+hidden states, because the models take most of the time.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from l2s.tasks import code, math
 from l2s.tasks.types import Item
 
 MEASURED = 3  # every third sequence
-ROWS = 192  # measured tokens of a domain
+ROWS = 192  # measured tokens of each domain
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Hidden states of both models at the response tokens of some sequences, and their output heads, cut alike."""
+    """Hidden states of both models at the response tokens of some sequences, and their output heads of one size."""
 
     domains: list[str]  # of the sequences
     starts: list[int]  # one more; sequence i has the rows starts[i] to starts[i + 1]
@@ -53,7 +53,7 @@ class Answers:
     student_head: Tensor
 
     def rows(self, measured: bool, domain: str | None = None) -> Tensor:
-        """Numbers of the rows of the measured or of the fitted sequences."""
+        """Row numbers of the measured or of the fitted sequences."""
         chosen = [
             torch.arange(self.starts[number], self.starts[number + 1])
             for number, name in enumerate(self.domains)
@@ -101,14 +101,14 @@ def run_models(config: ExperimentConfig) -> Answers:
 def hidden_and_head(
     name: str, sequences: Sequence[TrainingSequence], config: ExperimentConfig
 ) -> tuple[Tensor, Tensor]:
-    """Hidden states [N, H] of all response tokens, and the output head [V, H]; the rest of the model is let go."""
+    """Hidden states [N, H] of all response tokens, and the output head [V, H]; the rest of the model is freed."""
     model = load_model(name, config)
     hidden = [hidden_of(model, [sequence]) for sequence in sequences]
     return torch.cat(hidden), output_head(model).weight.detach().clone()
 
 
 def fit_tail(answers: Answers, config: ExperimentConfig) -> TailFit:
-    """The fitted sequences, as scoring takes its sample."""
+    """The fitted sequences, sampled as in scoring."""
     fit = TailFit(answers.teacher_head, config.topk, config.temperature)
     for rows in torch.split(answers.rows(measured=False), CHUNK_ROWS):
         hidden_NH = answers.teacher_hidden[rows]
@@ -164,7 +164,7 @@ def print_result(result: Result) -> None:
 
 
 def load_answers(arguments: argparse.Namespace, config: ExperimentConfig) -> Answers:
-    """From --cache where that was written before, else from the models."""
+    """From --cache if it exists, else from the models."""
     if arguments.cache and arguments.cache.exists():
         return Answers(**torch.load(arguments.cache, mmap=True))
     answers = run_models(config)

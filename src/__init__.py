@@ -1,1 +1,1 @@
-"""Import paths that the experiment's users already have in their notebooks."""
+"""Import paths that users of the experiment already have in their notebooks."""

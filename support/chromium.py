@@ -1,4 +1,4 @@
-"""Drives a headless Chromium over its DevTools pipe, with the standard library alone."""
+"""Drives a headless Chromium over its DevTools pipe, with the standard library only."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = shutil.which("chromium")
-PATIENCE_S = 60  # until a browser that does not answer is given up
+PATIENCE_S = 60  # seconds until a silent browser counts as failed
 
 
 class Page:
-    """One tab. `messages` collects what the page logged or threw, `requests` every address it asked for."""
+    """One tab. `messages` collects what the page logged or threw, `requests` every address it requested."""
 
     def __init__(self, reader: int, writer: int) -> None:
         self._reader, self._writer = reader, writer
@@ -70,7 +70,7 @@ class Page:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url="about:blank")  # so that a page opened before cannot look ready
+        self.call("Page.navigate", url="about:blank")  # so that an earlier page cannot look ready
         self.call("Page.navigate", url=path.resolve().as_uri())
         deadline = time.monotonic() + PATIENCE_S
         while self.evaluate("document.documentElement?.dataset.ready") != "true":
@@ -91,7 +91,7 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        """Save what the window shows, or the whole page from top to bottom, as PNG."""
+        """Save the window's content, or the whole page from top to bottom, as PNG."""
         size: dict[str, Any] = {"captureBeyondViewport": True} if whole else {}
         if whole:
             content = self.call("Page.getLayoutMetrics")["cssContentSize"]
@@ -101,7 +101,7 @@ class Page:
 
 @contextmanager
 def open_page(profile: Path) -> Iterator[Page]:
-    """A tab of a browser of its own, which is gone afterwards; `profile` is an empty folder."""
+    """A tab in its own browser, which is closed afterwards; `profile` is an empty folder."""
     assert CHROMIUM is not None
     to_browser, from_browser = os.pipe(), os.pipe()
 

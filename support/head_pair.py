@@ -73,7 +73,7 @@ class Pair:
 
 
 def assert_agree(pair: Pair, one: DistillationLoss, other: DistillationLoss, rel: float = 1e-10) -> None:
-    """Loss, both parts, count and both gradients."""
+    """Check that loss, both parts, count and both gradients agree."""
     torch.testing.assert_close(one[:3], other[:3], rtol=rel, atol=rel)
     assert one.num_tokens == other.num_tokens
     for a, b in zip(pair.gradients(one), pair.gradients(other), strict=True):

@@ -17,7 +17,7 @@ class KilledError(Exception):
 
 @contextmanager
 def killed_after(step: int) -> Iterator[None]:
-    """Kill the training of the block after `step`, before that step's checkpoint; the block must not end otherwise."""
+    """Kill the training in the block after `step`, before that step's checkpoint; the block must end this way."""
 
     def die(self: TrainingProgress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == step:

@@ -1,4 +1,4 @@
-"""Simulated scores whose truth is known, for the tests and the benchmark of l2s.evaluation.stats."""
+"""Simulated scores with known truth, for the tests and the benchmark of l2s.evaluation.stats."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from l2s.evaluation import stats
 from l2s.evaluation.stats import Interval
 
 Scores = NDArray[np.float64]
-Trial = tuple[Interval, float | None]  # an interval and, of a comparison, its p-value
+Trial = tuple[Interval, float | None]  # an interval and, for a comparison, its p-value
 FAMILIES, FAMILY_SIZE = 25, 4
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of data. `draw` simulates it once and returns what the library says; `truth` is what it should hold."""
+    """One kind of data. `draw` simulates it once and returns the library's result; `truth` is the value to cover."""
 
     name: str
     truth: float
@@ -55,7 +55,7 @@ def proportion(rng: np.random.Generator, *, n: int, p: float) -> Trial:
 
 
 def paired_proportions(rng: np.random.Generator, *, n: int, p: float, q: float) -> Trial:
-    """Right or wrong, two models whose luck is shared on half of the items."""
+    """Right or wrong, two models with the same luck on half of the items."""
     luck = rng.random(n)
     other = np.where(rng.random(n) < 0.5, luck, rng.random(n))
     found = stats.paired_comparison((luck < p).astype(float), (other < q).astype(float))
@@ -83,7 +83,7 @@ def clustered_pair(rng: np.random.Generator) -> Trial:
 
 
 def mean_kl(rng: np.random.Generator, *, n: int) -> Trial:
-    """Nats a token over n answers: skewed, and longer for some answers than for others."""
+    """Nats a token over n answers: skewed, and larger for some answers than for others."""
     tokens = rng.integers(20, 300, n)
     return stats.ratio_interval(rng.lognormal(-1.5, 0.8, n) * tokens, tokens), None
 

@@ -1,4 +1,4 @@
-"""A run folder of random numbers, no model involved: every file the report reads, with hostile text in the answers."""
+"""A run folder of random numbers without any model: every file the report reads, with hostile text in the answers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _item(domain: str, number: int, config: ExperimentConfig) -> Row:
 
 
 def _train_item(domain: str, number: int, config: ExperimentConfig) -> Row:
-    """Training rows of their own, but for code_train_source=humaneval, which trains on the evaluation problems."""
+    """Separate training rows, except for code_train_source=humaneval, which trains on the evaluation problems."""
     row = _item(domain, number, config)
     if domain == "code" and config.code_train_source == "humaneval":
         return row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # a test that reaches for the network must fail, not wait
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that uses the network must fail, not wait
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +44,7 @@ def tiny_config(tiny_model_dir: Path, tmp_path: Path) -> Callable[..., Experimen
             "gradient_accumulation_steps": 1,
             "max_new_tokens": 16,
             "max_length": 512,
-            "heldout_answers": 0,  # tests of training count on every answer
+            "heldout_answers": 0,  # tests of training rely on every answer
         }
         return ExperimentConfig(**(defaults | fields))
 

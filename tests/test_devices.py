@@ -1,4 +1,4 @@
-"""What manifests say of the machine, and the dtype that a machine suits."""
+"""The machine as manifests describe it, and the dtype that suits a machine."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_processor_is_named_as_linux_names_it(tmp_path: Path) -> None:
 
 @pytest.fixture
 def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Makes this machine one without CUDA whose CPU has the flags that are named."""
+    """Makes this machine one without CUDA whose CPU has the given flags."""
 
     def make(flags: str) -> None:
         file = tmp_path / "cpuinfo"

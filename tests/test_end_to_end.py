@@ -35,7 +35,7 @@ def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def prepare_folder(folder: Path) -> Path:
-    """A working directory with the tiny pair and a configuration file, as a user would have it."""
+    """A working directory with the tiny pair and a configuration file, like a user's."""
     save_tiny_pair(folder)
     config = tiny_experiment(folder).model_dump(mode="json", exclude={"output_dir", "processed_dir", "data_dir"})
     (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
@@ -166,7 +166,7 @@ def test_an_interrupted_run_says_so_and_resumes(tmp_path: Path) -> None:
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # off where a script started the tests with &
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # off if a script started the tests with &
     )
     log = folder / "outputs" / "tiny" / "sft" / "answers.partial" / "try-1.jsonl"
     deadline = time.monotonic() + 120

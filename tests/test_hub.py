@@ -1,4 +1,4 @@
-"""A hub that does not answer: said at once, once, with the ways out; one that answers keeps its clients' patience."""
+"""A hub that does not answer is reported once, with the ways out; one that answers keeps its clients' timeouts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ asked: list[str] = []
 
 @pytest.fixture
 def online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """The hub's clients as they are outside tests, with an empty cache; what `trouble` changes is undone."""
+    """The hub's clients as outside of tests, with an empty cache; changes by `trouble` are undone."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")

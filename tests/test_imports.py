@@ -1,4 +1,4 @@
-"""Imports point one way: cli -> runner -> stages -> library, lazy imports included, and never in a circle."""
+"""Imports point one way: cli -> runner -> stages -> library, lazy imports included, and there are no circles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODULES = {
 }
 STAGE_MODULES = {stage.function.split(":")[0] for stage in STAGES.values()}
 LAZY = {"vllm", "ray", "bitsandbytes", "trl", "deepspeed", "lm_eval", "datasets"}
-# Rooms and files of l2s/ from the bottom up; those of a line may import from the lines above it. Rooms of one line may
+# Rooms and files of l2s/ from the bottom up. A line may import from the lines above it. Rooms of one line may
 # import modules of each other.
 LAYERS = """
     __init__ arms errors jsonl metrics terminal warning
@@ -67,7 +67,7 @@ def imported_modules(module: str) -> set[str]:
 
 
 def circle_from(module: str, graph: dict[str, set[str]]) -> list[str]:
-    """A way along imports from `module` back to it, or nothing."""
+    """A chain of imports from `module` back to it, or nothing."""
     ways = [[module]]
     seen = set()
     while ways:

@@ -1,4 +1,4 @@
-"""What is trained is what was said: tokens, ends of turns, thinking and dates, for many tokenizers and templates."""
+"""Students train on what was said: tokens, ends of turns, thinking and dates, for many tokenizers and templates."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_text_is_tokenised_with_its_prompt_where_a_tokenizer_puts_a_blank_befo
     alone = renderer.tokenizer.convert_ids_to_tokens(
         renderer.tokenizer("It is 2.", add_special_tokens=False)["input_ids"]
     )
-    assert alone[0] == "▁It"  # the fault that tokenising apart would make
+    assert alone[0] == "▁It"  # the error of tokenising them separately
 
     rendered = renderer.render(ASKED, "It is 2.")
 
@@ -127,8 +127,8 @@ def test_a_prompt_keeps_its_tokens_where_the_answer_would_merge_with_its_end() -
         ("<|eot_id|>", ("<|eot_id|>",), "<|eot_id|>"),
         (" </s>", ("</s>",), "</s>"),
         ("{{ eos_token }}", (), "<|endoftext|>"),
-        ("\n\n", (), "<|endoftext|>"),  # the template closes with nothing special
-        ("[END]\n", (), "<|endoftext|>"),  # text that is no token
+        ("\n\n", (), "<|endoftext|>"),  # the template closes with no special token
+        ("[END]\n", (), "<|endoftext|>"),  # text that is not a token
     ],
 )
 def test_the_end_of_a_turn_is_what_the_template_writes(closing: str, added: tuple[str, ...], end: str) -> None:
@@ -185,7 +185,7 @@ def test_rendering_does_not_depend_on_the_clock(template: str, said: str) -> Non
     assert renderer.hash() != ChatRenderer(byte_tokenizer(template), today=date(2026, 2, 6)).hash()
     copied: Any = renderer.tokenizer_for_others().apply_chat_template(PLAIN, tokenize=False)
     assert copied == said
-    assert renderer.tokenizer.chat_template == template  # what is saved with the student stays as it was
+    assert renderer.tokenizer.chat_template == template  # the template saved with the student is unchanged
 
 
 def test_a_template_without_a_clock_is_rendered_as_it_is() -> None:

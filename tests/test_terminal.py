@@ -1,4 +1,4 @@
-"""Output to terminals that lack characters, are closed, or go away: the program ends as it would have."""
+"""Output to terminals that lack characters, are closed, or go away: the program ends as it otherwise would."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ open(sys.argv[1], "w").write("done")
 
 
 def run(report: Path, *, redirect: str = ">/dev/null 2>&1", **environment: str) -> int:
-    """The exit status of PROGRAM; it has come to its end where `report` exists."""
+    """The exit status of PROGRAM; it has run to its end if `report` exists."""
     command = ["sh", "-c", f'"$0" -c "$1" "$2" {redirect}', sys.executable, PROGRAM, str(report)]
     env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     return subprocess.run(command, env=env, timeout=120, check=False).returncode
@@ -61,7 +61,7 @@ def test_a_terminal_without_the_characters_ends_nothing(tmp_path: Path, environm
     "redirect", [">&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full", ">/dev/full 2>&1", "2>&1 | true", "2>&1 | head -n 1"]
 )
 def test_a_reader_that_is_gone_ends_nothing(tmp_path: Path, redirect: str) -> None:
-    """Of a pipe the shell gives the status of the reader, so the program's own is written down."""
+    """For a pipe the shell returns the reader's status, so the program writes its own to a file."""
     status = tmp_path / "status"
     redirect = redirect.replace("2>&1 |", f"2>&1; echo $? >{status}; }} |")
     start = "{ " if "}" in redirect else ""

@@ -1,6 +1,6 @@
-"""What `make test-engines` tests with vLLM's CPU build: SmolLM2 from its package, and tiny models with head_dim 64.
+"""Fixtures of `make test-engines` for vLLM's CPU build: SmolLM2 from its package, and tiny models with head_dim 64.
 
-vLLM's attention on a CPU takes no smaller heads. Elsewhere these tests are skipped.
+vLLM's attention on a CPU supports no smaller heads. Without vLLM these tests are skipped.
 """
 
 from __future__ import annotations

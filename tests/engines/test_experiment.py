@@ -31,7 +31,7 @@ def command(teacher: str, student: str, folder: Path) -> list[str]:
     return [sys.executable, "-m", "l2s", "run", "--run_all", *(f"--{name}={value}" for name, value in flags.items())]
 
 
-@pytest.mark.timeout(1500)  # on cores that others use too; minutes on idle ones
+@pytest.mark.timeout(1500)  # on busy cores; minutes on idle ones
 def test_a_killed_experiment_is_resumed_to_the_report(dense: str, tied: str, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     run = command(dense, tied, tmp_path)
@@ -62,7 +62,7 @@ def test_a_killed_experiment_is_resumed_to_the_report(dense: str, tied: str, tmp
 
 
 def kill_family(process: subprocess.Popen[bytes]) -> None:
-    """Kill a run and the processes that it started, none of which may clean up."""
+    """Kill a run and the processes that it started, without giving them time to clean up."""
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for member in family:
         member.send_signal(signal.SIGKILL)

@@ -1,6 +1,7 @@
-"""The endpoint engine with a real server of vLLM, which is killed and started again while it answers.
+"""The endpoint engine with a real vLLM server, which is killed and restarted while it answers.
 
-The module below is what `vllm serve` runs; that command asks for the version of a package that the CPU build has not.
+The module below is what `vllm serve` runs; that command also asks for the version of a package that the CPU build
+lacks.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Server:
             )  # fmt: skip
 
     def wait(self) -> None:
-        """Return when it answers."""
+        """Return when the server answers."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             assert self.process is not None
@@ -76,7 +77,7 @@ class Server:
         raise AssertionError(self.log.read_text()[-3000:])
 
     def kill(self) -> None:
-        """Kill it with all its processes; none cleans up."""
+        """Kill it with all its processes, without giving them time to clean up."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -91,7 +92,7 @@ def server(dense: str, tmp_path: Path) -> Iterator[Server]:
     running.kill()
 
 
-@pytest.mark.timeout(1500)  # on cores that others use too; minutes on idle ones
+@pytest.mark.timeout(1500)  # on busy cores; minutes on idle ones
 def test_a_server_that_is_killed_while_it_answers_loses_and_doubles_nothing(
     server: Server, dense: str, vllm_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""vLLM against transformers: the answers, and the hidden states, of one process and of a model that is split."""
+"""vLLM compared with transformers: answers and hidden states, of one process and of a split model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from l2s.sequences import TrainingSequence
 from l2s.signals.hidden import ModelHidden
 from l2s.tasks import word_problems
 
-pytestmark = pytest.mark.timeout(900)  # on cores that others use too; seconds on idle ones
+pytestmark = pytest.mark.timeout(900)  # on busy cores; seconds on idle ones
 
 Make = Callable[..., ExperimentConfig]
 PROMPTS, COMPARED = 20, 16
@@ -89,7 +89,7 @@ def test_sampled_answers_depend_on_seed_and_prompt_alone(asked: tuple[Engine, Ch
 def test_hidden_states_are_those_of_transformers(
     model: str, processes: int, request: pytest.FixtureRequest, vllm_config: Make
 ) -> None:
-    """To 1e-4 of the largest; sequences of some length, so that prefill comes in chunks."""
+    """Within 1e-4 of the largest value; some sequences are long, so that prefill comes in chunks."""
     folder = request.getfixturevalue(model)
     config = vllm_config(folder, teacher_gpus=processes)
     loaded = ModelHidden(load_model(folder, config))

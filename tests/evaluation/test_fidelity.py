@@ -1,4 +1,4 @@
-"""Fidelity: sums over the teacher's held-out answers against a plain computation on whole logits in fp64."""
+"""Fidelity: sums over the teacher's evaluation answers compared with a plain computation on whole logits in fp64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statistics against scipy, statsmodels, brute force and simulation."""
+"""The statistics compared with scipy, statsmodels, brute force and simulation."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_minimum_detectable_difference_shrinks_with_items_and_grows_with_tests()
 def test_without_a_discordant_pair_no_arbitrarily_small_difference_is_promised() -> None:
     found = stats.paired_comparison([1.0] * 50, [1.0] * 50).minimum_detectable_difference()
     assert found is not None
-    assert found > 5 / 50  # five one-sided pairs are the fewest that mid-p McNemar rejects on
+    assert found > 5 / 50  # mid-p McNemar needs at least five one-sided pairs to reject
 
 
 def test_too_few_items_can_show_nothing() -> None:

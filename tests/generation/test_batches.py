@@ -1,4 +1,4 @@
-"""How prompts are cut into batches: by their count, and by the padding that they would need beside a longer one."""
+"""How prompts are cut into batches: by their number, and by the padding beside a longer prompt."""
 
 from __future__ import annotations
 

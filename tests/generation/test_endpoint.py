@@ -1,4 +1,4 @@
-"""Answers from an OpenAI-compatible server: a fake one on loopback that can be busy, away, or somewhere else."""
+"""Answers from an OpenAI-compatible server: a fake one on loopback that can be busy, unavailable, or redirect."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY = "sk-not-to-be-seen"
 
 
 class FakeServer(ThreadingHTTPServer):
-    """Answers `reply(body, number)`: a status, headers and a JSON object; keeps what it was asked."""
+    """Answers `reply(body, number)`: a status, headers and a JSON object; records every request."""
 
     daemon_threads = True
 

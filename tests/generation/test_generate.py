@@ -64,7 +64,7 @@ def test_greedy_answers_equal_a_plain_loop_in_spite_of_batching_and_sampling_def
     model: PreTrainedModel, renderer: ChatRenderer
 ) -> None:
     assert model.generation_config is not None
-    assert model.generation_config.do_sample  # the folder asks for sampling; the engine must not listen
+    assert model.generation_config.do_sample  # the folder asks for sampling, which the engine must ignore
     model.generation_config.repetition_penalty = 1.5
     requests = [Request(item["id"], renderer.prompt_ids(item["messages"])) for item in math_items(5)]
     engine = TransformersEngine(model, renderer, batch_size=2)
@@ -97,7 +97,7 @@ def test_finished_answers_leave_the_batch_and_the_others_go_on_as_if_nothing_had
 def test_every_end_that_a_model_declares_ends_an_answer(model: PreTrainedModel, renderer: ChatRenderer) -> None:
     request = Request("one", renderer.prompt_ids(math_items(1)[0]["messages"]))
     plain = greedy_alone(model, renderer, request.prompt_ids, 12)
-    second = plain[4]  # a token that the model gives, declared as a second EOS, as Qwen has one
+    second = plain[4]  # a token that the model generates, declared as a second EOS as in Qwen
     assert model.generation_config is not None
     model.generation_config.eos_token_id = [renderer.end_id, second]
     ((answer,),) = TransformersEngine(model, renderer, batch_size=1).generate([request], Sampling(12))

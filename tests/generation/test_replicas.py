@@ -1,4 +1,4 @@
-"""Replicas of a stage share its requests, and leave what one process would."""
+"""Replicas of a stage share its requests, and leave the files that one process would."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_what_replicas_left_is_resumed_by_another_number_of_them(
 
 
 def test_replicas_agree_on_what_is_asked_again(tiny_config: Make) -> None:
-    """Side by side, as the launcher starts them: the second tries of both need the grades of all first ones."""
+    """Side by side, as the launcher starts them: the second tries of both need the grades of all first tries."""
     two, one = (
         tiny_config(experiment_name=name, **settings(keep_correct=True, max_tries=2, sampling_temperature=1.0))
         for name in ("two", "one")

@@ -1,4 +1,4 @@
-"""A divergence is a function and a line in each of two modules: fused and reference. Nothing else knows their names."""
+"""A divergence is a function and a line in each of two modules, fused and reference; nothing else knows its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fused head against loops in numpy, the reference loss, finite differences, and itself under every split."""
+"""The fused head compared with numpy loops, the reference loss, finite differences, and itself under every split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def softmax(logits: Array) -> Array:
 
 
 def looped_forward_kl(pair: Pair, alpha: float, temperature: float) -> tuple[float, Array, Array]:
-    """Loss and gradients, a token at a time: alpha (p - onehot) + (1 - alpha) T (p_T - q_T) for each logit."""
+    """Loss and gradients, one token at a time: alpha (p - onehot) + (1 - alpha) T (p_T - q_T) for each logit."""
     hidden, weight = pair.hidden.detach().numpy(), pair.weight.detach().numpy()
     loss, hidden_gradient, weight_gradient = 0.0, np.zeros_like(hidden), np.zeros_like(weight)
     for row, label in enumerate(pair.labels.tolist()):
@@ -137,7 +137,7 @@ def test_padding_rows_of_the_student_are_no_part_of_the_tail_class(divergence: s
     torch.testing.assert_close(hidden_gradient, expected_gradients[0])
     torch.testing.assert_close(weight_gradient[:VOCABULARY], expected_gradients[1])
     assert torch.equal(weight_gradient[VOCABULARY:], torch.zeros(5, STUDENT_SIZE, dtype=torch.float64))
-    counted = pair.fused(divergence=divergence, targets=teacher)  # whose vocabulary nobody knows: the student's
+    counted = pair.fused(divergence=divergence, targets=teacher)  # without a known vocabulary: the student's
     assert abs(counted.divergence_sum - expected.divergence_sum) > 1e-3
 
 

@@ -39,7 +39,8 @@ def test_lower_precision_stays_close_to_fp64(
 ) -> None:
     """Within a hundredth in bf16, 1e-5 in fp32: loss and both gradients.
 
-    The gradient of the total variation jumps where p = q, so rounded logits can have another one: see the next test.
+    The gradient of the total variation jumps where p = q, so rounded logits can have a different one; see the next
+    test.
     """
     if not with_kernel:
         monkeypatch.setattr(chunk, "load_kernel", lambda: None)

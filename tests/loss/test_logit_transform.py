@@ -84,7 +84,7 @@ def test_slope_is_the_derivative_of_the_transform() -> None:
 
 
 def small_model(model_type: str, seed: int) -> PreTrainedModel:
-    """One layer whose logits are scaled or capped so much that a loss without it would be another."""
+    """One layer whose logits are scaled or capped so strongly that ignoring it changes the loss."""
     torch.manual_seed(seed)
     fields = {"gemma2": {"final_logit_softcapping": 3.0}, "granite": {"logits_scaling": 0.4}}[model_type]
     config = AutoConfig.for_model(model_type, **SIZES, **fields, tie_word_embeddings=False)
@@ -96,14 +96,14 @@ def small_model(model_type: str, seed: int) -> PreTrainedModel:
 
 @pytest.fixture
 def batch() -> dict[str, Tensor]:
-    """Two sequences; a label stands at the position that predicts it."""
+    """Two sequences; a label is at the position that predicts it."""
     tokens = torch.arange(3, 23).view(2, 10)
     labels = tokens.roll(-1, dims=1).index_fill(1, torch.tensor([0, 1, 9]), IGNORE_INDEX)
     return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "labels": labels}
 
 
 def logits_of(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
-    """What the model itself computes, [N, V], at the labels that count."""
+    """The model's own logits, [N, V], at the counted labels."""
     logits: Tensor = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     return logits[batch["labels"] != IGNORE_INDEX]
 
@@ -111,7 +111,7 @@ def logits_of(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
 def assert_learns_from_its_own_logits(
     student: PreTrainedModel, targets: Targets, teacher_logits: Tensor, batch: dict[str, Tensor]
 ) -> None:
-    """The loss, and its gradient in all weights, are those of the student's own logits and `teacher_logits`."""
+    """Check that loss and gradients in all weights are those of the student's own logits and `teacher_logits`."""
     loss = StudentWithLoss(student, Objective(0.3, 2.0))(**batch, targets=targets)["loss"]
     logits, labels = logits_of(student, batch), batch["labels"][batch["labels"] != IGNORE_INDEX]
     expected = distillation_loss(logits, teacher_logits, labels, alpha=0.3, temperature=2.0).loss_sum

@@ -1,4 +1,4 @@
-"""The reference loss against plain Python loops, and the properties that make it the objective we state."""
+"""The reference loss compared with plain Python loops, and the properties that make it the stated objective."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grouped attention on the CPU gives what transformers' own gives."""
+"""Grouped attention on the CPU gives the result of transformers' attention."""
 
 from __future__ import annotations
 

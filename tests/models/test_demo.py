@@ -25,7 +25,7 @@ def test_a_pruned_model_loses_every_tenth_layer_and_survives_saving(tmp_path: Pa
     pruned: Any = drop_layers(model)
     assert [layer.mlp.up_proj.weight for layer in pruned.model.layers] == kept
     whole = pruned(TOKENS).logits
-    start = pruned(TOKENS[:, :-1], use_cache=True)  # the cache is addressed by the layers' numbers
+    start = pruned(TOKENS[:, :-1], use_cache=True)  # the cache is indexed by layer number
     last = pruned(TOKENS[:, -1:], past_key_values=start.past_key_values).logits
     torch.testing.assert_close(last[:, 0], whole[:, -1])
     pruned.save_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""Loading and saving models: clear errors, and a merged student that is the trained one."""
+"""Loading and saving models: clear errors, and a merged student that equals the trained one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def logits_of(model: nn.Module) -> Tensor:
 
 
 def trained_student(config: ExperimentConfig) -> nn.Module:
-    """A student whose trained weights have moved."""
+    """A student whose weights differ from the initial ones."""
     student = load_student_for_training(config.student_model, config)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -169,7 +169,7 @@ def test_an_unknown_way_from_hidden_states_to_logits_is_refused(
     config = tiny_config()
     model = load_model(config.student_model, config)
     original = model.forward
-    assert original(input_ids=torch.arange(8)[None]).logits.abs().max() < 12  # a cap of 50 hardly bends these
+    assert original(input_ids=torch.arange(8)[None]).logits.abs().max() < 12  # a cap of 50 hardly changes these
 
     def changed(**kwargs: Any) -> Any:
         output = original(**kwargs)

@@ -1,4 +1,4 @@
-"""Sizes and costs of models: against public figures, against loaded models, and against what torch allocates."""
+"""Sizes and costs of models: compared with public figures, loaded models, and torch's allocations."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_trained_weights_are_those_of_the_student(tiny_config: MakeConfig, tunin
 
 def test_a_pass_reads_the_experts_that_its_tokens_choose(tmp_path: Path) -> None:
     size = size_of(saved(QWEN3_30B_A3B, tmp_path), ExperimentConfig())
-    assert size.read_bytes("none", 16, gathered=True) > 174e9  # what transformers moves in a step of 16 answers
+    assert size.read_bytes("none", 16, gathered=True) > 174e9  # bytes that transformers moves in a step of 16 answers
     one, all_of_them = size.read_bytes("none", 1), size.read_bytes("none", 10_000)
     assert one == 2 * size.body
     assert all_of_them == pytest.approx(2 * (size.parameters - 2 * size.head), rel=1e-3)
@@ -202,7 +202,7 @@ def test_bytes_moved_without_gradients_are_as_counted(tmp_path: Path) -> None:
 
 
 def peak_bytes(run: Callable[[], None]) -> int:
-    """The most that torch's CPU allocator holds in `run` beyond what it held before."""
+    """Peak memory of torch's CPU allocator in `run`, above its level before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
     events: Any = profiler.profiler

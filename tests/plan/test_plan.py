@@ -1,4 +1,4 @@
-"""The plan of an experiment: what fits, what to change, what is printed, and a real run beside it."""
+"""The plan of an experiment: what fits, what to change, what is printed, and a real run for comparison."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def fleet_of(count: int, hardware: Hardware = A100_40) -> Fleet:
 
 
 def laid_out(count: int, **fields: Any) -> Layout:
-    """The whole experiment on `count` GPUs by transformers, with a teacher that fits."""
+    """The whole experiment on `count` GPUs with transformers and a teacher that fits."""
     fields = {"run_all": True, "kd_init": "sft", "engine": "transformers", **fields}
     made = replace(situation(A100_40, **fields), teacher=dense(14), fleet=fleet_of(count))
     return lay_out(select_stages(made.config), made, fleet_of(count))

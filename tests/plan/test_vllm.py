@@ -1,4 +1,4 @@
-"""The model of vLLM against published throughputs, and what must hold for any model."""
+"""The model of vLLM compared with published throughputs, and properties that hold for any model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One made-up run with its reports, shared by the tests that only read it."""
+"""One made-up run with its reports, shared by tests that only read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`l2s check` says 5/5 where all is well, and names what is not."""
+"""`l2s check` says 5/5 if all is well, and names what is not."""
 
 from __future__ import annotations
 

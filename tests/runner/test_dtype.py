@@ -1,4 +1,4 @@
-"""The dtype of an experiment: chosen once, kept by its later runs, and refused by name where it is set to another."""
+"""The dtype of an experiment: chosen once, kept by its later runs, and refused by name if another one is set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MakeConfig = Callable[..., ExperimentConfig]
 def dry_run(
     tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """What a dry run on a machine that suits a dtype prints."""
+    """The output of a dry run on a machine for which `auto` means that dtype."""
 
     def run(machine: Any = "float32", **fields: Any) -> str:
         monkeypatch.setattr(experiment, "choose_dtype", lambda config: DtypeChoice(machine, "so it is"))
@@ -34,7 +34,7 @@ def dry_run(
 
 
 def finish_generate(config: ExperimentConfig) -> None:
-    """Leave what a finished `generate` leaves, made with `config`."""
+    """Write what a finished `generate` with `config` leaves."""
     config = settle(config)
     run_dir = RunDir.of(config)
     run_dir.create()

@@ -1,4 +1,4 @@
-"""What is said of engine and quantisation before a model is loaded."""
+"""Checks of engine and quantisation before a model is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages as processes: what they are started with, and that all of them end."""
+"""Stages as processes: their environment, and that all of them end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOUR_GPUS = Devices("gpu", ("0", "1", "4", "5"))
 
 
 class Noted:
-    """Takes the place of a process and notes its environment."""
+    """Replaces a process and records its environment."""
 
     environments: list[dict[str, str]]
     pid = 2**22 + 1  # above the largest
@@ -35,7 +35,7 @@ class Noted:
 
 @pytest.fixture
 def noted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """The environments of the processes that an executor starts, none of which really is."""
+    """The environments of the processes that an executor starts, without really starting them."""
     Noted.environments = []
     monkeypatch.setattr(subprocess, "Popen", Noted)
     return Noted.environments
@@ -82,7 +82,7 @@ def test_a_cpu_worker_has_its_share_of_the_cores(noted: list[dict[str, str]], tm
 
 
 def sleeper(*, deaf: bool = False) -> subprocess.Popen[bytes]:
-    """A process that starts another and sleeps; a deaf one takes no notice of SIGTERM."""
+    """A process that starts another and sleeps; a deaf one ignores SIGTERM."""
     program = (
         "import signal, subprocess, sys, time\n"
         f"signal.signal(signal.SIGTERM, signal.{'SIG_IGN' if deaf else 'SIG_DFL'})\n"
@@ -124,7 +124,7 @@ def test_where_one_rank_fails_the_others_are_ended() -> None:
 
 
 def ended(pid: int) -> bool:
-    """Whether the process is gone, or waits only to be collected."""
+    """Whether the process has ended, even if nobody has collected its status."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:

@@ -1,4 +1,4 @@
-"""An experiment from the first check to the last report, its stages as processes."""
+"""An experiment from the first check to the last report, with its stages as processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def planned(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    """Stage -> what the dry run before said of it."""
+    """Stage -> what a dry run says about it."""
     words = capsys.readouterr().out.split("Stages")[1].split()
     return dict(zip(words[::2], words[1::2], strict=True))
 

@@ -1,4 +1,4 @@
-"""What preflight finds out about a model before any of its weights are loaded."""
+"""What preflight finds out about a model before its weights are loaded."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_stretched_positions_count() -> None:
     for stated in (32_768, 131_072):
         assert context_window(Qwen3Config(max_position_embeddings=stated, rope_parameters=yarn)) == 131_072
     assert context_window(Qwen3Config(max_position_embeddings=4096)) == 4096
-    assert context_window(BloomConfig()) is None  # it has no positions to run out of
+    assert context_window(BloomConfig()) is None  # it has no position limit
 
 
 def test_a_head_with_a_bias_is_refused_before_it_is_loaded(

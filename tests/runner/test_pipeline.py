@@ -1,4 +1,4 @@
-"""Which stages a run selects, and whether each runs, goes on or is skipped."""
+"""Which stages a run selects, and whether each runs, resumes or is skipped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def names(config: ExperimentConfig) -> list[str]:
 
 
 def finish(name: str, config: ExperimentConfig) -> None:
-    """Pretend that a stage has run: its outputs and its manifest are there."""
+    """Pretend that a stage has run: write its outputs and its manifest."""
     stage, run_dir = STAGES[name], RunDir.of(config)
     inputs = begin(stage, config, run_dir, "run")
     for path in stage.gives(run_dir, config):
@@ -71,7 +71,7 @@ def test_a_missing_trl_is_said_before_anything_is_loaded(make: Make, monkeypatch
         check_settings(config, select_stages(config))
     finish("sft", config)
     finish("opd", config)
-    check_settings(config, select_stages(config))  # the student is there: evaluating it takes no TRL
+    check_settings(config, select_stages(config))  # the student exists: evaluating it needs no TRL
 
 
 def test_answers_that_leave_no_room_for_a_prompt_are_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_a_finished_stage_whose_output_is_gone_goes_on_from_the_rest(make: Make)
     config = make(run_all=True)
     for name in ("prepare", "generate", "score"):
         finish(name, config)
-    (RunDir.of(config).teacher_signals / "index.json").unlink()  # as a reader does that finds damage
+    (RunDir.of(config).teacher_signals / "index.json").unlink()  # as a reader does when it finds damage
     assert state("score", config) == "resume"
     assert state("score", config, requested=False) == "resume"
     RunDir.of(config).responses.write_text("other answers")

@@ -54,7 +54,7 @@ def test_a_stage_without_models_takes_no_device() -> None:
 
 @pytest.mark.parametrize(("update", "available", "useful"), [(16, 8, 8), (16, 7, 6), (16, 5, 4), (3, 8, 3), (1, 8, 1)])
 def test_ranks_that_would_only_wait_are_left_free(update: int, available: int, useful: int) -> None:
-    """16 sequences on 7 ranks take three rounds, as on 6."""
+    """16 sequences take three rounds on 7 ranks, as on 6."""
     config = ExperimentConfig(sft_batch_size=update, gradient_accumulation_steps=1)
     assert most_devices(STAGES["sft"], available, config, gpus_(8)) == useful
 

@@ -1,4 +1,4 @@
-"""The stage graph, run by an executor that only pretends: order, side by side, failures."""
+"""The stage graph, run by a fake executor: order, side by side, failures."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FakeJob:
 
 
 class FakeExecutor:
-    """Notes what was started on which devices, and what ran at the same time."""
+    """Records which stages started on which devices, and which ran at the same time."""
 
     def __init__(self, failing: dict[str, int], interrupted: str | None = None) -> None:
         self.failing, self.interrupted = failing, interrupted

@@ -1,4 +1,4 @@
-"""What --sharding asks for is checked before anything is loaded."""
+"""Checks of --sharding before anything is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages side by side on CPU workers: what is stopped in the middle leaves nothing running and resumes."""
+"""Stages side by side on CPU workers: an interrupted run leaves nothing running, and resumes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_two_ranks_that_are_stopped_are_resumed_by_one_to_the_same_student(tiny_
 
 
 def test_the_lock_is_held_by_what_outlives_a_killed_parent(tmp_path: Path) -> None:
-    """A run that is killed cannot end its stages; another run must wait for them."""
+    """A killed run cannot end its stages; another run must wait for them."""
     run_dir = RunDir(tmp_path)
     program = (
         "import sys, time, subprocess; from pathlib import Path\n"

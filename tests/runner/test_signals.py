@@ -28,7 +28,7 @@ sys.exit(cli.main(["run", "--run_all"]))
 
 @contextmanager
 def running(*, ignored: tuple[signal.Signals, ...] = ()) -> Iterator[subprocess.Popen[str]]:
-    """A run that waits for a line on its input; it begins with `ignored` switched off and all others on."""
+    """A run that waits for a line on its input; it starts with the signal `ignored` off and all others on."""
 
     def dispose() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -1,4 +1,4 @@
-"""Each backend in turn; one that this machine lacks is skipped with its reason."""
+"""Each sandbox backend in turn; a backend that this machine lacks is skipped with its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile and cheating programs: none passes, none touches what is not its own, none outlives its run."""
+"""Hostile and cheating programs: none passes, none touches anything outside, none outlives its run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ import pytest
 
 from l2s import sandbox
 
-HOSTILE = Path(__file__).parent / "hostile"  # one file a family; a program stands below its `### name`
+HOSTILE = Path(__file__).parent / "hostile"  # one file for each family; a program follows its `### name`
 TIMEOUT_S = 0.5
 
-# Stands before every program, below the names that `Ground.names` gives it.
+# Comes before every program, after the names that `Ground.names` gives it.
 HELPERS = """
 import ctypes, os, re
 libc = ctypes.CDLL(None, use_errno=True)
@@ -52,7 +52,7 @@ PROGRAMS = read_programs()
 
 @dataclass
 class Ground:
-    """Everything a hostile program could reach for, and whether it did."""
+    """Everything a hostile program could reach, and whether it did."""
 
     folder: Path
     secret: str
@@ -72,7 +72,7 @@ class Ground:
         )
 
     def state(self) -> list[object]:
-        """What must be the same after a run as before."""
+        """What must be the same before and after a run."""
         status = self.canary.stat()
         return [
             self.canary.read_text(),
@@ -85,7 +85,7 @@ class Ground:
         ]
 
     def heard(self) -> list[bytes]:
-        """What arrived at the listeners; a connection alone counts."""
+        """What arrived at the listeners; even a connection counts."""
         return [data for listener in self.listeners for data in _heard(listener)]
 
 
@@ -127,7 +127,7 @@ def workers() -> set[int]:
     """Processes that are a worker, were forked from one, or are the `sleep` that some programs start."""
     found = set()
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
+        with contextlib.suppress(OSError):  # it has ended meanwhile
             command = entry.read_bytes()
             if b"import worker" in command or command == b"sleep\x001000\x00":
                 found.add(int(entry.parent.name))
@@ -135,7 +135,7 @@ def workers() -> set[int]:
 
 
 def gone(processes: set[int], *, within_s: float = 10) -> bool:
-    """Whether all of `processes` end; others on this machine may be running a sandbox too, for a moment."""
+    """Whether all of `processes` end within a moment; other programs on this machine may also run a sandbox."""
     end = time.monotonic() + within_s
     while processes & workers():
         if time.monotonic() > end:

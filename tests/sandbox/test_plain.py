@@ -1,4 +1,4 @@
-"""The serialisation: everything plain survives, nothing else passes, broken data is refused."""
+"""The serialisation: all plain data survives, nothing else passes, broken data is refused."""
 
 from __future__ import annotations
 

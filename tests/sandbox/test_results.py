@@ -1,4 +1,4 @@
-"""What a program returns gets the verdict of plain Python, and an object that is equal to everything passes nothing."""
+"""A program's results get the verdict of plain Python, and an object that equals everything passes nothing."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ IMPORTS = (
     "from collections import UserDict, UserList, defaultdict, deque, namedtuple\nfrom decimal import Decimal\n"
     "from enum import Enum, IntEnum\nfrom fractions import Fraction\n"
 )
-DIFFERENT_HERE = [  # what plain Python lets pass, and why it does not here
+DIFFERENT_HERE = [  # passes in plain Python, but not here, and why
     ("type('Own', (), {'__eq__': lambda self, other: True})()", "f(0) == 1"),  # its own __eq__
     ("type('Own', (), {})()", "f(0)"),  # its own truth
 ]

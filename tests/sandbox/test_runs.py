@@ -1,4 +1,4 @@
-"""One run: what the tests see of the program, how each end is named, and what a run leaves behind."""
+"""One run: what the tests see of the program, the status of each end, and what a run leaves behind."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_nothing_stays_open_after_a_run(confined: sandbox.Backend) -> None:
     for program in ("def f(x): return 1", "import os\nos._exit(3)", "syntax error"):
         run(confined, program, "f(1)")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-    assert psutil.Process().children() == children  # none, not even one that has ended and waits
+    assert psutil.Process().children() == children  # no new one, not even one whose status was not collected
 
 
 def test_many_threads_can_run_programs_at_once(confined: sandbox.Backend) -> None:

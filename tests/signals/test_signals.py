@@ -1,4 +1,4 @@
-"""Teacher signals on disk: the right rows, resumed and shared work, and damage that is noticed."""
+"""Teacher signals on disk: the right rows, resumed and shared work, and detected damage."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SHARD_ROWS = 40  # several shards from a few sequences
 
 
 class Recording:
-    """A teacher, its rendered answers, and where its signals are recorded."""
+    """A teacher, its rendered answers, and the folder of its signals."""
 
     def __init__(self, config: ExperimentConfig) -> None:
         self.run_dir = RunDir.of(config)
@@ -65,14 +65,14 @@ class Recording:
         self.folder: Path = self.run_dir.teacher_signals
 
     def score(self) -> int:
-        """Score into the folder; returns the rows that had to be computed."""
+        """Score into the folder; return the number of rows that had to be computed."""
         result = record_signals(
             ModelHidden(self.model), self.sequences, self.folder, self.source, shard_rows=SHARD_ROWS
         )
         return result.recorded_tokens
 
     def response_logits(self, sequence: TrainingSequence) -> torch.Tensor:
-        """Of the model itself, at the positions before each response token."""
+        """The model's own logits at the positions before each response token."""
         logits = self.model(input_ids=torch.tensor([sequence.input_ids])).logits[0]
         first = next(i for i, label in enumerate(sequence.labels) if label != -100)
         rows: torch.Tensor = logits[first - 1 : len(sequence.input_ids) - 1]
@@ -142,8 +142,8 @@ def test_shards_of_other_answers_are_recorded_again(recording: Recording) -> Non
 def test_rank_0_writes_the_index_even_if_the_files_of_the_others_reach_it_late(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two ranks of one torchrun, one after the other; between them the second's files are out of sight."""
-    recording.score()  # for what all shards share
+    """Two ranks of one torchrun, one after the other; in between, the second rank's files are hidden."""
+    recording.score()  # waits for what all shards share
     whole = SignalIndex.load(recording.folder)
     for file in [recording.folder / "index.json", *recording.folder.glob("shard-*")]:
         file.unlink()
@@ -313,7 +313,7 @@ def test_rows_encoded_with_another_tail_are_recorded_again(tiny_config: MakeConf
     shared = load_file(recording.folder / SHARED)
     save_file(shared | {"tail_mean": shared["tail_mean"] + 1}, recording.folder / SHARED)
 
-    assert recording.score() in (0, total)  # 0: the tail came out the same to the bit, and so do the rows
+    assert recording.score() in (0, total)  # 0: the tail is the same to the bit, so the rows are too
     read_signals(recording.folder)
     (recording.folder / "shared.json").unlink()
     recording.sequences = recording.sequences[1:]
@@ -324,7 +324,7 @@ def test_signals_of_an_older_format_are_recorded_again_and_refused_until_then(re
     total = recording.score()
     for file in [*recording.folder.glob("shard-*.json"), recording.folder / "shared.json"]:
         entry = json.loads(file.read_text())
-        entry["source"] = entry.pop("origin", "")[:64]  # what the first format had
+        entry["source"] = entry.pop("origin", "")[:64]  # as in the first format
         file.write_text(json.dumps(entry))
     index = json.loads((recording.folder / "index.json").read_text())
     (recording.folder / "index.json").write_text(json.dumps({k: v for k, v in index.items() if k != "format"}))

@@ -1,4 +1,4 @@
-"""The top-k signal as it is stored: its bytes, its exact mass, and a tail that follows the token."""
+"""The stored top-k signal: its bytes, its exact mass, and a tail that follows the token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VOCABULARY, SIZE, TOPK, TEMPERATURE = 600, 12, 16, 2.0
 
 
 class Teacher:
-    """Random hidden states of falling variance under a random head; the first rows are fitted, the last are not."""
+    """Random hidden states of falling variance under a random head; the tail is fitted to the first rows only."""
 
     def __init__(self, transform: LogitTransform = IDENTITY) -> None:
         generator = torch.Generator().manual_seed(5)
@@ -31,7 +31,7 @@ class Teacher:
         return fit.model(rank, self.transform)
 
     def stored(self, rank: int, dtype: torch.dtype = torch.float32, topk: int = TOPK) -> tuple[Tensor, Tensor]:
-        """log q of the rows that were not fitted, [100, V]: what KD reads, and the truth."""
+        """log q of the rows that the tail was not fitted to, [100, V]: as KD reads it, and exact."""
         tail = self.fit(rank)
         rows = TopkEncoder(topk, TEMPERATURE, tail).encode(self.logits[400:], self.hidden[400:])
         read = torch.empty(100, VOCABULARY, dtype=dtype)
@@ -39,7 +39,7 @@ class Teacher:
         return read.float() / TEMPERATURE, (self.logits[400:] / TEMPERATURE).log_softmax(-1)
 
     def divergence(self, rank: int) -> float:
-        """KL from the truth to what KD reads, a token."""
+        """KL from the exact distribution to the one that KD reads, for each token."""
         read, truth = self.stored(rank)
         return float((truth.exp() * (truth - read.log_softmax(-1))).sum(-1).mean())
 
@@ -96,7 +96,7 @@ def test_factors_and_weights_multiply_to_the_logits_of_the_model() -> None:
     rows = TopkEncoder(TOPK, TEMPERATURE, tail).encode(teacher.logits[:9], teacher.hidden[:9])
     read = decode(rows, TOPK, tail.factors()).tail
     assert read is not None
-    product = read.weights.bfloat16().float() @ read.factors.float().T  # what a product in bfloat16 sees
+    product = read.weights.bfloat16().float() @ read.factors.float().T  # as in a bfloat16 product
     expected = tail.logits(tail.codes(teacher.hidden[:9])) + rows["tail_offsets"][:, None]
     torch.testing.assert_close(product, expected, rtol=1e-4, atol=1e-3)
 

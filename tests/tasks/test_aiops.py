@@ -1,4 +1,4 @@
-"""AIOps: what an item is made of, and that answers without understanding score little."""
+"""AIOps: the parts of an item, and that answers without understanding score little."""
 
 from __future__ import annotations
 
@@ -161,9 +161,7 @@ def test_a_fault_may_be_said_to_lie_nowhere_else(evaluation: list[Item], aside: 
 
 
 def test_a_misleading_log_is_loudest_about_a_forbidden_cause(train: list[Item], evaluation: list[Item]) -> None:
-    """At the loudest level of its style it has more entries of the red herring than clues, and no fewer than all of the
-    fault's entries.
-    """
+    """At the loudest level, the red herring has more entries than the clues, and at least as many as the whole fault."""
     styles = {style.name: style for style in STYLES}
     families = {family.cause: family for family in FAMILIES}
     for item in filter(lambda item: item["meta"]["misleading"], chain(train, evaluation)):
@@ -177,7 +175,7 @@ def test_a_misleading_log_is_loudest_about_a_forbidden_cause(train: list[Item], 
 
 
 def num_entries(log: str, lines: Iterable[Line], level: str) -> int:
-    """How many entries of `log` were written from those of `lines` that have this level."""
+    """How many entries of `log` come from those of `lines` that have this level."""
     texts = [re.split(r"\{\{|\}\}|\{\w+\}|\"|: ", line.text.split("\n")[0]) for line in lines if line.level == level]
     patterns = [re.compile(".+".join(map(re.escape, pieces))) for pieces in texts]
     return sum(any(pattern.search(entry) for pattern in patterns) for entry in log.splitlines())

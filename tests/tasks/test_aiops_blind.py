@@ -1,4 +1,4 @@
-"""AIOps: answers that were written from prompts alone are recognised, in words that no phrase was taken from."""
+"""AIOps: answers written from prompts alone are recognised, although no phrase was taken from them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ SEEDS = range(16)
 
 @cache
 def logs_of(style: Style, family: Family | None) -> list[str]:
-    """Evaluation logs of a family, every other one with a red herring."""
+    """Evaluation logs of a family, every second one with a red herring."""
     plans = [Plan(style, family, family is not None and seed % 2 == 1, "en") for seed in SEEDS]
     return [_log(plan, seed) for seed, plan in zip(SEEDS, plans, strict=True)]
 
@@ -34,11 +34,11 @@ def _log(plan: Plan, seed: int) -> str:
     return str(write_item(plan, "eval", seed, 40, rng, Slots(rng))["meta"]["problem"])
 
 
-# What must hold between the numbers of one or two entries ------------------------------------------------------------
+# Relations between the numbers of one or two entries -----------------------------------------------------------------
 
 
 class Relation(NamedTuple):
-    """`holds` is asked about the numbers in the groups of `pattern`, at each place where it matches."""
+    """`holds` gets the numbers in the groups of `pattern`, at each place where it matches."""
 
     pattern: str
     holds: Callable[..., bool]
@@ -124,7 +124,7 @@ RELATIONS = {
 }
 
 
-# What must hold in a whole log ---------------------------------------------------------------------------------------
+# Relations in a whole log --------------------------------------------------------------------------------------------
 
 TIMES = (
     (r"^(\w{3} \d\d \d\d:\d\d:\d\d) ", "%b %d %H:%M:%S"),
@@ -162,7 +162,7 @@ SINCE = {
 
 
 def time_of(entry: str) -> datetime | None:
-    """When an entry was written; the year, where given, is left out. None for lines of a stack trace."""
+    """When an entry was written; a year is ignored. None for lines of a stack trace."""
     for pattern, notation in TIMES:
         if match := re.search(pattern, entry):
             return datetime.strptime(f"2024 {match[1]}", f"%Y {notation}")
@@ -170,7 +170,7 @@ def time_of(entry: str) -> datetime | None:
 
 
 def elapsed(start: datetime, end: datetime) -> timedelta:
-    """From `start` to `end`, over midnight or new year where a notation does not tell the day."""
+    """From `start` to `end`, across midnight or new year if the notation does not give the day."""
     gap = end - start
     day = timedelta(days=366) if start.date() != end.date() else timedelta(days=1)
     return gap if gap >= timedelta() else gap + day
@@ -194,7 +194,7 @@ def pairs_are_about_one_thing(log: str) -> bool:
 
 
 def a_daemon_keeps_its_pid(log: str) -> bool:
-    """In syslog, but for daemons that fork; the process of /proc/N and the killed process are the service's own."""
+    """For syslog, except daemons that fork; the process of /proc/N and the killed process are the service's own."""
     pids: dict[str, set[str]] = {}
     for name, pid in re.findall(r"\d\d \S+ ([\w.-]+)\[(\d+)\]: ", log):
         pids.setdefault(name, set()).add(pid)
@@ -225,7 +225,7 @@ def a_pause_stops_the_log(log: str) -> bool:
 
 
 def minutes_have_passed_since(log: str) -> bool:
-    """An entry that tells of so many minutes stands that long after the entry that began them."""
+    """An entry that states a number of minutes comes that long after the entry it refers to."""
     entries = stamped(log)
     for pattern, beginning in SINCE.items():
         began = [when for when, entry in entries if beginning in entry]
@@ -312,7 +312,7 @@ def test_a_contradiction_is_found(log: str, broken: str) -> None:
 
 
 TIMES_AND_IDS = {"ms", "rt", "secs", "minutes", "late_ms", "rev", "rev2", "part", "job_no", "big1", "spid", "attempt"}
-RELATED = (  # amounts that one entry may hold together, because a relation above or the way they are drawn ties them
+RELATED = (  # amounts that one entry may hold together: a relation above, or the way they are drawn, ties them
     {"size", "vm_kb"},
     {"size", "received", "replayed"},
     {"pool", "waiting"},
@@ -322,7 +322,7 @@ RELATED = (  # amounts that one entry may hold together, because a relation abov
     {"collation", "collation2"},
     {"deadlocked", "deadlocked2"},
 )
-FREE = (  # amounts with nothing between them: a share and a count, a worker's number and its sockets, an id and bytes
+FREE = (  # unrelated amounts: a share and a count, a worker's number and its sockets, an id and bytes
     {"pct", "count"},
     {"limit", "count"},
     {"few", "idle_conns"},
@@ -332,7 +332,7 @@ FREE = (  # amounts with nothing between them: a share and a count, a worker's n
 
 
 def test_amounts_of_one_entry_are_tied_or_free_for_a_reason() -> None:
-    """Whoever writes an entry with two amounts says here how they hang together."""
+    """Whoever writes an entry with two amounts states their relation here."""
     amounts = (ONCE.keys() | PER_ENTRY.keys() | RISING.keys() | TOGETHER.keys()) - TIMES_AND_IDS
     for line in entries():
         held = set(re.findall(r"\{(\w+)\}", line.text)) & amounts

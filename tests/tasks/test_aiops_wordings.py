@@ -1,4 +1,4 @@
-"""AIOps: ordinary wordings of every cause count, and what a right answer says beside it blames nothing."""
+"""AIOps: ordinary wordings of every cause count, and the rest of a right answer blames nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HumanEval and MBPP: every reference passes, other answers get the verdict they deserve, and the data are as asked."""
+"""HumanEval and MBPP: every reference passes, other answers get the right verdict, and the data is as requested."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def broken_line(file: Path) -> None:
 
 
 def row_without(field: str, **others: Any) -> Callable[[Path], None]:
-    """Damage that writes a whole row, an empty line, and a row without `field`."""
+    """Damage to a file: a whole row, an empty line, and a row without `field`."""
     row = {name: value for name, value in MBPP_ROW.items() if name != field} | others
     text = f"{json.dumps(MBPP_ROW)}\n\n{json.dumps(row)}\n"
 

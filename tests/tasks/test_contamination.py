@@ -1,4 +1,4 @@
-"""Contamination: what evaluation shares with training, instructions left out."""
+"""Contamination: what evaluation shares with training, without the instructions."""
 
 from __future__ import annotations
 

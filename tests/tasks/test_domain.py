@@ -1,4 +1,4 @@
-"""A domain is one module and one line: what the rest of l2s knows of a domain comes from its Task."""
+"""A domain is one module and one line: the rest of l2s knows a domain only through its Task."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MODELS = ["teacher", "student_base", "student_sft", "student_kd"]
 
 @pytest.fixture(scope="module")
 def experiment(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ToyConfig, RunDir]:
-    """A whole experiment on the toy domain alone, in this process."""
+    """A whole experiment on the toy domain only, in this process."""
     folder = tmp_path_factory.mktemp("toy")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(TASKS, "toy", TASK)
@@ -170,7 +170,7 @@ def test_what_a_task_names_is_there(task: Any) -> None:
 
 
 def packed_items(html: str) -> Any:
-    """The items of the browser."""
+    """The items of the page's browser."""
     found = re.search(r'id="packed-items"[^>]*>([^<]*)<', html)
     assert found is not None
     return json.loads(gzip.decompress(base64.b64decode(found.group(1))))

@@ -64,7 +64,7 @@ NEXT_QUESTIONS = [
     ("The answer is 18.\n\nQ: There are 7 trees.\nA: The answer is 7.", "18"),
     ("\\boxed{18}\n\nProblem: Tom has 3.\n\\boxed{7}", "18"),
     ("Question: Janet has 16 eggs\nAnswer: 18\n\nQuestion: Tom has 3\nAnswer: 7", "18"),
-    # no next question: a restated one, the steps of one solution, a question to oneself
+    # not a further question: a restated one, the steps of one solution, a question to oneself
     ("Problem: Janet has 16 eggs.\nSolution: 9 * 2 = 18", "18"),
     ("Question 1: How many eggs? Answer: 9\nQuestion 2: How much money? Answer: 18", "18"),
     ("#### 17\nIs that right? How much did she eat? Wait, 3.\n#### 18", "18"),
@@ -90,7 +90,7 @@ EQUALITIES = [
     ("The answer is 3 apples for 2 dollars each = 6 dollars", "6"),
     ("The answer is 17.99 ≈ 18", "18"),
     ("The answer is $0.5 = 50%$", "50"),
-    ("#### 2 hours (120 minutes)", "2"),  # what stands in brackets explains
+    ("#### 2 hours (120 minutes)", "2"),  # text in brackets explains
     ("The answer is 18 = 9 * 2", "18"),
     ("#### 20 - 2 = 18 = 9 * 2", "18"),
     ("The answer is 9*2 = 18, since 18 / 2 = 9", "18"),
@@ -121,7 +121,7 @@ NOTATIONS = [
     ("#### 1\u200b8\ufeff", "18"),
     ("#### 3½", "3.5"),
     ("#### ½", "0.5"),
-    # separators of other places
+    # separators of other countries
     ("#### 1.234.567", "1234567"),
     ("#### 1.234,56", "1234.56"),
     ("#### 1'234", "1234"),
@@ -202,5 +202,5 @@ def test_every_dash_is_a_minus_before_a_number_and_none_between_two(dash: str) -
 
 @pytest.mark.parametrize("unit", [" ", "( ", "#### ", "abcdefgh", "小时", "\\boxed{", "*a ", "how many ", "Wait\n"])
 def test_a_response_that_repeats_itself_is_read(unit: str) -> None:
-    """A pattern that takes exponential time on one of these would not come back."""
+    """A pattern that takes exponential time on one of these would not return."""
     assert final_number("#### 1 " + unit * (4000 // len(unit))) == 1

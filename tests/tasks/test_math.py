@@ -1,4 +1,4 @@
-"""Math: reading the number of an answer, the verdicts, and where the problems come from."""
+"""Math: reading the number of an answer, the verdicts, and the source of the problems."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from l2s.tasks import math, word_problems
         ("答：18元，其中5元是运费。", "18"),
         ("答案是 1.2万元", "12000"),
         ("一共 3 亿", "300000000"),
-        # what follows the number explains it; working ends in its result
+        # text after the number explains it; working ends in its result
         ("Answer: 18. She sells 9 eggs for $2 each = $18, and there are 7 days.", "18"),
         ("#### 18. Janet makes 18 dollars in 1 day", "18"),
         ("#### 18. Janet makes 18 dollars.\nThat is her income.", "18"),
@@ -76,7 +76,7 @@ from l2s.tasks import math, word_problems
         ("The answer is:\n- 18 eggs", "18"),
         ("1e3", "1000"),
         ("#### 1.5E+3", "1500"),
-        # the last marker wins, headings and empty markers are none
+        # the last marker wins; headings and empty markers do not count
         ("#### 17\nWait.\n#### 18", "18"),
         (r"The answer is 17. Recheck: \boxed{18}", "18"),
         ("#### Step 2: add\n16 + 2 = 18", "18"),

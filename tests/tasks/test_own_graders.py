@@ -1,4 +1,4 @@
-"""The graders for a user's own data, and what becomes of one in Python that misbehaves."""
+"""The graders for the user's own data, and how failures of a grader in Python are handled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def item(reference: Any, grader: str = "none", **row: Any) -> Item:
 
 
 def graded(grader: str, reference: Any, response: str, finish_reason: str = "stop") -> str | None:
-    """The status of an answer; None where it has no grade."""
+    """The status of an answer; None if it has no grade."""
     found = TASK.grade(item(reference, grader), response, finish_reason, ExperimentConfig(own_grader=grader))
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Rows of a user's own files: what is read, and what is refused with file, line, field, value and fix."""
+"""Rows of the user's own files: what is read, and what is refused with file, line, field, value and fix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GOOD = {"prompt": "Capital of France?", "reference": "Paris"}
 
 
 def written(folder: Path, *rows: Any, name: str = "train.jsonl") -> Path:
-    """A JSONL file; a row that is text or bytes is a line as it stands."""
+    """A JSONL file; a row that is text or bytes becomes a line unchanged."""
     lines = [
         row if isinstance(row, bytes) else (row if isinstance(row, str) else json.dumps(row)).encode() for row in rows
     ]
@@ -97,7 +97,7 @@ def test_a_parquet_file_is_read_as_the_same_rows(tmp_path: Path) -> None:
     assert (first["id"], second["id"]) == ("7", "own-train-00001")
     assert first["messages"] == turns
     assert first["meta"]["row"] == {"when": "2026-01-02", "cost": "nan"}
-    dump_row(first)  # JSON can hold it
+    dump_row(first)  # JSON can represent it
 
 
 def test_parquet_without_the_needed_columns_or_not_parquet_at_all_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The two datasets: counts, determinism, and errors for sources that cannot be had."""
+"""The two datasets: counts, determinism, and errors for sources that are not available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own data through a whole experiment: the example of docs/YOUR_DATA.md, graded and not graded."""
+"""The user's own data through a whole experiment: the example of docs/YOUR_DATA.md, graded and not graded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODELS = ["teacher", "student_base", "student_sft", "student_kd"]
 
 
 def write_example(folder: Path) -> None:
-    """The files of the page, as it shows them."""
+    """Write the example files of the page."""
     found = re.findall(r"`(\w+\.jsonl)`:\n\n```jsonl\n(.*?)```", DOC, flags=re.DOTALL)
     assert [name for name, _ in found] == ["train.jsonl", "eval.jsonl"]
     for name, text in found:
@@ -46,7 +46,7 @@ def write_example(folder: Path) -> None:
 
 
 def example_flags() -> dict[str, str]:
-    """The flags of the page's command but for --run_all."""
+    """The flags of the page's command, without --run_all."""
     command = re.search(r"```bash\n(l2s run .*?)```", DOC, flags=re.DOTALL)
     assert command is not None
     words = shlex.split(command[1].replace("\\\n", " "))
@@ -55,7 +55,7 @@ def example_flags() -> dict[str, str]:
 
 
 def run_example(folder: Path, models: Path, **fields: Any) -> tuple[ExperimentConfig, RunDir]:
-    """The command of the page on the tiny pair, every stage in this process."""
+    """The page's command on the tiny pair, with every stage in this process."""
     small = {
         "teacher_model": str(models / "teacher"), "student_model": str(models / "student"), "output_dir": "outputs",
         "processed_dir": "processed", "dtype": "float32", "device": "cpu", "tuning": "full", "max_new_tokens": 6,
@@ -74,7 +74,7 @@ def run_example(folder: Path, models: Path, **fields: Any) -> tuple[ExperimentCo
 
 @pytest.fixture(scope="module")
 def experiment(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExperimentConfig, RunDir]:
-    """The page's example, but not graded; the data folder that the built-in domains would read is not there."""
+    """The page's example, but not graded; the data folder of the built-in domains does not exist."""
     folder = tmp_path_factory.mktemp("own")
     write_example(folder)
     with pytest.MonkeyPatch.context() as patch:

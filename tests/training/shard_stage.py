@@ -1,8 +1,8 @@
-"""Run by torchrun from test_sft_kd_stages.py: a stage whose trainer shards by FSDP2, on the CPU.
+"""Run by torchrun from test_sft_kd_stages.py: a stage whose trainer shards with FSDP2, on the CPU.
 
-accelerate's variables (ACCELERATE_USE_FSDP and its kin) shard on accelerators; with CPU processes it leaves them aside.
-Here it takes these for accelerators. All that follows, from `fully_shard` to checkpoints, is its usual path, over gloo.
-The training breaks off after its second step and goes on from the checkpoint of the first.
+accelerate's variables (ACCELERATE_USE_FSDP and its kin) only shard on accelerators; with CPU processes accelerate
+ignores them. Here CPU processes pass as accelerators. All that follows, from `fully_shard` to checkpoints, is its usual
+path, over gloo. The training stops after its second step and resumes from the checkpoint of the first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answers held out of training: which, what is said of them, and that training does not notice."""
+"""Answers held out of training: which ones, what the report says about them, and that they do not affect training."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_at_most_one_answer_in_20_is_held_out_from_all_over_the_file(
 
 
 def test_the_curve_is_the_loss_on_answers_that_no_step_saw(tiny_config: MakeConfig) -> None:
-    """KD's rows against the logits of both models; the signals of held-out answers are stored with the others."""
+    """KD's rows compared with the logits of both models; signals of held-out answers are stored with the others."""
     settings: dict[str, Any] = {"alpha": 0.3, "temperature": 3.0, "divergence": "reverse_kl"}
     config = tiny_config(kd_batch_size=4, kd_init="base", save_steps=3, heldout_answers=16, **settings)
     run_dir = prepare(config, answers(42))
@@ -100,7 +100,7 @@ def test_the_curve_is_the_loss_on_answers_that_no_step_saw(tiny_config: MakeConf
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_same_answers_have_the_loss_that_training_sees(tiny_config: MakeConfig, dtype: str) -> None:
-    """The first step's loss is that of its batch before any update, in the same types."""
+    """The first step's loss is that of its batch before any update, in the same dtypes."""
     config = tiny_config(tuning="full", dtype=dtype)
     run_dir = prepare(config, answers(4))
     renderer = load_renderer(config, "student_model")
@@ -116,7 +116,7 @@ def test_the_same_answers_have_the_loss_that_training_sees(tiny_config: MakeConf
 
 @pytest.mark.parametrize("tuning", ["lora", "qlora"])
 def test_looking_does_not_change_the_training(tiny_config: MakeConfig, tuning: str) -> None:
-    """To the bit, dropout included: as if the answers held out had never been in the file."""
+    """To the bit, dropout included: as if the held-out answers had never been in the file."""
     common: dict[str, Any] = {
         "tuning": tuning,
         "sft_batch_size": 4,

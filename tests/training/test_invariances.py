@@ -1,4 +1,4 @@
-"""What must not change the objective: how a batch is split over steps and ranks and laid out, who the teacher is."""
+"""What must not change the objective: how a batch is split over steps and ranks, its layout, and the teacher."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 
 
 def write_responses(run_dir: RunDir, count: int = 24) -> None:
-    """Answers of very different lengths, so that a mean of means would be noticed."""
+    """Answers of very different lengths, so that a mean of means would show."""
     rows = [
         {
             "id": f"sum/{number}",
@@ -144,7 +144,7 @@ def test_alpha_1_is_sft_to_the_bit(setting: Setting) -> None:
     ids=str,
 )
 def test_student_with_loss_is_the_loss_of_its_logits(setting: Setting, objective: Objective) -> None:
-    """Against the models' own logits, shifted here, and autograd in float64."""
+    """Compared with the models' own logits, shifted here, and autograd in float64."""
     student = setting.student(objective)
     teacher, reference = setting.teacher_model, load_student_for_training(setting.config.student_model, setting.config)
     reference, teacher64 = reference.double(), load_model(setting.config.teacher_model, setting.config).double()
@@ -169,7 +169,7 @@ def test_student_with_loss_is_the_loss_of_its_logits(setting: Setting, objective
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_stored_hidden_states_are_the_teacher(tiny_config: MakeConfig, dtype: str) -> None:
-    """To the bit on the batch that was scored, and so are the loss and its gradients."""
+    """To the bit on the batch that was scored, as are the loss and its gradients."""
     setting = Setting(tiny_config(tuning="full", dtype=dtype))
     score.run(setting.config, setting.run_dir)
     store = read_signals(setting.run_dir.teacher_signals)
@@ -210,7 +210,7 @@ def test_bfloat16_agrees_with_float64(tiny_config: MakeConfig, divergence: str) 
 
 
 def test_qlora_is_the_loss_of_its_dequantised_weights(tiny_config: MakeConfig) -> None:
-    """NF4 weights under LoRA against the same numbers in plain linear layers, whose own logits autograd follows."""
+    """NF4 weights under LoRA compared with the same numbers in plain linear layers, whose logits autograd follows."""
     setting = Setting(tiny_config(tuning="qlora", lora_dropout=0.0))
     plain = Setting(tiny_config(experiment_name="plain", tuning="lora", lora_dropout=0.0))
     student, reference = setting.student(), plain.student().student
@@ -252,7 +252,7 @@ def on_ranks(count: int, *command: str) -> None:
 
 
 def train_on_ranks(config: ExperimentConfig, count: int, folder: Path) -> None:
-    """Run train_ranks.py on 22 answers: on two ranks and batches of 4, one has none at the end."""
+    """Run train_ranks.py on 22 answers: with two ranks and batches of 4, one rank has none at the end."""
     write_responses(RunDir.of(config), count=22)
     file = folder / f"{config.experiment_name}.json"
     file.write_text(config.model_dump_json(), encoding="utf-8")

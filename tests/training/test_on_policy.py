@@ -33,7 +33,7 @@ PROMPTS: list[on_policy.Prompt] = [[{"role": "user", "content": f"{number} plus 
 
 @pytest.fixture
 def make(tiny_config: MakeConfig) -> MakeConfig:
-    """Configurations of a short training, its prompts written."""
+    """Configurations of a short training, with its prompts written."""
 
     def build(**fields: Any) -> ExperimentConfig:
         defaults = {"opd_batch_size": 4, "opd_max_new_tokens": 12, "opd_lr": 1e-2, "kd_init": "base"}
@@ -76,7 +76,7 @@ def test_the_stage_leaves_a_loadable_student(make: MakeConfig, tuning: str) -> N
 
 @pytest.mark.parametrize("divergence", ["reverse_kl", "forward_kl", "jsd"])
 def test_the_loss_is_the_divergence_at_the_answers_of_the_student(make: MakeConfig, divergence: str) -> None:
-    """TRL's loss of a step against the reference loss on whole logits, at what the student said to our prompts."""
+    """TRL's loss of a step compared with the reference loss on whole logits, at the student's own answers."""
     config = make(tuning="full", opd_steps=1, opd_divergence=divergence, divergence_beta=0.3)
     run_dir, renderer = RunDir.of(config), load_renderer(config, "student_model")
     student: Any = load_student_for_training(config.student_model, config)
@@ -107,7 +107,7 @@ def test_the_loss_is_the_divergence_at_the_answers_of_the_student(make: MakeConf
 
 
 def record_answers(student: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Let `student` note what it is asked, and prompt and answer as it gives them back."""
+    """Let `student` record its prompts and answers."""
     answers: list[tuple[torch.Tensor, torch.Tensor]] = []
     generate = student.generate
 
@@ -215,7 +215,7 @@ def test_an_update_that_ranks_cannot_share_equally_is_refused() -> None:
 
 
 def test_lora_stays_in_float32_on_4_bit_weights(make: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """TRL puts it into bfloat16."""
+    """TRL casts it to bfloat16."""
     seen: dict[str, torch.dtype] = {}
 
     def keep(student: Any, *args: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Of several visible GPUs a training process uses one: no DataParallel. Emulated on a CPU."""
+"""With several visible GPUs a training process uses one: no DataParallel. Emulated on a CPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MakeConfig = Callable[..., ExperimentConfig]
 
 @pytest.fixture
 def eight_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What transformers finds where eight GPUs are visible to one process."""
+    """What transformers finds if eight GPUs are visible to one process."""
     after_init = TrainingArguments.__post_init__
 
     def find_eight(self: TrainingArguments) -> None:

@@ -32,7 +32,7 @@ from l2s.signals.store import SignalIndex
 from l2s.training import kd, sft
 
 MakeConfig = Callable[..., ExperimentConfig]
-# Batches of another size round elsewhere. A bf16 value is off by up to 2**-9, and a gradient of the two-layer model
+# Batches of another size round differently. A bf16 value is off by up to 2**-9, and a gradient of the two-layer model
 # passes two residual sums a layer on its way there and back: eight roundings, which add like independent errors.
 GRADIENT_ROUNDING = 2**-9 * 8**0.5
 
@@ -128,9 +128,9 @@ def test_a_quantised_teacher_in_memory_teaches_what_it_says_itself(tiny_config: 
 
 
 def divergence_of(teacher: PreTrainedModel, config: ExperimentConfig, run_dir: RunDir) -> float:
-    """Mean over the response tokens, from the logits of both models before any training.
+    """Mean over the response tokens, from the logits of both models before training.
 
-    In one batch, as the stage has it: int8 quantises its inputs by what else is in the batch.
+    In one batch, as in the stage: int8 quantises its inputs depending on the rest of the batch.
     """
     student, renderer = load_model(config.student_model, config), load_renderer(config, "student_model")
     sequences, counts = load_sequences(run_dir.responses, renderer, config)
@@ -143,7 +143,7 @@ def divergence_of(teacher: PreTrainedModel, config: ExperimentConfig, run_dir: R
 
 
 def test_the_stage_trains_on_the_objective_that_is_configured(tiny_config: MakeConfig) -> None:
-    """The first step, which every update comes after, against the logits of both models and the reference loss."""
+    """The first step, before any update, compared with the logits of both models and the reference loss."""
     settings: dict[str, Any] = {"alpha": 0.3, "temperature": 3.0, "divergence": "skew_kl"}
     config = tiny_config(kd_batch_size=12, kd_init="base", divergence_beta=0.2, **settings)
     run_dir = RunDir.of(config)
@@ -254,14 +254,14 @@ def test_two_processes_record_the_signals_that_one_does(tiny_config: MakeConfig)
 
 
 def test_fsdp2_trains_breaks_off_and_resumes_as_one_process(tiny_config: MakeConfig) -> None:
-    """In bf16, which accelerate would also have the loss and the sums of gradients in."""
+    """In bf16, to which accelerate would also round the loss and the sums of gradients."""
     fields: dict[str, Any] = {"dtype": "bfloat16", "teacher_signal": "online", "kd_lr": 1e-2, "save_steps": 1}
     two = tiny_config(experiment_name="two", kd_batch_size=4, sharding="fsdp2", **fields)
     one = tiny_config(experiment_name="one", kd_batch_size=4, **fields)
     for config in (two, one):
         write_responses(RunDir.of(config), count=11)
         RunDir.of(config).save_config(config)
-    variables = {"CUDA_VISIBLE_DEVICES": ""}  # else `fully_shard` would choose a GPU that is there
+    variables = {"CUDA_VISIBLE_DEVICES": ""}  # otherwise `fully_shard` would choose an available GPU
     torchrun_two(str(Path(__file__).parent / "shard_stage.py"), str(RunDir.of(two).root), **variables)
     run_stage(STAGES["kd"], one, RunDir.of(one), "run")
 
@@ -277,7 +277,7 @@ def test_fsdp2_trains_breaks_off_and_resumes_as_one_process(tiny_config: MakeCon
 
 
 def torchrun_two(*command: str, **variables: str) -> None:
-    """Run a script or module as two processes."""
+    """Run a script or module as two ranks."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])} | variables
     subprocess.run([*launch, *command], env=environment, check=True)

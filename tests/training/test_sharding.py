@@ -1,4 +1,4 @@
-"""How ranks hold the student: what `auto` means, what DeepSpeed is told, which checkpoints go with what."""
+"""How ranks hold the student: the meaning of `auto`, DeepSpeed's configuration, and fitting checkpoints."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def write_responses(path: Path, count: int) -> None:
 
 
 def train_tiny(config: ExperimentConfig, objective: Objective, *, epochs: int, count: int = 12) -> TrainingResult:
-    """Train on `count` answers in batches of 4; metrics.jsonl lies in the kd folder."""
+    """Train on `count` answers in batches of 4; metrics.jsonl is in the kd folder."""
     run_dir = RunDir.of(config)
     write_responses(run_dir.responses, count)
     renderer = load_renderer(config, "student_model")
@@ -130,7 +130,7 @@ def test_a_checkpoint_holds_only_what_is_trained(tiny_config: MakeConfig) -> Non
 
 @pytest.mark.parametrize("arm", ["sft", "kd"])
 def test_golden_curve(tiny_config: MakeConfig, arm: str) -> None:
-    """30 steps against the stored curve; the tolerance covers what different CPUs make of float32 sums."""
+    """30 steps compared with the stored curve; the tolerance covers float32 sums on different CPUs."""
     config = tiny_config(tuning="full", max_length=64)
     train_tiny(config, SFT_OBJECTIVE if arm == "sft" else Objective(alpha=0.5, temperature=2.0), epochs=10)
 

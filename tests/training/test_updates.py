@@ -1,4 +1,4 @@
-"""Updates: the same sequences on any number of ranks and however memory cuts them."""
+"""Updates: the same sequences on any number of ranks and with any memory limit."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_updates_are_consecutive_sequences_of_the_epoch() -> None:
 
 
 def train_tiny(config: ExperimentConfig) -> list[dict[str, Any]]:
-    """The curve of two epochs of SFT on 14 answers of many lengths, six an update."""
+    """The curve of two epochs of SFT on 14 answers of many lengths, six in each update."""
     run_dir = RunDir.of(config)
     rows = [
         {"id": f"n/{n}", "messages": [{"role": "user", "content": "Say it." + " Now." * (n % 4)}],
@@ -83,7 +83,7 @@ def assert_same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> 
 
 
 def memory_runs_out(monkeypatch: pytest.MonkeyPatch, when: Callable[[int, int], bool]) -> list[int]:
-    """Let the student run out of memory where `when(call, sequences)`; returns the list of batch sizes that it saw."""
+    """Let the student run out of memory where `when(call, sequences)`; return the list of batch sizes that it saw."""
     sizes: list[int] = []
     forward = StudentWithLoss.forward
 

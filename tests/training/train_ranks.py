@@ -1,7 +1,7 @@
 """Run by torchrun from test_invariances.py: the same objective, split over processes.
 
-Leaves metrics.jsonl of trainings with the trainer (DDP); of two ranks also the gradients of one batch under DDP and
-FSDP2, and students that were wrapped while they learned and while they were saved.
+Leaves metrics.jsonl of trainings with the trainer (DDP). With two ranks also the gradients of one batch under DDP and
+FSDP2, and students that were wrapped while they learned and were saved.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from l2s.training.kd import kd_objective
 from l2s.training.student import StudentWithLoss
 from l2s.training.trainer import Schedule, train
 
-SAVED = (("fsdp2", "full"), ("fsdp2", "lora"), ("ddp", "lora"))  # what is trained and saved, and under what
+SAVED = (("fsdp2", "full"), ("fsdp2", "lora"), ("ddp", "lora"))  # tuning and wrapper of the trained and saved students
 
 
 def build_student(config: ExperimentConfig) -> StudentWithLoss:
@@ -46,7 +46,7 @@ def train_steps(config: ExperimentConfig, sequences: list[TrainingSequence], col
 
 
 def train_short_of_memory(config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator) -> None:
-    """Train while memory runs out on the last rank alone, in its second and its fifth pass through the student."""
+    """Train while memory runs out on the last rank only, in its second and fifth forward pass."""
     calls = 0
     forward = StudentWithLoss.forward
 
@@ -69,7 +69,7 @@ def train_short_of_memory(config: ExperimentConfig, sequences: list[TrainingSequ
 def gradients(
     config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator, wrapping: str
 ) -> dict[str, Tensor]:
-    """Gradients of one batch of all sequences, of which each rank sees its share."""
+    """Gradients of one batch of all sequences, of which each rank gets its share."""
     student = build_student(config)
     backward(wrap(student, wrapping), config, sequences, collator)
     return {name: whole(weight.grad) for name, weight in student.named_parameters()}
@@ -78,14 +78,14 @@ def gradients(
 def step_and_save(
     config: ExperimentConfig, sequences: list[TrainingSequence], renderer: ChatRenderer, folder: Path, wrapping: str
 ) -> list[dict[str, float]]:
-    """Train on one batch, follow the loss on it as on held-out answers, save the student and return the loss."""
+    """Train on one batch, measure the loss on it as on held-out answers, save the student and return the loss."""
     student = build_student(config)
     wrapped = wrap(student, wrapping)
     teacher = OnlineTeacher(load_model(config.teacher_model, config))
     held_out = HeldOutLoss(SequenceDataset(sequences), Collator(renderer.pad_token_id), 8, teacher, folder)
     terms = [held_out.measure(wrapped, torch.device("cpu"))]
     optimizer = torch.optim.SGD([weight for weight in student.parameters() if weight.requires_grad], lr=0.1)
-    for _ in range(2):  # the first gradient of a LoRA adapter is zero for its A
+    for _ in range(2):  # the first gradient of LoRA's A is zero
         backward(wrapped, config, sequences, Collator(renderer.pad_token_id))
         optimizer.step()
         optimizer.zero_grad()
@@ -108,7 +108,7 @@ def wrap(student: StudentWithLoss, wrapping: str) -> nn.Module:
 def backward(
     wrapped: nn.Module, config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator
 ) -> None:
-    """Leave the gradient of all sequences, of which each rank sees its share, in the weights."""
+    """Put the gradient of all sequences, of which each rank gets its share, into the weights."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     items = [{"input_ids": item.input_ids, "labels": item.labels} for item in sequences]
     num_items = sum(item.num_response_tokens for item in sequences)

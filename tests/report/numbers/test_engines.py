@@ -1,4 +1,4 @@
-"""Engines in the report: one for all models that are compared, and a teacher behind an endpoint said aloud."""
+"""Engines in the report: one engine for all compared models, and a note where the teacher is behind an endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report is complete whatever numbers a stage left behind; what cannot be averaged is left out and warned of."""
+"""A report is complete whatever numbers a stage wrote; numbers that cannot be averaged are left out with a warning."""
 
 from __future__ import annotations
 

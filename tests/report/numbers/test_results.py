@@ -1,4 +1,4 @@
-"""results.json: its schema, its numbers, and what it does with incomplete runs."""
+"""results.json: its schema, its numbers, and its content for incomplete runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""report.html: self-contained, safe against what models write, and working in a real browser."""
+"""report.html: self-contained, safe against model-written text, and working in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Markdown, CSV, console and comparison texts, and the two languages they come in."""
+"""The Markdown, CSV, console and comparison texts, in both languages."""
 
 from __future__ import annotations
 

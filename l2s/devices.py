@@ -108,6 +108,17 @@ def peak_memory_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux reports KiB
 
 
+def release_memory() -> None:
+    """Give back what a failed computation left on the GPU; call it outside the `except`, which holds its tensors."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def process_rank() -> int:
     """The rank of this process. Rank 0 writes what must be written once."""
     return int(os.environ.get("RANK", 0))

@@ -129,6 +129,7 @@ class EvaluationMetrics(TypedDict, total=False):
     tokens_per_second: float | None
     unclosed_thinking: int
     sandbox: str | None
+    batch_sizes: list[int]  # prompts answered together: several where memory ran out, none where vLLM batches
 
 
 class HarnessMetrics(TypedDict, total=False):

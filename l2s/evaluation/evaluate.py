@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from l2s.arms import MODELS
 from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import replica
 from l2s.evaluation import fidelity
-from l2s.generation.answers import answer_items, check_prompts_fit, count_unclosed_thinking
+from l2s.generation.answers import answer_items, check_prompts_fit, count_unclosed_thinking, smallest_batch
 from l2s.generation.engines.protocol import Completion, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.metrics import EvaluationMetrics
-from l2s.run_dir import RunDir
+from l2s.run_dir import Manifest, RunDir
 from l2s.tasks.table import grade_all, task_of
 from l2s.tasks.task import NOT_GRADED
 from l2s.tasks.types import Grade, Item
@@ -21,15 +24,17 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> EvaluationM
     """Write predictions/<model>.jsonl and fidelity/<model>.jsonl; return size, memory and speed of the model.
 
     All models answer greedily, in batches of the same size, and stop at the same tokens. Each is asked with its own
-    template. Speed counts the answers of this stage only, so models of one run on one device can be compared.
+    template. Speed counts the answers of this stage only, so models of one run on one device can be compared. Where
+    memory ran out for one model, those that answer later take as few prompts at a time as it did.
     """
     items: list[Item] = load_jsonl(run_dir.eval_data)  # type: ignore[assignment]
     renderers = load_renderers(config)
     renderer = renderers.of(model)
-    choice = ModelChoice(run_dir.weights(model, config), batch_size=config.eval_batch_size)
-    if model == "teacher":
-        choice = ModelChoice.of_teacher(config, batch_size=config.eval_batch_size)
     log = run_dir.prediction_log(model)
+    size, fits = config.eval_batch_size, _fits(config, run_dir, log)
+    choice = ModelChoice(run_dir.weights(model, config), batch_size=size, fits=fits)
+    if model == "teacher":
+        choice = ModelChoice.of_teacher(config, batch_size=size, fits=fits)
     weights = not (model == "teacher" and config.remote_teacher)
     if weights:
         check_prompts_fit(items, renderer, choice.name, config)
@@ -58,7 +63,16 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> EvaluationM
         "tokens_per_second": tokens / seconds,
         "unclosed_thinking": count_unclosed_thinking(rows),
         "sandbox": _sandbox_name(items),
+        "batch_sizes": sorted({answer.batch_size for answer in answers.values() if answer.batch_size}, reverse=True),
     }
+
+
+def _fits(config: ExperimentConfig, run_dir: RunDir, log: Path) -> int | None:
+    """The fewest prompts at a time that memory allowed a model of this comparison so far; None: it never ran out."""
+    done = [Manifest.load(run_dir.manifest(f"evaluate_{model}")) for model in MODELS]
+    alike = [one for one in done if one and one.config.get("eval_batch_size") == config.eval_batch_size]
+    sizes = [size for one in alike for size in one.metrics.get("batch_sizes", [])]
+    return min([*sizes, *filter(None, [smallest_batch(log)])], default=None)
 
 
 def _prediction(item: Item, answer: Completion, grade: Grade | None) -> Row:

@@ -61,12 +61,22 @@ def answer_items(
 
 def read_answers(log: Path, wanted: Collection[str]) -> dict[str, Completion]:
     """The answers to `wanted` in the logs of all replicas; a last line that is still being written is left out."""
-    answers: dict[str, Completion] = {}
-    for file in (log, *sorted(replica_logs(log).glob("*.jsonl"))):
-        whole = file.read_bytes().rpartition(b"\n")[0] if file.exists() else b""
-        rows = (json.loads(line) for line in whole.splitlines())
-        answers |= {row["id"]: Completion(**row) for row in rows if row["id"] in wanted}
-    return answers
+    rows = (json.loads(line) for file in _files(log) for line in _whole_lines(file))
+    return {row["id"]: Completion(**row) for row in rows if row["id"] in wanted}
+
+
+def _files(log: Path) -> list[Path]:
+    return [log, *sorted(replica_logs(log).glob("*.jsonl"))]
+
+
+def _whole_lines(file: Path) -> list[bytes]:
+    return file.read_bytes().rpartition(b"\n")[0].splitlines() if file.exists() else []
+
+
+def smallest_batch(*logs: Path) -> int | None:
+    """The fewest prompts at a time in `logs`, for a resumed run to continue with; None where none is known."""
+    rows = (json.loads(line) for log in logs for file in _files(log) for line in _whole_lines(file))
+    return min((size for row in rows if (size := row.get("batch_size"))), default=None)
 
 
 def check_prompts_fit(items: Sequence[Item], renderer: ChatRenderer, name: str, config: ExperimentConfig) -> None:

@@ -13,7 +13,14 @@ from l2s.chat import ChatRenderer, Renderers, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import replica
 from l2s.errors import UserError
-from l2s.generation.answers import POLL_S, answer_items, check_prompts_fit, count_unclosed_thinking, read_answers
+from l2s.generation.answers import (
+    POLL_S,
+    answer_items,
+    check_prompts_fit,
+    count_unclosed_thinking,
+    read_answers,
+    smallest_batch,
+)
 from l2s.generation.context import teacher_messages
 from l2s.generation.curation import curate, different, usable
 from l2s.generation.engines.protocol import Answering, Completion, Metered, ModelChoice, Sampling
@@ -48,7 +55,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     renderer = renderers.teacher
     asked = teacher_messages(items, config)
     _check_all_prompts_fit(items, asked, renderers, config, run_dir)
-    choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size)
+    fits = smallest_batch(*run_dir.answer_log.glob("try-*.jsonl"))
+    choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size, fits=fits)
     with open_engine(choice, renderer, config) as engine:
         metered = Metered(engine)
         collected = collect(items, asked, metered, renderer, config, run_dir)

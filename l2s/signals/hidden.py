@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from l2s.devices import release_memory
+from l2s.errors import UserError
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.models.head import Head
 from l2s.sequences import Collator, TrainingSequence
@@ -62,4 +64,22 @@ class ModelHidden:
 
     def of(self, batches: Iterable[Sequence[TrainingSequence]]) -> Iterator[Tensor]:
         """See `HiddenStates`."""
-        return (hidden_of(self.model, batch) for batch in batches)
+        return (self._rows(batch) for batch in batches)
+
+    def _rows(self, batch: Sequence[TrainingSequence]) -> Tensor:
+        """Of one batch; where memory runs out, of its halves.
+
+        Raises:
+            UserError: a single sequence does not fit.
+        """
+        try:
+            return hidden_of(self.model, batch)
+        except torch.OutOfMemoryError as error:
+            if len(batch) == 1:
+                raise UserError(
+                    f"out of memory with one sequence of {len(batch[0].input_ids)} tokens; lower --max_length or "
+                    "--max_new_tokens, or take --engine vllm, or --teacher_quantization for a teacher"
+                ) from error
+        release_memory()
+        half = len(batch) // 2
+        return torch.cat([self._rows(batch[:half]), self._rows(batch[half:])])

@@ -5,7 +5,6 @@ An update is the same on any number of ranks and with any size of micro-batch (u
 
 from __future__ import annotations
 
-import gc
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from transformers.trainer_callback import TrainerCallback
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
+from l2s.devices import release_memory
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl
 from l2s.loss.reference import IGNORE_INDEX
@@ -105,9 +105,12 @@ class DistillationTrainer(Trainer):
             found = self._add_up(model, update, num_tokens)
         except torch.OutOfMemoryError as error:
             if self.args.world_size > 1 and not is_replicated(model):  # the other ranks wait for this one's shards
+                self._refuse_single(update)
+                tokens = max(tokens for _, tokens in self.updates.sizes(update, self.limit))
                 raise UserError(
-                    f"step {self.state.global_step + 1}: out of memory with {self.limit} at a time on sharded weights; "
-                    "resume with a lower --tokens_per_batch; updates stay the same"
+                    f"step {self.state.global_step + 1}: out of memory with {self.limit} at a time. Ranks that hold "
+                    "shards cannot repeat a step; resume from the last checkpoint with the same command and "
+                    f"--tokens_per_batch {tokens // 2}, which changes no update"
                 ) from error
             found = None
         if any_rank(found is None, self.args.device):
@@ -139,19 +142,26 @@ class DistillationTrainer(Trainer):
         Raises:
             UserError: it was already a single sequence.
         """
-        step = self.state.global_step + 1
-        if all(len(batch) == 1 for batch in self.updates.cut(update, self.limit)):
+        self._refuse_single(update)
+        before, self.limit = self.limit, self.limit.halved()
+        release_memory()
+        if self.is_world_process_zero():
+            step = self.state.global_step + 1
+            print(f"step {step}: out of memory with {before} at a time; repeated with {self.limit}", flush=True)
+
+    def _refuse_single(self, update: Update) -> None:
+        """End the training where micro-batches cannot be made smaller, on any rank.
+
+        Raises:
+            UserError: each holds a single sequence already.
+        """
+        if all(sequences == 1 for sequences, _ in self.updates.sizes(update, self.limit)):
             longest = max(self.updates.lengths[index] for index in update.indices)
             raise UserError(
-                f"step {step}: a sequence of {longest} tokens does not fit in memory by itself; lower --max_length, "
-                "set --gradient_checkpointing true, --tuning qlora, or --sharding fsdp2 on several GPUs"
+                f"step {self.state.global_step + 1}: a sequence of {longest} tokens does not fit in memory by itself; "
+                "lower --max_length, set --gradient_checkpointing true, --tuning qlora, or --sharding fsdp2 on several "
+                "GPUs"
             )
-        before, self.limit = self.limit, self.limit.halved()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if self.is_world_process_zero():
-            print(f"step {step}: out of memory with {before} at a time; repeated with {self.limit}", flush=True)
 
     def compute_loss(
         self,

@@ -94,6 +94,12 @@ class Updates(Dataset[Update]):
         """Number of response tokens of an update on all ranks."""
         return sum(self.num_tokens[index] for index in update.indices)
 
+    def sizes(self, update: Update, limit: Limit) -> list[tuple[int, int]]:
+        """Of each micro-batch of an update, on all ranks: its sequences, and its tokens with padding."""
+        shares = [share(update.indices, self.lengths, rank, self.ranks) for rank in range(self.ranks)]
+        batches = [batch for own in shares for batch in cut(own, self.lengths, limit)]
+        return [(len(batch), len(batch) * max(self.lengths[index] for index in batch)) for batch in batches]
+
     def cut(self, update: Update, limit: Limit) -> list[list[dict[str, Any]]]:
         """This rank's micro-batches of an update; an empty one gets a sequence without counted labels."""
         batches = micro_batches(update.indices, self.lengths, limit, self.rank, self.ranks)

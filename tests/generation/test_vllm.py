@@ -321,3 +321,6 @@ def test_settings_of_vllm_that_the_user_made_stay(vllm: FakeVllm, monkeypatch: p
     assert os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
     assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3"
+    prepare_environment(1, on_cpu=True)  # a second model of this process, split in another way
+    assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "0,1,2,3"
+    assert os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"

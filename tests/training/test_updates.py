@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
@@ -14,11 +17,11 @@ from l2s.errors import UserError
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.models.load import load_student_for_training
 from l2s.run_dir import RunDir
-from l2s.sequences import Collator, SequenceDataset, load_sequences
+from l2s.sequences import Collator, SequenceDataset, TrainingSequence, load_sequences
 from l2s.training.sampler import LengthGroupedSampler
 from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
 from l2s.training.trainer import DistillationTrainer, Schedule, train
-from l2s.training.updates import Limit, UpdateSampler, cut, micro_batches, share
+from l2s.training.updates import Limit, Updates, UpdateSampler, cut, micro_batches, share
 
 MakeConfig = Callable[..., ExperimentConfig]
 LENGTHS = [10 + 7 * number % 90 for number in range(22)]
@@ -143,3 +146,37 @@ def test_a_sequence_that_does_not_fit_by_itself_is_an_error_with_the_ways_out(
     memory_runs_out(monkeypatch, lambda call, size: True)
     with pytest.raises(UserError, match=r"step 1: a sequence of \d+ tokens does not fit .* --max_length"):
         train_tiny(tiny_config(**UPDATE))
+
+
+def test_ranks_with_shards_end_with_the_budget_that_resumes_them(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cannot repeat a step: while one fails, the others wait for its shards."""
+    config = tiny_config(**UPDATE)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingArguments, "world_size", property(lambda self: 2))
+        patch.setattr("l2s.training.trainer.is_replicated", lambda model: False)
+        memory_runs_out(patch, lambda call, size: True)
+        with pytest.raises(
+            UserError, match=r"step 1: out of memory with 3 sequences .* --tokens_per_batch (\d+)"
+        ) as told:
+            train_tiny(config)
+        found = re.search(r"tokens_per_batch (\d+)", str(told.value))
+        assert found
+        budget = int(found[1])
+        with pytest.raises(UserError, match=r"a sequence of \d+ tokens does not fit in memory by itself"):
+            train_tiny(tiny_config(experiment_name="single", tokens_per_batch=1, **UPDATE))
+    sizes = memory_runs_out(monkeypatch, lambda call, size: size == 3)
+    resumed = train_tiny(tiny_config(experiment_name="resumed", tokens_per_batch=budget, **UPDATE))
+    assert len(resumed) == 6
+    assert 3 not in sizes
+
+
+def test_a_rank_with_less_to_do_does_not_end_the_training(tiny_config: MakeConfig) -> None:
+    """Of three sequences one rank has two, which is what is halved when memory runs out there."""
+    sequences = [TrainingSequence(str(n), list(range(10 + n)), [-100] * 10 + [1] * n) for n in range(1, 4)]
+    updates = Updates(SequenceDataset(sequences), rank=1, ranks=2)
+    update = updates[0]
+    update = replace(update, indices=[0, 1, 2])
+    assert sorted(updates.sizes(update, Limit(2))) == [(1, 12), (2, 26)]
+    assert all(number == 1 for number, _ in updates.sizes(update, Limit(2).halved()))

@@ -41,6 +41,7 @@ class Completion:
         seconds: this answer's share of the engine's time.
         token_ids: the tokens that the model generated, including the end token of a finished answer. Students learn
             these. None where an engine returns text only.
+        batch_size: the most prompts that were answered together at that time. None where an engine has no such limit.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Completion:
     num_tokens: int
     seconds: float
     token_ids: list[int] | None = None
+    batch_size: int | None = None
 
 
 class Answering(Protocol):
@@ -71,17 +73,26 @@ class Answering(Protocol):
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model for an engine to load: hub name or folder, quantisation, and number of GPUs that it is split over."""
+    """A model for an engine to load.
+
+    Attributes:
+        name: hub name or folder.
+        gpus: number of GPUs that it is split over; None: the smallest number that holds it.
+        batch_size: prompts in a batch, for engines with static batches.
+        fits: the most prompts that memory allowed at a time before, in this stage or for a model that this one is
+            compared with; batches are answered in parts of that size. None: whole batches.
+    """
 
     name: str
     quantization: Quantization = "none"
-    gpus: int | None = None  # None: the smallest number that holds it
-    batch_size: int = 16  # used by engines with static batches
+    gpus: int | None = None
+    batch_size: int = 16
+    fits: int | None = None
 
     @classmethod
-    def of_teacher(cls, config: ExperimentConfig, *, batch_size: int = 16) -> Self:
+    def of_teacher(cls, config: ExperimentConfig, *, batch_size: int = 16, fits: int | None = None) -> Self:
         """The teacher that `config` describes."""
-        return cls(config.teacher_model, config.teacher_quantization, config.teacher_gpus or None, batch_size)
+        return cls(config.teacher_model, config.teacher_quantization, config.teacher_gpus or None, batch_size, fits)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
-from l2s.devices import peak_memory_bytes
+from l2s.devices import peak_memory_bytes, release_memory
+from l2s.errors import UserError
 from l2s.generation.engines.protocol import (
     Completion,
     ModelChoice,
@@ -35,12 +36,18 @@ SEGMENT_STEPS = {"cpu": sys.maxsize, "cuda": 96}
 
 
 class TransformersEngine:
-    """Static batches through transformers' `generate`: left padding, prompts of similar length together."""
+    """Static batches through transformers' `generate`: left padding, prompts of similar length together.
 
-    def __init__(self, model: PreTrainedModel, renderer: ChatRenderer, *, batch_size: int) -> None:
+    Where memory runs out, a batch and those after it are answered in smaller parts.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, renderer: ChatRenderer, *, batch_size: int, fits: int | None = None
+    ) -> None:
         self.model = model
         self.renderer = renderer
         self.batch_size = batch_size
+        self.fits = min(batch_size, fits or batch_size)  # prompts at a time
         self.stop_ids = stop_ids(model.generation_config, renderer)
         model.generation_config = GenerationConfig()  # settings left out here would come from the model's own file
 
@@ -52,7 +59,7 @@ class TransformersEngine:
             UserError: it cannot be loaded.
         """
         model = load_model(choice.name, config, quantization=choice.quantization)
-        return cls(model, renderer, batch_size=choice.batch_size)
+        return cls(model, renderer, batch_size=choice.batch_size, fits=choice.fits)
 
     def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
         """See `Answering`."""
@@ -68,6 +75,36 @@ class TransformersEngine:
                 yield [answer for answer in self._answer(batch, sampling) if answer.id not in done]
 
     def _answer(self, batch: Sequence[Request], sampling: Sampling) -> list[Completion]:
+        """The answers to a batch, in parts of as many prompts as fit into memory.
+
+        Raises:
+            UserError: a single prompt does not fit.
+        """
+        answers: list[Completion] = []
+        while part := batch[len(answers) :][: self.fits]:
+            try:
+                answers += self._answer_together(part, sampling)
+            except torch.OutOfMemoryError:
+                fitted = False
+            else:
+                fitted = True
+            if not fitted:
+                self._shrink(part, sampling)
+        return answers
+
+    def _shrink(self, part: Sequence[Request], sampling: Sampling) -> None:
+        """Answer half as many prompts at a time from now on."""
+        if len(part) == 1:
+            raise UserError(
+                f"out of memory with one prompt of {len(part[0].prompt_ids)} tokens and max_new_tokens="
+                f"{sampling.max_new_tokens}; lower --max_new_tokens, take shorter prompts, --engine vllm, or "
+                "--teacher_quantization for a teacher"
+            )
+        self.fits = len(part) // 2
+        release_memory()
+        print(f"out of memory with {len(part)} prompts at a time; repeated with {self.fits}", flush=True)
+
+    def _answer_together(self, batch: Sequence[Request], sampling: Sampling) -> list[Completion]:
         begin = time.monotonic()
         answers: dict[str, list[int]] = {request.id: [] for request in batch}
         running = list(batch)
@@ -84,7 +121,7 @@ class TransformersEngine:
         cut = {id_: cut_at_stop(tokens, self.stop_ids) for id_, tokens in answers.items()}
         speed = sum(len(tokens) for tokens, _ in cut.values()) / (time.monotonic() - begin)
         return [
-            Completion(id_, self.renderer.decode(tokens), reason, len(tokens), len(tokens) / speed, tokens)
+            Completion(id_, self.renderer.decode(tokens), reason, len(tokens), len(tokens) / speed, tokens, self.fits)
             for id_, (tokens, reason) in cut.items()
         ]
 

@@ -19,6 +19,7 @@ Runner = Literal["generate", "pooling"]
 LENGTH_STEP = 256  # the longest sequence is rounded up to a multiple of this, so a slightly longer one needs no restart
 GPU_SHARE = {"generate": 0.9, "pooling": 0.8}  # scoring computes logits beside vLLM, on the first GPU
 CPU_CACHE_GIB = 1
+_SET_HERE: dict[str, str] = {}  # environment variables of this process that its user has not set
 
 
 class VllmProcess:
@@ -130,7 +131,8 @@ def prepare_environment(processes: int, *, on_cpu: bool) -> None:
         settings["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_CACHE_GIB)
         settings["VLLM_CPU_OMP_THREADS_BIND"] = _cores_of_processes(processes)
     for name, value in settings.items():
-        os.environ.setdefault(name, value)
+        if os.environ.get(name) in (None, _SET_HERE.get(name)):
+            os.environ[name] = _SET_HERE[name] = value
 
 
 def _cores_of_processes(processes: int) -> str:

@@ -30,6 +30,7 @@ def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
         *_missing_answers(files),
         *_odd_fidelity(files),
         *_remote_teacher(results),
+        *_batch_sizes(results, files.config.eval_batch_size),
     ]
 
 
@@ -135,3 +136,20 @@ def _remote_teacher(results: Results) -> Iterator[Warned]:
     if engines.get(TEACHER) == ENDPOINT:
         others = sorted(set(engines.values()) - {ENDPOINT})
         yield warned("remote_teacher", engines=others)
+
+
+def _batch_sizes(results: Results, asked: int) -> Iterator[Warned]:
+    """Where memory ran out while models answered, so that they took fewer prompts at a time than they were to."""
+    stages = {model: results["stages"].get(f"evaluate_{model}") for model in results["models"]}
+    found = {model: stage["metrics"].get("batch_sizes") for model, stage in stages.items() if stage}
+    used = {model: sizes for model, sizes in found.items() if sizes}  # vLLM and endpoints batch by themselves
+    if all(sizes == [asked] for sizes in used.values()):
+        return
+    smallest = min(min(sizes) for sizes in used.values())
+    if all(sizes == [smallest] for sizes in used.values()):
+        yield warned("batches_cut", asked=asked, found=smallest)
+        return
+    parts: list[dict[str, str | int]] = [
+        {"model": model, "sizes": ", ".join(map(str, sizes))} for model, sizes in used.items()
+    ]
+    yield warned("batches_differ", batches=parts, found=smallest)

@@ -198,6 +198,10 @@ CHINESE = {
     "warn_absent": "未评估：{models}。",
     "warn_remote_teacher": "教师通过远程接口回答，学生在 {engines} 中运行：教师的速度是服务器的速度；"
     "没有教师权重，因此无法测量与教师的接近程度。",
+    "warn_batches_cut": "内存不足：所有模型评估时每次只处理 {found} 条提示，而不是 eval_batch_size={asked}。",
+    "warn_batches_differ": "内存不足：各模型评估时每次处理的提示数不同（{batches}）。舍入随之不同，个别回答可能改变；"
+    "加上 --eval_batch_size {found} --force 可用同样的大小重新评估。",
+    "batches_part": "{model} {sizes}",
     "stage_warning": "{stage}：{warning}",
     "warn_cut_answers": "{n} 条教师在{domain}上的回答中有 {found} 条在 max_new_tokens 处被截断；"
     "学生会从中学到话没说完就停下：请调大 --max_new_tokens",

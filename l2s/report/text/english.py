@@ -212,6 +212,12 @@ ENGLISH = {
     "warn_absent": "Not evaluated: {models}.",
     "warn_remote_teacher": "The teacher answered through an endpoint, the students in {engines}. The teacher's speed "
     "is the server's speed. Fidelity is not measured because it needs the teacher's weights.",
+    "warn_batches_cut": "Memory ran out: all models were evaluated with {found} prompts at a time instead of "
+    "eval_batch_size={asked}.",
+    "warn_batches_differ": "Memory ran out: models were evaluated with different numbers of prompts at a time "
+    "({batches}). Rounding depends on that number and can change single answers. To evaluate all alike, add "
+    "--eval_batch_size {found} --force.",
+    "batches_part": "{model} {sizes}",
     "stage_warning": "{stage}: {warning}",
     # What stages warn of
     "warn_cut_answers": "{found} of {n} teacher answers on {domain} were cut at max_new_tokens; students "

@@ -39,6 +39,10 @@ def _truncated(parts: list[dict[str, Any]], text: Text) -> str:
     return text("join").join(text("truncated_part", **part) for part in named)
 
 
+def _batches(parts: list[dict[str, Any]], text: Text) -> str:
+    return text("join").join(text("batches_part", model=text(part["model"]), sizes=part["sizes"]) for part in parts)
+
+
 def _faults(parts: list[dict[str, Any]], text: Text) -> str:
     named = [text("fault_part", status=text.named(part["status"]), found=part["found"]) for part in parts]
     return text("comma").join(named)
@@ -53,4 +57,5 @@ WORDS: dict[str, Callable[[Any, Text], str]] = {  # value -> its words; other va
     "because": _because,
     "truncated": _truncated,
     "faults": _faults,
+    "batches": _batches,
 }

@@ -54,3 +54,25 @@ def test_a_teacher_behind_an_endpoint_has_no_size_and_the_report_says_so(tmp_pat
     assert "through an endpoint, the students in transformers" in (
         run_dir.evaluation / "comparison_report.md"
     ).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({model: [16] for model in MODELS}, None),
+        ({model: [] for model in MODELS}, None),  # vLLM batches by itself
+        ({model: [8] for model in MODELS}, "all models were evaluated with 8 prompts at a time instead of"),
+        ({"teacher": [16, 8], "student_base": [8]}, "(Teacher 16, 8; Base 8)"),
+        ({"teacher": [16], "student_base": [16], "student_sft": [4]}, "(Teacher 16; Base 16; SFT 4)"),
+    ],
+)
+def test_batches_that_memory_made_smaller_are_said(
+    tmp_path: Path, sizes: dict[str, list[int]], said: str | None
+) -> None:
+    config, run_dir = make_run(tmp_path, models=tuple(sizes), sizes={"math": 5})
+    for model, found in sizes.items():
+        ran_in(run_dir, model, "transformers", batch_sizes=found)
+    stage.run(config, run_dir)
+    warnings = [text for text in load_results(run_dir)["warnings"] if text.startswith("Memory ran out")]
+    assert len(warnings) == (said is not None)
+    assert all(said in text for text in warnings if said)

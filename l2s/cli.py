@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from l2s import __version__
 from l2s.config import PRESETS, ExperimentConfig, choices, expand_home, resolve_config, suggest
 from l2s.errors import UserError
+from l2s.interrupts import signals_raise
 from l2s.terminal import protect_output
 
 STAGE_COMMANDS = {
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         handler: Callable[[argparse.Namespace], int] = arguments.handler
-        return handler(arguments)
+        with signals_raise():
+            return handler(arguments)
     except UserError as error:
         print(f"l2s {arguments.command}: {error}", file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import math
 import os
@@ -28,6 +29,8 @@ OTHER_FORMATS = (  # UTF-32 before UTF-16, because its mark begins with that of 
     (b"PAR1", "a parquet file; write its rows as JSON Lines"),
     (b"version https://git-lfs", "a pointer of Git LFS; run `git lfs pull`"),
 )
+WRITE_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+TORCH_WRITE_FAILURES = ("PytorchStreamWriter failed", "inline_container.cc")  # torch.save gives no reason
 NAMES_OF_TYPES = {str: "text", int: "a number", list: "a list", dict: "an object"}
 
 
@@ -124,11 +127,24 @@ def finite(value: Any) -> Any:
 
 
 def append_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append `rows` and return once they are on disk, so a kill loses no row that was reported."""
-    with Path(path).open("a", encoding="utf-8") as file:
-        file.writelines(dump_row(row) for row in rows)
-        file.flush()
-        os.fsync(file.fileno())
+    """Append `rows` and return only when they are on disk, so that a kill loses none that was reported.
+
+    Where they cannot be written (a full disk), the file is as before.
+    """
+    path = Path(path)
+    data = "".join(dump_row(row) for row in rows).encode()
+    with writing(path, len(data)), path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            written = 0
+            while written < len(data):
+                written += file.write(data[written:])
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(before)
+            raise
+    if before == 0:
+        flush(path.parent)
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -144,48 +160,108 @@ def write_text_atomic(path: str | Path, text: str) -> None:
 
 @contextmanager
 def replacing_file(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path`; the file or link written there replaces `path` once it is complete and on disk.
+    """Yield a path beside `path`; the file or link written there replaces `path` once it is whole and on disk.
 
-    Several processes may do so at once: the last one wins. If the block raises, `path` is unchanged.
+    Several processes may do so at once: the last one wins. If the block raises, `path` stays as it is.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.unlink(missing_ok=True)
-        yield partial
-        if not partial.is_symlink():
-            _flush(partial)
-        partial.replace(path)
+        with writing(path):
+            partial.unlink(missing_ok=True)
+            yield partial
+            if not partial.is_symlink():
+                flush(partial)
+            partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    _flush(path.parent)
+    flush(path.parent)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`; the folder written there replaces `path` once it is complete and on disk.
+    """Yield a path beside `path`; the folder written there replaces `path` once it is whole and on disk.
 
-    For one process at a time. A reader sees the old folder, no folder for a moment, or the complete new one. Leftovers
-    of a killed process are removed first.
+    For one process at a time. A reader sees the old folder, briefly none, or the whole new one. What a killed process
+    left there is removed first.
     """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    yield partial
-    for part in [partial, *partial.rglob("*")]:
-        _flush(part)
+    make_folder(path.parent)
+    try:
+        with writing(path):
+            yield partial
+            for part in [partial, *partial.rglob("*")]:
+                flush(part)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # room for another try
+        raise
     shutil.rmtree(path, ignore_errors=True)
     partial.rename(path)
-    _flush(path.parent)
+    flush(path.parent)
 
 
-def _flush(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, so that they are on disk: a file in a folder that is lost is lost as well."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        flush(folder.parent)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on disk; some file systems cannot do so for a folder."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP, errno.EACCES)):
+            raise
+
+
+class WriteError(OSError):
+    """Nothing more can be written; `errno`, `strerror` and `filename` are those of OSError.
+
+    Attributes:
+        needed: bytes that were to be written, where that is known.
+    """
+
+    def __init__(self, number: int, path: str | Path, needed: int | None = None) -> None:
+        super().__init__(number, os.strerror(number), str(path))
+        self.needed = needed
+
+
+@contextmanager
+def writing(path: str | Path, needed: int | None = None) -> Iterator[None]:
+    """Name `path` where writing it in this block fails: most libraries do not say which file they could not write.
+
+    Raises:
+        WriteError: the disk is full, a quota is used up, or the like.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except Exception as error:
+        number = _write_failure(error)
+        if number is None:
+            raise
+        named = getattr(error, "filename", None)
+        raise WriteError(number, named or path, needed) from error
+
+
+def _write_failure(error: Exception) -> int | None:
+    """The errno of a failure to write, by a library that raises OSError or another (safetensors, tokenizers, torch)."""
+    if isinstance(error, OSError):
+        return error.errno if error.errno in WRITE_FAILURES else None
+    text = str(error)
+    if found := re.search(r"\(os error (\d+)\)", text):
+        return int(found[1]) if int(found[1]) in WRITE_FAILURES else None
+    return errno.ENOSPC if any(words in text for words in TORCH_WRITE_FAILURES) else None
 
 
 def recover_jsonl(path: str | Path) -> list[Row]:
@@ -196,9 +272,15 @@ def recover_jsonl(path: str | Path) -> list[Row]:
     path = Path(path)
     if not path.exists():
         return []
-    data = path.read_bytes()
+    return load_jsonl(path) if cut_unfinished_line(path).strip() else []
+
+
+def cut_unfinished_line(path: Path) -> bytes:
+    """Cut a last line without its newline off an append log, and return the rest; b"" where there is no file."""
+    data = path.read_bytes() if path.exists() else b""
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         with path.open("r+b") as file:
             file.truncate(len(whole))
-    return load_jsonl(path) if whole.strip() else []
+            os.fsync(file.fileno())
+    return whole

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 
+from l2s import run_lock
 from l2s.arms import ARMS, BASE, TEACHER
 from l2s.config import Dtype, ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import append_jsonl, replacing_file, write_text_atomic
+from l2s.jsonl import append_jsonl, make_folder, replacing_file, write_text_atomic
 from l2s.metrics import StageMetrics
 
 WHOLE_FILE_BYTES = 64 << 20  # larger files are sampled: a 16 GB model must not delay a dry run
@@ -215,7 +214,7 @@ class RunDir:
             UserError: it cannot be written.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             probe = self.root / ".writable"
             probe.touch()
             probe.unlink()
@@ -255,24 +254,13 @@ class RunDir:
         """Append one event of the run to log.jsonl."""
         append_jsonl(self.log_file, [{"time": round(time.time(), 3), "event": event, **fields}])
 
-    @contextmanager
-    def lock(self) -> Iterator[int]:
-        """Lock the folder for one run and yield the lock's file descriptor, which child processes inherit.
-
-        The kernel releases the lock when the last process that holds it ends, even if it is killed.
+    def lock(self) -> AbstractContextManager[int]:
+        """Hold the folder for one run; gives the lock's file descriptor, for child processes to inherit.
 
         Raises:
-            UserError: another run holds the lock.
+            UserError: another run holds it; names its process.
         """
-        with (self.root / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(
-                    f"experiment_name={self.root.name!r}: another run is working in {self.root}; "
-                    "wait for it or choose another name"
-                ) from None
-            yield file.fileno()
+        return run_lock.hold(self.root / ".lock")
 
     def publish_model(self, model: Path) -> None:
         """Point <root>/final_model at the model trained last, so that later experiments can start from it."""
@@ -300,7 +288,7 @@ class Manifest:
 
     def save(self, path: Path) -> None:
         """Write the manifest atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_text_atomic(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
     @classmethod

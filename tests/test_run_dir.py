@@ -34,7 +34,7 @@ def test_a_second_run_in_the_folder_is_refused_while_the_first_lives(tmp_path: P
     first = subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, text=True, cwd=ROOT)
     assert first.stdout is not None
     assert first.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match="another run is working"), run_dir.lock():
+    with pytest.raises(UserError, match=rf"another run is working in .*/x \(process {first.pid} on "), run_dir.lock():
         pass
     first.kill()
     first.wait()

@@ -15,7 +15,7 @@ from torch import Tensor
 from l2s.chat import Renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype
-from l2s.jsonl import Row, load_jsonl, write_jsonl
+from l2s.jsonl import Row, load_jsonl, make_folder, write_jsonl
 from l2s.loss.reference import IGNORE_INDEX, distillation_loss
 from l2s.models.head import Head
 from l2s.run_dir import RunDir
@@ -41,8 +41,8 @@ def measure(model: str, hidden: HiddenStates, renderers: Renderers, config: Expe
     sequences = [render_answer(row, renderers.student, renderers.teacher) for row in answers]
     if model == "teacher":
         sequences = [sequence.for_teacher() for sequence in sequences]
-    run_dir.evaluation_signals.mkdir(parents=True, exist_ok=True)
-    run_dir.fidelity(model).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(run_dir.evaluation_signals)
+    make_folder(run_dir.fidelity(model).parent)
     if not sequences:
         leave_out(model, run_dir)
         return
@@ -64,7 +64,7 @@ def measure(model: str, hidden: HiddenStates, renderers: Renderers, config: Expe
 
 def leave_out(model: str, run_dir: RunDir) -> None:
     """Write an empty fidelity/<model>.jsonl."""
-    run_dir.fidelity(model).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(run_dir.fidelity(model).parent)
     write_jsonl(run_dir.fidelity(model), [])
 
 

@@ -17,7 +17,7 @@ from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.engines.transformers import stop_ids
-from l2s.jsonl import write_text_atomic
+from l2s.jsonl import make_folder, write_text_atomic
 from l2s.metrics import HarnessMetrics
 from l2s.models.load import load_model
 from l2s.run_dir import RunDir
@@ -53,7 +53,7 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> HarnessMetr
         raise UserError(f"lm_eval_tasks={config.lm_eval_tasks!r}: {_one_line(error)}") from error
     results.pop("pretty_env_info", None)  # two pages about the machine
     path = run_dir.lm_eval(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_text_atomic(path, json.dumps(results, indent=2, default=handle_non_serializable, ensure_ascii=False) + "\n")
     for task, measured in results["results"].items():
         print(task, {name: value for name, value in measured.items() if isinstance(value, float)})

@@ -14,7 +14,7 @@ from l2s.config import ExperimentConfig
 from l2s.devices import replica
 from l2s.errors import UserError
 from l2s.generation.engines.protocol import Answering, Completion, Request, Sampling
-from l2s.jsonl import append_jsonl, recover_jsonl
+from l2s.jsonl import append_jsonl, make_folder, recover_jsonl
 from l2s.models.load import load_config
 from l2s.models.stored import context_window
 from l2s.run_dir import replica_logs
@@ -37,8 +37,8 @@ def answer_items(
     """
     number, count = replica()
     own_log = log if number == 0 else replica_logs(log) / f"{number}.jsonl"
-    own_log.parent.mkdir(parents=True, exist_ok=True)
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(own_log.parent)
+    make_folder(log.parent)
     requests = [Request(item["id"], renderer.prompt_ids(item["messages"]), item["messages"]) for item in items]
     wanted = {request.id for request in requests}
     recover_jsonl(own_log)

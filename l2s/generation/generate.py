@@ -25,7 +25,7 @@ from l2s.generation.context import teacher_messages
 from l2s.generation.curation import curate, different, usable
 from l2s.generation.engines.protocol import Answering, Completion, Metered, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
-from l2s.jsonl import Row, load_jsonl, write_jsonl, write_text_atomic
+from l2s.jsonl import Row, load_jsonl, make_folder, write_jsonl, write_text_atomic
 from l2s.metrics import GenerateMetrics, Try
 from l2s.run_dir import RunDir
 from l2s.tasks.table import grade_all, task_of
@@ -48,7 +48,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     renderers = load_renderers(config)
     if config.answers == "reference":
         rows = reference_answers(items, renderers.student)
-        run_dir.sft.mkdir(parents=True, exist_ok=True)
+        make_folder(run_dir.sft)
         write_jsonl(run_dir.rejected, [])
         write_jsonl(run_dir.responses, rows)
         return _metrics(rows, [])

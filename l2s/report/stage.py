@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from l2s.config import ExperimentConfig
-from l2s.jsonl import write_text_atomic
+from l2s.jsonl import make_folder, write_text_atomic
 from l2s.metrics import ReportMetrics
 from l2s.report.numbers.files import RunFiles, read_run
 from l2s.report.numbers.results import build_results, item_rows
@@ -28,7 +28,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> ReportMetrics:
     results["warnings"] = [say(warning, text) for warning in warnings] + _warnings_of_stages(files, text)
     plots = draw_plots(results, text)
 
-    run_dir.plots.mkdir(parents=True, exist_ok=True)
+    make_folder(run_dir.plots)
     for stale in run_dir.plots.glob("*.svg"):
         stale.unlink()
     for name, svg in plots.items():

@@ -38,6 +38,7 @@ from l2s.devices import (
     wait_for_others,
 )
 from l2s.errors import UserError
+from l2s.interrupts import GRACE_S, LAUNCHER, end_on_request
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.freshness import State, begin, remove, settings_of
 from l2s.runner.pipeline import STAGES, Stage
@@ -46,7 +47,6 @@ from l2s.terminal import protect_output
 
 USER_ERROR, INTERRUPTED = 2, 130
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "trl")
-GRACE_S = 4.0  # seconds for a process to end by itself; the whole run has ten
 
 
 class Job(Protocol):
@@ -164,6 +164,7 @@ def _environment(devices: Devices, visible: Placement, own: Placement) -> dict[s
     """The environment of a stage's process: its visible GPUs, or the cores of its CPU workers."""
     environment = {"HF_HUB_DISABLE_TELEMETRY": "1"} | os.environ  # TRL reports each training where nobody says no
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_package_root(), os.getenv("PYTHONPATH")]))
+    environment[LAUNCHER] = str(os.getpid())
     environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed is in the log
     gpus = visible if devices.kind == "gpu" else ()
     environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices.names[number] for number in gpus)
@@ -258,7 +259,7 @@ def _package_root() -> str:
 def main(root: str, name: str, state: State) -> int:
     """Entry point of a stage's process: run the stage and turn errors into an exit status."""
     protect_output()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_on_request()
     stay_on_cores()
     quiet_libraries()
     run_dir = RunDir(Path(root))

@@ -10,6 +10,7 @@ from l2s.arms import ARMS
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype
 from l2s.errors import UserError
+from l2s.jsonl import cut_unfinished_line
 from l2s.run_dir import RunDir
 from l2s.runner.executors import USER_ERROR, LocalExecutor
 from l2s.runner.freshness import State, state_of
@@ -52,6 +53,7 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
         if plan:
             before_run.save(plan, run_dir)
             console.print(before_run.in_one_line(plan), style="dim")
+        cut_unfinished_line(run_dir.log_file)
         run_dir.log("run", stages=states)
         executor = LocalExecutor(devices, lock_fd)
         outcome = Schedule(stages, config, run_dir, devices, executor, state_now, console).run()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import write_text_atomic
+from l2s.jsonl import flush, make_folder, write_text_atomic
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.pipeline import Stage
 
@@ -68,14 +68,23 @@ def _still_holds(manifest: Manifest, stage: Stage, config: ExperimentConfig, run
 def begin(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> dict[str, str]:
     """Remove what a new run replaces, record the settings it starts with, and return the fingerprints of its inputs."""
     inputs = inputs_of(stage, config, run_dir)
+    started, manifest = run_dir.started(stage.name), run_dir.manifest(stage.name)
     if state == "run":
-        old = [run_dir.manifest(stage.name), *stage.gives(run_dir, config), *stage.scratch(run_dir, config)]
-        for path in old:
+        _unlink(started)  # first: what is half cleared must not be resumed, nor taken as done
+        _unlink(manifest)
+        for path in (*stage.gives(run_dir, config), *stage.scratch(run_dir, config)):
             remove(path)
-    started = run_dir.started(stage.name)
-    started.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(started.parent)
     write_text_atomic(started, json.dumps({"config": settings_of(stage, config), "inputs": inputs}, indent=2))
+    _unlink(manifest)  # of a stage that lost an output
     return inputs
+
+
+def _unlink(note: Path) -> None:
+    """Remove a file for good, whatever happens to the machine."""
+    if note.exists():
+        note.unlink()
+        flush(note.parent)
 
 
 def remove(path: Path) -> None:

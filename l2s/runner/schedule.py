@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from l2s.config import ExperimentConfig
+from l2s.interrupts import signals_raise
+from l2s.jsonl import make_folder
 from l2s.report.text.strings import Text
 from l2s.report.text.warnings import say
 from l2s.run_dir import Manifest, RunDir
@@ -74,7 +73,7 @@ class Schedule:
 
     def run(self) -> Outcome:
         """Run the stages to their end. An interrupt or a signal first ends all of them."""
-        with _signals_raise():
+        with signals_raise():
             try:
                 while self._start_what_can() or self.running:
                     self._wait_for_one()
@@ -133,7 +132,7 @@ class Schedule:
         if log is None:
             self.console.rule(title, align="left")
         else:
-            log.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(log.parent)
             where = self.devices.label(placement)
             self.console.print(f"[bold]{title}[/bold] starts{f' on {where}' if where else ''}")
         self.run_dir.log("stage_start", stage=stage.name, state=state, devices=list(placement))
@@ -192,33 +191,12 @@ class Schedule:
         at_once, left = False, self.running
         while left:
             try:
-                left = [running for running in left if running.job.poll() is None]
+                ended = [running for running in left if running.job.poll() is not None]
+                left = [running for running in left if running not in ended]
+                for running in ended:
+                    self._show_log(running, whole=True)
                 for running in left:
                     running.job.stop(at_once=at_once)
                 time.sleep(POLL_S)
             except (KeyboardInterrupt, SystemExit):
                 at_once = True
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into SystemExit, so that the run ends in order, as Ctrl-C does through KeyboardInterrupt.
-
-    A SIGHUP that nohup switched off stays off. Python also leaves a SIGINT off that was off at its start, as for a job
-    that a script starts in the background. SIGTERM always ends the run.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    numbers = (signal.SIGTERM, signal.SIGHUP) if hangs_up else (signal.SIGTERM,)
-    previous = {number: signal.signal(number, leave) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

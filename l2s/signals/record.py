@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from l2s.devices import gather_from_all, process_count, process_rank
-from l2s.jsonl import replacing_file, write_text_atomic
+from l2s.jsonl import make_folder, replacing_file, write_text_atomic
 from l2s.models.head import Head
 from l2s.sequences import TrainingSequence
 from l2s.signals.hidden import HiddenStates
@@ -68,7 +68,7 @@ def record_signals(
     Raises:
         UserError: the model cannot be loaded, or computes its logits in a way that signals cannot represent.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     recorder = _recorder(hidden.head, source, vocabulary)
     shards = plan_shards(sequences, shard_rows)
     fit, check = split_sample(pick_sample(sequences))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import replacing_file, write_jsonl
+from l2s.jsonl import make_folder, replacing_file, write_jsonl
 from l2s.metrics import PrepareMetrics
 from l2s.run_dir import RunDir
 from l2s.tasks.table import TASKS, tasks_of
@@ -25,7 +25,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> PrepareMetrics:
     train = [item for task in tasks for item in task.train_items(config)]
     evaluation = [item for task in tasks for item in task.eval_items(config)]
     _check_ids(train, evaluation)
-    run_dir.train_data.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(run_dir.train_data.parent)
     for path, items in ((run_dir.train_data, train), (run_dir.eval_data, evaluation)):
         write_jsonl(path, items)
         _publish(path, config)
@@ -35,7 +35,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> PrepareMetrics:
 
 def _publish(path: Path, config: ExperimentConfig) -> None:
     try:
-        config.processed_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(config.processed_dir)
         with replacing_file(config.processed_dir / path.name) as partial:
             shutil.copyfile(path, partial)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,10 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from l2s.devices import process_rank
+from l2s.jsonl import flush, make_folder, write_text_atomic, writing
+from l2s.run_dir import fingerprint
 
+SEAL = "complete.json"  # its presence and content say that a checkpoint is whole
 WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.pt"  # transformers' names
 
 
@@ -28,9 +32,10 @@ def save_weights(model: nn.Module, folder: Path) -> None:
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     whole = get_model_state_dict(model, options=options)
     if process_rank() == 0:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         kept = {name: cast(Tensor, weight).contiguous() for name, weight in whole.items() if name in trained}
-        save_file(kept, folder / WEIGHTS)
+        with writing(folder / WEIGHTS):
+            save_file(kept, folder / WEIGHTS)
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
@@ -46,7 +51,8 @@ def save_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     whole = get_optimizer_state_dict(model, _unwrapped(optimizer), options=options)
     if process_rank() == 0:
-        torch.save(whole, folder / OPTIMIZER)
+        with writing(folder / OPTIMIZER):
+            torch.save(whole, folder / OPTIMIZER)
 
 
 def load_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
@@ -56,15 +62,41 @@ def load_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
     set_optimizer_state_dict(model, _unwrapped(optimizer), whole, options=options)
 
 
+def seal(checkpoint: Path) -> None:
+    """Note the fingerprints of all files of a checkpoint, once they are on disk: only then does it count as whole."""
+    files = sorted(file for file in checkpoint.rglob("*") if file.is_file() and file.name != SEAL)
+    for part in (*files, *(file.parent for file in files), checkpoint, checkpoint.parent):
+        flush(part)
+    prints = {str(file.relative_to(checkpoint)): fingerprint(file) for file in files}
+    write_text_atomic(checkpoint / SEAL, json.dumps(prints, indent=1))
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint is sealed and its files are as they were then."""
+    try:
+        prints = dict(json.loads((checkpoint / SEAL).read_text(encoding="utf-8")))
+        return all(fingerprint(checkpoint / name) == found for name, found in prints.items())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint; one whose writing was interrupted is skipped."""
-    for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
-        try:
-            json.loads((checkpoint / "trainer_state.json").read_text())  # written last
-            return checkpoint
-        except (OSError, ValueError):
-            continue
-    return None
+    """The newest complete checkpoint. Others are removed: transformers would count them, and drop a whole one instead.
+
+    Only one process may call this, before the training.
+    """
+    found = None
+    for checkpoint in sorted(checkpoints_in(folder), key=step_of, reverse=True):
+        if found is None and is_whole(checkpoint):
+            found = checkpoint
+        elif found is None:
+            shutil.rmtree(checkpoint)
+    return found
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The folders of checkpoints, whole or not."""
+    return [path for path in folder.glob("checkpoint-*") if path.name.partition("-")[2].isdigit() and path.is_dir()]
 
 
 def step_of(checkpoint: Path) -> int:

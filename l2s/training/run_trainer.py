@@ -16,14 +16,16 @@ from transformers.trainer_callback import PrinterCallback
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
-from l2s.devices import choose_dtype, peak_memory_bytes, pick_device
+from l2s.devices import choose_dtype, gather_from_all, peak_memory_bytes, pick_device
 from l2s.errors import UserError
-from l2s.jsonl import recover_jsonl, write_jsonl
+from l2s.interrupts import request
+from l2s.jsonl import make_folder, recover_jsonl, write_jsonl, writing
 from l2s.metrics import TrainingCost
 from l2s.models.save import save_trained_student
 from l2s.run_dir import ArmDir
 from l2s.training.checkpoints import last_whole_checkpoint, step_of
 from l2s.training.heldout import begin_heldout_file
+from l2s.training.keeping import KeepCheckpoints
 from l2s.training.sharding import Sharding, check_checkpoint
 
 LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a training CPU has no core to spare
@@ -35,7 +37,8 @@ class TrainingResult:
 
     steps: int
     seconds: float  # of this process; a resumed run does not count earlier processes
-    num_tokens: int  # response tokens seen in these seconds
+    tokens_per_second: float  # response tokens seen in these seconds
+    num_tokens: int  # response tokens of all steps
     final_loss: float
     ranks: int
     sharding: Sharding
@@ -74,25 +77,30 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
 def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sharding) -> TrainingResult:
     """Run a trainer made with `training_settings`, which appends a row for each step to folder/metrics.jsonl.
 
-    A killed training resumes from its last complete checkpoint; rows of later steps are dropped.
+    A training that is asked to end saves a checkpoint first. A killed one resumes from its last complete checkpoint;
+    rows of later steps are dropped.
     """
-    metrics_file = ArmDir(folder).metrics
-    checkpoint = last_whole_checkpoint(ArmDir(folder).checkpoints)
+    metrics_file, checkpoints = ArmDir(folder).metrics, ArmDir(folder).checkpoints
+    found = last_whole_checkpoint(checkpoints) if trainer.is_world_process_zero() else None
+    checkpoint = gather_from_all(found)[0]
     done = step_of(checkpoint) if checkpoint else 0
     if checkpoint:
         check_checkpoint(checkpoint, sharding)
     trainer.remove_callback(PrinterCallback)  # TrainingProgress takes its place
     if trainer.is_world_process_zero():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
         begin_heldout_file(ArmDir(folder).heldout_metrics, done)
-    output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.add_callback(KeepCheckpoints)
+    with request.deferring(), writing(checkpoints):
+        output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     trainer.accelerator.wait_for_everyone()  # rank 0 may still be writing the last row
-    rows = recover_jsonl(metrics_file)
+    rows, seconds = recover_jsonl(metrics_file), float(output.metrics["train_runtime"])
     return TrainingResult(
         steps=output.global_step,
-        seconds=float(output.metrics["train_runtime"]),
-        num_tokens=sum(row["num_tokens"] for row in rows if row["step"] > done),
+        seconds=seconds,
+        tokens_per_second=sum(row["num_tokens"] for row in rows if row["step"] > done) / seconds,
+        num_tokens=sum(row["num_tokens"] for row in rows),
         final_loss=rows[-1]["loss"],
         ranks=trainer.args.world_size,
         sharding=sharding,
@@ -122,7 +130,7 @@ def save_student(
     return {
         "steps": result.steps,
         "seconds": result.seconds,
-        "tokens_per_second": result.num_tokens / result.seconds,
+        "tokens_per_second": result.tokens_per_second,
         "peak_memory_bytes": peak,
         "final_loss": result.final_loss,
         "ranks": result.ranks,

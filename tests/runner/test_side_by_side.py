@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from transformers import AutoModelForCausalLM
 
+from l2s import run_lock
 from l2s.config import ExperimentConfig
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.run_dir import Manifest, RunDir
@@ -79,8 +81,9 @@ def test_two_ranks_that_are_stopped_are_resumed_by_one_to_the_same_student(tiny_
     assert all((weights[0][name] - weights[1][name]).abs().max() < 1e-4 for name in weights[1])
 
 
-def test_the_lock_is_held_by_what_outlives_a_killed_parent(tmp_path: Path) -> None:
+def test_the_lock_is_held_by_what_outlives_a_killed_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed run cannot end its stages; another run must wait for them."""
+    monkeypatch.setattr(run_lock, "PATIENCE_S", 0.5)
     run_dir = RunDir(tmp_path)
     program = (
         "import sys, time, subprocess; from pathlib import Path\n"
@@ -101,7 +104,7 @@ def test_the_lock_is_held_by_what_outlives_a_killed_parent(tmp_path: Path) -> No
             with run_dir.lock():
                 pass
         except ValueError as error:
-            refused = "another run is working" in str(error)
+            refused = "another run is working" in str(error) and f"have not: {child})" in str(error)
         assert refused
     finally:
         os.kill(child, signal.SIGKILL)

@@ -13,10 +13,10 @@ import pytest
 RUN = """
 import sys, time
 from l2s import cli
-from l2s.runner import schedule
+from l2s import interrupts
 
 def wait(arguments):
-    with schedule._signals_raise():
+    with interrupts.signals_raise():
         print("running", flush=True)
         sys.stdin.readline()
     return 0

@@ -23,7 +23,7 @@ from l2s.run_dir import RunDir
 from l2s.sequences import Collator, SequenceDataset, load_sequences
 from l2s.signals.teachers import OnlineTeacher
 from l2s.training import run_trainer
-from l2s.training.checkpoints import last_whole_checkpoint
+from l2s.training.checkpoints import last_whole_checkpoint, seal
 from l2s.training.run_trainer import TrainingResult, training_settings
 from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
 from l2s.training.trainer import Schedule, train
@@ -209,12 +209,16 @@ def test_sequences_that_all_exceed_max_length_are_an_error(tiny_config: MakeConf
         load_sequences(file, load_renderer(tiny_config(), "student_model"), tiny_config(max_length=20))
 
 
-def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
-    for step, state in ((9, "{}"), (10, "{}"), (11, '{"epoch"')):
+def test_a_half_written_checkpoint_is_removed_and_a_damaged_one_too(tmp_path: Path) -> None:
+    for step in (8, 9, 10, 11):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+        if step < 11:
+            seal(tmp_path / f"checkpoint-{step}")
+    (tmp_path / "checkpoint-10" / "trainer_state.json").write_text("[]")
 
-    assert last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-9"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-8", "checkpoint-9"]
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])

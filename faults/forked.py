@@ -1,0 +1,182 @@
+"""Runs of `l2s` that share one import of torch: a server forks a process for each run, and that one for each stage.
+
+Importing torch takes several seconds and a tiny stage a fraction of one. All else is the real command's own code: the
+arguments, the schedule, LocalExecutor, the processes, their groups, signals and locks. Only `exec` of a new interpreter
+is left out; `faults.processes.start_command` runs the same thing with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, Any
+
+MODULES = (
+    "torch", "transformers", "peft", "trl", "datasets", "accelerate", "l2s.cli", "l2s.runner.experiment",
+    "l2s.runner.executors", "l2s.plan.before_run", "l2s.tasks.prepare", "l2s.generation.generate", "l2s.signals.score",
+    "l2s.training.sft", "l2s.training.kd", "l2s.training.on_policy", "l2s.evaluation.evaluate", "l2s.report.stage",
+)  # fmt: skip
+
+
+class ForkServer:
+    """Starts runs by forking a process in which everything is imported."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "faults.forked"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._receive() == "ready"
+
+    def start(self, argv: Sequence[str], folder: Path, output: Path, environment: dict[str, str]) -> Forked:
+        """Run `l2s ARGV` in `folder`; it leads a process group and writes all it prints to `output`."""
+        order = {"argv": list(argv), "folder": str(folder), "output": str(output), "environment": environment}
+        self._send(order)
+        return Forked(int(self._receive()), self._status)
+
+    def close(self) -> None:
+        """End the server."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _status(self, pid: int) -> int | None:
+        self._send({"status_of": pid})
+        found = self._receive()
+        return None if found == "running" else int(found)
+
+    def _send(self, order: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+
+    def _receive(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise RuntimeError("the fork server ended")
+        return line
+
+
+class Forked:
+    """A forked process, as far as the harness and LocalJob know `subprocess.Popen`."""
+
+    def __init__(self, pid: int, status: Callable[[int], int | None]) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._status = status
+
+    def poll(self) -> int | None:
+        """As of Popen."""
+        if self.returncode is None:
+            self.returncode = self._status(self.pid)
+        return self.returncode
+
+    def terminate(self) -> None:
+        """As of Popen."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
+
+
+def _serve() -> None:
+    for name in MODULES:
+        importlib.import_module(name)
+    import torch
+
+    torch.set_num_threads(1)
+    own_stdin, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    gc.freeze()
+    print("ready", file=answers, flush=True)
+    for line in own_stdin:
+        order = json.loads(line)
+        if "status_of" in order:
+            status = _poll(order["status_of"])
+            print("running" if status is None else status, file=answers, flush=True)
+        else:
+            print(_fork(partial(_run, order)), file=answers, flush=True)
+
+
+def _poll(pid: int) -> int | None:
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+def _fork(work: Callable[[], int], keep: Sequence[int] = ()) -> int:
+    """The pid of a new process group's leader that does `work` and ends with its status."""
+    pid = os.fork()
+    if pid:
+        os.setpgid(pid, pid)
+        return pid
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        for number in {int(link.name) for link in Path("/proc/self/fd").iterdir()} - {0, 1, 2, *keep}:
+            with suppress(OSError):
+                os.close(number)
+        code = work()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code & 0xFF)
+
+
+def _run(order: dict[str, Any]) -> int:
+    os.chdir(order["folder"])
+    os.environ.update(order["environment"])
+    _lead_to(os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    from l2s import cli
+    from l2s.runner import executors
+
+    sys.argv = ["l2s", *order["argv"]]
+    executors.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
+        Popen=_popen, run=subprocess.run, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT,
+        CalledProcessError=subprocess.CalledProcessError,
+    )  # fmt: skip
+    return cli.main(order["argv"])
+
+
+def _lead_to(descriptor: int) -> None:
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+
+
+def _popen(
+    command: list[str], *, pass_fds: Sequence[int], env: dict[str, str], stdout: IO[bytes] | None, **_: Any
+) -> Forked:
+    """A stage of LocalExecutor, forked instead of started."""
+    from l2s.runner import executors
+
+    def stage() -> int:
+        os.environ.clear()
+        os.environ.update(env)
+        if stdout is not None:
+            _lead_to(output)
+        sys.argv = ["l2s.runner.executors", *command[3:]]
+        return executors.main(*command[3:])  # type: ignore[arg-type]
+
+    output = stdout.fileno() if stdout is not None else 1
+    keep = [*pass_fds, *([output] if stdout is not None else [])]
+    return Forked(_fork(stage, keep), _poll)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,105 @@
+"""The rounds of `make faults`, each an experiment that is broken in one way; seeded by their names."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from faults.experiment import Experiment
+from faults.forked import ForkServer
+from faults.kill import KILLS, REQUESTS, Blow, Tally, batter
+from faults.processes import Start, start_command, start_forked, wait
+
+SIGNALS = {"hidden": ("--teacher_signal=hidden",), "topk": ("--teacher_signal=topk", "--topk=64")}
+
+
+@dataclass
+class Found:
+    """What a round found in one case."""
+
+    case: str
+    tried: int
+    lost: list[str]
+    stages: dict[str, int] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: `run(bench, folder)` breaks things in `folder` and says what it found."""
+
+    name: str
+    run: Callable[[Bench, Path], list[Found]]
+
+
+class Bench:
+    """What rounds share: the fork server, and unbroken runs to compare with."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.unbroken = cache(self._unbroken)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "server" in vars(self):
+            self.server.close()
+
+    @property
+    def forked(self) -> Start:
+        """Starts runs by forking."""
+        if "server" not in vars(self):
+            self.server = ForkServer()
+        return start_forked(self.server)
+
+    def _unbroken(self, flags: tuple[str, ...]) -> tuple[Experiment, float]:
+        """An experiment with `flags` that nobody disturbed, and the seconds it took, forked."""
+        folder = self.work / "unbroken" / ("_".join(flags).replace("--", "") or "plain")
+        experiment = Experiment(folder, flags)
+        took = folder / "seconds"
+        if not took.exists():
+            start = self.forked
+            if folder.exists():
+                import shutil
+
+                shutil.rmtree(folder)
+            begin = time.monotonic()
+            code = wait(start(experiment.create()))
+            if code != 0:
+                raise RuntimeError(f"the unbroken run ended with status {code}: see {folder / 'output.txt'}")
+            took.write_text(str(time.monotonic() - begin))
+        return experiment, float(took.read_text())
+
+
+def _battered(signal: str, blows: tuple[Blow, ...], number: int, *, real: bool, seed: str) -> Round:
+    """A round with `number` blows on the experiment with one kind of signals."""
+    name = f"{seed}-{signal}{'-command' if real else ''}"
+
+    def run(bench: Bench, folder: Path) -> list[Found]:
+        unbroken, seconds = bench.unbroken(SIGNALS[signal])
+        chance = random.Random(name)
+        start: Start = start_command if real else bench.forked
+        experiment = Experiment(folder, SIGNALS[signal]).create()
+        order = [blow for _ in range(number) for blow in blows]
+        chance.shuffle(order)
+        tallies = {blow.name: Tally() for blow in blows}
+        longest = (2.5 if real else 0.4) * seconds
+        batter(experiment, unbroken, start, order, longest, chance, tallies)
+        return [
+            Found(case, tally.tried, tally.lost, dict(tally.stages), tally.seconds) for case, tally in tallies.items()
+        ]
+
+    return Round(name, run)
+
+
+ROUNDS = (
+    *(_battered(signal, KILLS, 3, real=False, seed=f"kill-{n}") for n in range(4) for signal in SIGNALS),
+    *(_battered(signal, REQUESTS, 2, real=False, seed=f"ask-{n}") for n in range(2) for signal in SIGNALS),
+    *(_battered(signal, (*KILLS, *REQUESTS), 1, real=True, seed="both") for signal in SIGNALS),
+)

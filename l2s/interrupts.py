@@ -1,0 +1,93 @@
+"""Signals that end a run, and the end of a stage whose run is gone. Imports nothing from l2s.
+
+SIGTERM, SIGHUP and Ctrl-C end a run; it asks its stages to end by SIGTERM. A stage ends at once, except where it can
+first keep what it has done (`Request`): a training then saves a checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+LAUNCHER = "L2S_LAUNCHER"  # environment variable: the process that started a stage
+GRACE_S = 7.0  # seconds for a stage to end by itself; the whole run has ten
+LOOK_S = 0.5
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise SystemExit, as Ctrl-C raises KeyboardInterrupt, so that the run shuts down cleanly.
+
+    A SIGHUP that nohup has disabled stays disabled. Python leaves a SIGINT alone that was disabled at its start, as it
+    is for a job that a script starts in the background. SIGTERM always ends the run.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    numbers = (signal.SIGTERM, signal.SIGHUP) if hangs_up else (signal.SIGTERM,)
+    previous = {number: signal.signal(number, _leave) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+class Request:
+    """Whether this process was asked to end while it could not: the second request ends it at once."""
+
+    deferred = False
+    made = False
+
+    @contextmanager
+    def deferring(self) -> Iterator[None]:
+        """In this block a first SIGTERM is only noted in `made`; whoever is in the block must look and end."""
+        self.deferred = True
+        try:
+            yield
+        finally:
+            self.deferred = False
+            if self.made:
+                raise SystemExit(128 + signal.SIGTERM)
+
+    def receive(self, number: int, frame: object) -> None:
+        """The handler of SIGTERM in a stage."""
+        if self.deferred and not self.made:
+            self.made = True
+            return
+        sys.exit(128 + number)
+
+
+request = Request()
+
+
+def end_on_request() -> None:
+    """Let SIGTERM end this stage, and let the stage end with the run that started it, however that ended."""
+    signal.signal(signal.SIGTERM, request.receive)
+    if launcher := os.environ.get(LAUNCHER):
+        threading.Thread(target=_end_with, args=(int(launcher),), daemon=True).start()
+
+
+def _end_with(launcher: int) -> None:
+    """Wait for the end of `launcher`, then end this process, and its group where it does not do so by itself.
+
+    A killed run cannot end its stages. They would keep the devices and the lock from the next one.
+    """
+    while os.getppid() == launcher:
+        time.sleep(LOOK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
+    if os.getpgrp() == os.getpid():
+        with suppress(ProcessLookupError):
+            os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)

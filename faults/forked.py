@@ -123,8 +123,8 @@ def _fork(work: Callable[[], int], keep: Sequence[int] = ()) -> int:
     code = 1
     try:
         os.setpgid(0, 0)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, signal.default_int_handler if name == signal.SIGINT else signal.SIG_DFL)
         for number in {int(link.name) for link in Path("/proc/self/fd").iterdir()} - {0, 1, 2, *keep}:
             with suppress(OSError):
                 os.close(number)
@@ -147,7 +147,7 @@ def _run(order: dict[str, Any]) -> int:
     from l2s.runner import executors
 
     sys.argv = ["l2s", *order["argv"]]
-    executors.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
+    vars(executors)["subprocess"] = SimpleNamespace(
         Popen=_popen, run=subprocess.run, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT,
         CalledProcessError=subprocess.CalledProcessError,
     )  # fmt: skip

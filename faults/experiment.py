@@ -31,6 +31,7 @@ class Experiment:
     folder: Path
     flags: tuple[str, ...] = ()  # beside SETTINGS and --run_all
     environment: dict[str, str] = field(default_factory=dict)
+    output: Path | None = None  # where its runs print to, if not into its folder
 
     @property
     def run_dir(self) -> RunDir:

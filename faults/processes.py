@@ -63,8 +63,8 @@ def environment(experiment: Experiment) -> dict[str, str]:
 
 
 def output_of(experiment: Experiment) -> Path:
-    """What all runs of an experiment printed."""
-    return experiment.folder / "output.txt"
+    """What all runs of an experiment printed; beside its folder, which may be a full disk."""
+    return experiment.output or experiment.folder / "output.txt"
 
 
 def wait(process: Process, seconds: float = WAIT_S) -> int | None:

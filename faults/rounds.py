@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+from faults.disk import STAGES, MountError, fill_in_each_stage, refuse_beforehand, small_disk
 from faults.experiment import Experiment
 from faults.forked import ForkServer
 from faults.kill import KILLS, REQUESTS, Blow, Tally, batter
@@ -98,8 +99,23 @@ def _battered(signal: str, blows: tuple[Blow, ...], number: int, *, real: bool, 
     return Round(name, run)
 
 
+def _filled(bench: Bench, folder: Path) -> list[Found]:
+    unbroken, _ = bench.unbroken((*SIGNALS["hidden"], "--cpu_workers=1"))  # so that every stage has its turn
+    tallies = {"disk fills up in a stage": Tally(), "disk too small for the plan": Tally()}
+    filled, refused = tallies.values()
+    try:
+        with small_disk(folder / "disk") as disk:
+            fill_in_each_stage(disk, unbroken, bench.forked, filled, STAGES)
+        with small_disk(folder / "small") as disk:
+            refuse_beforehand(disk, bench.forked, refused, unbroken)
+    except MountError as reason:
+        return [Found(f"disk (left out: {reason})", 0, [])]
+    return [Found(case, tally.tried, tally.lost) for case, tally in tallies.items()]
+
+
 ROUNDS = (
-    *(_battered(signal, KILLS, 3, real=False, seed=f"kill-{n}") for n in range(4) for signal in SIGNALS),
-    *(_battered(signal, REQUESTS, 2, real=False, seed=f"ask-{n}") for n in range(2) for signal in SIGNALS),
+    *(_battered(signal, KILLS, 3, real=False, seed=f"kill-{n}") for n in range(5) for signal in SIGNALS),
+    *(_battered(signal, REQUESTS, 2, real=False, seed=f"ask-{n}") for n in range(3) for signal in SIGNALS),
     *(_battered(signal, (*KILLS, *REQUESTS), 1, real=True, seed="both") for signal in SIGNALS),
+    Round("disk", _filled),
 )

@@ -13,6 +13,7 @@ from l2s import __version__
 from l2s.config import PRESETS, ExperimentConfig, choices, expand_home, resolve_config, suggest
 from l2s.errors import UserError
 from l2s.interrupts import signals_raise
+from l2s.jsonl import WriteError
 from l2s.terminal import protect_output
 
 STAGE_COMMANDS = {
@@ -62,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return handler(arguments)
     except UserError as error:
         print(f"l2s {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except WriteError as error:
+        from l2s.runner.room import explain_run
+
+        print(f"l2s {arguments.command}: {explain_run(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         _say_how_to_resume(arguments)

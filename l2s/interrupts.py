@@ -29,18 +29,33 @@ def signals_raise() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    numbers = (signal.SIGTERM, signal.SIGHUP) if hangs_up else (signal.SIGTERM,)
+    may_be_off = (signal.SIGHUP, signal.SIGINT)
+    numbers = [signal.SIGTERM, *(number for number in may_be_off if signal.getsignal(number) is not signal.SIG_IGN)]
     previous = {number: signal.signal(number, _leave) for number in numbers}
     try:
         yield
     finally:
+        _received.clear()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
+_received: list[int] = []
+
+
 def _leave(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
+    _received.append(number)
+    _raise(number)
+
+
+def _raise(number: int) -> None:
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+
+def raise_if_lost() -> None:
+    """Raise for a signal that came before: Python drops what a handler raises in a finalizer or in a hook of fork."""
+    if _received:
+        _raise(_received[0])
 
 
 class Request:

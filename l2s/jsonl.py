@@ -244,14 +244,19 @@ def writing(path: str | Path, needed: int | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except WriteError:
-        raise
     except Exception as error:
-        number = _write_failure(error)
-        if number is None:
+        failure = as_write_error(error, path, needed)
+        if failure is None or failure is error:
             raise
-        named = getattr(error, "filename", None)
-        raise WriteError(number, named or path, needed) from error
+        raise failure from error
+
+
+def as_write_error(error: Exception, path: str | Path, needed: int | None = None) -> WriteError | None:
+    """`error` as a WriteError, at `path` where it names no file itself; None where it is something else."""
+    if isinstance(error, WriteError):
+        return error
+    number = _write_failure(error)
+    return None if number is None else WriteError(number, getattr(error, "filename", None) or path, needed)
 
 
 def _write_failure(error: Exception) -> int | None:

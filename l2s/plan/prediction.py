@@ -47,7 +47,11 @@ class Plan:
             "hardware": str(self.fleet),
             "wall_seconds": self.layout.wall_seconds,
             "stages": {
-                row.stage.name: {"seconds": row.estimate.seconds, "memory_bytes": row.estimate.memory.total}
+                row.stage.name: {
+                    "seconds": row.estimate.seconds,
+                    "memory_bytes": row.estimate.memory.total,
+                    "disk_bytes": row.estimate.disk + row.estimate.scratch,
+                }
                 for row in self.layout.rows
             },
         }

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from l2s import __version__
 from l2s.config import ExperimentConfig
@@ -39,13 +39,17 @@ from l2s.devices import (
 )
 from l2s.errors import UserError
 from l2s.interrupts import GRACE_S, LAUNCHER, end_on_request
+from l2s.jsonl import as_write_error
 from l2s.run_dir import Manifest, RunDir, fingerprint
-from l2s.runner.freshness import State, begin, remove, settings_of
+from l2s.runner.freshness import State, begin, clear_scratch, settings_of
 from l2s.runner.pipeline import STAGES, Stage
 from l2s.runner.placement import Devices, Placement
+from l2s.runner.room import explain
 from l2s.terminal import protect_output
 
 USER_ERROR, INTERRUPTED = 2, 130
+LAST_WORDS = "L2S_LAST_WORDS"  # environment variable: the pipe on which a stage that has a log says why it failed
+MOST_WORDS = 3000  # bytes: what a pipe takes in one piece, and no reader has to wait for
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "trl")
 
 
@@ -88,14 +92,16 @@ class LocalExecutor:
         visible = tuple(chain.from_iterable(groups))
         with ExitStack() as opened:
             output = opened.enter_context(log.open("ab")) if log else None
+            pipe = [opened.enter_context(job.open_words(log)).fileno()] if log else []
             for number, group in enumerate(groups):
                 own = {REPLICA: f"{number}/{len(groups)}"} if len(groups) > 1 else {}
+                own |= {LAST_WORDS: str(pipe[0])} if pipe else {}
                 if ranks:
-                    own = together | {"RANK": str(number), "LOCAL_RANK": str(number)}
+                    own |= together | {"RANK": str(number), "LOCAL_RANK": str(number)}
                 job.processes.append(
                     subprocess.Popen(
                         command,
-                        pass_fds=[self.lock_fd],
+                        pass_fds=[self.lock_fd, *pipe],
                         env=_environment(self.devices, visible if ranks else group, group) | own,
                         stdin=subprocess.DEVNULL,
                         stdout=output,
@@ -114,6 +120,27 @@ class LocalJob:
         self.failed: int | None = None  # status of the process that failed first
         self.deadline: float | None = None
         self.store: Any = None
+        self.words: BinaryIO | None = None  # the end of the pipe on which its processes say why they failed
+        self.log: Path | None = None
+
+    def open_words(self, log: Path) -> BinaryIO:
+        """The writing end of a pipe for the last words of processes that write `log`."""
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)  # whoever else holds the writing end may live on
+        self.words, self.log = os.fdopen(reading, "rb"), log
+        return os.fdopen(writing, "wb")
+
+    def _repeat_last_words(self) -> None:
+        """Print what a process said of its failure and could not write to its log."""
+        if self.words is None or self.log is None:
+            return
+        with self.words as pipe:
+            lines = (pipe.read() or b"").decode(errors="replace").splitlines()
+        self.words = None
+        logged = self.log.read_text(encoding="utf-8", errors="replace") if lines and self.log.exists() else ""
+        for line in lines:
+            if line not in logged:
+                print(line, file=sys.stderr, flush=True)
 
     def open_store(self, count: int) -> dict[str, str]:
         """Open the store through which `count` ranks meet, at a free port, and return its address.
@@ -138,6 +165,7 @@ class LocalJob:
         if None not in codes:
             for process in self.processes:
                 _kill_group(process)
+            self._repeat_last_words()
             return self.failed or 0
         if self.failed:
             self.stop()
@@ -210,10 +238,7 @@ def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: St
         seconds=round(time.monotonic() - start, 3),
         metrics=metrics,
     ).save(run_dir.manifest(stage.name))
-    gives = stage.gives(run_dir, config)
-    for path in (run_dir.started(stage.name), *stage.scratch(run_dir, config)):
-        if path not in gives:
-            remove(path)
+    clear_scratch(stage, config, run_dir)
 
 
 def _dtype_reason(config: ExperimentConfig) -> str:
@@ -256,6 +281,13 @@ def _package_root() -> str:
     return str(Path(__file__).resolve().parents[2])
 
 
+def _complain(line: str) -> None:
+    """Say what is wrong in the log, and to the run directly: the disk of the log may be full."""
+    print(line, file=sys.stderr, flush=True)
+    if pipe := os.environ.get(LAST_WORDS):
+        os.write(int(pipe), line.encode()[:MOST_WORDS] + b"\n")
+
+
 def main(root: str, name: str, state: State) -> int:
     """Entry point of a stage's process: run the stage and turn errors into an exit status."""
     protect_output()
@@ -266,11 +298,14 @@ def main(root: str, name: str, state: State) -> int:
     try:
         run_stage(STAGES[name], run_dir.load_config(), run_dir, state)
     except UserError as error:
-        print(f"l2s {name}: {error}", file=sys.stderr)
+        _complain(f"l2s {name}: {error}")
         return USER_ERROR
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception:
+    except Exception as error:
+        if failure := as_write_error(error, run_dir.root):
+            _complain(f"l2s {name}: {explain(failure, STAGES[name], run_dir.load_config(), run_dir)}")
+            return USER_ERROR
         traceback.print_exc()
         return 1
     leave_others()

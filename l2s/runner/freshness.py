@@ -87,6 +87,14 @@ def _unlink(note: Path) -> None:
         flush(note.parent)
 
 
+def clear_scratch(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> None:
+    """Remove what a finished stage would have been resumed from."""
+    gives = stage.gives(run_dir, config)
+    for path in (run_dir.started(stage.name), *stage.scratch(run_dir, config)):
+        if path not in gives:
+            remove(path)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,15 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from l2s.config import ExperimentConfig
-from l2s.interrupts import signals_raise
-from l2s.jsonl import make_folder
+from l2s.interrupts import raise_if_lost, signals_raise
+from l2s.jsonl import WriteError, make_folder
 from l2s.report.text.strings import Text
 from l2s.report.text.warnings import say
 from l2s.run_dir import Manifest, RunDir
-from l2s.runner.executors import Executor, Job
-from l2s.runner.freshness import State, begin
+from l2s.runner.executors import USER_ERROR, Executor, Job
+from l2s.runner.freshness import State, begin, clear_scratch
 from l2s.runner.pipeline import Stage, needs_of
 from l2s.runner.placement import Devices, Placement, groups_of, place
+from l2s.runner.room import explain, shortage
 
 POLL_S = 0.1
 
@@ -93,6 +95,7 @@ class Schedule:
             for stage in skipped[:1] if one_by_one else skipped:
                 self.console.print(f"[dim]{stage.name}: done before, skipped[/dim]")
                 self._leave_queue(stage)
+                clear_scratch(stage, self.config, self.run_dir)  # a run that was killed at its end has left it
                 self.outcome.finished.add(stage.name)
         ready = self._ready()[:1] if one_by_one else self._ready()
         placed = place(ready, self.free, self.devices, self.config)
@@ -127,6 +130,9 @@ class Schedule:
 
     def _start(self, stage: Stage, placement: Placement) -> None:
         state = self._state(stage)
+        if problem := shortage(stage, self.config, self.run_dir, [running.stage for running in self.running]):
+            self._refuse(stage, problem)
+            return
         log = None if len(self.devices) == 1 else self.run_dir.stage_log(stage.name)
         title = f"{stage.name}{' (resumed)' if state == 'resume' else ''}"
         if log is None:
@@ -136,7 +142,11 @@ class Schedule:
             where = self.devices.label(placement)
             self.console.print(f"[bold]{title}[/bold] starts{f' on {where}' if where else ''}")
         self.run_dir.log("stage_start", stage=stage.name, state=state, devices=list(placement))
-        begin(stage, self.config, self.run_dir, state)
+        try:
+            begin(stage, self.config, self.run_dir, state)
+        except WriteError as error:
+            self._refuse(stage, explain(error, stage, self.config, self.run_dir))
+            return
         shown = log.stat().st_size if log and log.exists() else 0
         groups = groups_of(stage, placement, self.config, self.devices)
         job = self.executor.start(stage, self.run_dir, groups, log=log)
@@ -144,9 +154,16 @@ class Schedule:
         self.free = [number for number in self.free if number not in placement]
         self.running.append(Running(stage, job, placement, log, shown))
 
+    def _refuse(self, stage: Stage, problem: str) -> None:
+        """Let a stage fail that cannot start; those that do not need it run all the same."""
+        self._leave_queue(stage)
+        self.outcome.failed[stage.name] = USER_ERROR
+        print(f"l2s {stage.name}: {problem}", file=sys.stderr, flush=True)
+
     def _wait_for_one(self) -> None:
         """Return when a stage has ended; show new lines of the logs meanwhile."""
         while self.running:
+            raise_if_lost()
             for running in self.running:
                 code = running.job.poll()
                 self._show_log(running, whole=code is not None)

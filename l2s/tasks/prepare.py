@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -39,6 +40,8 @@ def _publish(path: Path, config: ExperimentConfig) -> None:
         with replacing_file(config.processed_dir / path.name) as partial:
             shutil.copyfile(path, partial)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise UserError(
             f"processed_dir={str(config.processed_dir)!r}: cannot write there ({error.strerror}); "
             "choose another --processed_dir"

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from l2s import interrupts
+
 RUN = """
 import sys, time
 from l2s import cli
@@ -75,3 +77,16 @@ def test_a_signal_that_the_parent_switched_off_stays_off_and_sigterm_still_ends_
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 143
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_python_dropped_ends_the_run_all_the_same() -> None:
+    class Dropping:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    with interrupts.signals_raise():
+        Dropping()
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.raise_if_lost()
+    interrupts.raise_if_lost()

@@ -1,0 +1,72 @@
+"""Room on the disk: what a stage needs of it by the plan, and what is said where it runs out."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from l2s.config import ExperimentConfig
+from l2s.jsonl import WriteError
+from l2s.run_dir import RunDir, existing_parent
+from l2s.runner.pipeline import Stage
+
+MARGIN = 0.1  # an estimate this close to what is free refuses nothing
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def shortage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, running: Iterable[Stage]) -> str | None:
+    """What is wrong where the disk has no room for `stage` beside what the `running` ones will still write."""
+    needed = _still_needed(stage, config, run_dir)
+    others = sum(_still_needed(other, config, run_dir) for other in running)
+    free = free_bytes(run_dir.root)
+    if needed * (1 - MARGIN) <= free - others:
+        return None
+    beside = f", of which running stages need {others:,.0f}" if others else ""
+    return (
+        f"needs {needed:,.0f} bytes in {run_dir.root} by the plan, and {free:,.0f} are free{beside}; free some space, "
+        "and the same command resumes here"
+    )
+
+
+def explain(error: WriteError, stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> str:
+    """One line for a stage that could not write: the path, the bytes it needs, and what to do."""
+    needed = max(error.needed or 0, _still_needed(stage, config, run_dir))
+    return _cannot_write(error, f"the stage needs {needed:,.0f} more bytes, " if needed else "")
+
+
+def explain_run(error: WriteError) -> str:
+    """The same where the run itself could not write."""
+    return _cannot_write(error, f"{error.needed:,} bytes were to be written, " if error.needed else "")
+
+
+def _cannot_write(error: WriteError, needed: str) -> str:
+    advice = "free some space" if error.errno in FULL else "make it writable"
+    free = free_bytes(Path(error.filename))
+    return (
+        f"cannot write {error.filename}: {error.strerror}; {needed}{free:,.0f} bytes are free there; {advice}, and the "
+        "same command resumes here"
+    )
+
+
+def free_bytes(path: Path) -> float:
+    """Bytes free where `path` is, or would be."""
+    return shutil.disk_usage(existing_parent(path)).free
+
+
+def _still_needed(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> float:
+    """What the plan of this run says that `stage` writes, less what a killed one has written; 0 without a plan."""
+    try:
+        stages = json.loads(run_dir.plan.read_text(encoding="utf-8"))["stages"]
+        planned = float(stages[stage.name]["disk_bytes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+    there = {*stage.gives(run_dir, config), *stage.scratch(run_dir, config)}
+    return max(0.0, planned - sum(_size(path) for path in there if not there & set(path.parents)))
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

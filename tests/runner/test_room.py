@@ -1,0 +1,138 @@
+"""A disk without room: said before a stage starts, and with path and bytes where a write fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from l2s.config import ExperimentConfig
+from l2s.jsonl import WriteError, append_jsonl, replacing_file, replacing_folder, writing
+from l2s.run_dir import RunDir
+from l2s.runner import executors, room
+from l2s.runner.executors import LocalJob
+from l2s.runner.freshness import begin, clear_scratch
+from l2s.runner.pipeline import STAGES
+from l2s.runner.room import explain, shortage
+
+SFT = STAGES["sft"]
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> tuple[ExperimentConfig, RunDir]:
+    """An experiment whose plan says that SFT writes 1,000,000 bytes and KD 500,000."""
+    config = ExperimentConfig(output_dir=tmp_path)
+    run_dir = RunDir.of(config)
+    run_dir.create()
+    stages = {"sft": {"disk_bytes": 1_000_000}, "kd": {"disk_bytes": 500_000}}
+    run_dir.plan.write_text(json.dumps({"stages": stages}))
+    return config, run_dir
+
+
+def free(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(room, "free_bytes", lambda path: number)
+
+
+def test_a_stage_that_does_not_fit_by_the_plan_is_refused(
+    planned: tuple[ExperimentConfig, RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free(monkeypatch, 800_000)
+    problem = shortage(SFT, *planned, running=[])
+    assert problem is not None
+    assert f"needs 1,000,000 bytes in {planned[1].root}" in problem
+    assert "800,000 are free" in problem
+    free(monkeypatch, 950_000)  # an estimate this close refuses nothing
+    assert shortage(SFT, *planned, running=[]) is None
+    assert shortage(SFT, *planned, running=[STAGES["kd"]]) is not None
+    assert shortage(STAGES["prepare"], *planned, running=[]) is None  # the plan knows nothing of it
+
+
+def test_what_a_killed_stage_has_written_is_not_needed_again(
+    planned: tuple[ExperimentConfig, RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free(monkeypatch, 300_000)
+    checkpoints = planned[1].arm("sft").checkpoints
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "weights").write_bytes(b"x" * 700_000)
+    assert shortage(SFT, *planned, running=[]) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+    ],
+    ids=["python", "safetensors", "torch"],
+)
+def test_a_full_disk_is_recognised_in_the_words_of_every_library(
+    error: Exception, planned: tuple[ExperimentConfig, RunDir]
+) -> None:
+    path = planned[1].root / "weights"
+    with pytest.raises(WriteError) as caught, writing(path):
+        raise error
+    line = explain(caught.value, SFT, *planned)
+    assert line.startswith(f"cannot write {path}: No space left on device; the stage needs 1,000,000 more bytes, ")
+    assert "\n" not in line
+
+
+def test_other_errors_are_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), writing(tmp_path):
+        raise KeyError("x")
+    with pytest.raises(FileNotFoundError), writing(tmp_path):
+        (tmp_path / "missing").read_bytes()
+
+
+def test_rows_that_do_not_fit_leave_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log.jsonl"
+    append_jsonl(log, [{"n": 1}])
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError) as caught:
+        append_jsonl(log, [{"n": 2}])
+    assert (caught.value.filename, caught.value.needed) == (str(log), 9)
+    assert log.read_text() == '{"n": 1}\n'
+
+
+def test_what_could_not_be_written_gives_its_room_back(tmp_path: Path) -> None:
+    def write_half(partial: Path) -> None:
+        (partial / "half" if partial.is_dir() else partial).write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(WriteError), replacing_file(tmp_path / "file") as partial:
+        write_half(partial)
+    with pytest.raises(WriteError), replacing_folder(tmp_path / "folder") as partial:  # noqa: PT012
+        partial.mkdir()
+        write_half(partial)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stage_says_why_it_failed_although_its_log_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = LocalJob()
+    with job.open_words(tmp_path / "sft.log") as pipe:
+        monkeypatch.setenv(executors.LAST_WORDS, str(pipe.fileno()))
+        executors._complain("l2s sft: the disk is full")
+        capsys.readouterr()
+    assert job.poll() == 0
+    assert capsys.readouterr().err == "l2s sft: the disk is full\n"
+
+
+def test_a_stage_killed_after_its_manifest_leaves_nothing_once_it_is_skipped(
+    planned: tuple[ExperimentConfig, RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run_dir = planned
+    stage = STAGES["prepare"]
+    monkeypatch.setattr("l2s.runner.freshness.inputs_of", lambda *_: {})
+    begin(stage, config, run_dir, "run")
+    assert run_dir.started("prepare").exists()
+    clear_scratch(stage, config, run_dir)
+    assert not run_dir.started("prepare").exists()

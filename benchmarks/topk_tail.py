@@ -202,7 +202,7 @@ def main() -> None:
     )
     answers = load_answers(arguments, config)
     counts = [len(answers.rows(measured)) for measured in (False, True)]
-    print(f"{len(answers.domains)} sequences: fitted {counts[0]} tokens, held out {counts[1]} tokens\n")
+    print(f"{len(answers.domains)} sequences: fitted {counts[0]} tokens, measured {counts[1]} tokens\n")
     print(
         "| answers | T | signal | bytes a token | tail mass | divergence error | over all | cosine | 5th percentile |"
     )

@@ -86,7 +86,7 @@ def test_items_are_deterministic_in_the_seed(evaluation: list[Item]) -> None:
 def test_training_knows_neither_families_or_wordings_kept_for_evaluation(
     train: list[Item], evaluation: list[Item]
 ) -> None:
-    assert not any(item["meta"]["held_out_family"] for item in train)
+    assert not any(item["meta"]["eval_only_family"] for item in train)
     assert {item["meta"]["family"] for item in evaluation} - {item["meta"]["family"] for item in train} == {
         family.cause for family in FAMILIES if family.eval_only
     }
@@ -161,7 +161,7 @@ def test_a_fault_may_be_said_to_lie_nowhere_else(evaluation: list[Item], aside: 
 
 
 def test_a_misleading_log_is_loudest_about_a_forbidden_cause(train: list[Item], evaluation: list[Item]) -> None:
-    """At the loudest level, the red herring has more entries than the clues, and at least as many as the whole fault."""
+    """At the loudest level, the red herring has more entries than the clues, and at least as many as the fault."""
     styles = {style.name: style for style in STYLES}
     families = {family.cause: family for family in FAMILIES}
     for item in filter(lambda item: item["meta"]["misleading"], chain(train, evaluation)):

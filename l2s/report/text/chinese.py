@@ -191,9 +191,9 @@ CHINESE = {
     "放宽上限才能分清是上限还是模型的问题。",
     "truncated_part": "{model}·{domain} {found}/{n}",
     "warn_missing_items": "{model}：{n} 道评估题中有 {found} 道有回答；对比只用共有的题目。",
-    "warn_fidelity_left_out": "{model}：{n} 条留出回答中有 {found} 条与教师的距离不是有限数，未计入保真度；"
+    "warn_fidelity_left_out": "{model}：{n} 条评估回答中有 {found} 条与教师的距离不是有限数，未计入与教师的接近程度；"
     "请检查模型和数据类型。",
-    "warn_fidelity_odd": "{model}：{n} 条留出回答中有 {found} 条的 KL 或损失每 token 超过 {limit} nat，均值由它们主导；"
+    "warn_fidelity_odd": "{model}：{n} 条评估回答中有 {found} 条的 KL 或损失每 token 超过 {limit} nat，均值由它们主导；"
     "请检查模型和数据类型。",
     "warn_absent": "未评估：{models}。",
     "warn_remote_teacher": "教师通过远程接口回答，学生在 {engines} 中运行：教师的速度是服务器的速度；"

@@ -205,10 +205,10 @@ ENGLISH = {
     "larger limit shows whether the limit or the model is the cause.",
     "truncated_part": "{model} on {domain} {found} of {n}",
     "warn_missing_items": "{model}: {found} of {n} evaluation items have an answer; contrasts use the shared items.",
-    "warn_fidelity_left_out": "{model}: {found} of {n} held-out answers have no finite distance to the teacher. They "
+    "warn_fidelity_left_out": "{model}: {found} of {n} evaluation answers have no finite distance to the teacher. They "
     "are left out of the fidelity; check the model and its dtype.",
-    "warn_fidelity_odd": "{model}: on {found} of {n} held-out answers the KL or loss is above {limit} nats per token. "
-    "They dominate the means; check the model and its dtype.",
+    "warn_fidelity_odd": "{model}: on {found} of {n} evaluation answers the KL or loss is above {limit} nats per "
+    "token. They dominate the means; check the model and its dtype.",
     "warn_absent": "Not evaluated: {models}.",
     "warn_remote_teacher": "The teacher answered through an endpoint, the students in {engines}. The teacher's speed "
     "is the server's speed. Fidelity is not measured because it needs the teacher's weights.",

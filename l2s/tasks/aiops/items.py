@@ -99,7 +99,7 @@ def write_item(plan: Plan, split: Split, index: int, max_lines: int, rng: random
             "language": plan.language,
             "healthy": plan.family is None,
             "misleading": plan.misleading,
-            "held_out_family": plan.family is not None and plan.family.eval_only,
+            "eval_only_family": plan.family is not None and plan.family.eval_only,
             "concepts": [{"role": role, "phrases": _fill(phrases, slots)} for role, phrases in concepts],
             "forbidden": [{"cause": cause, "phrases": _fill(phrases, slots)} for cause, phrases in forbidden.items()],
             "problem": log,

@@ -87,5 +87,5 @@ def check_checkpoint(checkpoint: Path, sharding: Sharding) -> None:
         left = f"{ranks} ranks of DeepSpeed" if ranks else "a training without DeepSpeed"
         raise UserError(
             f"sharding={sharding!r}: {checkpoint} was left by {left}, and this training has "
-            f"{f'{here} such ranks' if here else 'none'}; resume it as it was begun, or add --force to begin again"
+            f"{f'{here} such ranks' if here else 'none'}; resume it with those ranks, or add --force to start over"
         )

@@ -62,9 +62,9 @@ def test_holm_matches_a_worked_example_and_keeps_the_order() -> None:
 
 
 def test_ratio_interval_holds_the_percentile_interval_of_scipy() -> None:
-    dice = np.random.default_rng(3)
-    tokens = dice.integers(20, 300, 80).astype(float)
-    nats = dice.lognormal(-1.5, 0.6, 80) * tokens
+    rng = np.random.default_rng(3)
+    tokens = rng.integers(20, 300, 80).astype(float)
+    nats = rng.lognormal(-1.5, 0.6, 80) * tokens
     low, high = stats.ratio_interval(nats, tokens)
     reference = scipy_stats.bootstrap(
         (nats, tokens), lambda x, y, axis: x.sum(axis) / y.sum(axis), paired=True, method="percentile", rng=1
@@ -114,8 +114,8 @@ def test_paired_interval_is_near_the_adjusted_wald_interval() -> None:
 
 
 def test_copies_of_an_item_in_one_cluster_add_no_information() -> None:
-    dice = np.random.default_rng(5)
-    a, b = dice.choice([0.0, 0.25, 0.5, 1.0], 30), dice.choice([0.0, 0.25, 0.5, 1.0], 30)
+    rng = np.random.default_rng(5)
+    a, b = rng.choice([0.0, 0.25, 0.5, 1.0], 30), rng.choice([0.0, 0.25, 0.5, 1.0], 30)
     single = stats.paired_comparison(a, b, clusters=range(30))
     copied = stats.paired_comparison(np.repeat(a, 4), np.repeat(b, 4), clusters=[i // 4 for i in range(120)])
     naive = stats.paired_comparison(np.repeat(a, 4), np.repeat(b, 4))
@@ -132,9 +132,9 @@ def test_a_ratio_comparison_weighs_items_by_their_tokens() -> None:
 
 
 def test_a_ratio_comparison_can_show_differences_above_1() -> None:
-    dice = np.random.default_rng(6)
+    rng = np.random.default_rng(6)
     tokens = np.full(20, 50.0)
-    found = stats.paired_ratio_comparison(dice.normal(5, 1, 20) * tokens, dice.normal(1, 1, 20) * tokens, tokens)
+    found = stats.paired_ratio_comparison(rng.normal(5, 1, 20) * tokens, rng.normal(1, 1, 20) * tokens, tokens)
     least = found.minimum_detectable_difference()
     assert least is not None
     assert 0.3 < least < 2.5
@@ -144,24 +144,24 @@ def test_minimum_detectable_difference_is_found_with_the_stated_power() -> None:
     n, discordance = 100, 0.3
     least = stats.minimum_detectable_difference(n, discordance=discordance)
     assert least is not None
-    dice = np.random.default_rng(7)
+    rng = np.random.default_rng(7)
     table = [(discordance + least) / 2, (discordance - least) / 2, 1 - discordance]
-    found = [stats.mcnemar_midp(wins, losses) < 0.05 for wins, losses, _ in dice.multinomial(n, table, 2_000)]
+    found = [stats.mcnemar_midp(wins, losses) < 0.05 for wins, losses, _ in rng.multinomial(n, table, 2_000)]
     assert np.mean(found) == pytest.approx(0.8, abs=0.04)
 
 
 @pytest.mark.parametrize("units", [8, 20])
 def test_minimum_detectable_mean_is_found_with_the_stated_power_by_few_units(units: int) -> None:
-    dice = np.random.default_rng(9)
+    rng = np.random.default_rng(9)
     least = stats.minimum_detectable_mean(units, units=units, variance=0.04, smallest_step=0.05)
     assert least is not None
-    found = [stats.sign_flip_test(dice.normal(least, 0.2, units), np.zeros(units)) < 0.05 for _ in range(400)]
+    found = [stats.sign_flip_test(rng.normal(least, 0.2, units), np.zeros(units)) < 0.05 for _ in range(400)]
     assert np.mean(found) == pytest.approx(0.8, abs=0.05)
 
 
 def test_the_words_about_a_concept_rate_use_the_test_for_few_families() -> None:
-    dice = np.random.default_rng(10)
-    a, b = dice.choice([0.0, 0.25, 0.5, 1.0], (2, 32))
+    rng = np.random.default_rng(10)
+    a, b = rng.choice([0.0, 0.25, 0.5, 1.0], (2, 32))
     found = stats.paired_comparison(a, b, clusters=[number // 4 for number in range(32)])
     least = found.minimum_detectable_difference()
     too_small = stats.minimum_detectable_difference(found.effective_n, discordance=found.discordance)

@@ -31,6 +31,7 @@ class Experiment:
     folder: Path
     flags: tuple[str, ...] = ()  # beside SETTINGS and --run_all
     environment: dict[str, str] = field(default_factory=dict)
+    argv_instead: tuple[str, ...] = ()  # another command in the same folder
     output: Path | None = None  # where its runs print to, if not into its folder
 
     @property
@@ -41,6 +42,8 @@ class Experiment:
     @property
     def argv(self) -> list[str]:
         """The arguments of `l2s`, relative to the folder, so that two folders hold the same experiment."""
+        if self.argv_instead:
+            return list(self.argv_instead)
         given = [f"--{name}={value}" for name, value in SETTINGS.items()]
         return ["run", *given, "--run_all", *self.flags]
 

@@ -15,6 +15,7 @@ from faults.experiment import Experiment
 from faults.forked import ForkServer
 from faults.kill import KILLS, REQUESTS, Blow, Tally, batter
 from faults.processes import Start, start_command, start_forked, wait
+from faults.twice import report_beside, run_twice
 
 SIGNALS = {"hidden": ("--teacher_signal=hidden",), "topk": ("--teacher_signal=topk", "--topk=64")}
 
@@ -113,9 +114,19 @@ def _filled(bench: Bench, folder: Path) -> list[Found]:
     return [Found(case, tally.tried, tally.lost) for case, tally in tallies.items()]
 
 
+def _twice(bench: Bench, folder: Path) -> list[Found]:
+    unbroken, _ = bench.unbroken(SIGNALS["hidden"])
+    tallies = {"a second run": Tally(), "a report beside a run": Tally()}
+    second, report = tallies.values()
+    run_twice(Experiment(folder / "second", unbroken.flags).create(), unbroken, bench.forked, second)
+    report_beside(Experiment(folder / "report", unbroken.flags).create(), unbroken, bench.forked, report)
+    return [Found(case, tally.tried, tally.lost) for case, tally in tallies.items()]
+
+
 ROUNDS = (
     *(_battered(signal, KILLS, 3, real=False, seed=f"kill-{n}") for n in range(5) for signal in SIGNALS),
     *(_battered(signal, REQUESTS, 2, real=False, seed=f"ask-{n}") for n in range(3) for signal in SIGNALS),
     *(_battered(signal, (*KILLS, *REQUESTS), 1, real=True, seed="both") for signal in SIGNALS),
     Round("disk", _filled),
+    Round("twice", _twice),
 )

@@ -29,10 +29,11 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> ReportMetrics:
     plots = draw_plots(results, text)
 
     make_folder(run_dir.plots)
-    for stale in run_dir.plots.glob("*.svg"):
-        stale.unlink()
     for name, svg in plots.items():
         write_text_atomic(run_dir.plots / f"{name}.svg", svg)
+    for stale in run_dir.plots.glob("*.svg"):
+        if stale.stem not in plots:
+            stale.unlink(missing_ok=True)  # another report may be written at the same time
     write_text_atomic(run_dir.results, json.dumps(results, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
     write_text_atomic(run_dir.comparison_report, render_markdown(results, text, list(plots)))
     write_text_atomic(run_dir.comparison_table, render_csv(results))

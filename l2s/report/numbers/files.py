@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from l2s.arms import ARMS, MODELS
 from l2s.config import ExperimentConfig
+from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl
 from l2s.run_dir import Manifest, RunDir
 from l2s.tasks.types import Item
@@ -17,6 +20,9 @@ STAGES = (
     "prepare", "generate", "score", *ARMS, *(f"evaluate_{model}" for model in MODELS),
     *(f"lm_eval_{model}" for model in MODELS),
 )  # fmt: skip
+
+
+TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -45,28 +51,71 @@ class RunFiles:
 
 
 def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
-    """Parse the folder.
+    """Parse the folder, beside a run that is working in it too: all that is read belongs together.
+
+    An evaluation that has not finished, or whose student has been trained again since, is left out.
 
     Raises:
         ValueError: a file has a broken line; the message names both.
     """
+    for _ in range(TRIES):
+        state = _state(run_dir)
+        with suppress(FileNotFoundError):  # cleared between two looks by a stage that begins
+            files = _read(config, run_dir)
+            if _state(run_dir) == state:
+                return files
+    raise UserError(f"{run_dir.root}: its files change all the time; try again once its run is done")
+
+
+def _state(run_dir: RunDir) -> list[tuple[int, int] | None]:
+    """What changes whenever a stage begins or ends."""
+    paths = [path for stage in STAGES for path in (run_dir.manifest(stage), run_dir.started(stage))]
+    found = [path.stat() if path.exists() else None for path in paths]
+    return [stat and (stat.st_mtime_ns, stat.st_ino) for stat in found]
+
+
+def _read(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
     manifests = {stage: Manifest.load(run_dir.manifest(stage)) for stage in STAGES}
+    evaluated = [model for model in MODELS if not _unfinished(model, manifests, run_dir)]
     return RunFiles(
         config=config,
         root=run_dir.root,
         train=cast(list[Item], _rows(run_dir.train_data)),
         eval=cast(list[Item], _rows(run_dir.eval_data)),
-        predictions=_present({model: _rows(run_dir.predictions(model)) for model in MODELS}),
-        fidelity=_present({model: _rows(run_dir.fidelity(model)) for model in MODELS}),
+        predictions=_present({model: _rows(run_dir.predictions(model)) for model in evaluated}),
+        fidelity=_present({model: _rows(run_dir.fidelity(model)) for model in evaluated}),
         manifests={stage: manifest for stage, manifest in manifests.items() if manifest is not None},
-        curves=_present({arm: _rows(run_dir.arm(arm).metrics) for arm in ARMS}),
-        heldout_curves=_present({arm: _rows(run_dir.arm(arm).heldout_metrics) for arm in ARMS}),
+        curves=_present({arm: _logged_rows(run_dir.arm(arm).metrics) for arm in ARMS}),
+        heldout_curves=_present({arm: _logged_rows(run_dir.arm(arm).heldout_metrics) for arm in ARMS}),
         lm_eval={
             model: json.loads(path.read_text(encoding="utf-8"))
             for model in MODELS
             if (path := run_dir.lm_eval(model)).exists()
         },
     )
+
+
+def _unfinished(model: str, manifests: Mapping[str, Manifest | None], run_dir: RunDir) -> bool:
+    """Whether the evaluation of `model` is at work, or was killed, or is of weights that are no longer there."""
+    evaluation = manifests[f"evaluate_{model}"]
+    if evaluation is None:
+        return run_dir.started(f"evaluate_{model}").exists()
+    for name, arm in ARMS.items():
+        if arm.model.name == model:
+            weights = str(run_dir.arm(name).final_model.relative_to(run_dir.root))
+            trained = manifests[name]
+            if trained is None:
+                return run_dir.started(name).exists()
+            return trained.outputs.get(weights) != evaluation.inputs.get(weights, trained.outputs.get(weights))
+    return False
+
+
+def _logged_rows(path: Path) -> list[Row]:
+    """The rows of a log whose last line may still be being written."""
+    data = path.read_bytes() if path.exists() else b""
+    if data.endswith(b"\n"):
+        return load_jsonl(path)
+    return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
 
 
 def _rows(path: Path) -> list[Row]:

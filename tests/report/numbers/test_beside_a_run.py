@@ -1,0 +1,64 @@
+"""`l2s report` while a run works in the same folder: what it reads is whole and belongs together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from l2s.report.numbers import files
+from l2s.report.numbers.files import read_run
+from l2s.run_dir import RunDir
+from support.synthetic_run import make_run
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    config, run_dir = make_run(tmp_path)
+    run_dir.save_config(config)
+    return run_dir
+
+
+def test_a_line_that_is_being_written_is_left_out(run_dir: RunDir) -> None:
+    metrics = run_dir.arm("kd").metrics
+    steps = len(read_run(run_dir.load_config(), run_dir).curves["kd"])
+    with metrics.open("a") as file:
+        file.write('{"step": 99, "lo')
+    assert len(read_run(run_dir.load_config(), run_dir).curves["kd"]) == steps
+
+
+def test_an_evaluation_that_has_begun_again_is_left_out(run_dir: RunDir) -> None:
+    assert "student_kd" in read_run(run_dir.load_config(), run_dir).predictions
+    run_dir.manifest("evaluate_student_kd").unlink()
+    run_dir.started("evaluate_student_kd").parent.mkdir(exist_ok=True)
+    run_dir.started("evaluate_student_kd").write_text("{}")
+    read = read_run(run_dir.load_config(), run_dir)
+    assert "student_kd" not in read.predictions
+    assert "student_kd" not in read.fidelity
+    assert "student_sft" in read.predictions
+
+
+def test_an_evaluation_of_weights_that_were_replaced_is_left_out(run_dir: RunDir) -> None:
+    for stage, field, value in (("kd", "outputs", "new"), ("evaluate_student_kd", "inputs", "old")):
+        path = run_dir.manifest(stage)
+        manifest = json.loads(path.read_text())
+        manifest[field]["kd/final_model"] = value
+        path.write_text(json.dumps(manifest))
+    assert "student_kd" not in read_run(run_dir.load_config(), run_dir).predictions
+
+
+def test_files_that_change_while_they_are_read_are_read_again(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, calls = files._read, []
+
+    def read_and_change(*arguments: object) -> files.RunFiles:
+        found = read(*arguments)  # type: ignore[arg-type]
+        calls.append(1)
+        if len(calls) == 1:
+            run_dir.started("kd").parent.mkdir(exist_ok=True)
+            run_dir.started("kd").write_text("{}")
+        return found
+
+    monkeypatch.setattr(files, "_read", read_and_change)
+    read_run(run_dir.load_config(), run_dir)
+    assert len(calls) == 2

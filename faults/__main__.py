@@ -1,7 +1,7 @@
-"""`python -m faults`: break tiny experiments in every way there is a case for, and print what survived.
+"""`python -m faults`: break tiny experiments in many ways, and print what survived.
 
-A table goes to the console: the case, how often it was tried, survived, lost. The exit status is 1 where anything was
-lost. The same command resumes: rounds that are done are in `rounds.jsonl` of the working folder.
+It prints a table: the case, and how often it was tried, survived and lost. The exit status is 1 if anything was lost.
+The same command resumes: finished rounds are in `rounds.jsonl` of the working folder.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _run(one: Round, bench: Bench, work: Path) -> list[Found]:
 
 
 def table(found: list[Found]) -> str:
-    """The cases in rows: tried, survived, lost, and what more is known."""
+    """The cases in rows: tried, survived, lost, and notes."""
     cases = dict.fromkeys(each.case for each in found)
     rows = [("case", "tried", "survived", "lost", "longest end, s")]
     for case in cases:

@@ -1,4 +1,4 @@
-"""What two finished runs of one experiment differ in, and what a run leaves lying about: both should be nothing."""
+"""Differences between two finished runs of one experiment, and leftovers of a run: there should be none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from l2s.arms import ARMS, MODELS
 from l2s.jsonl import load_jsonl
 from l2s.run_dir import Manifest, RunDir
 
-# of results.json: what depends on the clock, on how often a stage was resumed, or on the memory of a process
+# fields of results.json that depend on the clock, on the number of resumes, or on a process's memory
 TIMES = {
     "seconds", "tokens_per_second", "peak_memory_bytes", "started_at", "predicted", "recorded_tokens", "environment",
     "ratios",
@@ -19,7 +19,7 @@ TIMES = {
 
 
 def differences(run_dir: RunDir, unbroken: RunDir) -> list[str]:
-    """What differs from the unbroken run, and what is not as a finished run should be; a line each."""
+    """Differences from the uninterrupted run, and faults of the finished run; one line each."""
     found = [name for name in _files(unbroken) if _bytes(run_dir.root / name) != _bytes(unbroken.root / name)]
     found = [f"{name} differs" for name in found]
     found += [f"results.json: {place}" for place in _different(_results(run_dir), _results(unbroken))]
@@ -27,7 +27,7 @@ def differences(run_dir: RunDir, unbroken: RunDir) -> list[str]:
 
 
 def leftovers(run_dir: RunDir) -> list[str]:
-    """Damage of any kind in a run folder: half lines, double ids, and files that only an unfinished stage has."""
+    """Damage in a run folder: half lines, duplicate ids, and files that only an unfinished stage has."""
     found = []
     for path in sorted(run_dir.root.rglob("*")):
         name = path.relative_to(run_dir.root)
@@ -39,7 +39,7 @@ def leftovers(run_dir: RunDir) -> list[str]:
 
 
 def broken_promises(run_dir: RunDir) -> list[str]:
-    """Outputs that a manifest promises and that are not as it says."""
+    """Outputs in a manifest that do not match their entry."""
     from l2s.run_dir import fingerprint
 
     found = []
@@ -76,7 +76,7 @@ def _results(run_dir: RunDir) -> Any:
 
 
 def _different(found: Any, wanted: Any, place: str = "") -> Iterator[str]:
-    """The places where two JSON values differ, times left out."""
+    """The places where two JSON values differ, without times."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for name in sorted((found.keys() | wanted.keys()) - TIMES):
             yield from _different(found.get(name), wanted.get(name), f"{place}.{name}")

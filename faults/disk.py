@@ -1,4 +1,4 @@
-"""A disk that fills up in each stage: an error that says where and how much, and a run that resumes."""
+"""A disk that fills up in each stage: the error must say where and how much, and the run must resume."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STAGES = (
     "prepare", "generate", "score", "sft", "kd", "opd", "evaluate_teacher", "evaluate_student_base",
     "evaluate_student_sft", "evaluate_student_kd", "evaluate_student_opd", "report",
 )  # fmt: skip
-# stage, path and bytes: where a write failed, and where the plan says beforehand that it will
+# stage, path and bytes: after a failed write, and when the plan predicts one
 FAILED = re.compile(r"l2s \w+: cannot write (\S+): No space left on device; .*\d bytes")
 REFUSED = re.compile(r"l2s \w+: needs [\d,]+ bytes in (\S+) by the plan")
 
@@ -50,13 +50,13 @@ def small_disk(folder: Path, size_mib: int = SIZE_MIB) -> Iterator[Path]:
 
 
 def fill(folder: Path, leave: int = 0) -> Path:
-    """A file that takes what is free where `folder` is, but for `leave` bytes."""
+    """Write a file that takes the free space on the disk of `folder`, except `leave` bytes."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
         size = max(0, shutil.disk_usage(folder).free - leave)
         with suppress(OSError):
             os.posix_fallocate(file.fileno(), 0, size)
-        while not leave:  # the last bytes, which other writers may have freed meanwhile
+        while not leave:  # the last bytes; other writers may have freed some meanwhile
             try:
                 file.write(b"\0" * 4096)
             except OSError:
@@ -65,20 +65,20 @@ def fill(folder: Path, leave: int = 0) -> Path:
 
 
 def fill_in_each_stage(folder: Path, unbroken: Experiment, start: Start, tally: Tally, stages: tuple[str, ...]) -> None:
-    """Fill the disk when a stage has begun, let the run fail, free it, and run the same command into the next stage."""
+    """Fill the disk when a stage has started, let the run fail, free the disk, and resume until the next stage."""
     experiment = Experiment(folder / "run", unbroken.flags, output=folder.with_name("output.txt")).create()
     for stage in stages:
         before = _printed(experiment)
         process = start(experiment)
         if not _wait_for_stage(experiment, stage, process):
-            continue  # it was done beside a stage that failed earlier
+            continue  # finished beside a stage that failed earlier
         filler = fill(folder)
         code = wait(process)
         filler.unlink()
         tally.tried += 1
         tally.stages.update([stage])
         said = _printed(experiment)[len(before) :]
-        if code != 0 or "No space" in said:  # a stage that had written all that it writes is done
+        if code != 0 or "No space" in said:  # the stage had already written everything
             tally.lost += [f"{stage}: {line}" for line in _faults_of_message(code, said, folder)]
         tally.lost += [f"{stage}: {line}" for line in broken_promises(experiment.run_dir)]
     code = wait(start(experiment))
@@ -88,7 +88,7 @@ def fill_in_each_stage(folder: Path, unbroken: Experiment, start: Start, tally: 
 
 
 def refuse_beforehand(folder: Path, start: Start, tally: Tally, unbroken: Experiment) -> None:
-    """With too little room for what the plan says, a stage does not start; with room the same command succeeds."""
+    """With less space than the plan needs, a stage does not start; with enough space the same command succeeds."""
     experiment = Experiment(folder / "run", unbroken.flags, output=folder.with_name("output.txt")).create()
     filler = fill(folder, leave=300_000)
     code = wait(start(experiment))

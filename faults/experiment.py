@@ -11,7 +11,7 @@ from l2s.models.tiny import save_tiny_pair
 from l2s.run_dir import RunDir
 
 NAME = "tiny"
-# One sequence an update, so that a stage has one rank whatever else runs: losses can be compared to the bit.
+# One sequence in each update, so that a stage always has one rank, and losses can be compared to the bit.
 SETTINGS = {
     "experiment_name": NAME, "teacher_model": "teacher", "student_model": "student", "arms": "sft,kd,opd",
     "domains": "own,math", "math_source": "one_step", "math_train_size": 4, "math_eval_size": 2,
@@ -26,13 +26,13 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment in a working folder of its own: data, models and the command that runs it there."""
+    """An experiment in its own working folder, with data, models and the command that runs it there."""
 
     folder: Path
-    flags: tuple[str, ...] = ()  # beside SETTINGS and --run_all
+    flags: tuple[str, ...] = ()  # in addition to SETTINGS and --run_all
     environment: dict[str, str] = field(default_factory=dict)
     argv_instead: tuple[str, ...] = ()  # another command in the same folder
-    output: Path | None = None  # where its runs print to, if not into its folder
+    output: Path | None = None  # where its runs print, if not in its folder
 
     @property
     def run_dir(self) -> RunDir:
@@ -48,7 +48,7 @@ class Experiment:
         return ["run", *given, "--run_all", *self.flags]
 
     def create(self) -> Experiment:
-        """Write data and models; returns itself."""
+        """Write data and models; return itself."""
         self.folder.mkdir(parents=True)
         save_tiny_pair(self.folder)
         rows = [{"id": f"row-{n}", "prompt": f"Say the word w{n}.", "reference": f"w{n}"} for n in range(12)]
@@ -58,13 +58,13 @@ class Experiment:
 
 
 def events(run_dir: RunDir) -> list[dict[str, object]]:
-    """log.jsonl of a run that may have been killed while it wrote there: an unfinished last line is left out."""
+    """The events in log.jsonl of a run that may have been killed, without an unfinished last line."""
     data = run_dir.log_file.read_bytes() if run_dir.log_file.exists() else b""
     return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
 
 
 def stages_at_work(run_dir: RunDir) -> list[str]:
-    """The stages that the last run began and has not ended, by its log."""
+    """The stages that the last run has started and not finished, by its log."""
     at_work: list[str] = []
     for event in events(run_dir):
         if event["event"] == "run":

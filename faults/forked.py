@@ -1,8 +1,8 @@
-"""Runs of `l2s` that share one import of torch: a server forks a process for each run, and that one for each stage.
+"""Runs of `l2s` that share one import of torch: a server forks a process for each run, which forks one for each stage.
 
-Importing torch takes several seconds and a tiny stage a fraction of one. All else is the real command's own code: the
-arguments, the schedule, LocalExecutor, the processes, their groups, signals and locks. Only `exec` of a new interpreter
-is left out; `faults.processes.start_command` runs the same thing with it.
+Importing torch takes several seconds, a tiny stage a fraction of one. Everything else is the real command's code:
+arguments, schedule, LocalExecutor, processes, their groups, signals and locks. Only the `exec` of a new interpreter is
+missing; `faults.processes.start_command` runs the same experiment with it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MODULES = (
 
 
 class ForkServer:
-    """Starts runs by forking a process in which everything is imported."""
+    """Starts runs by forking a process that has imported everything."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -39,7 +39,7 @@ class ForkServer:
         assert self._receive() == "ready"
 
     def start(self, argv: Sequence[str], folder: Path, output: Path, environment: dict[str, str]) -> Forked:
-        """Run `l2s ARGV` in `folder`; it leads a process group and writes all it prints to `output`."""
+        """Run `l2s ARGV` in `folder`; the run leads a process group and writes its output to `output`."""
         order = {"argv": list(argv), "folder": str(folder), "output": str(output), "environment": environment}
         self._send(order)
         return Forked(int(self._receive()), self._status)
@@ -69,7 +69,7 @@ class ForkServer:
 
 
 class Forked:
-    """A forked process, as far as the harness and LocalJob know `subprocess.Popen`."""
+    """A forked process with the part of `subprocess.Popen` that the harness and LocalJob use."""
 
     def __init__(self, pid: int, status: Callable[[int], int | None]) -> None:
         self.pid = pid
@@ -77,13 +77,13 @@ class Forked:
         self._status = status
 
     def poll(self) -> int | None:
-        """As of Popen."""
+        """See Popen."""
         if self.returncode is None:
             self.returncode = self._status(self.pid)
         return self.returncode
 
     def terminate(self) -> None:
-        """As of Popen."""
+        """See Popen."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
 
@@ -115,7 +115,7 @@ def _poll(pid: int) -> int | None:
 
 
 def _fork(work: Callable[[], int], keep: Sequence[int] = ()) -> int:
-    """The pid of a new process group's leader that does `work` and ends with its status."""
+    """Fork the leader of a new process group, which does `work` and exits with its status; return its pid."""
     pid = os.fork()
     if pid:
         os.setpgid(pid, pid)

@@ -1,4 +1,4 @@
-"""Kills runs at random moments, restarts the same command until it is done, and compares with an unbroken run."""
+"""Kills runs at random moments, restarts the same command until it is done, and compares with an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from faults.compare import differences
 from faults.experiment import Experiment, stages_at_work
 from faults.processes import Process, Start, family, kill_groups, left_alive, output_of, wait
 
-END_S = 10.0  # a run that is asked to end, and the stages of one that is killed, have this long
+END_S = 10.0  # seconds for a run to end when asked, and for the stages of a killed run
 AT_ONCE_S = 3.0  # after a second Ctrl-C
 RESUMES = "the same command resumes here"
 
 
 @dataclass
 class Tally:
-    """What happened to the blows of one case."""
+    """The result of all blows of one case."""
 
     tried: int = 0
-    lost: list[str] = field(default_factory=list)  # what was wrong, a line each
-    stages: Counter[str] = field(default_factory=Counter)  # at work when the blow came
-    seconds: list[float] = field(default_factory=list)  # until all processes had ended
+    lost: list[str] = field(default_factory=list)  # faults, one line each
+    stages: Counter[str] = field(default_factory=Counter)  # stages that were running at the blow
+    seconds: list[float] = field(default_factory=list)  # seconds until all processes had ended
 
     @property
     def survived(self) -> int:
-        """Blows after which nothing was wrong."""
+        """Number of blows without a fault afterwards."""
         return self.tried - len(self.lost)
 
 
 @dataclass(frozen=True)
 class Blow:
-    """A way to hit a run: deals it, and says what was wrong with how the run took it."""
+    """A way to hit a run: it deals the blow and returns the faults in the run's reaction."""
 
     name: str
     deal: Callable[[Process, list[psutil.Process], random.Random, Path], list[str]]
@@ -53,7 +53,7 @@ def kill_all(process: Process, members: list[psutil.Process], chance: random.Ran
 
 
 def kill_parent(process: Process, members: list[psutil.Process], chance: random.Random, output: Path) -> list[str]:
-    """SIGKILL to the run alone: its stages must end by themselves."""
+    """SIGKILL to the run only: its stages must end by themselves."""
     members[0].kill()
     wait(process)
     alive = left_alive(members[1:], END_S)
@@ -75,7 +75,7 @@ def kill_one(process: Process, members: list[psutil.Process], chance: random.Ran
 def ask(
     number: signal.Signals, status: int
 ) -> Callable[[Process, list[psutil.Process], random.Random, Path], list[str]]:
-    """A signal that asks the run to end: in time, with its status, with a line that says how to resume."""
+    """A signal that asks the run to end: in time, with its status, and with a line that says how to resume."""
 
     def deal(process: Process, members: list[psutil.Process], chance: random.Random, output: Path) -> list[str]:
         before = output.stat().st_size
@@ -96,7 +96,7 @@ def ask(
 
 
 def interrupt_twice(process: Process, members: list[psutil.Process], chance: random.Random, output: Path) -> list[str]:
-    """Ctrl-C, and once more: the run ends at once."""
+    """Ctrl-C twice: the run must end at once."""
     os.kill(process.pid, signal.SIGINT)
     time.sleep(0.3)
     if process.poll() is None:
@@ -126,10 +126,10 @@ def batter(
     chance: random.Random,
     tallies: dict[str, Tally],
 ) -> int:
-    """Run `experiment` to its end, with one of `blows` after each random time; returns how many were dealt.
+    """Run `experiment` to its end, with one of `blows` after each random time; return the number of blows.
 
-    A time is up to `longest` seconds from the start of a run. What differs from the unbroken run at the end counts as
-    lost for the last blow.
+    Each time is up to `longest` seconds after the start of a run. Differences from the uninterrupted run at the end
+    count as losses of the last blow.
     """
     dealt = 0
     last = tallies[blows[0].name]
@@ -153,7 +153,7 @@ def batter(
 
 
 def deal(blow: Blow, process: Process, experiment: Experiment, chance: random.Random, tally: Tally) -> None:
-    """Deal one blow and note what came of it."""
+    """Deal one blow and record the result."""
     members = family(process)
     stages = stages_at_work(experiment.run_dir) or ["start"]
     begin = time.monotonic()

@@ -18,17 +18,17 @@ from faults.experiment import Experiment
 from faults.forked import ForkServer
 
 ROOT = Path(__file__).resolve().parents[1]
-MARK = "L2S_FAULTS_RUN"  # environment variable of every process of a run, by which those left behind are found
+MARK = "L2S_FAULTS_RUN"  # environment variable of every process of a run, to find those left behind
 WAIT_S = 600.0
 
 
 class Process(Protocol):
-    """What the harness needs of a started run."""
+    """The part of a started run that the harness uses."""
 
     pid: int
 
     def poll(self) -> int | None:
-        """The exit status, None while it runs."""
+        """The exit status; None while it runs."""
         ...
 
 
@@ -56,19 +56,19 @@ def start_forked(server: ForkServer) -> Start:
 
 
 def environment(experiment: Experiment) -> dict[str, str]:
-    """What a run gets on top of this process's environment."""
+    """The additions of a run to this process's environment."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     own = {MARK: str(experiment.folder), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
     return own | experiment.environment
 
 
 def output_of(experiment: Experiment) -> Path:
-    """What all runs of an experiment printed; beside its folder, which may be a full disk."""
+    """The output of all runs of an experiment; it is outside of the folder, which may be a full disk."""
     return experiment.output or experiment.folder / "output.txt"
 
 
 def wait(process: Process, seconds: float = WAIT_S) -> int | None:
-    """The exit status, or None where it still runs after `seconds`."""
+    """The exit status, or None if it still runs after `seconds`."""
     deadline = time.monotonic() + seconds
     while (code := process.poll()) is None and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -76,7 +76,7 @@ def wait(process: Process, seconds: float = WAIT_S) -> int | None:
 
 
 def family(process: Process) -> list[psutil.Process]:
-    """The run and all that it started, the run first."""
+    """The run and all processes that it started, the run first."""
     with suppress(psutil.Error):
         run = psutil.Process(process.pid)
         return [run, *run.children(recursive=True)]
@@ -93,7 +93,7 @@ def kill_groups(processes: Iterable[psutil.Process]) -> None:
 
 
 def left_alive(processes: Iterable[psutil.Process], seconds: float) -> list[int]:
-    """Those that still run after `seconds`; zombies have ended."""
+    """Processes that still run after `seconds`; zombies count as ended."""
     deadline = time.monotonic() + seconds
     while True:
         alive = [process.pid for process in processes if _runs(process)]

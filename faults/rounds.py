@@ -1,4 +1,4 @@
-"""The rounds of `make faults`, each an experiment that is broken in one way; seeded by their names."""
+"""The rounds of `make faults`: each breaks an experiment in one way, with a seed from its name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIGNALS = {"hidden": ("--teacher_signal=hidden",), "topk": ("--teacher_signal=to
 
 @dataclass
 class Found:
-    """What a round found in one case."""
+    """The result of a round in one case."""
 
     case: str
     tried: int
@@ -33,14 +33,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Round:
-    """One round: `run(bench, folder)` breaks things in `folder` and says what it found."""
+    """One round: `run(bench, folder)` breaks things in `folder` and returns the results."""
 
     name: str
     run: Callable[[Bench, Path], list[Found]]
 
 
 class Bench:
-    """What rounds share: the fork server, and unbroken runs to compare with."""
+    """What rounds share: the fork server, and uninterrupted runs to compare with."""
 
     def __init__(self, work: Path) -> None:
         self.work = work
@@ -61,7 +61,7 @@ class Bench:
         return start_forked(self.server)
 
     def _unbroken(self, flags: tuple[str, ...]) -> tuple[Experiment, float]:
-        """An experiment with `flags` that nobody disturbed, and the seconds it took, forked."""
+        """An uninterrupted, forked experiment with `flags`, and its seconds."""
         folder = self.work / "unbroken" / ("_".join(flags).replace("--", "") or "plain")
         experiment = Experiment(folder, flags)
         took = folder / "seconds"
@@ -80,7 +80,7 @@ class Bench:
 
 
 def _battered(signal: str, blows: tuple[Blow, ...], number: int, *, real: bool, seed: str) -> Round:
-    """A round with `number` blows on the experiment with one kind of signals."""
+    """A round with `number` blows to the experiment with one kind of signals."""
     name = f"{seed}-{signal}{'-command' if real else ''}"
 
     def run(bench: Bench, folder: Path) -> list[Found]:

@@ -1,7 +1,7 @@
 """Signals that end a run, and the end of a stage whose run is gone. Imports nothing from l2s.
 
-SIGTERM, SIGHUP and Ctrl-C end a run; it asks its stages to end by SIGTERM. A stage ends at once, except where it can
-first keep what it has done (`Request`): a training then saves a checkpoint.
+SIGTERM, SIGHUP and Ctrl-C end a run, which then ends its stages by SIGTERM. A stage ends at once, unless it can first
+save its work (`Request`): a training then saves a checkpoint.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ LOOK_S = 0.5
 
 @contextmanager
 def signals_raise() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise SystemExit, as Ctrl-C raises KeyboardInterrupt, so that the run shuts down cleanly.
+    """Turn SIGTERM and SIGHUP into SystemExit, as Ctrl-C raises KeyboardInterrupt, so that the run shuts down cleanly.
 
-    A SIGHUP that nohup has disabled stays disabled. Python leaves a SIGINT alone that was disabled at its start, as it
-    is for a job that a script starts in the background. SIGTERM always ends the run.
+    A SIGHUP that nohup has disabled stays disabled. Python also leaves a SIGINT disabled that was disabled at its
+    start, as for a job that a script starts in the background. SIGTERM always ends the run.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -53,20 +53,20 @@ def _raise(number: int) -> None:
 
 
 def raise_if_lost() -> None:
-    """Raise for a signal that came before: Python drops what a handler raises in a finalizer or in a hook of fork."""
+    """Raise for an earlier signal: Python drops exceptions of handlers in finalizers and in fork hooks."""
     if _received:
         _raise(_received[0])
 
 
 class Request:
-    """Whether this process was asked to end while it could not: the second request ends it at once."""
+    """Whether this process was asked to end while it was deferring; the second request ends it at once."""
 
     deferred = False
     made = False
 
     @contextmanager
     def deferring(self) -> Iterator[None]:
-        """In this block a first SIGTERM is only noted in `made`; whoever is in the block must look and end."""
+        """In this block a first SIGTERM is only recorded in `made`; the code in the block must check it and end."""
         self.deferred = True
         try:
             yield
@@ -87,16 +87,16 @@ request = Request()
 
 
 def end_on_request() -> None:
-    """Let SIGTERM end this stage, and let the stage end with the run that started it, however that ended."""
+    """Let SIGTERM end this stage, and end the stage when the run that started it is gone, for whatever reason."""
     signal.signal(signal.SIGTERM, request.receive)
     if launcher := os.environ.get(LAUNCHER):
         threading.Thread(target=_end_with, args=(int(launcher),), daemon=True).start()
 
 
 def _end_with(launcher: int) -> None:
-    """Wait for the end of `launcher`, then end this process, and its group where it does not do so by itself.
+    """Wait for the end of `launcher`, then end this process, and its group if the process does not end by itself.
 
-    A killed run cannot end its stages. They would keep the devices and the lock from the next one.
+    A killed run cannot end its stages, which would otherwise keep devices and lock from the next run.
     """
     while os.getppid() == launcher:
         time.sleep(LOOK_S)

@@ -1,4 +1,4 @@
-"""The lock of a run folder: one run at a time, and a second one is told who holds it."""
+"""The lock of a run folder: one run at a time; a second run is told who holds it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import psutil
 
 from l2s.errors import UserError
 
-PATIENCE_S = 10.0  # for the stages of a run that was killed: they end by themselves
+PATIENCE_S = 10.0  # seconds for the stages of a killed run to end by themselves
 LOOK_S = 0.2
 
 
 @contextmanager
 def hold(path: Path) -> Iterator[int]:
-    """Hold the lock file `path` and yield its descriptor, for child processes to inherit.
+    """Lock the file `path` and yield its descriptor, which child processes inherit.
 
-    The kernel releases the lock when the last process that holds it has ended, however it ended: the lock of a dead run
-    is free. While stages that outlived their run still hold it, they get PATIENCE_S to end.
+    The kernel releases the lock when the last process that holds it has ended, even if it was killed. So the lock of a
+    dead run is free. Stages that outlive their run and still hold the lock get PATIENCE_S to end.
 
     Raises:
         UserError: another run holds it, or the file system has no locks.
@@ -45,7 +45,7 @@ def hold(path: Path) -> Iterator[int]:
 
 def _open(path: Path) -> IO[str]:
     try:
-        return path.open("a+", encoding="utf-8")  # "w" would wipe out what the holder says of itself
+        return path.open("a+", encoding="utf-8")  # "w" would erase the holder's own entry
     except OSError as error:
         raise UserError(
             f"{path}: cannot be opened ({error.strerror}); fix its permissions, or choose another --output_dir"
@@ -73,7 +73,7 @@ def _write(file: IO[str]) -> None:
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
         "command": Path(sys.argv[0]).name,
     }
-    with suppress(OSError):  # a full disk: the lock holds without it
+    with suppress(OSError):  # disk full; the lock works without the entry
         file.truncate(0)
         file.write(json.dumps(holder))
         file.flush()
@@ -88,7 +88,7 @@ def _read(file: IO[str]) -> dict[str, Any]:
 
 
 def _has_ended(holder: dict[str, Any]) -> bool:
-    """Whether the run that took the lock was on this machine and is gone; what it started may live on."""
+    """Whether the run that took the lock was on this machine and has ended; its children may still run."""
     if holder.get("host") != socket.gethostname() or not isinstance(holder.get("pid"), int):
         return False
     try:
@@ -113,7 +113,7 @@ def _refusal(path: Path, holder: dict[str, Any]) -> str:
 
 
 def _holders(path: Path) -> list[int]:
-    """The processes that have the lock file open, as far as they can be seen; this one is not counted."""
+    """The processes that have the lock file open, as far as they are visible, without this one."""
     wanted = path.stat()
     found = []
     for process in Path("/proc").glob("[0-9]*"):

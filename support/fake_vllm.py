@@ -1,7 +1,7 @@
-"""The part of vLLM's Python interface that our engine uses, over a small model in transformers.
+"""The part of vLLM's Python interface that our engine uses, over a small transformers model.
 
-Requests end in another order than they came in, one a step, as with continuous batching. It refuses what vLLM refuses:
-a sequence that is longer than `max_model_len`, a second request of an id, a request of the wrong runner.
+Requests finish in another order than they arrive, one in each step, as with continuous batching. The fake refuses what
+vLLM refuses: a sequence longer than `max_model_len`, a second request with the same id, a request for the wrong runner.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PoolerConfig:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as vLLM got it."""
+    """A request that vLLM received."""
 
     id: str
     prompt: list[int]
@@ -58,13 +58,13 @@ class Asked:
 
 @dataclass
 class FakeVllm:
-    """What was asked of vLLM, over all starts.
+    """Everything that vLLM was asked, over all starts.
 
     Attributes:
-        starts: the arguments of each `LLM(...)`.
-        refuses: raised at the next start.
+        starts: arguments of each `LLM(...)`.
+        refuses: exception for the next start.
         breaks_after: number of outputs after which a step raises; None: never.
-        most_waiting: the largest number of requests that waited at a time.
+        most_waiting: largest number of requests that waited at a time.
     """
 
     starts: list[dict[str, Any]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class FakeVllm:
     most_waiting: int = 0
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let `import vllm` give this."""
+        """Make `import vllm` return the fake."""
         modules: dict[str, dict[str, Any]] = {
             "vllm": {"LLM": self._start, "SamplingParams": SamplingParams, "PoolingParams": PoolingParams},
             "vllm.config": {"PoolerConfig": PoolerConfig},
@@ -97,7 +97,7 @@ class FakeVllm:
 
 
 class FakeLlmEngine:
-    """Stands for `vllm.v1.engine.llm_engine.LLMEngine`."""
+    """Replaces `vllm.v1.engine.llm_engine.LLMEngine`."""
 
     def __init__(self, log: FakeVllm, arguments: dict[str, Any]) -> None:
         self.log, self.arguments = log, arguments

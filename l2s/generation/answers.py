@@ -1,4 +1,4 @@
-"""Let an engine answer items: each finished answer is on disk at once, and a killed run resumes."""
+"""Lets an engine answer items. Each finished answer is written to disk at once, so a killed run resumes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.types import Item
 
 REPORT_EVERY_S = 10.0
-POLL_S = 0.5  # between looks at the logs of other replicas; where one of them fails, the launcher ends all
+POLL_S = 0.5  # seconds between reads of the other replicas' logs; if a replica fails, the launcher ends all
 
 
 def answer_items(
@@ -31,9 +31,9 @@ def answer_items(
     """Answer `items` and return the completions by item id.
 
     Each finished answer is a line of `log`; items that have one are not asked again. A resumed run gives the answers of
-    an unbroken one, greedy or sampled, because an engine's answer does not depend on which others are done.
+    an uninterrupted one, greedy or sampled, because an engine's answer does not depend on which others are done.
 
-    A replica answers its share, into a log of its own. The first one then waits for the others and returns all answers.
+    A replica writes its share to its own log. The first replica then waits for the others and returns all answers.
     """
     number, count = replica()
     own_log = log if number == 0 else replica_logs(log) / f"{number}.jsonl"
@@ -60,7 +60,7 @@ def answer_items(
 
 
 def read_answers(log: Path, wanted: Collection[str]) -> dict[str, Completion]:
-    """The answers to `wanted` in the logs of all replicas; a last line that is still being written is left out."""
+    """The answers to `wanted` in the logs of all replicas, without a last line that is still being written."""
     rows = (json.loads(line) for file in _files(log) for line in _whole_lines(file))
     return {row["id"]: Completion(**row) for row in rows if row["id"] in wanted}
 
@@ -74,13 +74,13 @@ def _whole_lines(file: Path) -> list[bytes]:
 
 
 def smallest_batch(*logs: Path) -> int | None:
-    """The fewest prompts at a time in `logs`, for a resumed run to continue with; None where none is known."""
+    """The smallest number of prompts at a time in `logs`, from which a resumed run continues; None if unknown."""
     rows = (json.loads(line) for log in logs for file in _files(log) for line in _whole_lines(file))
     return min((size for row in rows if (size := row.get("batch_size"))), default=None)
 
 
 def check_prompts_fit(items: Sequence[Item], renderer: ChatRenderer, name: str, config: ExperimentConfig) -> None:
-    """Refuse prompts that leave an answer less than max_new_tokens of what the model can read.
+    """Refuse prompts that leave fewer than max_new_tokens tokens of the model's context window for an answer.
 
     Raises:
         UserError: says how many there are and what fits.
@@ -99,7 +99,7 @@ def check_prompts_fit(items: Sequence[Item], renderer: ChatRenderer, name: str, 
 
 
 def _with_opening(answer: Completion, renderer: ChatRenderer) -> Completion:
-    """`answer`, with the tag that opens its thinking put in front if the prompt ended with that tag."""
+    """`answer` with the tag that opens its thinking in front, if the prompt ended with that tag."""
     opening = renderer.opening
     if not opening or answer.text.startswith(opening.strip()):
         return answer

@@ -1,7 +1,7 @@
-"""What the teacher sees and the student does not: solved examples, a text of the user's, or the reference solution.
+"""What the teacher sees and the student does not: solved examples, a text from the user, or the reference solution.
 
-The teacher answers and is scored under its own prompt, which holds the context. The student learns the same answers
-under the plain prompt, and evaluation never shows the context to anyone.
+The teacher answers and is scored with its own prompt, which holds the context. The student learns the same answers with
+the plain prompt, and evaluation shows the context to no model.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ GIVEN_AWAY = re.compile(
 
 
 def gives_context_away(response: str) -> bool:
-    """Whether an answer speaks of the solution that only the teacher was shown."""
+    """Whether an answer mentions the solution that only the teacher was shown."""
     return GIVEN_AWAY.search(response) is not None
 
 
 def teacher_messages(items: Sequence[Item], config: ExperimentConfig) -> dict[str, list[Message]]:
-    """What the teacher is asked with, by item id: the item's own messages, or these with the context.
+    """The teacher's messages by item id: the item's own messages, with the context if there is one.
 
     Raises:
         UserError: an item has no reference solution, too few other items have one, or the file cannot be read.
@@ -67,10 +67,10 @@ def teacher_messages(items: Sequence[Item], config: ExperimentConfig) -> dict[st
 
 
 def check_context(config: ExperimentConfig) -> None:
-    """Check what can be checked of `teacher_context` without the data.
+    """Check `teacher_context` as far as possible without the data.
 
     Raises:
-        UserError: the file cannot be used, or a domain has no more training items than examples are asked for.
+        UserError: the file cannot be used, or a domain has no more training items than examples are requested.
     """
     kind, _, argument = config.teacher_context.partition(":")
     if kind == "file":
@@ -100,13 +100,13 @@ def read_context(file: Path) -> str:
 
 
 def context_files(config: ExperimentConfig) -> list[Path]:
-    """The file that decides the teacher's prompts, if there is one."""
+    """The file that affects the teacher's prompts, if there is one."""
     kind, _, argument = config.teacher_context.partition(":")
     return [Path(argument)] if kind == "file" else []
 
 
 def _with_system(text: str, messages: Sequence[Message]) -> list[Message]:
-    """One system turn: `text`, then what the system turn of `messages` says."""
+    """One system turn: `text`, then the system turn of `messages`."""
     first, rest = messages[0], list(messages[1:])
     if first["role"] == "system":
         return [{"role": "system", "content": f"{text}\n\n{first['content']}"}, *rest]
@@ -127,7 +127,7 @@ def _with_solution(item: Item, solution: str | None) -> list[Message]:
 def _with_examples(
     items: Sequence[Item], solutions: Mapping[str, str | None], number: int, seed: int
 ) -> dict[str, list[Message]]:
-    """Solved items of the same domain as earlier turns; which ones depends on the seed and the item alone."""
+    """Solved items of the same domain as earlier turns; the choice depends only on the seed and the item."""
     solved: dict[str, list[Item]] = {}
     for item in items:
         if solutions[item["id"]] is not None:

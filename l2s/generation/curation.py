@@ -1,4 +1,4 @@
-"""Which of the teacher's answers students learn from: right, different, and not strangely long."""
+"""Chooses the teacher's answers that students learn from: right, different, and not unusually long."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from l2s.metrics import Curation
 from l2s.tasks.table import task_of
 from l2s.tasks.types import Item
 
-FENCE = 3.0  # interquartile ranges above the third quartile from which a length is an outlier (Tukey's outer fence)
+FENCE = 3.0  # a length is an outlier this many interquartile ranges above the third quartile (Tukey's outer fence)
 FEWEST_FOR_FENCE = 8  # answers below which quartiles mean little
 
 
 @dataclass(frozen=True)
 class Curated:
-    """What became of the answers.
+    """The result of the choice.
 
     Attributes:
-        kept: rows to learn from, an item's answers one after the other.
+        kept: rows to learn from, item by item.
         rejected: the last answer of each item that gave none.
-        counts: by domain.
+        counts: counts by domain.
     """
 
     kept: list[Row]
@@ -33,10 +33,10 @@ class Curated:
 
 
 def usable(rows: Iterable[Row], config: ExperimentConfig) -> list[Row]:
-    """The answers of one item that may be learned from.
+    """The answers of one item that students may learn from.
 
-    With `keep_correct` these are the ones that the grader found right; answers without a grade are taken as they are.
-    An answer that gives away the reference solution is never usable.
+    With `keep_correct` these are the answers that the grader found right; answers without a grade are all usable. An
+    answer that gives away the reference solution is never usable.
     """
     return [
         row
@@ -56,9 +56,9 @@ def different(item: Item, rows: Iterable[Row]) -> list[Row]:
 
 
 def curate(items: Sequence[Item], answers: Mapping[str, Sequence[Row]], config: ExperimentConfig) -> Curated:
-    """Choose up to `answers_per_item` different usable answers of each item, in the order in which they were given.
+    """Choose up to `answers_per_item` different usable answers of each item, in the order of the tries.
 
-    Where several are wanted, one that is longer than its domain's outer fence is left out if the item has another.
+    If several are wanted, an answer longer than its domain's outer fence is left out, unless it is the item's only one.
     The second answer of an item gets the id `ITEM~2`, and so on.
     """
     good = {item["id"]: usable(answers[item["id"]], config) for item in items}

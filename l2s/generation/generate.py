@@ -71,7 +71,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
             f"{len(items)} items can be learned from; turn keep_correct off, raise --max_tries or --max_new_tokens, or "
             "use a stronger teacher"
         )
-    if not renderers.share_vocabulary:  # only SFT can learn from such a teacher, from its text
+    if not renderers.share_vocabulary:  # only SFT can learn from a remote teacher, from its text
         rows = [row | {"token_ids": None} for row in rows]
     write_jsonl(run_dir.rejected, curated.rejected)
     write_jsonl(run_dir.responses, rows)
@@ -86,7 +86,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
 
 
 def reference_answers(items: Sequence[Item], renderer: ChatRenderer) -> list[Row]:
-    """The reference solutions as answers, for SFT on them and KD of the teacher's distribution over them.
+    """The reference solutions as answers: for SFT, and for KD of the teacher's distribution over them.
 
     Raises:
         UserError: no item has a reference solution.
@@ -112,7 +112,7 @@ def _check_all_prompts_fit(
     config: ExperimentConfig,
     run_dir: RunDir,
 ) -> None:
-    """Those of the evaluation too, for both models: what does not fit there must not be found after the training."""
+    """Check the prompts of training and evaluation for both models, so that no failure comes after the training."""
     evaluated: list[Item] = load_jsonl(run_dir.eval_data) if run_dir.eval_data.exists() else []  # type: ignore[assignment]
     check_prompts_fit(evaluated, renderers.student, config.student_model, config)
     if not config.remote_teacher:
@@ -173,9 +173,10 @@ def _wants_more(item: Item, collected: CollectedAnswers, config: ExperimentConfi
 def _grade_once(
     asked: Sequence[Item], answers: Mapping[str, Completion], config: ExperimentConfig, file: Path
 ) -> list[Grade | None]:
-    """Grades of the answers to `asked`. The first replica gives them and leaves them in `file`; the others wait for it.
+    """Grades of the answers to `asked`. The first replica writes them to `file`, and the others wait for it.
 
-    So all agree on what is asked again. A resumed run reads them too: a program near its time limit is not run twice.
+    So all replicas agree on what is asked again. A resumed run reads the grades too: a program near its time limit is
+    not run twice.
     """
     ids = [item["id"] for item in asked]
     while replica()[0] != 0 and not file.exists():
@@ -242,7 +243,7 @@ def _metrics(rows: list[Row], rejected: list[Row]) -> GenerateMetrics:
 
 
 def _mean_scores(rows: list[Row]) -> dict[str, float]:
-    """By domain, of the answers that were graded."""
+    """Mean score by domain, over the graded answers."""
     scores: dict[str, list[float]] = {}
     for row in rows:
         if row["graded"]["score"] is not None:

@@ -1,4 +1,4 @@
-"""Room on the disk: what a stage needs of it by the plan, and what is said where it runs out."""
+"""Disk space: how much a stage needs by the plan, and the error when it runs out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from l2s.jsonl import WriteError
 from l2s.run_dir import RunDir, existing_parent
 from l2s.runner.pipeline import Stage
 
-MARGIN = 0.1  # an estimate this close to what is free refuses nothing
+MARGIN = 0.1  # estimates this close to the free space are accepted
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def shortage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, running: Iterable[Stage]) -> str | None:
-    """What is wrong where the disk has no room for `stage` beside what the `running` ones will still write."""
+    """The error if the disk has no room for `stage` beside what the `running` stages will still write."""
     needed = _still_needed(stage, config, run_dir)
     others = sum(_still_needed(other, config, run_dir) for other in running)
     free = free_bytes(run_dir.root)
@@ -38,7 +38,7 @@ def explain(error: WriteError, stage: Stage, config: ExperimentConfig, run_dir: 
 
 
 def explain_run(error: WriteError) -> str:
-    """The same where the run itself could not write."""
+    """The same if the run itself could not write."""
     return _cannot_write(error, f"{error.needed:,} bytes were to be written, " if error.needed else "")
 
 
@@ -52,12 +52,12 @@ def _cannot_write(error: WriteError, needed: str) -> str:
 
 
 def free_bytes(path: Path) -> float:
-    """Bytes free where `path` is, or would be."""
+    """Free bytes on the disk of `path`, which need not exist."""
     return shutil.disk_usage(existing_parent(path)).free
 
 
 def _still_needed(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> float:
-    """What the plan of this run says that `stage` writes, less what a killed one has written; 0 without a plan."""
+    """Bytes that `stage` still writes by the plan, without those that a killed one has written; 0 without a plan."""
     try:
         stages = json.loads(run_dir.plan.read_text(encoding="utf-8"))["stages"]
         planned = float(stages[stage.name]["disk_bytes"])

@@ -1,4 +1,4 @@
-"""The working of an answer: what remains of it without wording that changes nothing. Equal workings are duplicates."""
+"""The working of an answer, without wording that changes nothing. Answers with equal working are duplicates."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ OPERATORS = str.maketrans("×x÷", "**/")
 
 
 def text_working(response: str) -> str:
-    """The words of the answer that is meant for the reader, without case, punctuation and layout."""
+    """The words of the answer's visible part, without case, punctuation and layout."""
     visible = without_thinking(response) or response
     return BETWEEN_WORDS.sub(" ", unicodedata.normalize("NFKC", visible).casefold()).strip()
 
 
 def math_working(response: str) -> str:
-    """The equations of a solution in their order; its words where it has none."""
+    """The equations of a solution in order; its words if it has no equations."""
     visible = unicodedata.normalize("NFKC", (without_thinking(response) or response).translate(DASHES))
     equations = [NOT_IN_EQUATION.sub("", found.translate(OPERATORS)) for found in EQUATION.findall(visible)]
     return ";".join(equations) or text_working(response)
 
 
 def program_working(program: str) -> str:
-    """The syntax tree of a program without docstrings and the names of its variables; its words if it has no tree."""
+    """The syntax tree of a program without docstrings and variable names; its words if there is no tree."""
     try:
         return ast.dump(_Renamed().visit(ast.parse(program)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -54,7 +54,7 @@ class _Renamed(ast.NodeTransformer):
         return ast.arg(arg=self._number(node.arg))
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        """A variable where it is assigned and wherever it is read after that; other names stay as they are."""
+        """A variable where it is assigned and in all later uses; other names stay as they are."""
         if isinstance(node.ctx, ast.Store):
             self._number(node.id)
         return ast.Name(id=self.names.get(node.id, node.id), ctx=node.ctx)

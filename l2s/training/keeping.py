@@ -1,4 +1,4 @@
-"""What a training keeps: checkpoints that count only when they are whole, and one more where it is asked to end."""
+"""Checkpoints of a training: they count only when complete, and a request to end saves one more."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from l2s.training.ranks import any_rank
 
 
 class KeepCheckpoints(TrainerCallback):
-    """Seals each checkpoint, and ends the training with one after the step in which SIGTERM came."""
+    """Seals each checkpoint. After SIGTERM it saves a checkpoint at the end of the step and ends the training."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Ask for a checkpoint and the end where any rank was asked to end; the ranks hear of it in different steps."""
+        """Save a checkpoint and end if any rank was asked to end; ranks may get the signal in different steps."""
         if any_rank(request.made, args.device):
             request.made = control.should_save = control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Seal the checkpoint of this step, once all ranks have written theirs."""
+        """Seal the checkpoint of this step, after all ranks have written theirs."""
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             seal(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")

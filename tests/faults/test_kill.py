@@ -1,4 +1,4 @@
-"""A short form of `make faults`: a tiny full experiment, killed and asked to end, is what an unbroken one is."""
+"""A short form of `make faults`: a tiny full experiment that was killed and interrupted equals an uninterrupted one."""
 
 from __future__ import annotations
 

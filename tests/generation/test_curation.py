@@ -1,4 +1,4 @@
-"""Which answers students learn from: right, different, of usual length, silent about what the teacher was shown."""
+"""Which answers students learn from: right, different, of usual length, and silent about what the teacher was shown."""
 
 from __future__ import annotations
 

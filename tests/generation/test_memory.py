@@ -1,4 +1,4 @@
-"""Where memory runs out, transformers answers and reads fewer at a time, and all models of a comparison do the same."""
+"""When memory runs out, transformers answers and reads fewer at a time, the same number for all compared models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def items(count: int) -> list[Item]:
 
 
 def memory_holds(monkeypatch: pytest.MonkeyPatch, most: Callable[[], int]) -> list[int]:
-    """Let `generate` run out of memory above `most()` prompts; returns the sizes that it was called with."""
+    """Let `generate` run out of memory above `most()` prompts; return the batch sizes of its calls."""
     sizes: list[int] = []
     whole = GenerationMixin.generate
 
@@ -104,7 +104,7 @@ def test_a_single_prompt_that_does_not_fit_is_an_error_with_the_ways_out(
 def test_a_killed_generation_that_had_shrunk_is_resumed_to_the_same_sampled_answers(
     tiny_config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The seed of an answer is that of the prompts that were answered together."""
+    """The seed of an answer depends on the prompts that were answered together."""
     fields = {"generation_batch_size": 4, "sampling_temperature": 1.0, "max_new_tokens": 6}
     unbroken, killed = (tiny_config(experiment_name=name, **fields) for name in ("unbroken", "killed"))
     for config in (unbroken, killed):
@@ -128,7 +128,7 @@ def test_a_killed_generation_that_had_shrunk_is_resumed_to_the_same_sampled_answ
 
 
 def evaluated(config: ExperimentConfig, *models: str) -> list[list[int]]:
-    """Evaluate `models` as a run does, manifests included; returns the batch sizes of each."""
+    """Evaluate `models` as a run does, manifests included; return the batch sizes of each."""
     run_dir = RunDir.of(config)
     if not run_dir.eval_data.exists():
         run_dir.eval_data.parent.mkdir(parents=True)

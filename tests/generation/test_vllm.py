@@ -1,4 +1,4 @@
-"""The vLLM engine over a fake vLLM: what it asks, in which order, and what it makes of the outputs."""
+"""The vLLM engine over a fake vLLM: its requests, their order, and its results."""
 
 from __future__ import annotations
 

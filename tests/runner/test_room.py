@@ -1,4 +1,4 @@
-"""A disk without room: said before a stage starts, and with path and bytes where a write fails."""
+"""A disk without space: an error before a stage starts, and one with path and bytes when a write fails."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def check_sharding(config: ExperimentConfig, *, on_cpu: bool = False) -> None:
         return
     field = f"sharding={config.sharding!r}"
     if on_cpu or config.device == "cpu":
-        raise UserError(f"{field}: shards lie on GPUs; on a CPU use --sharding ddp, or leave it out")
+        raise UserError(f"{field}: shards need GPUs; on a CPU use --sharding ddp, or leave it out")
     if config.sharding == "zero3" and config.tuning == "qlora":
         raise UserError(f"{field}: cannot split 4-bit weights; use zero2 or ddp with --tuning qlora")
     if config.sharding in ("zero2", "zero3"):

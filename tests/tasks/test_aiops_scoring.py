@@ -69,7 +69,7 @@ FULL = "The conntrack table is full on web-1, it is dropping packets; raise the 
         ("<think>" + FULL, 0.0, "truncated"),
         ("word " * (MAX_WORDS + 1), 0.0, "too_long"),
         ("word " * (MAX_WORDS + 1) + "Answer: " + FULL, 1.0, "correct"),
-        ("Answer: " + "word " * MAX_WORDS + FULL, 0.0, "wrong"),  # beyond the bound
+        ("Answer: " + "word " * MAX_WORDS + FULL, 0.0, "wrong"),  # after the limit
         (f"Answer: DNS failure. Wait.\nAnswer: {FULL}", 1.0, "correct"),  # the last one counts
         (f"Answer: {FULL}\n\n**Answer:**", 1.0, "correct"),  # but not an empty one
         (f"Answer: {FULL}\nAnswer: root cause; component; evidence; remedy", 1.0, "correct"),

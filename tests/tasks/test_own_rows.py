@@ -164,7 +164,7 @@ def turn(role: Any, content: Any = "text") -> dict[str, Any]:
         (GOOD | {"id": True}, "id=True: expected text or a whole number"),
         (GOOD | {"id": "a\nb"}, r"id='a\nb': use at most 200 printable"),
         (GOOD | {"id": "x" * 201}, "use at most 200 printable characters"),
-        (GOOD | {"id": "a"}, "id='a': stands at line 1 too; give every row its own id"),
+        (GOOD | {"id": "a"}, "id='a': also at line 1; give every row its own id"),
         (GOOD | {"domain": "math"}, "domain='math': is the name of a domain of this project"),
         (GOOD | {"domain": "AIOps"}, "domain='AIOps': is the name of a domain"),
         (GOOD | {"domain": "all"}, "domain='all': is the name of a domain"),
@@ -262,8 +262,8 @@ def test_a_system_prompt_that_cannot_be_kept_is_refused(tmp_path: Path, prompt: 
 def test_ids_are_counted_before_rows_and_may_hold_paths(tmp_path: Path) -> None:
     ids = [item["id"] for item in items(tmp_path, GOOD | {"id": "../../etc/passwd"}, GOOD | {"id": 7}, GOOD)]
     assert ids == ["../../etc/passwd", "7", "own-train-00002"]
-    assert "id='7': stands at line 1 too" in refusal(tmp_path, GOOD | {"id": 7}, GOOD | {"id": "7"})
-    assert "id='own-train-00001': stands at line 1 too" in refusal(tmp_path, GOOD | {"id": "own-train-00001"}, GOOD)
+    assert "id='7': also at line 1" in refusal(tmp_path, GOOD | {"id": 7}, GOOD | {"id": "7"})
+    assert "id='own-train-00001': also at line 1" in refusal(tmp_path, GOOD | {"id": "own-train-00001"}, GOOD)
 
 
 def test_more_domains_than_a_report_can_show_are_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ PLURAL, UNIT = "(?:s|es)?", "(?:ms?|s|min|mi?b?|%)?"
 
 # "[full/failing] disk" stands for "full disk" and "failing disk".
 CHOICE = re.compile(r"\[(.*?)\]")
-# `~` stands for the words that may come between a thing and what is said of it: "disk /data1 on web-1 is full".
+# `~` stands for the words that may separate a thing from its state: "disk /data1 on web-1 is full".
 NAME = r"(?=[^\s,;!?]*[0-9/._\-])[^\s,;:!?.]+(?:[.:][^\s,;:!?.]+)*"
 COPULA = (
     "is|are|was|were|has|have|had|be|been|being|became|gets?|got|now|already|almost|nearly|completely|fully|entirely|"
@@ -28,7 +28,7 @@ COPULA = (
 )
 ZH_NAME = r"\s*(?<![a-z0-9/.:\-])[a-z0-9/](?:[a-z0-9/.:\-]*[a-z0-9])?(?![a-z0-9/\-])\s*"
 ZH_COPULA = "的|已经?|了|发生|出现|上|被|将|即|在|中|完全|全部|快|要|达到|到|服务器?|解析器?|查询|本身|数|表"
-# `…` stands for up to three words of any kind that neither deny nor begin a new clause: "raise the nofile limit".
+# `…` stands for up to three words that neither deny nor begin a new clause: "raise the nofile limit".
 TURN = r"not|never|no|nor|neither|without|cannot|\w+n't|but|because|and|or|so|while|which"
 GAPS = {
     "~": (rf"(?:\s+(?:(?:{COPULA})(?![^\s])|{NAME})){{0,5}}[\s\-]+", rf"(?:{ZH_NAME}|{ZH_COPULA}|\s){{0,6}}"),
@@ -38,7 +38,7 @@ GAPS = {
     ),
 }
 GAP = re.compile(r"\s*([~…])\s*")
-# `;` at an end of a phrase: it begins or ends a clause there.
+# `;` at an end of a phrase: a clause begins or ends there.
 CLAUSE_START = r"(?:(?<=^)|(?<=[.,;!?。(\n])|(?<=[.,;!?。(\n]\s))"
 CLAUSE_END = r"(?=\s*(?:[.,;:!?。()]|$|and\b|but\b))"
 # `&` stands between parts that occur in one clause, in any order, no further apart than this many words: a Chinese
@@ -64,12 +64,12 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Part:
-    """One of several parts that stand together: the patterns of its choices, by what a text must hold for them."""
+    """One of several parts that must occur together: the patterns of its choices, by what a text must hold for them."""
 
     choices: tuple[tuple[str, str], ...]
 
     def places(self, text: str) -> list[Span]:
-        """Where `text` has one of the choices."""
+        """The places where `text` has one of the choices."""
         squeezed = _squeezed(text)
         held = [pattern for needed, pattern in self.choices if needed in squeezed]
         return [span for pattern in held for span in _spans(pattern, text)]
@@ -81,14 +81,14 @@ def words(text: str) -> list[re.Match[str]]:
 
 
 def normalise(text: str) -> str:
-    """Full-width forms, case, dashes, short forms of "not", emphasis and runs of spaces made alike."""
+    """`text` with full-width forms, case, dashes, short forms of "not", emphasis and runs of spaces unified."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").translate(DASHES)
     text = re.sub(r"n't\b", " not", text.replace("can't", "cannot").replace("won't", "will not"))
     return re.sub(r"[ \t*`_\"]+", " ", text)
 
 
 def find(phrases: Iterable[str], text: str) -> list[Span]:
-    """Where normalised `text` says one of `phrases` and means it."""
+    """The places where normalised `text` says one of `phrases` without denying it."""
     spans = occurrences(phrases, text)
     listed = _listed(text) if spans else []
     return [span for span in spans if not is_denied(text, span, listed)]
@@ -96,7 +96,7 @@ def find(phrases: Iterable[str], text: str) -> list[Span]:
 
 @lru_cache(maxsize=256)
 def named_causes(text: str) -> dict[str, list[Span]]:
-    """Every cause that normalised `text` names and means, and where."""
+    """Every cause that normalised `text` names without denying it, and where."""
     listed = _listed(text)
     means = {
         cause: [span for span in spans if not is_denied(text, span, listed)] for cause, spans in _mentions(text).items()
@@ -105,7 +105,7 @@ def named_causes(text: str) -> dict[str, list[Span]]:
 
 
 def _listed(text: str) -> list[Span]:
-    """Where `text` mentions causes, denied ones too: they may stand in one list, which is denied as a whole."""
+    """The places where `text` mentions causes, denied ones included: a list of causes is denied as a whole."""
     return [span for cause, spans in _mentions(text).items() if cause != NO_FAULT for span in spans]
 
 
@@ -116,7 +116,7 @@ def _mentions(text: str) -> dict[str, list[Span]]:
 
 
 def occurrences(phrases: Iterable[str], text: str) -> list[Span]:
-    """Where normalised `text` holds one of `phrases`, denied or not: the longest at each place."""
+    """The places where normalised `text` holds one of `phrases`, denied or not; the longest at each place."""
     squeezed = _squeezed(text)
     found: list[Span] = []
     for phrase in map(_prepared, phrases):
@@ -131,7 +131,7 @@ def occurrences(phrases: Iterable[str], text: str) -> list[Span]:
 
 def _may_stand_in(squeezed: str, phrase: Phrase) -> bool:
     """Whether each part of the phrase has a choice in the text without spaces and hyphens."""
-    for part in phrase.parts:  # loops: with any and all the controls took twice the time
+    for part in phrase.parts:  # loops, because the controls took twice as long with any and all
         for choice in part:
             if choice in squeezed:
                 break
@@ -146,7 +146,7 @@ def _spans(pattern: str, text: str) -> list[Span]:
 
 
 def _together(parts: tuple[Part, ...], text: str) -> list[Span]:
-    """Where a clause of `text` has all `parts`, from the start of the first to the end of the last."""
+    """The places where a clause of `text` has all `parts`, from the start of the first to the end of the last."""
     places = []
     for part in parts:
         places.append(part.places(text))
@@ -165,7 +165,7 @@ def _clauses(text: str) -> list[Span]:
 
 
 def _belong_together(spans: list[Span], text: str) -> bool:
-    """Whether parts in order neither overlap nor stand far apart, and nothing between them denies one."""
+    """Whether parts, in order, neither overlap nor are far apart, and nothing between them denies one."""
     gaps = [(before[1], after[0]) for before, after in pairwise(spans)]
     if any(start > end or DENIES.search(text, start, end) for start, end in gaps):
         return False
@@ -173,7 +173,7 @@ def _belong_together(spans: list[Span], text: str) -> bool:
 
 
 def length(text: str) -> float:
-    """In words, a Chinese character being half of one."""
+    """Number of words; a Chinese character counts as half a word."""
     return sum(0.5 if "\u3400" <= word.group() <= "\u9fff" else 1 for word in words(text))
 
 
@@ -197,7 +197,7 @@ def _prepared(phrase: str) -> Phrase:
 
 
 def _part(text: str) -> Part:
-    """A part made of one choice of words, or of a pattern with gaps, for which a text need not hold anything."""
+    """A part from one choice of words, or from a pattern with gaps, for which a text need not hold anything."""
     if GAP.search(text):
         return Part((("", _prepared(text).pattern),))
     said = ["".join(pieces) for pieces in product(*_choices(normalise(text)))]
@@ -211,7 +211,7 @@ def _choices(text: str) -> list[list[str]]:
 
 
 def _any_of(text: str) -> str:
-    """A pattern for all that `text` stands for, the longest first."""
+    """A pattern for every reading of `text`, the longest first."""
     said = sorted(("".join(parts) for parts in product(*_choices(normalise(text)))), key=len, reverse=True)
     return f"(?:{'|'.join(map(_whole_words, said))})"
 
@@ -222,7 +222,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _whole_words(text: str) -> str:
-    """A plural s or a unit may follow; hyphens count as spaces, of which Chinese characters need none."""
+    """A pattern of whole words. A plural s or a unit may follow; hyphens count as spaces; Chinese needs no spaces."""
     pattern = re.escape(text).replace(r"\ ", " ")
     pattern = re.sub(rf"(?<={CJK}) | (?={CJK})", r"\\s*", pattern).replace(" ", r"[\s\-]+")
     start = r"(?<![a-z0-9])" if text[0].isascii() and text[0].isalnum() else ""

@@ -17,19 +17,19 @@ STATUSES = ("correct", "partial", "wrong", "wrong_cause", "no_answer", "too_long
 METRIC = "concept rate"
 
 MAX_WORDS = 60  # of an answer; a Chinese character counts as half a word
-QUOTE_WORDS = 7  # a longer run of words that stands in the log is an echo, not an answer
-BLANK = "▮"  # neither a word nor a space: what stands on both sides of it does not join
+QUOTE_WORDS = 7  # a longer run of words from the log is an echo, not an answer
+BLANK = "▮"  # neither a word nor a space, so the text on both sides does not join
 MARKER = re.compile(r"(?:answer|答案)\s*:")
 FORM: dict[Language, str] = {"en": "root cause; component; evidence; remedy", "zh": "根因；组件；证据；处置"}
 
 
 def grade(item: Item, response: str, *, finish_reason: str = "stop") -> Grade:
-    """Score the share of `item`'s concepts that `response` names, 0 if it names a wrong cause.
+    """Score the share of `item`'s concepts that `response` names; 0 if it names a wrong cause.
 
-    The answer is what follows the last "Answer:" or "答案:" that anything follows, of which MAX_WORDS words are read;
-    without a marker the whole response, if it is no longer. Passages copied from the log do not count, and nothing
-    counts without the right cause: component, evidence and remedy are then a list of what logs and handbooks say.
-    `details` tells which concepts were `matched`, whether `all_required` were, and which `wrong_cause` was named.
+    The answer is the text after the last "Answer:" or "答案:" that is not empty; MAX_WORDS words of it count. Without
+    a marker it is the whole response, if that is no longer. Passages copied from the log do not count. Nothing counts
+    without the right cause: component, evidence and remedy would only list what logs and handbooks say. `details` tells
+    which concepts were `matched`, whether `all_required` were, and which `wrong_cause` was named.
     """
     visible = without_thinking(response)
     if visible is None or finish_reason == "length":
@@ -49,9 +49,9 @@ def _failed(status: str) -> Grade:
 
 
 def _delimited_answer(text: str) -> str | None:
-    """The bounded answer in `text`; None for a text without a marker that is too long to be an answer itself.
+    """The bounded answer in `text`; None for a text without a marker that is too long to be an answer.
 
-    Where nothing follows any marker, the text before them is the answer if it is short enough.
+    If every marker is empty, the text before them is the answer if it is short enough.
     """
     markers = list(MARKER.finditer(text))
     is_marked = bool(markers)
@@ -67,7 +67,7 @@ def _delimited_answer(text: str) -> str | None:
 
 
 def _is_empty(answer: str) -> bool:
-    """Whether it says nothing, or only what the prompt's form says."""
+    """Whether the text is empty or repeats only the form in the prompt."""
     forms = {_letters(normalise(form)) for form in FORM.values()}
     return _letters(answer) in {"", *forms}
 
@@ -77,7 +77,7 @@ def _letters(text: str) -> str:
 
 
 def _without_quotes(answer: str, log: str) -> str:
-    """`answer` with every run of more than QUOTE_WORDS words that `log` holds blanked out."""
+    """`answer` with every run of more than QUOTE_WORDS words from `log` blanked."""
     spoken = words(answer)
     text = list(answer)
     for first, run in enumerate(_runs(spoken)):
@@ -116,9 +116,9 @@ def _score(meta: dict[str, Any], answer: str, extracted: str) -> Grade:
 
 
 def _wrong_cause(forbidden: Sequence[dict[str, Any]], answer: str, right: Sequence[Span]) -> str | None:
-    """The first forbidden cause that `answer` names, but for those inside of what it rightly says at the spans `right`.
+    """The first forbidden cause in `answer`, except those inside the right statements at the spans `right`.
 
-    Of a right and a wrong phrase that overlap, the longer one is meant.
+    If a right and a wrong phrase overlap, the longer one counts.
     """
     named = named_causes(answer)
     for wrong in forbidden:

@@ -50,7 +50,7 @@ def make_items(
         try:
             item = _item(row, f"{NAME}-{split}-{number:05d}", grader, system_prompt, taken, unlabelled=unlabelled)
             if item["id"] in places:
-                raise RowError(f"id={shown(item['id'])}: stands at {places[item['id']]} too; give every row its own id")
+                raise RowError(f"id={shown(item['id'])}: also at {places[item['id']]}; give every row its own id")
         except RowError as wrong:
             raise UserError(f"{place}: {wrong}") from None
         except RecursionError:

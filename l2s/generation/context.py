@@ -95,7 +95,7 @@ def read_context(file: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"teacher_context='file:{file}': cannot be read as UTF-8 text ({error})") from None
     if not text:
-        raise UserError(f"teacher_context='file:{file}': the file is empty; put into it what the teacher shall know")
+        raise UserError(f"teacher_context='file:{file}': the file is empty; write what the teacher should know into it")
     return text
 
 

@@ -1,4 +1,4 @@
-/* The fused head's work on rows of bf16 logits, each row swept while it lies in the cache.
+/* The fused head's work on rows of bf16 logits, each row processed while it is in the cache.
  *
  * distillation_rows: loss and logit gradient.
  *
@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define TILE 4096
-#define PAGE 2048 /* logits of a page of memory, at whose end the processor's own prefetcher stops */
+#define PAGE 2048 /* logits of a memory page; the processor's own prefetcher stops at its end */
 #define LINE 32   /* logits of a cache line */
 #define LOG2_E 1.44269504088896341f
 #define INLINE static inline __attribute__((always_inline)) /* so that constant arguments prune the loops */

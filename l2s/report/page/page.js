@@ -2,13 +2,13 @@
 // The item browser. Everything a model wrote goes through textContent, never through markup.
 
 const byId = (id) => document.getElementById(id);
-const RIGHT = 0.5; // from this score an answer counts as right, where a grader gives parts of 1
+const RIGHT = 0.5; // an answer counts as right from this score on
 const PAGE_KEYS = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
 
 const strings = JSON.parse(byId("strings").textContent);
 const state = { items: [], shown: [], selected: -1, entries: [] };
 
-const REORDERING = /[\u202a-\u202e\u2066-\u2069]/g; // characters that show a text in another order than it was written
+const REORDERING = /[\u202a-\u202e\u2066-\u2069]/g; // characters that change the display order of a text
 const spelledOut = (character) => `⟨U+${character.charCodeAt(0).toString(16).toUpperCase()}⟩`;
 
 function element(tag, className, text) {

@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -343,9 +343,9 @@ def load_renderer(config: ExperimentConfig, field: ModelField) -> ChatRenderer:
         )
     except UserError:
         raise
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a broken file raises whatever its reader stumbles over
         if Path(name).is_dir():
-            reason = str(error).splitlines()[0]
+            reason = hub.first_line(error)
             why = f"this folder holds no tokenizer that loads ({reason}); put the tokenizer's files beside the weights"
         else:
             why = hub.explain(name, error)
@@ -355,7 +355,7 @@ def load_renderer(config: ExperimentConfig, field: ModelField) -> ChatRenderer:
 def _declared_ends(name: str, config: ExperimentConfig) -> set[int]:
     """The EOS ids, one or several, that a model's generation_config.json or config.json declares."""
     declared: list[Any] = [getattr(_text_config(name, config), "eos_token_id", None)]
-    with suppress(OSError, ValueError):  # not every model has the file
+    with _may_be_missing(name, "generation_config.json"):
         declared.append(GenerationConfig.from_pretrained(name).eos_token_id)
     flat = [token for entry in declared for token in (entry if isinstance(entry, list) else [entry])]
     return {int(token) for token in flat if token is not None}
@@ -367,9 +367,19 @@ def _embedding_rows(name: str, config: ExperimentConfig) -> int | None:
 
 def _text_config(name: str, config: ExperimentConfig) -> Any:
     """The configuration of a model's text part; None beside a tokenizer without a model."""
-    with suppress(OSError, ValueError):
+    with _may_be_missing(name, "config.json"):
         return AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code).get_text_config()
     return None
+
+
+@contextmanager
+def _may_be_missing(name: str, file: str) -> Iterator[None]:
+    """Suppress the error of a model that has no such file; one that it has must be read."""
+    try:
+        yield
+    except (OSError, ValueError):
+        if (Path(name) / file).exists():
+            raise
 
 
 def check_same_vocabulary(teacher: ChatRenderer, student: ChatRenderer) -> None:

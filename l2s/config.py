@@ -493,10 +493,14 @@ def resolve_config(
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"--config {file}: cannot be read as YAML ({error})".replace("\n", " ")) from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise UserError(
+            f"--config {file}: cannot be read as YAML ({reason}); give a file of `field: value` lines"
+        ) from None
     if not isinstance(content, dict):
-        raise UserError(f"--config {file}: expected `field: value` lines, found {type(content).__name__}")
+        found = "nothing" if content is None else type(content).__name__
+        raise UserError(f"--config {file}: holds {found}; write `field: value` lines")
     if unnamed := [key for key in content if not isinstance(key, str)]:
         raise UserError(f"--config {file}: {unnamed[0]!r} is not the name of a setting; `l2s run --help` lists all")
     return content

@@ -58,7 +58,7 @@ def _ask(endpoint: str, timeout_s: float) -> str | None:
     try:
         status = get_session().head(endpoint, timeout=timeout_s, follow_redirects=False).status_code
     except Exception as error:  # unknown host, refused, certificate, proxy, malformed HF_ENDPOINT
-        return f"{endpoint} cannot be reached: {_first_line(error)}"
+        return f"{endpoint} cannot be reached: {first_line(error)}"
     return f"{endpoint} answers with status {status}" if status in GATEWAY_ERRORS else None
 
 
@@ -88,12 +88,12 @@ def explain(model: str, error: Exception) -> str:
             "HF_ENDPOINT to a mirror that this machine reaches (and HF_TOKEN for a gated model)"
         )
     return (
-        f"the hub does not give it ({_first_line(error)}); check the name, set HF_TOKEN for a gated or private "
+        f"the hub does not give it ({first_line(error)}); check the name, set HF_TOKEN for a gated or private "
         "model, or give a local folder"
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error message, with the next one if it ends with a colon."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
@@ -111,4 +111,4 @@ def dataset_rows(name: str, subset: str, split: str) -> list[Row]:
 
         return [dict(row) for row in load_dataset(name, subset, split=split)]
     except Exception as error:
-        raise HubError(trouble() or _first_line(error)) from None
+        raise HubError(trouble() or first_line(error)) from None

@@ -55,7 +55,7 @@ def numbered_rows(path: str | Path) -> list[tuple[int, Row]]:
     lines = data.removeprefix(codecs.BOM_UTF8).splitlines()  # splits bytes: at \n, \r and \r\n alone
     rows = [(number, _parse(line, f"{path}, line {number}")) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
-        raise ValueError(f"{path}: the file is empty; expected one JSON object a line")
+        raise ValueError(f"{path}: the file is empty; write one JSON object a line")
     return rows
 
 
@@ -202,6 +202,14 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     flush(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents, so that they are on disk: a file in a folder that is lost is lost as well."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -281,7 +289,12 @@ def recover_jsonl(path: str | Path) -> list[Row]:
 
 
 def cut_unfinished_line(path: Path) -> bytes:
-    """Cut a last line without its newline off an append log, and return the rest; b"" where there is no file."""
+    """Cut a last line without its newline off an append log, and return the rest; b"" where there is no file.
+
+    A folder in its place is removed: nothing of a log is in it.
+    """
+    if path.is_dir():
+        remove(path)
     data = path.read_bytes() if path.exists() else b""
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):

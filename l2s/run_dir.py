@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from contextlib import AbstractContextManager
@@ -19,9 +18,11 @@ from l2s.config import Dtype, ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, make_folder, replacing_file, write_text_atomic
 from l2s.metrics import StageMetrics
+from l2s.sealed import read_sealed, write_sealed
 
 WHOLE_FILE_BYTES = 64 << 20  # larger files are sampled: a 16 GB model must not delay a dry run
 SAMPLES = 64
+CHECKSUM = "# sha256 of what follows: "  # first line of config.yaml
 SIGNAL_INDEX = "index.json"  # index of a folder of teacher signals; written last
 
 
@@ -225,22 +226,46 @@ class RunDir:
             ) from None
 
     def save_config(self, config: ExperimentConfig) -> None:
-        """Write the resolved configuration, one `field: value` a line."""
+        """Write the resolved configuration, one `field: value` a line, below their checksum."""
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        write_text_atomic(self.config_file, text)
+        write_text_atomic(self.config_file, f"{CHECKSUM}{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
 
     def load_config(self) -> ExperimentConfig:
         """The configuration that `save_config` wrote.
 
         Raises:
-            UserError: there is none, so this is not the folder of an experiment.
+            UserError: there is none, so this is not the folder of an experiment; or it is not as it was written.
         """
-        if not self.config_file.exists():
+        try:
+            text = self.config_file.read_bytes().decode("utf-8")
+            first, _, rest = text.partition("\n")
+            if first.startswith(CHECKSUM) and first != CHECKSUM + hashlib.sha256(rest.encode()).hexdigest():
+                raise ValueError("its checksum is another")
+            return ExperimentConfig(**yaml.safe_load(text))
+        except (FileNotFoundError, NotADirectoryError):
             raise UserError(
                 f"{self.root}: not the folder of an experiment (no {self.config_file.name}); "
                 "give outputs/<experiment_name>"
-            )
-        return ExperimentConfig(**yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
+            ) from None
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{self.config_file}: not the settings that l2s wrote ({reason}); run the experiment's command again, "
+                "which writes them and skips what is done"
+            ) from None
+
+    def load_predictions(self) -> dict[str, Any]:
+        """What the plan expected of every stage; nothing where there is no plan.
+
+        Raises:
+            UserError: the plan is damaged.
+        """
+        try:
+            return dict(read_sealed(self.plan)["stages"])
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{self.plan}: the estimate of this run is damaged ({error}); remove it") from None
 
     def begun_dtype(self) -> Dtype | None:
         """The dtype that this experiment started with, or None if it has not started."""
@@ -261,6 +286,13 @@ class RunDir:
             UserError: another run holds it; names its process.
         """
         return run_lock.hold(self.root / ".lock")
+
+    def changed(self, path: Path, stage: str) -> UserError:
+        """The error for a file or folder that is not as `stage` left it."""
+        return UserError(
+            f"{path}: changed since stage {stage} wrote it, by its checksum; put it back as it was, or remove "
+            f"{self.manifest(stage)}, and the same command makes it again"
+        )
 
     def publish_model(self, model: Path) -> None:
         """Point <root>/final_model at the model trained last, so that later experiments can start from it."""
@@ -289,14 +321,24 @@ class Manifest:
     def save(self, path: Path) -> None:
         """Write the manifest atomically."""
         make_folder(path.parent)
-        write_text_atomic(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        write_sealed(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Manifest | None:
-        """The manifest at `path`, or None if the stage never finished."""
-        if not path.exists():
+        """The manifest at `path`, or None if the stage never finished.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        try:
+            return cls(**read_sealed(path))
+        except FileNotFoundError:
             return None
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{path}: the record of a finished stage is damaged ({error}); remove it, and the same command runs "
+                "that stage again"
+            ) from None
 
 
 def fingerprint(path: Path) -> str:

@@ -14,10 +14,11 @@ from l2s.config import ExperimentConfig
 from l2s.devices import replica
 from l2s.errors import UserError
 from l2s.generation.engines.protocol import Answering, Completion, Request, Sampling
-from l2s.jsonl import append_jsonl, make_folder, recover_jsonl
+from l2s.jsonl import append_jsonl, cut_unfinished_line, make_folder
 from l2s.models.load import load_config
 from l2s.models.stored import context_window
 from l2s.run_dir import replica_logs
+from l2s.sealed import seal, unseal
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.types import Item
 
@@ -41,7 +42,7 @@ def answer_items(
     make_folder(log.parent)
     requests = [Request(item["id"], renderer.prompt_ids(item["messages"]), item["messages"]) for item in items]
     wanted = {request.id for request in requests}
-    recover_jsonl(own_log)
+    cut_unfinished_line(own_log)
     answers = read_answers(log, wanted)
     share = wanted
     if count > 1:
@@ -49,7 +50,7 @@ def answer_items(
     progress = AnswerProgress(label, len(share), len(share & answers.keys()))
     for finished in engine.generate(requests, sampling, done=answers.keys() | wanted - share):
         whole = [_with_opening(completion, renderer) for completion in finished]
-        append_jsonl(own_log, [asdict(completion) for completion in whole])
+        append_jsonl(own_log, [seal(asdict(completion)) for completion in whole])
         answers |= {completion.id: completion for completion in whole}
         progress.count(finished)
     progress.show()
@@ -60,23 +61,34 @@ def answer_items(
 
 
 def read_answers(log: Path, wanted: Collection[str]) -> dict[str, Completion]:
-    """The answers to `wanted` in the logs of all replicas, without a last line that is still being written."""
-    rows = (json.loads(line) for file in _files(log) for line in _whole_lines(file))
-    return {row["id"]: Completion(**row) for row in rows if row["id"] in wanted}
+    """The answers to `wanted` in the logs of all replicas, without a last line that is still being written.
+
+    A damaged line is left out too: its item is asked again.
+    """
+    return {answer.id: answer for file in _files(log) for answer in _whole_answers(file) if answer.id in wanted}
 
 
 def _files(log: Path) -> list[Path]:
     return [log, *sorted(replica_logs(log).glob("*.jsonl"))]
 
 
-def _whole_lines(file: Path) -> list[bytes]:
-    return file.read_bytes().rpartition(b"\n")[0].splitlines() if file.exists() else []
+def _whole_answers(file: Path) -> list[Completion]:
+    whole = file.read_bytes().rpartition(b"\n")[0] if file.is_file() else b""
+    return [answer for line in whole.split(b"\n") if (answer := _completion(line))]
 
 
 def smallest_batch(*logs: Path) -> int | None:
     """The smallest number of prompts at a time in `logs`, from which a resumed run continues; None if unknown."""
-    rows = (json.loads(line) for log in logs for file in _files(log) for line in _whole_lines(file))
-    return min((size for row in rows if (size := row.get("batch_size"))), default=None)
+    answers = (answer for log in logs for file in _files(log) for answer in _whole_answers(file))
+    return min((answer.batch_size for answer in answers if answer.batch_size), default=None)
+
+
+def _completion(line: bytes) -> Completion | None:
+    """The answer that a line of a log holds, or None where the line is damaged."""
+    try:
+        return Completion(**unseal(json.loads(line)))
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def check_prompts_fit(items: Sequence[Item], renderer: ChatRenderer, name: str, config: ExperimentConfig) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from l2s.chat import ChatRenderer, Renderers, load_renderers
 from l2s.config import ExperimentConfig
@@ -25,9 +25,10 @@ from l2s.generation.context import teacher_messages
 from l2s.generation.curation import curate, different, usable
 from l2s.generation.engines.protocol import Answering, Completion, Metered, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
-from l2s.jsonl import Row, load_jsonl, make_folder, write_jsonl, write_text_atomic
+from l2s.jsonl import Row, load_jsonl, make_folder, remove, write_jsonl
 from l2s.metrics import GenerateMetrics, Try
 from l2s.run_dir import RunDir
+from l2s.sealed import read_sealed, write_sealed
 from l2s.tasks.table import grade_all, task_of
 from l2s.tasks.task import NOT_GRADED
 from l2s.tasks.types import Grade, Item, Message
@@ -179,14 +180,22 @@ def _grade_once(
     not run twice.
     """
     ids = [item["id"] for item in asked]
-    while replica()[0] != 0 and not file.exists():
+    while (kept := _kept_grades(file)).keys() != set(ids) and replica()[0] != 0:
         time.sleep(POLL_S)
-    if file.exists() and (kept := json.loads(file.read_text(encoding="utf-8"))).keys() == set(ids):
+    if kept.keys() == set(ids):
         return [Grade(**kept[id_]) if kept[id_] else None for id_ in ids]
     grades = grade_all([(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in asked], config)
-    rows = {id_: asdict(grade) if grade else None for id_, grade in zip(ids, grades, strict=True)}
-    write_text_atomic(file, json.dumps(rows, ensure_ascii=False))
+    remove(file)
+    write_sealed(file, {id_: asdict(grade) if grade else None for id_, grade in zip(ids, grades, strict=True)})
     return grades
+
+
+def _kept_grades(file: Path) -> dict[str, Any]:
+    """What `_grade_once` left in `file`; nothing where it is missing or damaged."""
+    try:
+        return read_sealed(file)
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _sampling(config: ExperimentConfig, attempt: int) -> Sampling:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -148,17 +148,35 @@ def _from_pretrained(
 ) -> PreTrainedModel:
     hub.expect(name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, found = cast(Any, AutoModelForCausalLM).from_pretrained(
             name,
             dtype=dtype,
             device_map=_device_map(name, device),
             use_safetensors=True,  # a pickled checkpoint can run code
             trust_remote_code=config.trust_remote_code,
+            output_loading_info=True,
             **_quantization_argument(quantization, dtype),
         )
-    except (OSError, ValueError, ImportError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # broken files raise whatever the libraries that read them stumble over
         raise UserError(_load_failure(name, config, error)) from error
+    _check_complete(name, config, found)
     return cast(PreTrainedModel, model)
+
+
+def _check_complete(name: str, config: ExperimentConfig, found: Mapping[str, Any]) -> None:
+    """Refuse files that lack weights, or hold them in another shape: transformers would make up random ones.
+
+    Raises:
+        UserError: names one of them.
+    """
+    for what, reason in (("missing_keys", "is not in its files"), ("mismatched_keys", "has another shape there")):
+        if wrong := sorted(map(str, found.get(what) or ())):
+            raise UserError(
+                f"{_field_of(name, config)}={name!r}: the weight {wrong[0]} {reason} ({len(wrong)} such in all); "
+                "copy or download the model again"
+            )
 
 
 def _device_map(name: str, device: torch.device) -> dict[str, torch.device] | Literal["auto"]:
@@ -182,14 +200,17 @@ def _quantization_argument(quantization: Quantization, dtype: torch.dtype) -> di
 
 
 def _load_failure(name: str, config: ExperimentConfig, error: Exception) -> str:
-    field = "teacher_model" if name == config.teacher_model else "student_model"
+    field = _field_of(name, config)
     if Path(name).is_dir():
-        reason = str(error).strip().splitlines()[0]
         return (
-            f"{field}={name!r}: this folder cannot be loaded as a causal language model ({reason}); "
-            "it needs config.json and *.safetensors"
+            f"{field}={name!r}: this folder cannot be loaded as a causal language model ({hub.first_line(error)}); "
+            "it needs a whole config.json and *.safetensors: copy or download the model again"
         )
     return f"{field}={name!r}: {hub.explain(name, error)}"
+
+
+def _field_of(name: str, config: ExperimentConfig) -> str:
+    return "teacher_model" if name == config.teacher_model else "student_model"
 
 
 def load_base(name: str, config: ExperimentConfig) -> PreTrainedModel:
@@ -220,7 +241,7 @@ def load_config(name: str, config: ExperimentConfig) -> PreTrainedConfig:
     hub.expect(name)
     try:
         found = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a broken file raises whatever its reader stumbles over
         raise UserError(_load_failure(name, config, error)) from error
     return cast(PreTrainedConfig, found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -12,12 +11,12 @@ import torch
 from l2s.config import ExperimentConfig
 from l2s.devices import pick_device, torch_dtype
 from l2s.errors import UserError
-from l2s.jsonl import write_text_atomic
 from l2s.plan.hardware import Fleet, Hardware, measure, share_of_cpu
 from l2s.plan.prediction import Plan, make_plan, rough_duration
 from l2s.run_dir import RunDir
 from l2s.runner.pipeline import Stage
 from l2s.runner.placement import Devices
+from l2s.sealed import write_sealed
 
 MARGIN = 0.1  # estimates this close to the limit are accepted
 
@@ -48,10 +47,13 @@ def in_one_line(plan: Plan) -> str:
 
 
 def save(plan: Plan, run_dir: RunDir) -> None:
-    """Write the prediction for the report; finished stages keep their earlier one."""
-    path, found = run_dir.plan, plan.as_json()
-    earlier = json.loads(path.read_text(encoding="utf-8"))["stages"] if path.exists() else {}
-    write_text_atomic(path, json.dumps(found | {"stages": earlier | found["stages"]}, indent=1))
+    """Write the prediction for the report; finished stages keep their earlier one.
+
+    Raises:
+        UserError: the earlier one is damaged.
+    """
+    found = plan.as_json()
+    write_sealed(run_dir.plan, found | {"stages": run_dir.load_predictions() | found["stages"]})
 
 
 def _measure(config: ExperimentConfig, devices: Devices) -> Hardware:

@@ -220,9 +220,9 @@ def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: St
     wait_for_others(config)
     if not does_what_is_done_once():
         return
-    outputs = {
-        str(path.relative_to(run_dir.root)): fingerprint(path) for path in stage.gives(run_dir, config) if path.exists()
-    }
+    gives = stage.gives(run_dir, config)
+    made = [*gives, *stage.logs(run_dir, config)]
+    outputs = {str(path.relative_to(run_dir.root)): fingerprint(path) for path in made if path.exists()}
     Manifest(
         stage=stage.name,
         config=settings_of(stage, config),

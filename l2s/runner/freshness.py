@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import flush, make_folder, write_text_atomic
-from l2s.run_dir import Manifest, RunDir, fingerprint
-from l2s.runner.pipeline import Stage
+from l2s.jsonl import flush, make_folder, remove
+from l2s.run_dir import SIGNAL_INDEX, Manifest, RunDir, fingerprint
+from l2s.runner.pipeline import STAGES, Stage
+from l2s.sealed import read_sealed, write_sealed
 
 State = Literal["run", "resume", "skip"]
 
@@ -48,7 +48,7 @@ def state_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir, *, request
     if stage.always_run or (force and requested):
         return "run"
     manifest = Manifest.load(run_dir.manifest(stage.name))
-    begun = _load(run_dir.started(stage.name))
+    begun = _begun(run_dir.started(stage.name))
     if manifest is not None and all(path.exists() for path in stage.gives(run_dir, config)):
         _check_settings(stage, config, manifest.config, requested=requested)
         if not requested or manifest.inputs == inputs_of(stage, config, run_dir):
@@ -66,8 +66,13 @@ def _still_holds(manifest: Manifest, stage: Stage, config: ExperimentConfig, run
 
 
 def begin(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> dict[str, str]:
-    """Remove what a new run replaces, record the settings it starts with, and return the fingerprints of its inputs."""
+    """Remove what a new run replaces, record the settings it starts with, and return the fingerprints of its inputs.
+
+    Raises:
+        UserError: an input is not what the stage that made it left.
+    """
     inputs = inputs_of(stage, config, run_dir)
+    check_inputs(stage, config, run_dir, inputs)
     started, manifest = run_dir.started(stage.name), run_dir.manifest(stage.name)
     if state == "run":
         _unlink(started)  # first: what is half cleared must not be resumed, nor taken as done
@@ -75,15 +80,31 @@ def begin(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State)
         for path in (*stage.gives(run_dir, config), *stage.scratch(run_dir, config)):
             remove(path)
     make_folder(started.parent)
-    write_text_atomic(started, json.dumps({"config": settings_of(stage, config), "inputs": inputs}, indent=2))
+    write_sealed(started, {"config": settings_of(stage, config), "inputs": inputs})
     _unlink(manifest)  # of a stage that lost an output
     return inputs
+
+
+def check_inputs(stage: Stage, config: ExperimentConfig, run_dir: RunDir, inputs: Mapping[str, str]) -> None:
+    """Refuse files that have changed since a stage of this experiment wrote them: a result of them would be wrong.
+
+    Signals are left to their reader, which knows the checksum of every shard and has only the damaged one made again.
+
+    Raises:
+        UserError: names the file, the stage that wrote it, and what to do.
+    """
+    for maker in STAGES:
+        manifest = Manifest.load(run_dir.manifest(maker))
+        made = manifest.outputs if manifest else {}
+        for label in made.keys() & inputs.keys():
+            if inputs[label] != made[label] and f"{label}/{SIGNAL_INDEX}" not in made:
+                raise run_dir.changed(run_dir.root / label, maker)
 
 
 def _unlink(note: Path) -> None:
     """Remove a file for good, whatever happens to the machine."""
     if note.exists():
-        note.unlink()
+        remove(note)
         flush(note.parent)
 
 
@@ -95,16 +116,22 @@ def clear_scratch(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> No
             remove(path)
 
 
-def remove(path: Path) -> None:
-    """Remove a file, a link or a folder, if it exists."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _begun(path: Path) -> dict[str, Any] | None:
+    """What an unfinished stage was begun with, or None where there is no such note.
 
-
-def _load(path: Path) -> dict[str, Any] | None:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    Raises:
+        UserError: the note is damaged.
+    """
+    try:
+        note = read_sealed(path)
+        return {"config": dict(note["config"]), "inputs": dict(note["inputs"])}
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path}: the note of what an unfinished stage was begun with is damaged ({error}); remove it, and the "
+            "same command begins that stage from its start"
+        ) from None
 
 
 def _check_settings(stage: Stage, config: ExperimentConfig, before: dict[str, Any], *, requested: bool) -> None:

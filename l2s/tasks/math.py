@@ -109,7 +109,9 @@ def _gsm8k_rows(config: ExperimentConfig, split: str) -> list[tuple[str, Row]]:
             f"{folder}: {file}: there is no such file; put GSM8K there, or leave --data_dir and L2S_DATA unset "
             f"to fetch {HUB_NAME} from the hub"
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{folder}: {file} cannot be read ({error.strerror}); give the file itself") from None
+    except ValueError as error:
         raise UserError(f"{folder}: {error}") from None
 
 

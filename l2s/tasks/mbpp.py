@@ -65,7 +65,9 @@ def _placed_rows(config: ExperimentConfig) -> list[tuple[str, Row]]:
             f"{folder}: there is no {file}; put MBPP there, or leave --data_dir and L2S_DATA unset to fetch {HUB_NAME} "
             "from the hub"
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{folder}: {file} cannot be read ({error.strerror}); give the file itself") from None
+    except ValueError as error:
         raise UserError(f"{folder}: {error}") from None
 
 

@@ -19,8 +19,8 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from l2s.devices import process_rank
-from l2s.jsonl import flush, make_folder, write_text_atomic, writing
-from l2s.run_dir import fingerprint
+from l2s.jsonl import flush, make_folder, remove, replacing_file, write_text_atomic, writing
+from l2s.run_dir import ArmDir, fingerprint
 
 SEAL = "complete.json"  # its presence and content say that a checkpoint is whole
 WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.pt"  # transformers' names
@@ -63,7 +63,15 @@ def load_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
 
 
 def seal(checkpoint: Path) -> None:
-    """Note the fingerprints of all files of a checkpoint, once they are on disk: only then does it count as whole."""
+    """Note the fingerprints of all files of a checkpoint, once they are on disk: only then does it count as whole.
+
+    The logs of its arm are copied into it first: a training that resumes there continues them from these copies.
+    """
+    arm = ArmDir(checkpoint.parent.parent)
+    for log in (arm.metrics, arm.heldout_metrics):
+        if log.exists():
+            with writing(checkpoint / log.name):
+                shutil.copyfile(log, checkpoint / log.name)
     files = sorted(file for file in checkpoint.rglob("*") if file.is_file() and file.name != SEAL)
     for part in (*files, *(file.parent for file in files), checkpoint, checkpoint.parent):
         flush(part)
@@ -92,6 +100,15 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
         elif found is None:
             shutil.rmtree(checkpoint)
     return found
+
+
+def restore_logs(arm: ArmDir, checkpoint: Path | None) -> None:
+    """Give the logs of an arm the rows that they had at the checkpoint; without a checkpoint they start empty."""
+    for log in (arm.metrics, arm.heldout_metrics):
+        remove(log)
+        if checkpoint and (checkpoint / log.name).exists():
+            with replacing_file(log) as partial:
+                shutil.copyfile(checkpoint / log.name, partial)
 
 
 def checkpoints_in(folder: Path) -> list[Path]:

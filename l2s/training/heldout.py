@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from l2s.jsonl import append_jsonl, recover_jsonl, write_jsonl
+from l2s.jsonl import append_jsonl
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.models.load import switch_off_dropout
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceDataset
@@ -76,11 +76,3 @@ class HeldOutLoss(TrainerCallback):
         if isinstance(model, FSDPModule):
             model.reshard()  # FSDP2 reshards in a backward pass only; optimizer and checkpoint need shards
         return sums
-
-
-def begin_heldout_file(file: Path, done: int) -> None:
-    """Drop the rows after step `done`, from which the training resumes; 0 drops all."""
-    if rows := [row for row in recover_jsonl(file) if row["step"] <= done] if done else []:
-        write_jsonl(file, rows)
-    else:
-        file.unlink(missing_ok=True)

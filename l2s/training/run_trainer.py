@@ -19,12 +19,11 @@ from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype, gather_from_all, peak_memory_bytes, pick_device
 from l2s.errors import UserError
 from l2s.interrupts import request
-from l2s.jsonl import make_folder, recover_jsonl, write_jsonl, writing
+from l2s.jsonl import make_folder, recover_jsonl, writing
 from l2s.metrics import TrainingCost
 from l2s.models.save import save_trained_student
 from l2s.run_dir import ArmDir
-from l2s.training.checkpoints import last_whole_checkpoint, step_of
-from l2s.training.heldout import begin_heldout_file
+from l2s.training.checkpoints import last_whole_checkpoint, restore_logs, step_of
 from l2s.training.keeping import KeepCheckpoints
 from l2s.training.sharding import Sharding, check_checkpoint
 
@@ -89,8 +88,7 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sha
     trainer.remove_callback(PrinterCallback)  # TrainingProgress takes its place
     if trainer.is_world_process_zero():
         make_folder(folder)
-        write_jsonl(metrics_file, [row for row in recover_jsonl(metrics_file) if row["step"] <= done])
-        begin_heldout_file(ArmDir(folder).heldout_metrics, done)
+        restore_logs(ArmDir(folder), checkpoint)
     trainer.add_callback(KeepCheckpoints)
     with request.deferring(), writing(checkpoints):
         output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))

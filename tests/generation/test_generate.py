@@ -20,6 +20,7 @@ from l2s.generation.engines.protocol import Completion, Request, Sampling, cut_a
 from l2s.generation.engines.transformers import TransformersEngine
 from l2s.jsonl import append_jsonl, load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
+from l2s.sealed import seal
 from l2s.tasks.types import Item
 
 Make = Callable[..., ExperimentConfig]
@@ -170,7 +171,7 @@ def test_speed_counts_the_answers_of_this_process_and_memory_is_recorded(tiny_co
     )
     assert (first["peak_memory_bytes"] or 0) > 0
 
-    write_jsonl(run_dir.answer_log / "try-1.jsonl", [row | {"seconds": 1e6} for row in answers[:2]])
+    write_jsonl(run_dir.answer_log / "try-1.jsonl", [seal(row | {"seconds": 1e6}) for row in answers[:2]])
     rest = generate.run(config, run_dir)["tokens_per_second"]
     again = load_jsonl(run_dir.answer_log / "try-1.jsonl")[2:]
     assert rest == pytest.approx(sum(row["num_tokens"] for row in again) / sum(row["seconds"] for row in again))

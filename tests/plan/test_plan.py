@@ -21,7 +21,6 @@ from l2s.plan.hardware import GIB, Fleet, Hardware, find_hardware
 from l2s.plan.layout import Layout, lay_out
 from l2s.plan.model_size import ModelSize
 from l2s.plan.prediction import Plan, advise
-from l2s.report.numbers.costs import predictions
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.pipeline import STAGES, needs_of, select_stages
 from l2s.runner.placement import Devices
@@ -305,7 +304,7 @@ def test_a_run_that_cannot_fit_is_refused_with_the_remedy_and_a_tiny_one_never(
     run_dir = RunDir.of(config)
     run_dir.create()
     before_run.save(tiny, run_dir)
-    assert predictions(run_dir.plan)["generate"]["seconds"] > 0
+    assert run_dir.load_predictions()["generate"]["seconds"] > 0
 
 
 def test_a_run_without_models_has_no_plan(tiny_config: MakeConfig) -> None:

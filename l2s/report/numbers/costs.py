@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from l2s.arms import ARMS
 from l2s.errors import UserError
-from l2s.report.numbers.schema import Environment, Machine, ModelCost, Prediction, Ratios, StageCost
+from l2s.report.numbers.schema import Environment, Machine, ModelCost, Ratios, StageCost
 from l2s.run_dir import Manifest
 
 ENDPOINT = "endpoint"
@@ -83,11 +82,6 @@ def _ratio(numerator: float | None, denominator: float | None) -> float | None:
 def stage_costs(manifests: Mapping[str, Manifest]) -> dict[str, StageCost]:
     """Time, tokens and memory of every finished stage."""
     return {stage: _stage_cost(manifest) for stage, manifest in manifests.items()}
-
-
-def predictions(plan: Path) -> dict[str, Prediction]:
-    """The plan's prediction for every stage."""
-    return dict(json.loads(plan.read_text(encoding="utf-8"))["stages"]) if plan.exists() else {}
 
 
 def _stage_cost(manifest: Manifest) -> StageCost:

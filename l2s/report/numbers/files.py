@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +12,7 @@ from l2s.arms import ARMS, MODELS
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl
-from l2s.run_dir import Manifest, RunDir
+from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.tasks.types import Item
 
 STAGES = (
@@ -56,12 +55,16 @@ def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
     An evaluation that has not finished, or whose student has been trained again since, is left out.
 
     Raises:
-        ValueError: a file has a broken line; the message names both.
+        UserError: a file is broken, or not as its stage left it; names the file and what to do.
     """
     for _ in range(TRIES):
         state = _state(run_dir)
-        with suppress(FileNotFoundError):  # cleared between two looks by a stage that begins
+        try:
             files = _read(config, run_dir)
+        except (UserError, FileNotFoundError) as error:  # cleared between two looks by a stage that begins
+            if isinstance(error, UserError) and _state(run_dir) == state:
+                raise
+        else:
             if _state(run_dir) == state:
                 return files
     raise UserError(f"{run_dir.root}: its files change all the time; try again once its run is done")
@@ -75,23 +78,21 @@ def _state(run_dir: RunDir) -> list[tuple[int, int] | None]:
 
 
 def _read(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
-    manifests = {stage: Manifest.load(run_dir.manifest(stage)) for stage in STAGES}
-    evaluated = [model for model in MODELS if not _unfinished(model, manifests, run_dir)]
+    found = {stage: Manifest.load(run_dir.manifest(stage)) for stage in STAGES}
+    manifests = {stage: manifest for stage, manifest in found.items() if manifest is not None}
+    evaluated = [model for model in MODELS if not _unfinished(model, found, run_dir)]
+    rows = Reader(run_dir, manifests).rows
     return RunFiles(
         config=config,
         root=run_dir.root,
-        train=cast(list[Item], _rows(run_dir.train_data)),
-        eval=cast(list[Item], _rows(run_dir.eval_data)),
-        predictions=_present({model: _rows(run_dir.predictions(model)) for model in evaluated}),
-        fidelity=_present({model: _rows(run_dir.fidelity(model)) for model in evaluated}),
-        manifests={stage: manifest for stage, manifest in manifests.items() if manifest is not None},
-        curves=_present({arm: _logged_rows(run_dir.arm(arm).metrics) for arm in ARMS}),
-        heldout_curves=_present({arm: _logged_rows(run_dir.arm(arm).heldout_metrics) for arm in ARMS}),
-        lm_eval={
-            model: json.loads(path.read_text(encoding="utf-8"))
-            for model in MODELS
-            if (path := run_dir.lm_eval(model)).exists()
-        },
+        train=cast(list[Item], rows(run_dir.train_data)),
+        eval=cast(list[Item], rows(run_dir.eval_data)),
+        predictions=_present({model: rows(run_dir.predictions(model)) for model in evaluated}),
+        fidelity=_present({model: rows(run_dir.fidelity(model)) for model in evaluated}),
+        manifests=manifests,
+        curves=_present({arm: rows(run_dir.arm(arm).metrics) for arm in ARMS}),
+        heldout_curves=_present({arm: rows(run_dir.arm(arm).heldout_metrics) for arm in ARMS}),
+        lm_eval={model: rows(path)[0] for model in MODELS if (path := run_dir.lm_eval(model)).exists()},
     )
 
 
@@ -110,17 +111,36 @@ def _unfinished(model: str, manifests: Mapping[str, Manifest | None], run_dir: R
     return False
 
 
-def _logged_rows(path: Path) -> list[Row]:
-    """The rows of a log whose last line may still be being written."""
-    data = path.read_bytes() if path.exists() else b""
-    if data.endswith(b"\n"):
-        return load_jsonl(path)
-    return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+class Reader:
+    """Reads files of a run, and refuses one that has changed since the stage that wrote it finished."""
 
+    def __init__(self, run_dir: RunDir, manifests: Mapping[str, Manifest]) -> None:
+        self.run_dir = run_dir
+        self.made = {label: (stage, sha) for stage, one in manifests.items() for label, sha in one.outputs.items()}
 
-def _rows(path: Path) -> list[Row]:
-    """The rows of a file that may be missing or empty."""
-    return load_jsonl(path) if path.exists() and path.stat().st_size else []
+    def rows(self, path: Path) -> list[Row]:
+        """The rows of a file that may be missing or empty; that of lm-evaluation-harness is a single object.
+
+        A stage at work may still be writing the last line of its log, which is left out.
+
+        Raises:
+            UserError: it is broken, or changed.
+        """
+        stage, sha256 = self.made.get(str(path.relative_to(self.run_dir.root)), ("", ""))
+        try:
+            if stage and not (path.exists() and fingerprint(path) == sha256):
+                raise self.run_dir.changed(path, stage)
+            if path.suffix == ".json":
+                return [dict(json.loads(path.read_text(encoding="utf-8")))]
+            data = path.read_bytes() if path.exists() else b""
+            if not stage and not data.endswith(b"\n"):
+                return [dict(json.loads(line)) for line in data[: data.rfind(b"\n") + 1].splitlines() if line.strip()]
+            return load_jsonl(path) if data else []
+        except UserError:
+            raise
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            raise UserError(f"{path}: cannot be read ({reason}); repair or remove it") from None
 
 
 def _present(rows: dict[str, list[Row]]) -> dict[str, list[Row]]:

@@ -34,7 +34,7 @@ def build_results(files: RunFiles) -> Results:
         "models": models,
         "ratios": costs.ratios_to_teacher(models),
         "stages": costs.stage_costs(files.manifests),
-        "predicted": costs.predictions(RunDir(files.root).plan),
+        "predicted": RunDir(files.root).load_predictions(),
         "disk_bytes": costs.disk_bytes(files.root),
         "curves": _curves(files.curves),
         "heldout_curves": _curves(files.heldout_curves),

@@ -41,10 +41,10 @@ def read_rows(field: str, path: Path) -> list[Placed]:
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        reason = getattr(error, "strerror", None) or error
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise UserError(f"{where}: cannot be read ({reason}); give a file that can be") from None
     if not rows:
-        raise UserError(f"{where}: the file holds no row; it needs one JSON object a line, with `messages` or `prompt`")
+        raise UserError(f"{where}: the file holds no row; write one JSON object a line, with `messages` or `prompt`")
     return rows
 
 

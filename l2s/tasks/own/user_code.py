@@ -69,7 +69,7 @@ def check(config: ExperimentConfig, item: Item) -> None:
         process.call(_request(answer, item), config.own_timeout_s)
     except GraderError as error:
         raise UserError(
-            f"{where}: {error}; it is called as {spec.function}(response, reference) or "
+            f"{where}: {error}; repair {spec.file.name}: it is called as {spec.function}(response, reference) or "
             f"{spec.function}(response, reference, row) and returns a number from 0 to 1 "
             f"(tried on the reference of {item['id']!r})"
         ) from None

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+from faults.broken_files import run as run_damages
 from faults.disk import STAGES, MountError, fill_in_each_stage, refuse_beforehand, small_disk
 from faults.experiment import Experiment
 from faults.forked import ForkServer
@@ -17,6 +18,7 @@ from faults.kill import KILLS, REQUESTS, Blow, Tally, batter
 from faults.processes import Start, start_command, start_forked, wait
 from faults.twice import report_beside, run_twice
 
+DAMAGED_FILES = 1000  # cases at least
 SIGNALS = {"hidden": ("--teacher_signal=hidden",), "topk": ("--teacher_signal=topk", "--topk=64")}
 
 
@@ -123,10 +125,16 @@ def _twice(bench: Bench, folder: Path) -> list[Found]:
     return [Found(case, tally.tried, tally.lost) for case, tally in tallies.items()]
 
 
+def _damaged(bench: Bench, folder: Path) -> list[Found]:
+    tallies = run_damages(folder, DAMAGED_FILES)
+    return [Found(f"damaged: {reader}", tally.tried, tally.lost) for reader, tally in tallies.items()]
+
+
 ROUNDS = (
     *(_battered(signal, KILLS, 3, real=False, seed=f"kill-{n}") for n in range(5) for signal in SIGNALS),
     *(_battered(signal, REQUESTS, 2, real=False, seed=f"ask-{n}") for n in range(3) for signal in SIGNALS),
     *(_battered(signal, (*KILLS, *REQUESTS), 1, real=True, seed="both") for signal in SIGNALS),
     Round("disk", _filled),
     Round("twice", _twice),
+    Round("files", _damaged),
 )

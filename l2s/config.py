@@ -479,15 +479,16 @@ def resolve_config(
         if preset not in PRESETS:
             raise UserError(f"--preset {preset}: not a preset; allowed: {', '.join(PRESETS)}")
         merged |= PRESETS[preset]
-    if file is not None:
-        merged |= _read_yaml(file)
-    merged |= flags
+    of_file = _read_yaml(file) if file is not None else {}
+    merged |= of_file | flags
     if merged.get("data_dir") is None and os.environ.get("L2S_DATA"):
         merged["data_dir"] = os.environ["L2S_DATA"]
     try:
         return ExperimentConfig(**merged)
     except ValidationError as error:
-        raise UserError(_one_line(error)) from None
+        first = next(iter(error.errors()[0]["loc"]), None)
+        place = f"--config {file}: " if first in of_file.keys() - flags.keys() else ""
+        raise UserError(place + _one_line(error)) from None
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

@@ -480,7 +480,7 @@ def resolve_config(
             raise UserError(f"--preset {preset}: not a preset; allowed: {', '.join(PRESETS)}")
         merged |= PRESETS[preset]
     of_file = _read_yaml(file) if file is not None else {}
-    merged |= of_file | flags
+    merged |= {**of_file, **flags}
     if merged.get("data_dir") is None and os.environ.get("L2S_DATA"):
         merged["data_dir"] = os.environ["L2S_DATA"]
     try:

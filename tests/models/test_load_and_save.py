@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
@@ -213,3 +215,24 @@ def test_the_head_gets_the_last_tokens_of_a_batch_in_one_piece(tiny_config: Make
     model.get_output_embeddings().register_forward_pre_hook(lambda head, inputs: seen.append(inputs[0].is_contiguous()))
     model.generate(input_ids=TOKENS.repeat(3, 1), attention_mask=torch.ones(3, 5), max_new_tokens=2, min_new_tokens=2)
     assert seen == [True, True]
+
+
+def test_a_model_whose_files_lack_a_weight_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model_dir / "student", tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    weights = load_file(file)
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, file, metadata={"format": "pt"})
+    config = ExperimentConfig(student_model=str(tmp_path / "model"), dtype="float32", device="cpu")
+    with pytest.raises(UserError, match=r"the weight model.layers.1.mlp.up_proj.weight is not in its files"):
+        load_model(config.student_model, config)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_cut_file_of_a_model_is_an_error_of_one_line(tiny_model_dir: Path, tmp_path: Path, file: str) -> None:
+    shutil.copytree(tiny_model_dir / "student", tmp_path / "model")
+    data = (tmp_path / "model" / file).read_bytes()
+    (tmp_path / "model" / file).write_bytes(data[: len(data) // 2])
+    config = ExperimentConfig(student_model=str(tmp_path / "model"), dtype="float32", device="cpu")
+    with pytest.raises(UserError, match=r"^student_model=[^\n]*copy or download the model again$"):
+        load_model(config.student_model, config)

@@ -18,7 +18,7 @@ from faults.readers import READERS, Reader, quietly
 from l2s.errors import UserError
 
 REMEDIES = (
-    "remove", "run ", "put ", "repair", "give ", "save ", "write ", "copy ", "add ", "the same command", "make ",
+    "must be", "remove", "run ", "put ", "repair", "give ", "save ", "write ", "copy ", "add ", "the same command", "make ",
     "choose", "set ", "leave",
 )  # fmt: skip
 

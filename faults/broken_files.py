@@ -18,8 +18,8 @@ from faults.readers import READERS, Reader, quietly
 from l2s.errors import UserError
 
 REMEDIES = (
-    "must be", "remove", "run ", "put ", "repair", "give ", "save ", "write ", "copy ", "add ", "the same command", "make ",
-    "choose", "set ", "leave",
+    "must be", "remove", "run ", "put ", "repair", "give ", "save ", "write ", "copy ", "add ", "the same command",
+    "make ", "choose", "set ", "leave",
 )  # fmt: skip
 
 

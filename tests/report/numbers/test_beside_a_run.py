@@ -10,6 +10,7 @@ import pytest
 from l2s.report.numbers import files
 from l2s.report.numbers.files import read_run
 from l2s.run_dir import RunDir
+from l2s.sealed import write_sealed
 from support.synthetic_run import make_run
 
 
@@ -44,7 +45,7 @@ def test_an_evaluation_of_weights_that_were_replaced_is_left_out(run_dir: RunDir
         path = run_dir.manifest(stage)
         manifest = json.loads(path.read_text())
         manifest[field]["kd/final_model"] = value
-        path.write_text(json.dumps(manifest))
+        write_sealed(path, manifest)
     assert "student_kd" not in read_run(run_dir.load_config(), run_dir).predictions
 
 

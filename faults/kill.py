@@ -104,7 +104,8 @@ def interrupt_twice(process: Process, members: list[psutil.Process], chance: ran
     code = wait(process, AT_ONCE_S)
     alive = left_alive(members, 0.5)
     kill_groups(members)
-    return ([] if code == 130 else [f"Ctrl-C twice: status {code} after {AT_ONCE_S:.0f} s"]) + (
+    ended = code in (130, -signal.SIGINT)  # the latter while Python itself starts or ends; 130 in a shell
+    return ([] if ended else [f"Ctrl-C twice: status {code} after {AT_ONCE_S:.0f} s"]) + (
         [f"Ctrl-C twice: processes {alive} were left"] if alive else []
     )
 

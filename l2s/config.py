@@ -124,6 +124,9 @@ class ExperimentConfig(BaseModel):
     endpoint_per_minute: int = Field(0, ge=0, description="rate limit of requests to the endpoint; 0: none")
     endpoint_tries: int = Field(8, ge=1, le=100, description="attempts at a request while the endpoint is busy or down")
     endpoint_timeout_s: float = Field(600.0, gt=0, description="timeout of a request to the endpoint, in seconds")
+    mix_versions: bool = Field(
+        False, description="continue an experiment whose stages were made with other versions of l2s or its packages"
+    )
     trust_remote_code: bool = Field(False, description="allow a model to run Python code from its repository")
     thinking: Literal["off", "on"] = Field(
         "off", description="enable_thinking of chat templates that have it; thoughts are trained on but not graded"

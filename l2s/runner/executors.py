@@ -18,12 +18,10 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from l2s import __version__
 from l2s.config import ExperimentConfig
 from l2s.devices import (
     CORES,
@@ -45,12 +43,12 @@ from l2s.runner.freshness import State, begin, clear_scratch, settings_of
 from l2s.runner.pipeline import STAGES, Stage
 from l2s.runner.placement import Devices, Placement
 from l2s.runner.room import explain
+from l2s.runner.versions import package_versions
 from l2s.terminal import protect_output
 
 USER_ERROR, INTERRUPTED = 2, 130
 LAST_WORDS = "L2S_LAST_WORDS"  # environment variable: the pipe on which a stage that has a log says why it failed
 MOST_WORDS = 3000  # bytes: what a pipe takes in one piece, and no reader has to wait for
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "trl")
 
 
 class Job(Protocol):
@@ -245,17 +243,6 @@ def _dtype_reason(config: ExperimentConfig) -> str:
     """Why the stage computed in `config.dtype`, and what `auto` would choose on this machine."""
     auto = choose_dtype(config.model_copy(update={"dtype": "auto"}))
     return auto.reason if auto.name == config.dtype else f"set, or as the experiment began; here {auto.reason}"
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python, l2s and the packages that affect numbers; a missing package is left out."""
-    versions = {"python": sys.version.split()[0], "l2s": __version__}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def quiet_libraries() -> None:

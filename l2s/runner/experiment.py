@@ -13,11 +13,12 @@ from l2s.errors import UserError
 from l2s.jsonl import cut_unfinished_line
 from l2s.run_dir import RunDir
 from l2s.runner.executors import USER_ERROR, LocalExecutor
-from l2s.runner.freshness import State, state_of
+from l2s.runner.freshness import State, changed_inputs, other_versions, state_of
 from l2s.runner.pipeline import STAGES, Stage, needs_of, requested_stages, select_stages, settle
 from l2s.runner.placement import find_devices
 from l2s.runner.preflight import check_benchmarks, check_machine, check_models, check_settings, check_sharding
 from l2s.runner.schedule import Outcome, Schedule
+from l2s.runner.versions import require_same
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -48,6 +49,7 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
             return state_of(stage, config, run_dir, requested=stage.name in requested, force=force)
 
         states = {stage.name: state_now(stage) for stage in stages}  # refuses other settings before anything runs
+        _say_what_changed(stages, states, config, run_dir)
         plan = before_run.plan_run(config, [stage for stage in stages if states[stage.name] != "skip"], devices)
         run_dir.save_config(config)
         if plan:
@@ -61,6 +63,26 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
     if outcome.failed:
         _report_failure(outcome, run_dir)
     _print_result(config, run_dir, stages)
+
+
+def _say_what_changed(stages: list[Stage], states: dict[str, State], config: ExperimentConfig, run_dir: RunDir) -> None:
+    """Print which stages a changed input makes run again, and with which other versions stages were made.
+
+    Raises:
+        UserError: results of other versions would be mixed.
+    """
+    for stage in stages:
+        if states[stage.name] == "run" and not stage.always_run:
+            for name in changed_inputs(stage, config, run_dir):
+                console.print(f"{name} has changed: {stage.name} and what follows from it run again", markup=False)
+    differing = {
+        stage.name: found
+        for stage in stages
+        if states[stage.name] != "run" and (found := other_versions(stage, config, run_dir))
+    }
+    to_run = [stage.name for stage in stages if states[stage.name] != "skip" and not stage.always_run]
+    if note := require_same(differing, to_run, config):
+        console.print(f"stages {note}", style="yellow", markup=False)
 
 
 def dry_run(config: ExperimentConfig, *, force: bool = False) -> None:

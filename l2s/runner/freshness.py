@@ -10,7 +10,8 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import flush, make_folder, remove
 from l2s.run_dir import SIGNAL_INDEX, Manifest, RunDir, fingerprint
-from l2s.runner.pipeline import STAGES, Stage
+from l2s.runner.pipeline import STAGES, Stage, needs_of
+from l2s.runner.versions import changed, package_versions
 from l2s.sealed import read_sealed, write_sealed
 
 State = Literal["run", "resume", "skip"]
@@ -50,12 +51,12 @@ def state_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir, *, request
     manifest = Manifest.load(run_dir.manifest(stage.name))
     begun = _begun(run_dir.started(stage.name))
     if manifest is not None and all(path.exists() for path in stage.gives(run_dir, config)):
-        _check_settings(stage, config, manifest.config, requested=requested)
+        _check_settings(stage, config, run_dir, manifest.config, requested=requested)
         if not requested or manifest.inputs == inputs_of(stage, config, run_dir):
             return "skip"
         return "run"
     if begun is not None:
-        _check_settings(stage, config, begun["config"], requested=requested)
+        _check_settings(stage, config, run_dir, begun["config"], requested=requested)
         return "resume" if begun["inputs"] == inputs_of(stage, config, run_dir) else "run"
     return "resume" if manifest is not None and _still_holds(manifest, stage, config, run_dir) else "run"
 
@@ -63,6 +64,32 @@ def state_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir, *, request
 def _still_holds(manifest: Manifest, stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> bool:
     """Whether the remains of a partly lost result come from these settings and inputs."""
     return (manifest.config, manifest.inputs) == (settings_of(stage, config), inputs_of(stage, config, run_dir))
+
+
+def other_versions(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> dict[str, tuple[str, str]]:
+    """Versions that what there is of `stage` was made with, beside those here, where they differ and matter."""
+    manifest, begun = Manifest.load(run_dir.manifest(stage.name)), _begun(run_dir.started(stage.name))
+    before = manifest.versions if manifest is not None else (begun or {}).get("versions", {})
+    return changed(stage, config, before)
+
+
+def changed_inputs(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> list[str]:
+    """The inputs that are others than those that a finished or begun `stage` read."""
+    manifest, begun = Manifest.load(run_dir.manifest(stage.name)), _begun(run_dir.started(stage.name))
+    before = manifest.inputs if manifest is not None else begun["inputs"] if begun else None
+    now = inputs_of(stage, config, run_dir)
+    return [] if before is None else sorted(name for name in before.keys() | now if before.get(name) != now.get(name))
+
+
+def _made_from(field: str, config: ExperimentConfig, run_dir: RunDir) -> list[str]:
+    """The stages whose results a changed field makes invalid: those that read it, and all after them, if they exist."""
+    affected = [stage for stage in STAGES.values() if field in (*stage.reads, *stage.models)]
+    names = {stage.name for stage in affected}
+    for stage in STAGES.values():  # in an order in which needs come first
+        if names & set(needs_of(stage, config)):
+            names.add(stage.name)
+    notes = {name: (run_dir.manifest(name), run_dir.started(name)) for name in STAGES if name in names}
+    return [name for name, paths in notes.items() if any(path.exists() for path in paths)]
 
 
 def begin(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> dict[str, str]:
@@ -80,7 +107,8 @@ def begin(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State)
         for path in (*stage.gives(run_dir, config), *stage.scratch(run_dir, config)):
             remove(path)
     make_folder(started.parent)
-    write_sealed(started, {"config": settings_of(stage, config), "inputs": inputs})
+    note = {"config": settings_of(stage, config), "inputs": inputs, "versions": package_versions()}
+    write_sealed(started, note)
     _unlink(manifest)  # of a stage that lost an output
     return inputs
 
@@ -124,7 +152,8 @@ def _begun(path: Path) -> dict[str, Any] | None:
     """
     try:
         note = read_sealed(path)
-        return {"config": dict(note["config"]), "inputs": dict(note["inputs"])}
+        parts = ("config", "inputs", "versions")
+        return {part: dict(note.get(part, {}) if part == "versions" else note[part]) for part in parts}
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
@@ -134,12 +163,16 @@ def _begun(path: Path) -> dict[str, Any] | None:
         ) from None
 
 
-def _check_settings(stage: Stage, config: ExperimentConfig, before: dict[str, Any], *, requested: bool) -> None:
+def _check_settings(
+    stage: Stage, config: ExperimentConfig, run_dir: RunDir, before: dict[str, Any], *, requested: bool
+) -> None:
     for name, value in settings_of(stage, config).items():
         matters = requested or name in config.model_fields_set
         if matters and name in before and before[name] != value:
             again = "add --force to make it again" if requested else "ask for that stage too, with --force"
+            decided = ", ".join(_made_from(name, config, run_dir))
             raise UserError(
                 f"{name}={value!r}: stage {stage.name} of experiment {config.experiment_name!r} was made with "
-                f"{name}={before[name]!r}; repeat that value, {again}, or choose another --experiment_name"
+                f"{name}={before[name]!r}; it decides {decided}: repeat that value, {again}, or choose another "
+                "--experiment_name"
             )

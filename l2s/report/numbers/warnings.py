@@ -31,6 +31,7 @@ def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
         *_odd_fidelity(files),
         *_remote_teacher(results),
         *_batch_sizes(results, files.config.eval_batch_size),
+        *_mixed_versions(files),
     ]
 
 
@@ -128,6 +129,18 @@ def _odd_fidelity(files: RunFiles) -> Iterator[Warned]:
         odd = [row for row in usable if max(row["kl_sum"], row["nll_sum"]) > limit * row["num_tokens"]]
         if odd:
             yield warned("fidelity_odd", model=model, found=len(odd), n=len(rows), limit=limit)
+
+
+def _mixed_versions(files: RunFiles) -> Iterator[Warned]:
+    """Stages that were made with different versions of one package, which `mix_versions` allows."""
+    by_name: dict[str, set[str]] = {}
+    for manifest in files.manifests.values():
+        for name, version in manifest.versions.items():  # a patch of Python decides nothing
+            by_name.setdefault(name, set()).add(version)
+    by_name.pop("python", None)
+    mixed = [f"{name} {' / '.join(sorted(found))}" for name, found in sorted(by_name.items()) if len(found) > 1]
+    if mixed:
+        yield warned("mixed_versions", names=mixed)
 
 
 def _remote_teacher(results: Results) -> Iterator[Warned]:

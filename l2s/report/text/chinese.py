@@ -184,6 +184,7 @@ CHINESE = {
     "warn_contaminated": "{domain}得分已被污染：{n} 道评估题中有 {found} 道在训练数据里{because}。它同时在测量记忆。",
     "fault_part": "{status} {found}",
     "because": "（{setting}）",
+    "warn_mixed_versions": "本实验各阶段使用了不同版本（{names}）；模型之间的差异可能来自版本不同。",
     "warn_ngrams": "{domain}：{n} 道评估题中有 {found} 道与训练题共有连续 13 个词。",
     "warn_controls": "{domain}：评分器未通过对照（{names}），其得分不可信。",
     "warn_faults": "{domain}：评分器在{model}的 {n} 条回答中有 {found} 条出错（{faults}），均按 0 分计。",

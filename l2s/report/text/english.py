@@ -198,6 +198,8 @@ ENGLISH = {
     "{because}. It measures memorisation as well as ability.",
     "fault_part": "{status} {found}",
     "because": " ({setting})",
+    "warn_mixed_versions": "Stages of this experiment were made with different versions ({names}); differences between "
+    "models may come from them.",
     "warn_ngrams": "{domain}: {found} of {n} evaluation items share a run of 13 words with a training item.",
     "warn_controls": "{domain}: the grader fails its controls ({names}), so do not trust its scores.",
     "warn_faults": "{domain}: the grader failed on {found} of {n} answers of {model} ({faults}); these count as 0.",

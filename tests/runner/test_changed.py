@@ -1,0 +1,136 @@
+"""Other settings, data, code or packages: a run says which stages are affected, and never mixes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.run_dir import Manifest, RunDir
+from l2s.runner import versions
+from l2s.runner.experiment import _say_what_changed
+from l2s.runner.freshness import begin, changed_inputs, inputs_of, other_versions, settings_of, state_of
+from l2s.runner.pipeline import STAGES, select_stages, settle
+from l2s.runner.versions import package_versions, require_same
+
+MADE = ("prepare", "generate", "sft", "evaluate_teacher")
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ExperimentConfig, RunDir]:
+    """An experiment of which the stages of MADE are done."""
+    monkeypatch.chdir(tmp_path)
+    config = settle(ExperimentConfig(experiment_name="x", output_dir=tmp_path, run_all=True, device="cpu"))
+    run_dir = RunDir.of(config)
+    run_dir.create()
+    for name in MADE:
+        stage = STAGES[name]
+        for path in stage.gives(run_dir, config):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("x") if path.suffix else path.mkdir(exist_ok=True)
+        write_manifest(name, config, run_dir, package_versions())
+    return config, run_dir
+
+
+def write_manifest(name: str, config: ExperimentConfig, run_dir: RunDir, found: dict[str, str]) -> None:
+    stage = STAGES[name]
+    given: dict[str, Any] = {"git_commit": None, "seed": 0, "device": "cpu", "started_at": "", "seconds": 1.0}
+    settings, inputs = settings_of(stage, config), inputs_of(stage, config, run_dir)
+    Manifest(name, settings, inputs, {}, found, **given).save(run_dir.manifest(name))
+
+
+def announce(config: ExperimentConfig, run_dir: RunDir) -> None:
+    stages = select_stages(config)
+    states = {stage.name: state_of(stage, config, run_dir, requested=True) for stage in stages}
+    _say_what_changed(stages, states, config, run_dir)
+
+
+def test_nothing_is_said_where_nothing_changed(
+    made: tuple[ExperimentConfig, RunDir], capsys: pytest.CaptureFixture[str]
+) -> None:
+    announce(*made)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("package", "affected"),
+    [
+        ("transformers", "generate, sft, evaluate_teacher"),
+        ("peft", "sft"),
+        ("datasets", "prepare"),
+        (versions.CODE, "prepare, generate, sft, evaluate_teacher"),
+    ],
+)
+def test_other_versions_are_refused_and_the_stages_named(
+    package: str, affected: str, made: tuple[ExperimentConfig, RunDir]
+) -> None:
+    config, run_dir = made
+    for name in MADE:
+        write_manifest(name, config, run_dir, package_versions() | {package: "0.1"})
+    with pytest.raises(UserError) as caught:
+        announce(config, run_dir)
+    assert f"{package} 0.1 ({affected}), here {package_versions()[package]}" in str(caught.value)
+    assert "score, kd" in str(caught.value)
+
+
+def test_other_versions_may_be_mixed_on_demand_which_is_said(
+    made: tuple[ExperimentConfig, RunDir], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, run_dir = made
+    write_manifest("sft", config, run_dir, package_versions() | {"torch": "0.1"})
+    announce(config.model_copy(update={"mix_versions": True}), run_dir)
+    assert "torch 0.1 (sft)" in capsys.readouterr().out
+
+
+def test_a_stage_that_was_begun_with_other_versions_is_not_resumed(
+    made: tuple[ExperimentConfig, RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run_dir = made
+    begin(STAGES["kd"], config, run_dir, "run")
+    assert other_versions(STAGES["kd"], config, run_dir) == {}
+    now = package_versions()
+    monkeypatch.setattr(versions, "package_versions", lambda: now | {"torch": "99"})
+    assert other_versions(STAGES["kd"], config, run_dir) == {"torch": (now["torch"], "99")}
+
+
+def test_where_nothing_runs_other_versions_are_only_noted(made: tuple[ExperimentConfig, RunDir]) -> None:
+    differing = {"sft": {"torch": ("1", "2")}}
+    assert require_same(differing, [], made[0]) == "made with other versions: torch 1 (sft), here 2"
+    with pytest.raises(UserError, match=r"new results of kd would be mixed"):
+        require_same(differing, ["kd"], made[0])
+
+
+def test_a_patch_of_python_changes_nothing(made: tuple[ExperimentConfig, RunDir]) -> None:
+    config, run_dir = made
+    release = ".".join(package_versions()["python"].split(".")[:2])
+    write_manifest("sft", config, run_dir, package_versions() | {"python": f"{release}.99"})
+    assert other_versions(STAGES["sft"], config, run_dir) == {}
+
+
+def test_changed_data_names_file_and_stage(
+    made: tuple[ExperimentConfig, RunDir], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, run_dir = made
+    run_dir.train_data.write_text("other")
+    assert changed_inputs(STAGES["generate"], config, run_dir) == ["data/train_dataset.jsonl"]
+    announce(config, run_dir)
+    said = capsys.readouterr().out
+    assert "data/train_dataset.jsonl has changed: generate and what follows from it run again" in said
+
+
+def test_a_changed_setting_names_all_stages_that_it_decides(made: tuple[ExperimentConfig, RunDir]) -> None:
+    config, run_dir = made
+    other = config.model_copy(update={"max_new_tokens": 7})
+    with pytest.raises(UserError, match=r"; it decides generate, sft, evaluate_teacher: repeat"):
+        state_of(STAGES["generate"], other, run_dir, requested=True)
+
+
+def test_a_stage_that_resumes_is_no_longer_done(made: tuple[ExperimentConfig, RunDir]) -> None:
+    config, run_dir = made
+    begin(STAGES["sft"], config, run_dir, "resume")
+    assert Manifest.load(run_dir.manifest("sft")) is None
+    assert json.loads(run_dir.started("sft").read_text())["versions"] == package_versions()

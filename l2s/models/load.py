@@ -97,11 +97,9 @@ def prepare_for_training(model: PreTrainedModel, config: ExperimentConfig) -> nn
 
 def switch_off_dropout(model: nn.Module) -> None:
     """Set eval mode, except for 4-bit layers: they would repack their weights and could not be trained afterwards."""
-    from bitsandbytes.nn import Linear4bit
-
     model.eval()
     for module in model.modules():
-        if isinstance(module, Linear4bit):
+        if type(module).__name__ == "Linear4bit":  # of bitsandbytes, which nothing else here needs
             module.train()
 
 

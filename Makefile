@@ -1,12 +1,12 @@
 # setup: .venv with everything; demo: the whole experiment on this machine's CPU; check: linters and types;
-# test: the tests; test-engines: those of vLLM, on its CPU build; bench: the measurements behind
+# test: the tests; test-engines: those of vLLM, on its CPU build; test-cluster: those of Ray; bench: the figures of
 # docs/PERFORMANCE.md, as tables and in benchmarks/results.
 # Python 3.11+ and make are all it takes.
 PYTHON ?= python3
 BIN := .venv/bin
 DONE := .venv/.installed
 
-.PHONY: setup demo test check bench faults test-engines
+.PHONY: setup demo test check bench faults test-engines test-cluster
 
 setup: $(DONE)
 
@@ -40,6 +40,17 @@ test-engines: .venv-engines/.installed
 # break tiny experiments on purpose; the same command resumes, in the folder .faults
 faults: setup
 	$(BIN)/python -m faults
+
+# Ray in an environment of its own: two nodes on this machine, which share no folder
+CLUSTER := .venv-cluster/bin
+test-cluster: .venv-cluster/.installed
+	$(CLUSTER)/python -m pytest tests/cluster
+
+.venv-cluster/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-cluster
+	$(CLUSTER)/pip install --quiet --upgrade pip
+	$(CLUSTER)/pip install --quiet -c constraints.txt -e . 'ray[train]>=2.50,<3' pytest pytest-timeout
+	touch $@
 
 check: setup
 	$(BIN)/ruff check .

@@ -105,6 +105,19 @@ class ExperimentConfig(BaseModel):
     cpu_workers: int = Field(
         1, ge=1, le=256, description="workers that share the CPU's cores; each runs a stage or a rank"
     )
+    executor: Literal["local", "ray"] = Field(
+        "local", description="where stages run: on this machine, or on the nodes of a Ray cluster"
+    )
+    address: str = Field("auto", min_length=1, description="address of the Ray cluster; auto: the one of this machine")
+    storage_path: str = Field(
+        "auto",
+        min_length=1,
+        description="how files reach Ray nodes: in place if all see the run folder, else through Ray (auto); "
+        "always through Ray (ray); or through this folder or fsspec URL, such as s3://bucket/folder",
+    )
+    node_dir: Path | None = Field(
+        None, description="folder of each Ray node for its copies of the run folder; default: in its temporary folder"
+    )
     engine: Engine = Field(
         "auto",
         description="engine of generate, score and evaluate; auto: vLLM on CUDA if installed, else transformers; "
@@ -304,7 +317,14 @@ class ExperimentConfig(BaseModel):
         return value
 
     @field_validator(
-        "output_dir", "processed_dir", "data_dir", "lm_eval_include_path", "train_file", "eval_file", mode="before"
+        "output_dir",
+        "processed_dir",
+        "data_dir",
+        "node_dir",
+        "lm_eval_include_path",
+        "train_file",
+        "eval_file",
+        mode="before",
     )
     @classmethod
     def _path_is_not_empty(cls, value: Any) -> Any:

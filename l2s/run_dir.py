@@ -24,6 +24,7 @@ WHOLE_FILE_BYTES = 64 << 20  # larger files are sampled: a 16 GB model must not 
 SAMPLES = 64
 CHECKSUM = "# sha256 of what follows: "  # first line of config.yaml
 SIGNAL_INDEX = "index.json"  # index of a folder of teacher signals; written last
+SIGNALS_SHARED = "shared.safetensors"  # of such a folder: tensors that all rows share
 
 
 def existing_parent(folder: Path) -> Path:
@@ -101,6 +102,14 @@ class RunDir:
     def answer_log(self) -> Path:
         """Folder of the teacher's answers so far, one file for each try; becomes `responses` when it is complete."""
         return self.sft / "answers.partial"
+
+    def answers_of_try(self, attempt: int) -> Path:
+        """The answers of a try, counted from 0."""
+        return self.answer_log / f"try-{attempt + 1}.jsonl"
+
+    def grades(self, attempt: int) -> Path:
+        """Their grades, which decide what is asked again."""
+        return self.answers_of_try(attempt).with_suffix(".grades.json")
 
     @property
     def rejected(self) -> Path:

@@ -149,12 +149,12 @@ def collect(
         if not asked:
             break
         sampling = _sampling(config, attempt)
-        log = run_dir.answer_log / f"try-{attempt + 1}.jsonl"
+        log = run_dir.answers_of_try(attempt)
         shown = [_asked_with(item, asked_with) for item in asked]
         answers = answer_items(shown, engine, renderer, sampling, log, label=f"generate, try {attempt + 1}")
         if replica()[0] != 0 and not config.keep_correct:
             continue  # the first replica grades; here the grades do not decide what is asked next
-        grades = _grade_once(asked, answers, config, log.with_suffix(".grades.json"))
+        grades = _grade_once(asked, answers, config, run_dir.grades(attempt))
         answers = read_answers(log, {item["id"] for item in asked})  # of all replicas
         for item, grade in zip(asked, grades, strict=True):
             row = _row(item, asked_with[item["id"]], answers[item["id"]], grade, sampling, config.teacher_model)

@@ -29,7 +29,10 @@ def plan_run(config: ExperimentConfig, stages: Sequence[Stage], devices: Devices
     """
     if not any(stage.resources.holds for stage in stages) or config.remote_teacher:
         return None
-    plan = make_plan(config, stages, Fleet(_measure(config, devices), devices, len(devices)))
+    hardware = _measure(config, devices)
+    if hardware is None:
+        return None
+    plan = make_plan(config, stages, Fleet(hardware, devices, devices.most_in_a_machine))
     if too_large := plan.too_large(MARGIN):
         names = ", ".join(row.stage.name for row in too_large)
         advice = "; ".join(plan.advice())
@@ -56,10 +59,15 @@ def save(plan: Plan, run_dir: RunDir) -> None:
     write_sealed(run_dir.plan, found | {"stages": run_dir.load_predictions() | found["stages"]})
 
 
-def _measure(config: ExperimentConfig, devices: Devices) -> Hardware:
-    """Measure one of the devices. A GPU is measured in another process: a context here would take GPU memory."""
+def _measure(config: ExperimentConfig, devices: Devices) -> Hardware | None:
+    """Measure one of the devices, if this machine has such a one.
+
+    A GPU is measured in another process: a context here would take GPU memory.
+    """
     device, dtype = pick_device(config), torch_dtype(config)
     if devices.kind == "cpu":
         return share_of_cpu(measure(device, dtype), len(devices))
+    if device.type == "cpu":  # the GPUs are those of other nodes
+        return None
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measure, torch.device("cuda", 0), dtype).result()

@@ -180,10 +180,7 @@ def assumptions(plan: Plan) -> list[str]:
     if any(row.stage.name not in ESTIMATES for row in plan.layout.rows):
         lines.append("lm-evaluation-harness is not estimated: its length is that of its tasks.")
     if len(plan.fleet.devices) > plan.fleet.per_machine:
-        lines.append(
-            "A run uses the devices of one machine; several are laid out as one here, which takes an executor for "
-            "clusters that does not exist yet."
-        )
+        lines.append("Several machines take --executor ray, which uses this layout; without it a run uses one machine.")
     if hardware.is_cuda:
         lines.append(
             f"No GPU run has checked these times: take them as good to a factor of {CUDA_FACTOR:g} either way."

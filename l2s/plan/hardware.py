@@ -129,7 +129,9 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
         raise UserError(f"gpus={config.gpus!r}: there is no GPU {beyond[0]} in {text}, which has {count}")
     per_machine = in_machine if name in MACHINES else count
     hardware = from_data_sheet(sheet, config)
-    return Fleet(hardware, Devices("gpu", tuple(map(str, chosen)), hardware.memory), min(per_machine, len(chosen)))
+    homes = tuple(f"{name} {1 + gpu // per_machine}" for gpu in chosen)
+    devices = Devices("gpu", tuple(map(str, chosen)), hardware.memory, homes if len(set(homes)) > 1 else ())
+    return Fleet(hardware, devices, min(per_machine, len(chosen)))
 
 
 def share_of_cpu(cpu: Hardware, workers: int) -> Hardware:

@@ -61,7 +61,7 @@ def lay_out(stages: Sequence[Stage], situation: Situation, fleet: Fleet) -> Layo
     running: list[Row] = []
     rows: list[Row] = []
     done: set[str] = set()
-    free, now = list(range(len(devices))), 0.0
+    free, now = devices.numbers, 0.0
     while waiting or running:
         ready = [stage for stage in waiting if set(needs_of(stage, config)) & names <= done]
         if len(devices) == 1:  # one after another

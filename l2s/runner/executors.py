@@ -49,6 +49,7 @@ from l2s.terminal import protect_output
 USER_ERROR, INTERRUPTED = 2, 130
 LAST_WORDS = "L2S_LAST_WORDS"  # environment variable: the pipe on which a stage that has a log says why it failed
 MOST_WORDS = 3000  # bytes: what a pipe takes in one piece, and no reader has to wait for
+NODE_LOST = 75  # a machine of a cluster is gone, and the stage can resume without it (EX_TEMPFAIL in sysexits.h)
 
 
 class Job(Protocol):
@@ -64,7 +65,17 @@ class Job(Protocol):
 
 
 class Executor(Protocol):
-    """Starts stages on the devices that placement chose: on this machine, or on a cluster."""
+    """Starts stages on the devices that placement chose: on this machine, or on a cluster.
+
+    Attributes:
+        shares_console: a stage that runs alone may print to the console instead of a log.
+    """
+
+    shares_console: bool
+
+    def lost_devices(self) -> frozenset[int]:
+        """Devices that are gone since the run began; a job that had some of them ends with NODE_LOST."""
+        ...
 
     def start(self, stage: Stage, run_dir: RunDir, groups: Sequence[Placement], *, log: Path | None) -> Job:
         """Start `stage`, whose `begin` was called, as one process for each of `groups`; output goes to `log`, if any.
@@ -76,6 +87,8 @@ class Executor(Protocol):
 
 class LocalExecutor:
     """Runs stages as processes of this machine."""
+
+    shares_console = True
 
     def __init__(self, devices: Devices, lock_fd: int) -> None:
         self.devices = devices
@@ -108,6 +121,10 @@ class LocalExecutor:
                     )
                 )
         return job
+
+    def lost_devices(self) -> frozenset[int]:
+        """See `Executor`."""
+        return frozenset()
 
 
 class LocalJob:
@@ -188,15 +205,21 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 def _environment(devices: Devices, visible: Placement, own: Placement) -> dict[str, str]:
     """The environment of a stage's process: its visible GPUs, or the cores of its CPU workers."""
-    environment = {"HF_HUB_DISABLE_TELEMETRY": "1"} | os.environ  # TRL reports each training where nobody says no
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_package_root(), os.getenv("PYTHONPATH")]))
-    environment[LAUNCHER] = str(os.getpid())
-    environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed is in the log
+    environment = stage_environment()
     gpus = visible if devices.kind == "gpu" else ()
     environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices.names[number] for number in gpus)
     if devices.kind == "cpu" and len(devices) > 1 and own:
         cores = ",".join(devices.names[number] for number in own)
         environment |= {CORES: cores, "OMP_NUM_THREADS": str(len(cores.split(",")))}
+    return environment
+
+
+def stage_environment() -> dict[str, str]:
+    """What the environment of every stage's process has beside its devices."""
+    environment = {"HF_HUB_DISABLE_TELEMETRY": "1"} | os.environ  # TRL reports each training where nobody says no
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_package_root(), os.getenv("PYTHONPATH")]))
+    environment[LAUNCHER] = str(os.getpid())
+    environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed is in the log
     return environment
 
 
@@ -276,12 +299,16 @@ def _complain(line: str) -> None:
 
 
 def main(root: str, name: str, state: State) -> int:
-    """Entry point of a stage's process: run the stage and turn errors into an exit status."""
+    """Entry point of a stage's process."""
     protect_output()
     end_on_request()
     stay_on_cores()
+    return status_of_stage(RunDir(Path(root)), name, state)
+
+
+def status_of_stage(run_dir: RunDir, name: str, state: State) -> int:
+    """Run a stage in this process and turn what can go wrong into an exit status."""
     quiet_libraries()
-    run_dir = RunDir(Path(root))
     try:
         run_stage(STAGES[name], run_dir.load_config(), run_dir, state)
     except UserError as error:

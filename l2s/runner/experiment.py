@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,13 +14,23 @@ from l2s.devices import choose_dtype
 from l2s.errors import UserError
 from l2s.jsonl import cut_unfinished_line
 from l2s.run_dir import RunDir
-from l2s.runner.executors import USER_ERROR, LocalExecutor
+from l2s.runner.executors import USER_ERROR, Executor, LocalExecutor
 from l2s.runner.freshness import State, changed_inputs, other_versions, state_of
 from l2s.runner.pipeline import STAGES, Stage, needs_of, requested_stages, select_stages, settle
 from l2s.runner.placement import find_devices
-from l2s.runner.preflight import check_benchmarks, check_machine, check_models, check_settings, check_sharding
+from l2s.runner.preflight import (
+    check_benchmarks,
+    check_machine,
+    check_models,
+    check_settings,
+    check_sharding,
+    model_fields,
+)
 from l2s.runner.schedule import Outcome, Schedule
 from l2s.runner.versions import require_same
+
+if TYPE_CHECKING:
+    from l2s.runner.cluster.connect import Cluster
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -29,12 +41,22 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
     Raises:
         UserError: an error that the user can fix; most are found before any model is loaded.
     """
+    if config.executor == "local":
+        _run(config, None, force=force)
+        return
+    from l2s.runner.cluster.connect import connected
+
+    with connected(config) as cluster:
+        _run(config, cluster, force=force)
+
+
+def _run(config: ExperimentConfig, cluster: Cluster | None, *, force: bool) -> None:
     config = settle(config)
     stages, requested = select_stages(config), requested_stages(config)
     check_settings(config, stages)
     run_dir = RunDir.of(config)
     config = _settle_dtype(config, run_dir)
-    devices = find_devices(config)
+    devices = cluster.devices if cluster else find_devices(config)
     if {stage.name for stage in stages} & set(ARMS):
         check_sharding(config, on_cpu=devices.kind == "cpu")
     check_models(config, stages)
@@ -44,6 +66,8 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
 
     run_dir.create()
     with run_dir.lock() as lock_fd:
+        if cluster:
+            _join(cluster, config, run_dir, stages)
 
         def state_now(stage: Stage) -> State:
             return state_of(stage, config, run_dir, requested=stage.name in requested, force=force)
@@ -57,7 +81,11 @@ def run_experiment(config: ExperimentConfig, *, force: bool = False) -> None:
             console.print(before_run.in_one_line(plan), style="dim")
         cut_unfinished_line(run_dir.log_file)
         run_dir.log("run", stages=states)
-        executor = LocalExecutor(devices, lock_fd)
+        executor: Executor = LocalExecutor(devices, lock_fd)
+        if cluster:
+            from l2s.runner.cluster.executor import RayExecutor
+
+            executor = RayExecutor(cluster, config, run_dir, stages, lock_fd)
         outcome = Schedule(stages, config, run_dir, devices, executor, state_now, console).run()
         _publish(run_dir)
     if outcome.failed:
@@ -83,6 +111,16 @@ def _say_what_changed(stages: list[Stage], states: dict[str, State], config: Exp
     to_run = [stage.name for stage in stages if states[stage.name] != "skip" and not stage.always_run]
     if note := require_same(differing, to_run, config):
         console.print(f"stages {note}", style="yellow", markup=False)
+
+
+def _join(cluster: Cluster, config: ExperimentConfig, run_dir: RunDir, stages: Sequence[Stage]) -> None:
+    """Let the nodes of a cluster take part, and show them."""
+    from l2s.runner.cluster.connect import check_nodes, join
+
+    join(cluster, config, run_dir)
+    check_nodes(cluster, config, stages, sorted(model_fields(stages, config)))
+    for line in cluster.lines():
+        console.print(line, style="dim", markup=False)
 
 
 def dry_run(config: ExperimentConfig, *, force: bool = False) -> None:

@@ -17,7 +17,7 @@ from l2s.errors import UserError
 from l2s.generation.context import context_files
 from l2s.generation.engines.table import choose_engine
 from l2s.models import demo
-from l2s.run_dir import SIGNAL_INDEX, RunDir, replica_logs
+from l2s.run_dir import SIGNAL_INDEX, SIGNALS_SHARED, RunDir, replica_logs
 from l2s.tasks.table import TASKS, tasks_of
 
 ModelField = Literal["teacher_model", "student_model"]
@@ -84,6 +84,8 @@ class Stage:
         gives: files and folders that it writes.
         logs: files that it may write besides, for the report.
         scratch: files that a killed stage resumes from.
+        first_reads: files of its other processes that the first one reads while they run.
+        others_read: files of the first process that the others read.
         models: configuration fields that name models it loads.
         resources: devices that it can use.
         arguments: keyword arguments of the function.
@@ -99,6 +101,8 @@ class Stage:
     gives: Paths
     logs: Paths = lambda run_dir, config: []
     scratch: Paths = lambda run_dir, config: []
+    first_reads: Paths = lambda run_dir, config: []
+    others_read: Paths = lambda run_dir, config: []
     models: tuple[ModelField, ...] = ()
     resources: Resources = Resources()
     arguments: dict[str, str] = field(default_factory=dict)
@@ -130,6 +134,7 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
             run_dir.prediction_log(model),
             replica_logs(run_dir.prediction_log(model)),
         ],
+        first_reads=lambda run_dir, config: [replica_logs(run_dir.prediction_log(model))],
         models=models,
         resources=Resources(
             "replicas", frozenset({"teacher"} if is_teacher else {"student"}), share=2 if is_teacher else 1
@@ -219,6 +224,8 @@ _TABLE = (
         inputs=lambda run_dir, config: [run_dir.train_data, *_grader_files(config), *context_files(config)],
         gives=lambda run_dir, config: [run_dir.responses, run_dir.rejected],
         scratch=lambda run_dir, config: [run_dir.answer_log],
+        first_reads=lambda run_dir, config: [run_dir.answer_log],
+        others_read=lambda run_dir, config: [run_dir.grades(attempt) for attempt in range(config.max_tries)],
         models=("teacher_model", "student_model"),
         resources=Resources("replicas", frozenset({"teacher"}), share=8, alone=True),
     ),
@@ -231,6 +238,9 @@ _TABLE = (
         inputs=lambda run_dir, config: [run_dir.responses],
         gives=lambda run_dir, config: _signals(run_dir.teacher_signals),
         scratch=lambda run_dir, config: [run_dir.teacher_signals],
+        others_read=lambda run_dir, config: [
+            (run_dir.teacher_signals / SIGNALS_SHARED).with_suffix(suffix) for suffix in (".safetensors", ".json")
+        ],
         models=("teacher_model", "student_model"),
         resources=Resources("ranks", frozenset({"teacher"}), share=2),
     ),

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Literal
 
 from l2s.config import ExperimentConfig
@@ -30,17 +31,52 @@ class Devices:
         kind: gpu or cpu.
         names: the name of each GPU in CUDA_VISIBLE_DEVICES, or the cores of each CPU worker, separated by commas.
         card_bytes: memory of one device, if known without asking: a plan knows it for GPUs of other machines.
+        machines: the machine of each device; empty if all are in one.
+        lost: devices of machines that are gone; the others keep their numbers.
     """
 
     kind: Literal["gpu", "cpu"]
     names: tuple[str, ...]
     card_bytes: int = 0
+    machines: tuple[str, ...] = ()
+    lost: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.names) - len(self.lost)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The devices that are there."""
+        return [number for number in range(len(self.names)) if number not in self.lost]
+
+    def by_machine(self, numbers: Sequence[int]) -> dict[str, list[int]]:
+        """`numbers` by the machines that they are in, in the order of the machines."""
+        found: dict[str, list[int]] = {}
+        for number in numbers:
+            found.setdefault(self.machines[number] if self.machines else "", []).append(number)
+        return found
+
+    @property
+    def most_in_a_machine(self) -> int:
+        """The devices of the largest machine: no process is split over two machines."""
+        return max((len(own) for own in self.by_machine(self.numbers).values()), default=0)
+
+    def cut(self, numbers: Sequence[int], size: int) -> list[Placement]:
+        """As many groups of `size` devices out of `numbers` as there are, each within a machine."""
+        machines = self.by_machine(numbers).values()
+        return [
+            tuple(own[start : start + size]) for own in machines for start in range(0, len(own) - len(own) % size, size)
+        ]
 
     def label(self, placement: Placement) -> str:
-        """The devices as the console shows them: `GPU 0, 1`, `CPU worker 2`, or nothing if there is only one."""
+        """The devices as the console shows them: `GPU 0, 1`, `CPU worker 2`, or nothing if there is only one.
+
+        Of several machines: `2 GPUs of 10.0.0.1, 1 GPU of 10.0.0.2`.
+        """
+        if self.machines:
+            kind = "GPU" if self.kind == "gpu" else "CPU worker"
+            machines = self.by_machine(placement).items()
+            return ", ".join(f"{len(own)} {kind}{'s' * (len(own) > 1)} of {machine}" for machine, own in machines)
         if not placement or (self.kind == "cpu" and len(self) == 1):
             return ""
         numbers = [self.names[number] if self.kind == "gpu" else str(number) for number in placement]
@@ -102,35 +138,50 @@ def place(
     waiting = [stage for stage in ready if stage.resources.spread != "none"]
     if alone := [stage for stage in waiting if stage.resources.alone]:
         waiting = alone[:1] if len(free) == len(devices) else []
+    steps = {stage.name: process_devices(stage, config, devices) for stage in waiting}
     sizes: dict[str, int] = {}
     for stage in waiting:
-        if (size := process_devices(stage, config, devices)) <= len(free) - sum(sizes.values()):
-            sizes[stage.name] = size
-    _grow([stage for stage in waiting if stage.name in sizes], sizes, len(free), devices, config)
+        if _hand_out(free, wanted := sizes | {stage.name: steps[stage.name]}, steps, devices) is not None:
+            sizes = wanted
+    started = [stage for stage in waiting if stage.name in sizes]
+    return placed | (_hand_out(free, _grow(started, sizes, steps, free, devices, config), steps, devices) or {})
+
+
+def _hand_out(
+    free: Sequence[int], sizes: dict[str, int], steps: dict[str, int], devices: Devices
+) -> dict[str, Placement] | None:
+    """Devices out of `free` for each stage, in groups of its step; None where they do not suffice."""
+    placed: dict[str, Placement] = {}
     rest = list(free)
     for name, size in sizes.items():
-        placed[name], rest = tuple(rest[:size]), rest[size:]
+        groups = devices.cut(rest, steps[name])[: size // steps[name]]
+        if len(groups) * steps[name] < size:
+            return None
+        placed[name] = tuple(chain.from_iterable(groups))
+        taken = set(placed[name])
+        rest = [number for number in rest if number not in taken]
     return placed
 
 
 def _grow(
-    stages: Sequence[Stage], sizes: dict[str, int], free: int, devices: Devices, config: ExperimentConfig
-) -> None:
-    """Give the rest of `free` to the stages, one process at a time; then take back devices that make none faster."""
-    steps = {stage.name: process_devices(stage, config, devices) for stage in stages}
-    while True:
-        left = free - sum(sizes.values())
-        growing = [
-            stage
-            for stage in stages
-            if steps[stage.name] <= left and sizes[stage.name] < most_devices(stage, free, config, devices)
-        ]
-        if not growing:
-            break
+    stages: Sequence[Stage],
+    sizes: dict[str, int],
+    steps: dict[str, int],
+    free: Sequence[int],
+    devices: Devices,
+    config: ExperimentConfig,
+) -> dict[str, int]:
+    """Give what is left of `free` to the stages, a process at a time; then take back what makes none faster."""
+    sizes = dict(sizes)
+    while growing := [
+        stage
+        for stage in stages
+        if sizes[stage.name] < most_devices(stage, len(free), config, devices)
+        and _hand_out(free, sizes | {stage.name: sizes[stage.name] + steps[stage.name]}, steps, devices) is not None
+    ]:
         neediest = max(growing, key=lambda stage: stage.resources.share / sizes[stage.name])
         sizes[neediest.name] += steps[neediest.name]
-    for stage in stages:
-        sizes[stage.name] = most_devices(stage, sizes[stage.name], config, devices)
+    return {stage.name: most_devices(stage, sizes[stage.name], config, devices) for stage in stages}
 
 
 def groups_of(stage: Stage, placement: Placement, config: ExperimentConfig, devices: Devices) -> list[Placement]:
@@ -144,9 +195,11 @@ def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) ->
     if config.engine != "vllm" or "teacher" not in stage.resources.holds or "student" in stage.resources.holds:
         return 1
     wanted = config.teacher_gpus or (_fewest_gpus(config, devices) if devices.kind == "gpu" else 1)
-    if wanted > len(devices) and devices.kind == "gpu":
-        raise UserError(f"teacher_gpus={wanted}: this run has {len(devices)} GPUs; give it more, or lower the number")
-    return min(wanted, len(devices))
+    most = devices.most_in_a_machine
+    if wanted > most and devices.kind == "gpu":
+        where = " in its largest machine" if devices.machines else ""
+        raise UserError(f"teacher_gpus={wanted}: this run has {most} GPUs{where}; give it more, or lower the number")
+    return min(wanted, most)
 
 
 @cache
@@ -158,7 +211,8 @@ def _fewest_gpus(config: ExperimentConfig, devices: Devices) -> int:
     card_bytes = devices.card_bytes or _ask_card_bytes()
     heads = int(load_config(config.teacher_model, config).get_text_config().num_attention_heads)
     size = stored_bytes(config.teacher_model, config, config.teacher_quantization)
-    return gpus_to_hold(size, heads, card_bytes, len(devices)) or len(devices)
+    most = devices.most_in_a_machine
+    return gpus_to_hold(size, heads, card_bytes, most) or most
 
 
 def _ask_card_bytes() -> int:

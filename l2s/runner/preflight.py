@@ -31,7 +31,7 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     """
     names = {stage.name for stage in stages}
     check_engine(config, stages)
-    for field in _model_fields(stages, config):
+    for field in model_fields(stages, config):
         with why_weights(field, config):
             _check_model_path(field, getattr(config, field))
     _check_data_dir(config)
@@ -61,7 +61,7 @@ def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         UserError: a configuration or a tokenizer cannot be loaded, one of `l2s.runner.model_checks` fails, or teacher
             and student have different tokenizers although a stage compares distributions.
     """
-    fields = sorted(_model_fields(stages, config), reverse=True)  # the teacher first
+    fields = sorted(model_fields(stages, config), reverse=True)  # the teacher first
     if not fields:
         return
     from l2s.chat import check_same_vocabulary, load_renderer
@@ -176,7 +176,7 @@ def _check_trackers(config: ExperimentConfig) -> None:
             )
 
 
-def _model_fields(stages: Sequence[Stage], config: ExperimentConfig) -> set[ModelField]:
+def model_fields(stages: Sequence[Stage], config: ExperimentConfig) -> set[ModelField]:
     """The fields of the models whose files the stages read; a teacher behind an endpoint has none."""
     asked = ("generate", "evaluate_teacher") if config.remote_teacher else ()
     fields = {field for stage in stages if stage.name not in asked for field in stage.models}

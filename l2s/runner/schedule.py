@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,7 +17,7 @@ from l2s.jsonl import WriteError, make_folder
 from l2s.report.text.strings import Text
 from l2s.report.text.warnings import say
 from l2s.run_dir import Manifest, RunDir
-from l2s.runner.executors import USER_ERROR, Executor, Job
+from l2s.runner.executors import NODE_LOST, USER_ERROR, Executor, Job
 from l2s.runner.freshness import State, begin, clear_scratch
 from l2s.runner.pipeline import Stage, needs_of
 from l2s.runner.placement import Devices, Placement, groups_of, place
@@ -67,7 +67,7 @@ class Schedule:
         self.waiting = list(stages)
         self.config, self.run_dir, self.devices, self.executor = config, run_dir, devices, executor
         self.state_now, self.console = state_now, console
-        self.free = list(range(len(devices)))
+        self.free = devices.numbers
         self.running: list[Running] = []
         self.states: dict[str, State] = {}
         self.outcome = Outcome()
@@ -133,7 +133,8 @@ class Schedule:
         if problem := shortage(stage, self.config, self.run_dir, [running.stage for running in self.running]):
             self._refuse(stage, problem)
             return
-        log = None if len(self.devices) == 1 else self.run_dir.stage_log(stage.name)
+        has_console = self.executor.shares_console and len(self.devices) == 1
+        log = None if has_console else self.run_dir.stage_log(stage.name)
         title = f"{stage.name}{' (resumed)' if state == 'resume' else ''}"
         if log is None:
             self.console.rule(title, align="left")
@@ -189,6 +190,8 @@ class Schedule:
         self.running = [other for other in self.running if other is not running]
         self.free = sorted([*self.free, *running.placement])
         name = running.stage.name
+        if code == NODE_LOST and self._goes_on_without_lost(running.stage):
+            return
         if code != 0:
             self.run_dir.log("stage_failed", stage=name, status=code)
             self.outcome.failed[name] = code
@@ -202,6 +205,21 @@ class Schedule:
         for warning in manifest.metrics.get("warnings", []):
             self.console.print(f"[yellow]warning:[/yellow] {escape(say(warning, Text(self.config.lang)))}")
         self.console.print(f"[dim]{name}: {manifest.seconds:.0f} s[/dim]")
+
+    def _goes_on_without_lost(self, stage: Stage) -> bool:
+        """Put a stage that lost a machine back into the queue, to be resumed on what is left; False if nothing is."""
+        lost = self.executor.lost_devices()
+        where = self.devices.label(tuple(sorted(lost - self.devices.lost)))
+        self.devices = replace(self.devices, lost=lost)
+        self.free = [number for number in self.free if number not in lost]
+        left = f"{stage.name} resumes on what is left" if len(self.devices) else "nothing is left to run on"
+        self.console.print(f"[yellow]lost:[/yellow] {where or 'a machine'}; {left}")
+        self.run_dir.log("node_lost", stage=stage.name, devices=sorted(lost))
+        if not len(self.devices):
+            return False
+        self.states[stage.name] = "resume"
+        self.waiting.insert(0, stage)
+        return True
 
     def _stop_all(self) -> None:
         """End all running stages: each is asked, then killed after its grace period or at a second signal."""

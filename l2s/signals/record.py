@@ -21,12 +21,12 @@ from torch import Tensor
 from l2s.devices import gather_from_all, process_count, process_rank
 from l2s.jsonl import make_folder, remove, replacing_file
 from l2s.models.head import Head
+from l2s.run_dir import SIGNALS_SHARED
 from l2s.sealed import read_sealed, write_sealed
 from l2s.sequences import TrainingSequence
 from l2s.signals.hidden import HiddenStates
 from l2s.signals.recorders import Encode, HiddenRecorder, Recorder, TopkRecorder
 from l2s.signals.store import (
-    SHARED,
     Shard,
     SignalIndex,
     SignalSource,
@@ -80,7 +80,7 @@ def record_signals(
     if process_rank() == 0 and _shared_hash(folder, source) is None:
         _write_shared(hidden, recorder, fit, check, folder, source)
     shared_hash = _wait_for_shared(folder, source)
-    encode = recorder.encoder(load_file(folder / SHARED))
+    encode = recorder.encoder(load_file(folder / SIGNALS_SHARED))
     own, recorded = _own_shards(hidden, encode, shards, folder, origin=f"{source.digest()}/{shared_hash}")
     seconds = time.monotonic() - start
     entries = {number: shard for part in gather_from_all(own) for number, shard in part.items()}
@@ -172,8 +172,8 @@ def _write_shared(
 ) -> None:
     """Compute and write the tensors that all shards share, then their entry."""
     parts = (hidden.of(_batches(part)) for part in (fit, check))
-    _save(recorder.shared(*parts), folder / SHARED)
-    _write_entry({"sha256": hash_file(folder / SHARED), "source": source.digest()}, folder / SHARED)
+    _save(recorder.shared(*parts), folder / SIGNALS_SHARED)
+    _write_entry({"sha256": hash_file(folder / SIGNALS_SHARED), "source": source.digest()}, folder / SIGNALS_SHARED)
 
 
 def _write_shard(
@@ -215,7 +215,7 @@ def _finished_shard(folder: Path, number: int, origin: str) -> Shard | None:
 
 def _shared_hash(folder: Path, source: SignalSource) -> str | None:
     """sha256 of the shared tensors, if they were made from `source` and are complete on disk."""
-    file = folder / SHARED
+    file = folder / SIGNALS_SHARED
     entry = _read_entry(file)
     whole = entry.get("source") == source.digest() and file.is_file() and hash_file(file) == entry["sha256"]
     return str(entry["sha256"]) if whole else None

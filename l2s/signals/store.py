@@ -27,11 +27,10 @@ from l2s.devices import choose_dtype
 from l2s.errors import UserError
 from l2s.jsonl import remove
 from l2s.loss.logit_transform import LogitTransform
-from l2s.run_dir import SIGNAL_INDEX, RunDir
+from l2s.run_dir import SIGNAL_INDEX, SIGNALS_SHARED, RunDir
 from l2s.sealed import read_sealed, write_sealed
 from l2s.sequences import Signals, TrainingSequence
 
-SHARED = "shared.safetensors"  # tensors that all rows share
 FORMAT = 2  # version of the files; increased when older files can no longer be read
 
 UNREADABLE = "damaged: it cannot be read"
@@ -173,7 +172,7 @@ class SignalStore(Mapping[str, Signals]):
 
     def shared(self) -> dict[str, Tensor]:
         """The tensors that all rows share; see `l2s.signals.recorders`."""
-        return load_file(self.folder / SHARED)
+        return load_file(self.folder / SIGNALS_SHARED)
 
 
 def read_signals(folder: Path) -> SignalStore:
@@ -184,7 +183,7 @@ def read_signals(folder: Path) -> SignalStore:
             then removed, so that the next run of the score stage records that file again.
     """
     index = SignalIndex.load(folder)
-    expected = {shard.file: shard.sha256 for shard in index.shards} | {SHARED: index.shared_sha256}
+    expected = {shard.file: shard.sha256 for shard in index.shards} | {SIGNALS_SHARED: index.shared_sha256}
     for name, sha256 in expected.items():
         path = folder / name
         if not path.is_file() or hash_file(path) != sha256:

@@ -81,7 +81,8 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sha
     """
     metrics_file, checkpoints = ArmDir(folder).metrics, ArmDir(folder).checkpoints
     found = last_whole_checkpoint(checkpoints) if trainer.is_world_process_zero() else None
-    checkpoint = gather_from_all(found)[0]
+    name = gather_from_all(found.name if found else None)[0]  # on another machine the folder may be another
+    checkpoint = checkpoints / name if name else None
     done = step_of(checkpoint) if checkpoint else 0
     if checkpoint:
         check_checkpoint(checkpoint, sharding)
@@ -92,8 +93,9 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sha
     trainer.add_callback(KeepCheckpoints)
     with request.deferring(), writing(checkpoints):
         output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    trainer.accelerator.wait_for_everyone()  # rank 0 may still be writing the last row
-    rows, seconds = recover_jsonl(metrics_file), float(output.metrics["train_runtime"])
+    # rank 0 wrote the rows, and the file of another rank may lie on another machine
+    rows = gather_from_all(recover_jsonl(metrics_file) if trainer.is_world_process_zero() else [])[0]
+    seconds = float(output.metrics["train_runtime"])
     return TrainingResult(
         steps=output.global_step,
         seconds=seconds,

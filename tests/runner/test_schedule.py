@@ -50,6 +50,11 @@ class FakeJob:
 class FakeExecutor:
     """Records which stages started on which devices, and which ran at the same time."""
 
+    shares_console = True
+
+    def lost_devices(self) -> frozenset[int]:
+        return frozenset()
+
     def __init__(self, failing: dict[str, int], interrupted: str | None = None) -> None:
         self.failing, self.interrupted = failing, interrupted
         self.started: dict[str, Placement] = {}

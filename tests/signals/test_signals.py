@@ -21,13 +21,12 @@ from l2s.jsonl import write_jsonl
 from l2s.loss.logit_transform import IDENTITY
 from l2s.loss.targets import write_teacher_logits
 from l2s.models.load import load_model
-from l2s.run_dir import RunDir
+from l2s.run_dir import SIGNALS_SHARED, RunDir
 from l2s.sequences import Collator, SequenceDataset, TrainingSequence, load_sequences
 from l2s.signals import record
 from l2s.signals.hidden import ModelHidden
 from l2s.signals.record import pick_sample, plan_shards, record_signals, split_sample
 from l2s.signals.store import (
-    SHARED,
     SignalIndex,
     SignalSource,
     check_source,
@@ -111,7 +110,7 @@ def test_the_size_said_beforehand_is_that_of_the_tensors_on_disk(
     assert found is not None, said
     tokens, shards, mib, a_token, shared = (float(number) for number in found.groups())
     sizes = {file.name: tensor_bytes(file) for file in recording.folder.glob("*.safetensors")}
-    assert shared == sizes.pop(SHARED)
+    assert shared == sizes.pop(SIGNALS_SHARED)
     assert shards == len(sizes)
     assert tokens * a_token == sum(sizes.values())
     assert result.bytes == tokens * a_token + shared
@@ -185,7 +184,7 @@ def cut_the_end(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_the_end, Path.unlink])
-@pytest.mark.parametrize("name", ["shard-00001.safetensors", SHARED])
+@pytest.mark.parametrize("name", ["shard-00001.safetensors", SIGNALS_SHARED])
 def test_a_damaged_file_is_found_and_named_and_recording_repairs_it(
     recording: Recording, name: str, damage: Callable[[Path], None]
 ) -> None:
@@ -196,7 +195,7 @@ def test_a_damaged_file_is_found_and_named_and_recording_repairs_it(
 
     with pytest.raises(UserError, match=rf"{name}: .* (damaged|missing).*the same command again"):
         read_signals(recording.folder)
-    assert recording.score() == (0 if name == SHARED else lost)
+    assert recording.score() == (0 if name == SIGNALS_SHARED else lost)
     assert read_signals(recording.folder).index == before
 
 
@@ -310,8 +309,8 @@ def test_rows_encoded_with_another_tail_are_recorded_again(tiny_config: MakeConf
     recording = Recording(tiny_config(teacher_signal="topk", topk=16, temperature=2.0))
     total = recording.score()
     assert recording.score() == 0
-    shared = load_file(recording.folder / SHARED)
-    save_file(shared | {"tail_mean": shared["tail_mean"] + 1}, recording.folder / SHARED)
+    shared = load_file(recording.folder / SIGNALS_SHARED)
+    save_file(shared | {"tail_mean": shared["tail_mean"] + 1}, recording.folder / SIGNALS_SHARED)
 
     assert recording.score() in (0, total)  # 0: the tail is the same to the bit, so the rows are too
     read_signals(recording.folder)

@@ -1,0 +1,247 @@
+"""Runs stages on the nodes of a Ray cluster. Ray starts and ends processes; the driver keeps manifests and lock."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
+
+from l2s.config import ExperimentConfig
+from l2s.devices import PATIENCE, REPLICA
+from l2s.generation.engines.endpoint_client import KEY_VARIABLE
+from l2s.run_dir import RunDir
+from l2s.runner.cluster.connect import START_S, Cluster, Node, get, on_node
+from l2s.runner.cluster.files import NodeSettings, StageFiles
+from l2s.runner.cluster.transfer import Hashes
+from l2s.runner.cluster.worker import Task, Training, Worker
+from l2s.runner.executors import INTERRUPTED, NODE_LOST, Job, LocalExecutor
+from l2s.runner.freshness import clear_scratch
+from l2s.runner.pipeline import Stage
+from l2s.runner.placement import Devices, Placement
+
+LOOK_S = 0.5  # between looks at what the nodes wrote
+
+
+class RayExecutor:
+    """Starts each stage on the devices that placement chose, on the nodes that have them.
+
+    A stage without devices runs here. A training runs in Ray Train's workers, any other stage in actors of a placement
+    group with a bundle for each process.
+    """
+
+    shares_console = False
+
+    def __init__(
+        self, cluster: Cluster, config: ExperimentConfig, run_dir: RunDir, stages: Sequence[Stage], lock_fd: int
+    ) -> None:
+        self.cluster, self.config, self.run_dir = cluster, config, RunDir(run_dir.root.absolute())
+        self.local = LocalExecutor(Devices("cpu", ("",)), lock_fd)
+        self.settings = NodeSettings(config, self.run_dir, stages)
+        self.hashes = Hashes()
+
+    def start(self, stage: Stage, run_dir: RunDir, groups: Sequence[Placement], *, log: Path | None) -> Job:
+        """See `Executor`."""
+        if not any(groups):
+            return self.local.start(stage, run_dir, groups, log=log)
+        return RayJob(self, stage, groups, log or run_dir.stage_log(stage.name))
+
+    def lost_devices(self) -> frozenset[int]:
+        """See `Executor`."""
+        return self.cluster.lost_devices()
+
+
+class Launched(Protocol):
+    """The processes of a stage, once Ray was asked to start them."""
+
+    def poll(self) -> list[int | None]:
+        """The exit status of each, None before it ended."""
+        ...
+
+    def stop(self, *, at_once: bool) -> None:
+        """Ask for their end, or force it."""
+        ...
+
+    def release(self) -> None:
+        """Give the devices back; nothing is left running."""
+        ...
+
+
+class RayJob:
+    """A stage on the cluster. A thread moves its files and waits for its processes."""
+
+    def __init__(self, executor: RayExecutor, stage: Stage, groups: Sequence[Placement], log: Path) -> None:
+        self.executor, self.stage, self.groups = executor, stage, groups
+        self.cluster, self.run_dir, self.config = executor.cluster, executor.run_dir, executor.config
+        self.log = self.run_dir.root / "logs" / log.name
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.touch()
+        self.homes = [self.cluster.node_of(group[0]) for group in groups]
+        self.status: int | None = None
+        self.stopping: str = ""
+        self.launched: Launched | None = None
+        self.thread = threading.Thread(target=self._run, name=stage.name, daemon=True)
+        self.thread.start()
+
+    def poll(self) -> int | None:
+        """See `Job`."""
+        return None if self.thread.is_alive() else self.status
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """See `Job`."""
+        self.stopping = "at once" if at_once else self.stopping or "asked"
+
+    def _run(self) -> None:
+        import ray
+
+        try:
+            self.status = self._work()
+        except ray.exceptions.RayError as error:
+            self.status = self._status_after(error)
+        except Exception:
+            self._note(traceback.format_exc())
+            self.status = 1
+        finally:
+            if self.launched:
+                self.launched.release()
+
+    def _note(self, text: str) -> None:
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def _status_after(self, error: Exception) -> int:
+        """A node that is gone takes its part of the stage with it; any other error of Ray is a failure."""
+        if self.stopping:
+            return INTERRUPTED
+        if self.cluster.find_lost() or self.executor.lost_devices() & set(chain.from_iterable(self.groups)):
+            return NODE_LOST
+        self._note(f"{error}\n")
+        return 1
+
+    def _work(self) -> int:
+        nodes = list({node.id: node for node in self.homes}.values())
+        logs = [self._log_of(number) for number in range(len(self.groups))]
+        files = StageFiles(
+            self.stage, self.config, self.run_dir, self.cluster, nodes, hashes=self.executor.hashes, logs=logs
+        )
+        files.send(self.executor.settings)
+        self.launched = self._launch()
+        failed = self._wait(files, self.launched)
+        if failed:
+            return failed
+        files.finish()
+        clear_scratch(self.stage, self.config, self.run_dir)
+        return 0
+
+    def _log_of(self, number: int) -> Path:
+        return self.log.with_suffix(f".{number}{self.log.suffix}") if number else self.log
+
+    def _wait(self, files: StageFiles, launched: Launched) -> int:
+        """Move files until all processes have ended; the status of the first that failed. One ends with the others."""
+        failed = 0
+        while True:
+            codes = launched.poll()
+            failed = failed or next((code for code in codes if code), 0)
+            files.pull()
+            if None not in codes:
+                return failed
+            if failed or self.stopping:
+                launched.stop(at_once=self.stopping == "at once")
+            time.sleep(LOOK_S)
+
+    def _launch(self) -> Launched:
+        tasks = {node.id: self._task(node) for node in self.homes}
+        if self.stage.resources.batch_size is not None:
+            return TrainingProcesses(self, tasks)
+        return ActorProcesses(self, tasks)
+
+    def _task(self, node: Node) -> Task:
+        environment = {name: os.environ[name] for name in (KEY_VARIABLE,) if name in os.environ}
+        if self.cluster.devices.kind == "cpu":
+            environment |= {"CUDA_VISIBLE_DEVICES": ""}
+        environment["OMP_NUM_THREADS"] = str(self.cluster.threads(node) * len(self.groups[0]))
+        lock_file = node.lock_file
+        log = str(self.log.relative_to(self.run_dir.root))
+        return Task(self.stage.name, node.root, lock_file, log, environment, str(Path.cwd()))
+
+
+class ActorProcesses:
+    """Replicas, ranks or one process: each in an actor that has its devices, in a placement group that has them all."""
+
+    def __init__(self, job: RayJob, tasks: Mapping[str, Task]) -> None:
+        import ray
+        from ray.util.placement_group import placement_group
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        resources = [
+            job.cluster.device_resources(node, len(group)) for node, group in zip(job.homes, job.groups, strict=True)
+        ]
+        self.group = placement_group(
+            resources, strategy="PACK", bundle_label_selector=[{"ray.io/node-id": node.id} for node in job.homes]
+        )
+        ray.get(self.group.ready(), timeout=START_S)
+        self.workers: list[Any] = []
+        for number, (node, own) in enumerate(zip(job.homes, resources, strict=True)):
+            place = PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=number)
+            actor = ray.remote(Worker).options(
+                num_cpus=own["CPU"], num_gpus=own.get("GPU", 0), scheduling_strategy=place, max_restarts=0
+            )
+            self.workers.append(actor.remote(tasks[node.id], number))
+        count = len(self.workers)
+        ranks = job.stage.resources.spread == "ranks" and count > 1
+        together = get(self.workers[0].open_store.remote(count)) if ranks else {}
+        for number, worker in enumerate(self.workers):
+            own_variables = together | {"RANK": str(number)} if ranks else {REPLICA: f"{number}/{count}"}
+            get(worker.start.remote(own_variables if count > 1 else {}))
+
+    def poll(self) -> list[int | None]:
+        """See `Launched`."""
+        return [get(reference) for reference in [worker.poll.remote() for worker in self.workers]]
+
+    def stop(self, *, at_once: bool) -> None:
+        """See `Launched`."""
+        for reference in [worker.stop.remote(at_once) for worker in self.workers]:
+            get(reference)
+
+    def release(self) -> None:
+        """See `Launched`."""
+        from ray.util.placement_group import remove_placement_group
+
+        remove_placement_group(self.group)
+
+
+class TrainingProcesses:
+    """The ranks of a training, in the workers of Ray Train's TorchTrainer."""
+
+    def __init__(self, job: RayJob, tasks: Mapping[str, Task]) -> None:
+        import ray
+
+        here = Node(ray.get_runtime_context().get_node_id(), "", 0, 0)
+        self.actor = ray.remote(Training).options(num_cpus=0, scheduling_strategy=on_node(here)).remote()
+        node_ids, device = [node.id for node in job.homes], job.cluster.device_resources(job.homes[0], 1)
+        self.ended = self.actor.fit.remote(dict(tasks), node_ids, device, PATIENCE.total_seconds())
+        self.status: int | None = None
+
+    def poll(self) -> list[int | None]:
+        """See `Launched`."""
+        import ray
+
+        if self.status is None and ray.wait([self.ended], timeout=0)[0]:
+            self.status = get(self.ended)
+        return [self.status]
+
+    def stop(self, *, at_once: bool) -> None:
+        """See `Launched`. Ray Train has no grace to give: what it trains resumes from its last checkpoint."""
+        if self.status is None:
+            self.release()
+            self.status = INTERRUPTED
+
+    def release(self) -> None:
+        """See `Launched`. Ray Train's processes end with the actor that started them."""
+        import ray
+
+        ray.kill(self.actor)

@@ -1,0 +1,130 @@
+"""Files between a run folder and a node's copy: only what is new moves, each part is checked, an order is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from l2s.runner.cluster import transfer
+from l2s.runner.cluster.transfer import Hashes, Inbox, Storage, Watch, read_parts
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "PART_BYTES", 10)
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> tuple[Path, Path]:
+    """The folder on a node, and the one on the driver."""
+    node, driver = tmp_path / "node", tmp_path / "driver"
+    node.mkdir()
+    driver.mkdir()
+    return node, driver
+
+
+def move(watch: Watch, driver: Path, storage: Storage | None = None) -> list[tuple[str, int]]:
+    """Move what changed; returns names, and the bytes that travelled as data."""
+    moved = []
+    for change in watch.changes()[0]:
+        parts = list(read_parts(watch.root, change, Hashes(), storage))
+        for part in parts:
+            Inbox(driver, storage).put(part)
+        watch.sent(change)
+        moved.append((change.name, sum(len(part.data) for part in parts)))
+    return moved
+
+
+def test_a_file_arrives_whole_in_several_parts(ends: tuple[Path, Path]) -> None:
+    node, driver = ends
+    watch = Watch(node, ["a"])
+    (node / "a").mkdir()
+    (node / "a" / "model").write_bytes(bytes(range(35)))
+    assert move(watch, driver) == [("a/model", 35)]
+    assert (driver / "a" / "model").read_bytes() == bytes(range(35))
+    assert move(watch, driver) == []
+
+
+def test_of_a_log_only_what_was_added_moves(ends: tuple[Path, Path]) -> None:
+    node, driver = ends
+    (node / "x.jsonl").write_text("before\n")
+    (driver / "x.jsonl").write_text("before\n")
+    watch = Watch(node, ["x.jsonl"])
+    for line in ("one\n", "two two two two two\n"):
+        with (node / "x.jsonl").open("a") as file:
+            file.write(line)
+    assert move(watch, driver) == [("x.jsonl", 10)]
+    while move(watch, driver):
+        pass
+    assert (driver / "x.jsonl").read_text() == "before\none\ntwo two two two two\n"
+
+
+def test_a_log_that_was_cut_and_then_grew_moves_whole(ends: tuple[Path, Path]) -> None:
+    """A resumed process cuts the unfinished last line off and appends: the file is longer, but not the old one."""
+    node, driver = ends
+    (node / "x.jsonl").write_text("whole\nunfini")
+    (driver / "x.jsonl").write_text("whole\nunfini")
+    watch = Watch(node, ["x.jsonl"])
+    with (node / "x.jsonl").open("r+") as file:
+        file.truncate(6)
+        file.seek(6)
+        file.write("another line\n")
+    move(watch, driver)
+    assert (driver / "x.jsonl").read_text() == "whole\nanother line\n"
+
+
+def test_what_is_being_written_does_not_move_and_what_is_gone_is_named(ends: tuple[Path, Path]) -> None:
+    node, _ = ends
+    (node / "old").write_text("x")
+    watch = Watch(node, ["old", "new", "folder"])
+    (node / "old").unlink()
+    (node / ".new.12.partial").write_text("half")
+    (node / "folder" / ".model.partial").mkdir(parents=True)
+    (node / "folder" / ".model.partial" / "weights").write_text("half")
+    assert watch.changes() == ([], ["old"])
+
+
+def test_changes_come_in_the_order_of_writing(ends: tuple[Path, Path]) -> None:
+    """An index says that its shards are whole, so it must not arrive before them."""
+    import os
+
+    node, _ = ends
+    watch = Watch(node, ["s"])
+    (node / "s").mkdir()
+    for seconds, name in enumerate(["z-shard", "m-shard", "a-index"]):
+        (node / "s" / name).write_text(name)
+        os.utime(node / "s" / name, (seconds, seconds))
+    assert [change.name for change in watch.changes()[0]] == ["s/z-shard", "s/m-shard", "s/a-index"]
+
+
+def test_damage_on_the_way_is_found(ends: tuple[Path, Path]) -> None:
+    node, driver = ends
+    (node / "f").write_bytes(b"0123456789abcdefghij")
+    first, second = read_parts(node, transfer.whole(node, "f"), Hashes(), None)
+    inbox = Inbox(driver, None)
+    with pytest.raises(ValueError, match="damaged on its way"):
+        inbox.put(replace(first, data=b"x123456789"))
+    (driver / ".f.arriving.partial").write_bytes(b"")
+    with pytest.raises(ValueError, match="a part before byte 10 is missing"):
+        inbox.put(second)
+    assert not (driver / "f").exists()
+
+
+def test_large_files_travel_through_a_storage_and_are_checked(ends: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    node, driver = ends
+    storage = Storage(str(tmp_path / "shared"), "name")
+    storage.check()
+    (node / "f").write_bytes(b"0123456789abcdefghij")
+    part, *others = read_parts(node, transfer.whole(node, "f"), Hashes(), storage)
+    assert (part.data, others) == (b"", [])
+    Inbox(driver, storage).put(part)
+    assert (driver / "f").read_bytes() == (node / "f").read_bytes()
+    assert part.key is not None
+    Path(part.key).write_bytes(b"something else")
+    with pytest.raises(ValueError, match="damaged in"):
+        Inbox(driver, storage).put(part)
+    storage.clear()
+    assert not Path(part.key).exists()

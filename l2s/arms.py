@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COPY = "@"  # sft@2 is the arm sft, its stage or its student, trained with seed 2 beside the arm's first seed
 TEACHER, BASE = "teacher", "student_base"
 
 
@@ -82,5 +83,16 @@ MODELS = {
         *(arm.model for arm in ARMS.values()),
     )
 }
+
+
+def copy_name(name: str, seed: int) -> str:
+    """The name of an arm, a stage or a model in the copy of the training with another seed."""
+    return f"{name}{COPY}{seed}"
+
+
+def original(name: str) -> str:
+    """The name that a copy was made from; any other name is its own original."""
+    return name.partition(COPY)[0]
+
 
 CONTRASTS = tuple((model.name, reference) for model in MODELS.values() for reference in model.contrasts)

@@ -154,6 +154,11 @@ class ExperimentConfig(BaseModel):
     processed_dir: Path = Field(Path("data/processed"), description="folder that the two datasets are copied to")
     data_dir: Path | None = Field(None, description="folder with gsm8k/ and mbpp/; default: $L2S_DATA, then the hub")
     seed: int = Field(42, ge=0, lt=2**32, description="seed of data selection, sampling and training")
+    seeds: str = Field(
+        "",
+        description="seeds of training, such as 1,2,3: each arm is trained and evaluated once with each on the same "
+        "data, and the first is the arm's student in all tables (empty: seed alone)",
+    )
 
     # Data
     domains: str = Field(
@@ -372,6 +377,30 @@ class ExperimentConfig(BaseModel):
         if named != ["none"] and not set(named) <= TRACKERS.keys():
             raise ValueError(f"must be none, or one or more of {', '.join(TRACKERS)}, separated by commas")
         return ",".join(named)
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _yaml_reads_seeds_as_numbers(cls, value: Any) -> Any:
+        values = value if isinstance(value, list | tuple) else [value]
+        whole = all(isinstance(one, int) and not isinstance(one, bool) for one in values)
+        return ",".join(map(str, values)) if whole else value
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_are_different_numbers(cls, value: str) -> str:
+        named = [part.strip() for part in value.split(",")] if value.strip() else []
+        if not all(part.isascii() and part.isdigit() and len(part) < 20 and int(part) < 2**32 for part in named):
+            raise ValueError("must be whole numbers from 0 to 4294967295, separated by commas, such as 1,2,3")
+        numbers = [int(part) for part in named]
+        if len(set(numbers)) < len(numbers):
+            twice = next(number for number in numbers if numbers.count(number) > 1)
+            raise ValueError(f"names {twice} twice; each seed is trained once")
+        return ",".join(map(str, numbers))
+
+    @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """The seeds that each arm is trained with; the first one's student is the arm's student in all tables."""
+        return tuple(map(int, self.seeds.split(","))) if self.seeds else (self.seed,)
 
     @field_validator("arms")
     @classmethod

@@ -6,14 +6,14 @@ import hashlib
 import os
 import time
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 
 from l2s import run_lock
-from l2s.arms import ARMS, BASE, TEACHER
+from l2s.arms import ARMS, BASE, COPY, TEACHER, copy_name, original
 from l2s.config import Dtype, ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, make_folder, replacing_file, write_text_atomic
@@ -68,9 +68,10 @@ def replica_logs(log: Path) -> Path:
 
 @dataclass(frozen=True)
 class RunDir:
-    """Paths under outputs/<experiment_name>/."""
+    """Paths under outputs/<experiment_name>/; those of the arms are of their copy with seed `copy`, if there is one."""
 
     root: Path
+    copy: int | None = None
 
     @classmethod
     def of(cls, config: ExperimentConfig) -> RunDir:
@@ -79,7 +80,11 @@ class RunDir:
 
     def arm(self, name: str) -> ArmDir:
         """The folder of an arm."""
-        return ArmDir(self.root / name)
+        return ArmDir(self.root / (name if self.copy is None else copy_name(name, self.copy)))
+
+    def of_copy(self, seed: int | None) -> RunDir:
+        """The same folder as the training of the copies with `seed` sees it: the same data, and arms of their own."""
+        return replace(self, copy=seed)
 
     # Data and answers
     @property
@@ -187,6 +192,8 @@ class RunDir:
         """Folder or hub name of an evaluated model: teacher, student_base, or the student of an arm."""
         named = {TEACHER: config.teacher_model, BASE: config.student_model}
         trained = {arm.model.name: str(self.arm(arm.name).final_model) for arm in ARMS.values()}
+        if COPY in model:
+            return self.of_copy(int(model.partition(COPY)[2])).weights(original(model), config)
         return (named | trained)[model]
 
     # The run itself
@@ -208,9 +215,9 @@ class RunDir:
         return self.root / "logs" / f"{stage}.log"
 
     def manifest(self, stage: str) -> Path:
-        """Path of a stage's manifest. Those of sft, kd and opd are beside their models."""
-        if stage in ARMS:
-            return self.arm(stage).root / "manifest.json"
+        """Path of a stage's manifest. Those of the arms and of their copies are beside their models."""
+        if original(stage) in ARMS:
+            return self.root / stage / "manifest.json"
         return self.root / "manifests" / f"{stage}.json"
 
     def started(self, stage: str) -> Path:

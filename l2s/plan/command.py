@@ -121,7 +121,7 @@ def stage_table(plan: Plan, manifests: Mapping[str, Manifest]) -> Table:
             layout_name(row),
             _gib(row.estimate.memory.total),
             rough_duration(row.start),
-            rough_duration(row.estimate.seconds) if row.stage.name in ESTIMATES else "?",
+            rough_duration(row.estimate.seconds) if row.stage.original in ESTIMATES else "?",
             _gib(row.estimate.disk),
             _gib(row.estimate.scratch),
             *([rough_duration(one.seconds) if one else NONE] if manifests else []),
@@ -177,7 +177,7 @@ def assumptions(plan: Plan) -> list[str]:
         )
     if config.keep_correct:
         lines.append(f"keep_correct is taken to ask again for {ASKED_AGAIN:.0%} of the answers at every try.")
-    if any(row.stage.name not in ESTIMATES for row in plan.layout.rows):
+    if any(row.stage.original not in ESTIMATES for row in plan.layout.rows):
         lines.append("lm-evaluation-harness is not estimated: its length is that of its tasks.")
     if len(plan.fleet.devices) > plan.fleet.per_machine:
         lines.append("Several machines take --executor ray, which uses this layout; without it a run uses one machine.")

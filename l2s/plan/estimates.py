@@ -12,7 +12,7 @@ from functools import partial
 from math import ceil
 from typing import Any
 
-from l2s.arms import MODELS
+from l2s.arms import MODELS, original
 from l2s.config import ExperimentConfig, Quantization
 from l2s.loss.fused_head import CHUNK_BYTES
 from l2s.plan.hardware import GIB, Fleet, Hardware
@@ -117,7 +117,7 @@ class Situation:
 
 def estimate(stage: str, situation: Situation) -> Estimate:
     """The estimate of `stage` in `situation`."""
-    found = ESTIMATES[stage](situation)
+    found = ESTIMATES[original(stage)](situation)
     if not found.memory.total:
         return found
     process = CUDA_BYTES if situation.hardware.is_cuda else PROCESS_BYTES

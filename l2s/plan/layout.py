@@ -86,7 +86,7 @@ def lay_out(stages: Sequence[Stage], situation: Situation, fleet: Fleet) -> Layo
 
 def _row(stage: Stage, placement: Placement, now: float, situation: Situation, devices: Devices) -> Row:
     groups = tuple(groups_of(stage, placement, situation.config, devices))
-    if stage.name not in ESTIMATES:
+    if stage.original not in ESTIMATES:
         return Row(stage, groups, now, Estimate(seconds=0, disk=0))
     return Row(stage, groups, now, estimate(stage.name, on_groups(situation, groups)))
 

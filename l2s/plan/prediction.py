@@ -25,7 +25,7 @@ class Plan:
 
     def advice(self) -> list[str]:
         """One line for every stage that does not fit."""
-        lines = [advise(row.stage.name, on_groups(self.situation, row.groups)) for row in self.on_devices()]
+        lines = [advise(row.stage.original, on_groups(self.situation, row.groups)) for row in self.on_devices()]
         return [line for line in lines if line]
 
     def too_large(self, margin: float) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from l2s.arms import original
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError, require_extra
 from l2s.generation.engines.table import choose_engine
@@ -43,8 +44,8 @@ def _check_quantization_fits(config: ExperimentConfig, stages: Sequence[Stage]) 
         return
     if engine.name != "vllm":
         raise UserError(f"{field}: needs vLLM, and the engine is {engine}; use --engine vllm, or int8 or nf4")
-    live = [stage.name for stage in stages if stage.name in IN_TRAINER and "teacher" in stage.resources.holds]
-    live = [name for name in live if name == "opd" or config.teacher_signal == "online"]
+    live = [stage.name for stage in stages if stage.original in IN_TRAINER and "teacher" in stage.resources.holds]
+    live = [name for name in live if original(name) == "opd" or config.teacher_signal == "online"]
     if live:
         raise UserError(
             f"{field}: stage {live[0]} holds the teacher in the trainer, where vLLM cannot be used; take int8 or nf4, "

@@ -40,7 +40,7 @@ from l2s.interrupts import GRACE_S, LAUNCHER, end_on_request
 from l2s.jsonl import as_write_error
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.freshness import State, begin, clear_scratch, settings_of
-from l2s.runner.pipeline import STAGES, Stage
+from l2s.runner.pipeline import Stage, stage_of
 from l2s.runner.placement import Devices, Placement
 from l2s.runner.room import explain
 from l2s.runner.versions import package_versions
@@ -237,7 +237,8 @@ def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: St
     started_at, start = datetime.now(UTC), time.monotonic()
     module, function = stage.function.split(":")
     wait_for_others(config)
-    metrics = getattr(importlib.import_module(module), function)(config, run_dir, **stage.arguments)
+    work = getattr(importlib.import_module(module), function)
+    metrics = work(stage.settings(config), run_dir.of_copy(stage.copy), **stage.arguments)
     wait_for_others(config)
     if not does_what_is_done_once():
         return
@@ -251,7 +252,7 @@ def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: St
         outputs=outputs,
         versions=package_versions(),
         git_commit=git_commit(),
-        seed=config.seed,
+        seed=stage.settings(config).seed,
         device=device_name(config),
         machine=describe_machine(),
         dtype_reason=_dtype_reason(config) if "dtype" in stage.reads else None,
@@ -310,7 +311,8 @@ def status_of_stage(run_dir: RunDir, name: str, state: State) -> int:
     """Run a stage in this process and turn what can go wrong into an exit status."""
     quiet_libraries()
     try:
-        run_stage(STAGES[name], run_dir.load_config(), run_dir, state)
+        config = run_dir.load_config()
+        run_stage(stage_of(name, config), config, run_dir, state)
     except UserError as error:
         _complain(f"l2s {name}: {error}")
         return USER_ERROR
@@ -318,7 +320,8 @@ def status_of_stage(run_dir: RunDir, name: str, state: State) -> int:
         return INTERRUPTED
     except Exception as error:
         if failure := as_write_error(error, run_dir.root):
-            _complain(f"l2s {name}: {explain(failure, STAGES[name], run_dir.load_config(), run_dir)}")
+            config = run_dir.load_config()
+            _complain(f"l2s {name}: {explain(failure, stage_of(name, config), config, run_dir)}")
             return USER_ERROR
         traceback.print_exc()
         return 1

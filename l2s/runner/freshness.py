@@ -10,7 +10,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import flush, make_folder, remove
 from l2s.run_dir import SIGNAL_INDEX, Manifest, RunDir, fingerprint
-from l2s.runner.pipeline import STAGES, Stage, needs_of
+from l2s.runner.pipeline import Stage, all_stages, needs_of
 from l2s.runner.versions import changed, package_versions
 from l2s.sealed import read_sealed, write_sealed
 
@@ -19,7 +19,7 @@ State = Literal["run", "resume", "skip"]
 
 def settings_of(stage: Stage, config: ExperimentConfig) -> dict[str, Any]:
     """The configuration fields that `stage` reads, with their values as JSON stores them."""
-    return config.model_dump(mode="json", include={*stage.reads, *stage.models} - stage.unread(config))
+    return stage.settings(config).model_dump(mode="json", include={*stage.reads, *stage.models} - stage.unread(config))
 
 
 def inputs_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> dict[str, str]:
@@ -83,12 +83,14 @@ def changed_inputs(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> l
 
 def _made_from(field: str, config: ExperimentConfig, run_dir: RunDir) -> list[str]:
     """The stages whose results a changed field makes invalid: those that read it, and all after them, if they exist."""
-    affected = [stage for stage in STAGES.values() if field in (*stage.reads, *stage.models)]
+    stages = all_stages(config)
+    affected = [stage for stage in stages if field in (*stage.reads, *stage.models)]
     names = {stage.name for stage in affected}
-    for stage in STAGES.values():  # in an order in which needs come first
+    for stage in stages:  # in an order in which needs come first
         if names & set(needs_of(stage, config)):
             names.add(stage.name)
-    notes = {name: (run_dir.manifest(name), run_dir.started(name)) for name in STAGES if name in names}
+    made = [stage.name for stage in stages if stage.name in names]
+    notes = {name: (run_dir.manifest(name), run_dir.started(name)) for name in made}
     return [name for name, paths in notes.items() if any(path.exists() for path in paths)]
 
 
@@ -121,7 +123,7 @@ def check_inputs(stage: Stage, config: ExperimentConfig, run_dir: RunDir, inputs
     Raises:
         UserError: names the file, the stage that wrote it, and what to do.
     """
-    for maker in STAGES:
+    for maker in (stage.name for stage in all_stages(config)):
         manifest = Manifest.load(run_dir.manifest(maker))
         made = manifest.outputs if manifest else {}
         for label in made.keys() & inputs.keys():
@@ -166,8 +168,9 @@ def _begun(path: Path) -> dict[str, Any] | None:
 def _check_settings(
     stage: Stage, config: ExperimentConfig, run_dir: RunDir, before: dict[str, Any], *, requested: bool
 ) -> None:
+    explicit = stage.settings(config).model_fields_set
     for name, value in settings_of(stage, config).items():
-        matters = requested or name in config.model_fields_set
+        matters = requested or name in explicit
         if matters and name in before and before[name] != value:
             again = "add --force to make it again" if requested else "ask for that stage too, with --force"
             decided = ", ".join(_made_from(name, config, run_dir))

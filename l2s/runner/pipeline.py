@@ -6,12 +6,12 @@ Nothing heavy is imported: a stage names its function as text, and its own proce
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from l2s.arms import ARMS
+from l2s.arms import ARMS, COPY, copy_name, original
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.context import context_files
@@ -91,6 +91,8 @@ class Stage:
         arguments: keyword arguments of the function.
         unread: those of `reads` that decide nothing under a configuration.
         always_run: runs every time, without a check whether it is up to date.
+        seed: the seed that it trains with; None: that of the configuration.
+        copy: the seed of the copies of the arms whose folders it reads and writes; None: the arms' own.
     """
 
     name: str
@@ -108,6 +110,17 @@ class Stage:
     arguments: dict[str, str] = field(default_factory=dict)
     unread: Callable[[ExperimentConfig], set[str]] = lambda config: set()
     always_run: bool = False
+    seed: int | None = None
+    copy: int | None = None
+
+    @property
+    def original(self) -> str:
+        """The name of the stage that it does the work of: sft for the stage sft@2."""
+        return original(self.name)
+
+    def settings(self, config: ExperimentConfig) -> ExperimentConfig:
+        """The configuration as the stage sees it."""
+        return config if self.seed is None else config.model_copy(update={"seed": self.seed})
 
 
 def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models: tuple[ModelField, ...]) -> Stage:
@@ -292,7 +305,60 @@ _TABLE = (
         always_run=True,
     ),
 )
-STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}  # without the copies that --seeds asks for
+
+
+def all_stages(config: ExperimentConfig) -> list[Stage]:
+    """Every stage in pipeline order. With `seeds`, each arm has a copy for each further seed: sft@2, kd@2 and so on.
+
+    Copies train on the same answers and signals, each on its own SFT student, and are evaluated like the arms.
+    """
+    if not config.seeds:
+        return list(_TABLE)
+    first, *others = config.training_seeds
+    *work, report = [replace(stage, seed=first) if stage.name in ARMS else stage for stage in _TABLE]
+    copies = [copy for seed in others for copy in _copies(seed)]
+    evaluations = tuple(copy.name for copy in copies if copy.original not in ARMS)
+    return [*work, *copies, replace(report, needs=(*report.needs, *evaluations))]
+
+
+def stage_of(name: str, config: ExperimentConfig) -> Stage:
+    """The stage of this name under a configuration."""
+    return next(stage for stage in all_stages(config) if stage.name == name)
+
+
+def _copies(seed: int) -> list[Stage]:
+    """The stages that train and evaluate every arm with another seed."""
+    copied = {*ARMS, *(f"evaluate_{arm.model.name}" for arm in ARMS.values())}
+    return [_copy(STAGES[name], seed, copied) for name in STAGES if name in copied]
+
+
+def _copy(stage: Stage, seed: int, copied: set[str]) -> Stage:
+    """`stage` for the arms' copies with `seed`; it needs the copies of those stages that have one."""
+    if stage.name not in ARMS:
+        arm = stage.needs[-1]
+        return _evaluation_of(
+            copy_name(stage.arguments["model"], seed),
+            needs=("evaluate_teacher", copy_name(arm, seed)),
+            weights=lambda run_dir, config: [run_dir.of_copy(seed).arm(arm).final_model],
+            models=(),
+        )
+
+    def of_copy(paths: Paths) -> Paths:
+        return lambda run_dir, config: paths(run_dir.of_copy(seed), config)
+
+    return replace(
+        stage,
+        name=copy_name(stage.name, seed),
+        needs=tuple(copy_name(name, seed) if name in copied else name for name in stage.needs),
+        inputs=of_copy(stage.inputs),
+        gives=of_copy(stage.gives),
+        logs=of_copy(stage.logs),
+        scratch=of_copy(stage.scratch),
+        seed=seed,
+        copy=seed,
+    )
+
 
 _ASKS_FOR = {
     "run_prepare": ("prepare",),
@@ -333,12 +399,21 @@ def requested_stages(config: ExperimentConfig) -> set[str]:
         for arm in ARMS:
             if arm in requested or (not config.run_all and RunDir.of(config).manifest(arm).exists()):
                 requested.add(f"evaluate_student_{arm}")
-    if config.lm_eval_tasks:
+    if config.lm_eval_tasks:  # the copies of an arm differ in their seed alone: the harness runs on one of them
         evaluated = {name.removeprefix("evaluate_") for name in requested if name.startswith("evaluate_")}
         requested |= {f"lm_eval_{model}" for model in evaluated}
+    requested |= {stage.name for stage in all_stages(config) if _is_wanted_copy(stage, requested, config)}
     if config.run_all:  # every stage that the configuration uses, so that all are checked against it
         requested |= {stage.name for stage in _closure(requested, config)}
     return requested
+
+
+def _is_wanted_copy(stage: Stage, requested: set[str], config: ExperimentConfig) -> bool:
+    """Whether a copy is asked for like its original. An evaluation alone trains none: it takes those that are there."""
+    if COPY not in stage.name or stage.original not in requested:
+        return False
+    arm = stage.needs[-1]
+    return stage.original in ARMS or original(arm) in requested or RunDir.of(config).manifest(arm).exists()
 
 
 def _run_flags(config: ExperimentConfig) -> list[str]:
@@ -355,20 +430,22 @@ def select_stages(config: ExperimentConfig) -> list[Stage]:
 def needs_of(stage: Stage, config: ExperimentConfig) -> list[str]:
     """The stages that `stage` waits for under this configuration."""
     unused: set[str] = set()
-    if stage.name == "kd" and config.teacher_signal == "online":
+    if stage.original == "kd" and config.teacher_signal == "online":
         unused.add("score")
-    if stage.name in ARMS and config.kd_init == "base":
-        unused.add(ARMS[stage.name].starts_from or "")
-    return [name for name in stage.needs if name not in unused]
+    if stage.original in ARMS and config.kd_init == "base":
+        unused.add(ARMS[stage.original].starts_from or "")
+    return [name for name in stage.needs if original(name) not in unused]
 
 
 def _closure(names: Iterable[str], config: ExperimentConfig) -> list[Stage]:
+    stages = all_stages(config)
+    by_name = {stage.name: stage for stage in stages}
     wanted, queue = set(names), list(names)
     while queue:
-        stage = STAGES[queue.pop()]
+        stage = by_name[queue.pop()]
         if stage.always_run:  # a report shows what exists; it makes no stage run
             continue
         new = set(needs_of(stage, config)) - wanted
         wanted |= new
         queue += new
-    return [stage for stage in _TABLE if stage.name in wanted]
+    return [stage for stage in stages if stage.name in wanted]

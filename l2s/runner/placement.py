@@ -234,7 +234,7 @@ def most_devices(stage: Stage, available: int, config: ExperimentConfig, devices
     if stage.resources.batch_size is None:
         return available // size * size
     update: int = getattr(config, stage.resources.batch_size) * config.gradient_accumulation_steps
-    if stage.name == "opd":  # TRL shares an update equally
+    if stage.original == "opd":  # TRL shares an update equally
         return max(ranks for ranks in range(1, available + 1) if update % ranks == 0)
     rounds = -(-update // available)
     return -(-update // rounds)

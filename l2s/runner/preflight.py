@@ -42,7 +42,7 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         _check_trackers(config)
         check_sharding(config)
     if "opd" in names:
-        _check_opd(config)
+        _check_opd(config, [stage.name for stage in stages if stage.original == "opd"])
     if any(name.startswith("lm_eval_") for name in names):
         _check_harness(config)
     if "generate" in names:
@@ -183,8 +183,10 @@ def model_fields(stages: Sequence[Stage], config: ExperimentConfig) -> set[Model
     return fields | {"student_model" for stage in stages if stage.name in asked}
 
 
-def _check_opd(config: ExperimentConfig) -> None:
-    if not RunDir.of(config).manifest("opd").exists():  # a student that is there is evaluated without TRL
+def _check_opd(config: ExperimentConfig, trained: Sequence[str]) -> None:
+    if not all(
+        RunDir.of(config).manifest(stage).exists() for stage in trained
+    ):  # a student that is there is evaluated without TRL
         require_extra("trl", "trl", "run_opd (or opd among the arms)")
     if config.opd_max_new_tokens >= config.max_length:
         raise UserError(

@@ -54,12 +54,12 @@ def _deciding(stage: Stage, config: ExperimentConfig) -> set[str]:
     names = {"python", "l2s", CODE}
     if stage.resources.holds:
         names |= {"torch", "transformers"}
-    quantised = config.tuning == "qlora" if stage.name in ARMS else config.teacher_quantization in ("int8", "nf4")
+    quantised = config.tuning == "qlora" if stage.original in ARMS else config.teacher_quantization in ("int8", "nf4")
     for chosen, used in (
-        (OF_TRAINING, stage.name in ARMS),
+        (OF_TRAINING, stage.original in ARMS),
         (("bitsandbytes",), stage.resources.holds and quantised),
-        (OF_DATA, stage.name in ("prepare", "opd")),
-        (OF_OPD, stage.name == "opd"),
+        (OF_DATA, stage.original in ("prepare", "opd")),
+        (OF_OPD, stage.original == "opd"),
     ):
         names |= set(chosen) if used else set()
     return names

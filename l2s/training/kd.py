@@ -43,7 +43,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> KdMetrics:
         checked = _check_topk(student, sequences, store, config)
     datasets = SequenceDataset(trained, store), SequenceDataset(held_out, store)
     schedule = Schedule(config.kd_epochs, config.kd_batch_size, config.kd_lr)
-    metrics = train_and_save(student, *datasets, counts, renderer, config, schedule, run_dir.kd, teacher=teacher)
+    folder = run_dir.arm("kd").root
+    metrics = train_and_save(student, *datasets, counts, renderer, config, schedule, folder, teacher=teacher)
     return {**metrics, **checked}
 
 

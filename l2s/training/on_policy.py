@@ -57,12 +57,13 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> OpdMetrics:
     prompts = load_prompts(run_dir.train_data, renderer, config)
     student = load_student_for_training(initial_student(config, run_dir), config)
     teacher = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
-    result = train(student, teacher, prompts.kept, renderer, config, run_dir.opd)
+    folder = run_dir.arm("opd").root
+    result = train(student, teacher, prompts.kept, renderer, config, folder)
     return {
         "num_prompts": len(prompts.kept),
         "dropped_overlong": prompts.dropped_overlong,
         "num_tokens": result.num_tokens,
-        **save_student(student, result, renderer, config, run_dir.opd),
+        **save_student(student, result, renderer, config, folder),
     }
 
 

@@ -24,4 +24,4 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> SftMetrics:
     student = StudentWithLoss(load_student_for_training(config.student_model, config), SFT_OBJECTIVE)
     schedule = Schedule(config.sft_epochs, config.sft_batch_size, config.sft_lr)
     datasets = SequenceDataset(trained), SequenceDataset(held_out)
-    return train_and_save(student, *datasets, counts, renderer, config, schedule, run_dir.sft)
+    return train_and_save(student, *datasets, counts, renderer, config, schedule, run_dir.arm("sft").root)

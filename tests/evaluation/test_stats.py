@@ -245,3 +245,29 @@ def test_gap_recovered_survives_samples_in_which_the_teacher_does_not_lead() -> 
     found = stats.gap_recovered(np.repeat([1.0, 0.0], 10), base, teacher)
     assert found.ci95 is not None
     assert all(math.isfinite(bound) for bound in found.ci95)
+
+
+def test_a_comparison_over_seeds_covers_the_truth_where_seeds_differ() -> None:
+    rng, covered, by_items_alone, trials = np.random.default_rng(5), 0, 0, 300
+    for _ in range(trials):
+        ability = rng.normal(0, 0.25, 200)
+        base = (rng.random(200) < np.clip(0.4 + ability, 0, 1)).astype(float)
+        gains = 0.1 + rng.normal(0, 0.06, 3)  # the truth: a mean gain of 0.1 over all seeds
+        scores = [(rng.random(200) < np.clip(0.4 + ability, 0, 1) + gain).astype(float) for gain in gains]
+        found = stats.compare_over_seeds(scores, base)
+        covered += found.ci95.low <= 0.1 <= found.ci95.high
+        one = stats.paired_comparison(scores[0], base).ci95
+        by_items_alone += one.low <= 0.1 <= one.high
+    assert covered / trials >= 0.93
+    assert by_items_alone / trials < 0.88
+
+
+def test_a_comparison_over_seeds_is_the_mean_of_the_seeds_and_has_width() -> None:
+    base, same = np.zeros(40), np.tile([0.0, 1.0], 20)
+    assert stats.compare_over_seeds([same, same], base).difference == pytest.approx(0.5)
+    alike = stats.compare_over_seeds([base, base], base).ci95
+    assert alike.low < 0 < alike.high
+    apart = stats.compare_over_seeds([same, base], base).ci95
+    assert apart.low < 0 < apart.high  # two seeds that differ this much show nothing
+    with pytest.raises(ValueError, match="seeds needs two"):
+        stats.compare_over_seeds([base], base)

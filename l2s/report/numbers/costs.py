@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from l2s.arms import ARMS
+from l2s.arms import ARMS, COPY
 from l2s.errors import UserError
 from l2s.report.numbers.schema import Environment, Machine, ModelCost, Ratios, StageCost
 from l2s.run_dir import Manifest
@@ -34,7 +34,7 @@ def model_costs(manifests: Mapping[str, Manifest]) -> dict[str, ModelCost]:
             "seconds": manifest.metrics["seconds"],
         }
         for stage, manifest in manifests.items()
-        if stage.startswith(prefix)
+        if stage.startswith(prefix) and COPY not in stage
     }
 
 
@@ -99,7 +99,8 @@ def _stage_cost(manifest: Manifest) -> StageCost:
 
 def disk_bytes(root: Path) -> dict[str, int]:
     """Size of each folder that the stages wrote, without the reports; links are not followed."""
-    folders = [folder for name in FOLDERS if (root / name).is_dir() for folder in _innermost(root / name)]
+    names = (*FOLDERS, *sorted(path.name for path in root.glob(f"*{COPY}*")))
+    folders = [folder for name in names if (root / name).is_dir() for folder in _innermost(root / name)]
     return {folder.relative_to(root).as_posix(): _folder_bytes(folder) for folder in folders}
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from l2s.arms import ARMS, MODELS
+from l2s.arms import ARMS, MODELS, copy_name, original
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl
@@ -35,6 +35,7 @@ class RunFiles:
         curves: arm -> logged steps.
         heldout_curves: arm -> loss on held-out answers at some of these steps.
         lm_eval: model -> the results of lm-evaluation-harness.
+        by_seed: model -> seed -> its rows; only models that were trained with several seeds and evaluated.
     """
 
     config: ExperimentConfig
@@ -47,6 +48,7 @@ class RunFiles:
     curves: dict[str, list[Row]]
     heldout_curves: dict[str, list[Row]]
     lm_eval: dict[str, dict[str, Any]]
+    by_seed: dict[str, dict[int, list[Row]]] = field(default_factory=dict)
 
 
 def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
@@ -58,27 +60,27 @@ def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
         UserError: a file is broken, or not as its stage left it; names the file and what to do.
     """
     for _ in range(TRIES):
-        state = _state(run_dir)
+        state = _state(config, run_dir)
         try:
             files = _read(config, run_dir)
         except (UserError, FileNotFoundError) as error:  # cleared between two looks by a stage that begins
-            if isinstance(error, UserError) and _state(run_dir) == state:
+            if isinstance(error, UserError) and _state(config, run_dir) == state:
                 raise
         else:
-            if _state(run_dir) == state:
+            if _state(config, run_dir) == state:
                 return files
     raise UserError(f"{run_dir.root}: its files change all the time; try again once its run is done")
 
 
-def _state(run_dir: RunDir) -> list[tuple[int, int] | None]:
+def _state(config: ExperimentConfig, run_dir: RunDir) -> list[tuple[int, int] | None]:
     """What changes whenever a stage begins or ends."""
-    paths = [path for stage in STAGES for path in (run_dir.manifest(stage), run_dir.started(stage))]
+    paths = [path for stage in _stages(config) for path in (run_dir.manifest(stage), run_dir.started(stage))]
     found = [path.stat() if path.exists() else None for path in paths]
     return [stat and (stat.st_mtime_ns, stat.st_ino) for stat in found]
 
 
 def _read(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
-    found = {stage: Manifest.load(run_dir.manifest(stage)) for stage in STAGES}
+    found = {stage: Manifest.load(run_dir.manifest(stage)) for stage in _stages(config)}
     manifests = {stage: manifest for stage, manifest in found.items() if manifest is not None}
     evaluated = [model for model in MODELS if not _unfinished(model, found, run_dir)]
     rows = Reader(run_dir, manifests).rows
@@ -93,6 +95,7 @@ def _read(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
         curves=_present({arm: rows(run_dir.arm(arm).metrics) for arm in ARMS}),
         heldout_curves=_present({arm: rows(run_dir.arm(arm).heldout_metrics) for arm in ARMS}),
         lm_eval={model: rows(path)[0] for model in MODELS if (path := run_dir.lm_eval(model)).exists()},
+        by_seed=_by_seed(config, found, rows, run_dir),
     )
 
 
@@ -101,8 +104,9 @@ def _unfinished(model: str, manifests: Mapping[str, Manifest | None], run_dir: R
     evaluation = manifests[f"evaluate_{model}"]
     if evaluation is None:
         return run_dir.started(f"evaluate_{model}").exists()
-    for name, arm in ARMS.items():
-        if arm.model.name == model:
+    for arm in ARMS.values():
+        if arm.model.name == original(model):
+            name = model.replace(arm.model.name, arm.name)
             weights = str(run_dir.arm(name).final_model.relative_to(run_dir.root))
             trained = manifests[name]
             if trained is None:
@@ -141,6 +145,29 @@ class Reader:
         except (OSError, ValueError, TypeError, RecursionError) as error:
             reason = str(error).removeprefix(f"{path}: ")
             raise UserError(f"{path}: cannot be read ({reason}); repair or remove it") from None
+
+
+def _stages(config: ExperimentConfig) -> list[str]:
+    """The stages whose manifests are read: also those of the copies that train with further seeds."""
+    names = (*ARMS, *(f"evaluate_{arm.model.name}" for arm in ARMS.values()))
+    return [*STAGES, *(copy_name(name, seed) for seed in config.training_seeds[1:] for name in names)]
+
+
+def _by_seed(
+    config: ExperimentConfig,
+    manifests: Mapping[str, Manifest | None],
+    rows_of: Callable[[Path], list[Row]],
+    run_dir: RunDir,
+) -> dict[str, dict[int, list[Row]]]:
+    """The rows of the models that were evaluated with two seeds or more."""
+    first, *others = config.training_seeds
+    found: dict[str, dict[int, list[Row]]] = {}
+    for model in (arm.model.name for arm in ARMS.values()):
+        files = {first: model} | {seed: copy_name(model, seed) for seed in others}
+        finished = {seed: name for seed, name in files.items() if not _unfinished(name, manifests, run_dir)}
+        rows = {seed: rows_of(run_dir.predictions(name)) for seed, name in finished.items()}
+        found[model] = {seed: of_seed for seed, of_seed in rows.items() if of_seed}
+    return {model: rows for model, rows in found.items() if len(rows) > 1}
 
 
 def _present(rows: dict[str, list[Row]]) -> dict[str, list[Row]]:

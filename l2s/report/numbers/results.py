@@ -11,6 +11,7 @@ from l2s.report.numbers import costs, scores
 from l2s.report.numbers.files import RunFiles
 from l2s.report.numbers.harness import harness
 from l2s.report.numbers.schema import Overlap, Results
+from l2s.report.numbers.seeds import spread_over_seeds
 from l2s.run_dir import RunDir
 from l2s.tasks.contamination import DomainOverlap, overlap
 from l2s.tasks.table import in_order, task_of
@@ -28,6 +29,7 @@ def build_results(files: RunFiles) -> Results:
         "controls": _controls(files),
         "comparisons": scores.compare_models(files.predictions),
         "gap_recovered": scores.recover_gaps(files.predictions),
+        "seeds": spread_over_seeds(files.by_seed, files.predictions),
         "fidelity": {model: scores.measure_fidelity(rows) for model, rows in fidelity.items()},
         "fidelity_comparisons": scores.compare_fidelity(fidelity),
         "lm_eval": {model: harness(found) for model, found in files.lm_eval.items()},

@@ -50,6 +50,23 @@ class Contrast(TypedDict):
     verdict: Verdict
 
 
+class SeedSpread(TypedDict):
+    """The scores of one arm that was trained with several seeds; those not yet evaluated are left out."""
+
+    domain: str
+    model: str
+    seeds: list[int]
+    scores: list[float]  # mean score of each seed
+    mean: float
+    sd: float  # between seeds; divided by their number less 1
+    low: float
+    high: float
+    n: int  # items
+    ci95: Bounds  # of the first seed, over items alone
+    difference: float | None  # from the base student, mean over seeds; None where it was not evaluated
+    difference_ci95: Bounds | None  # includes the variation between seeds
+
+
 class Gap(TypedDict):
     """Share of the teacher's lead over the base student that a model recovered; None where no lead is detectable."""
 
@@ -202,6 +219,7 @@ class Results(TypedDict):
     controls: dict[str, dict[str, float]]  # domain -> control (an answer without understanding) -> its mean score
     comparisons: list[Contrast]
     gap_recovered: list[Gap]
+    seeds: list[SeedSpread]  # empty if no arm was trained with two seeds
     fidelity: dict[str, Fidelity]
     fidelity_comparisons: list[Contrast]  # contrasts of the mean KL; lower is closer to the teacher
     lm_eval: dict[str, Harness]  # empty if lm_eval_tasks was empty

@@ -14,6 +14,7 @@ CHINESE = {
     "verdict": "结论",
     "warnings": "警告",
     "scores": "得分",
+    "seeds": "不同种子之间的差异",
     "outcomes": "回答的结局",
     "contrasts": "对比",
     "gap": "差距弥补比例",
@@ -28,6 +29,18 @@ CHINESE = {
     "environment": "环境",
     "configuration": "配置",
     "scores_note": "平均得分及其 95% 区间：对错型题目用 Wilson 区间，其余用自助法。",
+    "seeds_note": "每种训练方式用每个种子各训练一次，数据相同；均值、标准差和范围都是对这些训练而言。"
+    "题目区间属于第一个种子，其他各表展示的也是它的学生模型。"
+    "与原始学生之差是各种子的均值，其 95% 区间同时包含种子之间和题目之间的差异"
+    "（交叉随机因素，Student t 分布，Satterthwaite 自由度）。区间不含 0 时加粗。",
+    "seeds_used": "种子",
+    "seed_mean": "均值",
+    "seed_sd": "标准差（百分点）",
+    "seed_range": "范围",
+    "item_ci95": "题目 95% 区间",
+    "over_base": "减原始学生",
+    "say_seeds": "{domain}：{model} 在种子 {seeds} 上均值 {mean}，标准差 {sd} 个百分点，范围 {low} 至 {high}",
+    "say_seeds_base": "；比原始学生 {difference} 个百分点（95% 区间，含种子与题目：{bounds}）",
     "controls": "评分器的对照",
     "controls_note": "不需要理解题目的回答必须低于 15%；参考答案必须达到 100%。"
     "盲答是措辞与评分要点不同的正确回答，其得分是该指标的上限。",

@@ -11,6 +11,7 @@ from rich.text import Text as Line
 
 from l2s.report.numbers.schema import Results
 from l2s.report.text.formats import NONE
+from l2s.report.text.seed_table import seed_lines
 from l2s.report.text.strings import Lang, Text
 from l2s.report.text.tables import Cell, score_table
 from l2s.report.text.verdict import contamination_sentences, write_verdict
@@ -27,7 +28,7 @@ def print_summary(run_dir: RunDir, console: Console) -> None:
     contaminated = [text.spaced(sentence) for sentence in contamination_sentences(results, text)]
     console.print(verdict.headline, style="bold", markup=False)
     console.print(summary_table(results))
-    for line in verdict.lines:
+    for line in (*verdict.lines, *seed_lines(results, text)):
         console.print(f"- {line}", style="yellow" if line in contaminated else None, markup=False)
 
 

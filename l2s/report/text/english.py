@@ -16,6 +16,7 @@ ENGLISH = {
     "verdict": "Verdict",
     "warnings": "Warnings",
     "scores": "Scores",
+    "seeds": "Spread over seeds",
     "outcomes": "How the answers ended",
     "contrasts": "Contrasts",
     "gap": "Gap recovered",
@@ -31,6 +32,19 @@ ENGLISH = {
     "configuration": "Configuration",
     # Notes
     "scores_note": "The mean score has a 95% interval: Wilson for right-or-wrong items, bootstrap for others.",
+    "seeds_note": "Each arm was trained once with each seed, on the same data, and the mean, standard deviation and "
+    "range are over these trainings. The interval over items is that of the first seed, whose student all other tables "
+    "show. The difference from the base is the mean over seeds; its 95% interval includes the variation between seeds "
+    "and between items (crossed random factors, Student's t with Satterthwaite's degrees of freedom). It is bold if "
+    "the interval excludes 0.",
+    "seeds_used": "Seeds",
+    "seed_mean": "Mean",
+    "seed_sd": "SD (points)",
+    "seed_range": "Range",
+    "item_ci95": "95% over items",
+    "over_base": "− Base",
+    "say_seeds": "{domain}: {model} over seeds {seeds}: mean {mean}, SD {sd} points, range {low} to {high}",
+    "say_seeds_base": "; over the base {difference} points (95%, seeds and items: {bounds})",
     "controls": "Controls of the grader",
     "controls_note": "Answers that need no understanding of the item must stay below 15%; the reference answer must "
     "reach 100%. Blind answers are right ones in other words than the key's: their score is the metric's ceiling.",

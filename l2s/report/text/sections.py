@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from l2s.report.numbers.results import has_scores, shown_domains
 from l2s.report.numbers.schema import Results
 from l2s.report.text import cost_tables, tables
+from l2s.report.text.seed_table import seed_table
 from l2s.report.text.strings import Text
 from l2s.report.text.tables import Table
 from l2s.tasks.table import TASKS, task_of
@@ -60,6 +61,7 @@ def build_sections(results: Results, text: Text, plots: list[str]) -> list[Secti
 def _score_blocks(results: Results, text: Text) -> list[Block]:
     return [
         Block(tables.score_table(results, text), note=_scores_note(results, text), empty=text("say_nothing")),
+        *([Block(seed_table(results, text), title=text("seeds"), note=text("seeds_note"))] if results["seeds"] else []),
         Block(tables.outcome_table(results, text), title=text("outcomes"), folded=True),
         Block(tables.control_table(results, text), title=text("controls"), note=text("controls_note"), folded=True),
     ]

@@ -23,7 +23,7 @@ from l2s.errors import UserError
 from l2s.jsonl import remove, write_text_atomic
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.cluster.transfer import Change, Hashes, Inbox, Part, Storage, Watch, files_under, read_parts, whole
-from l2s.runner.pipeline import STAGES, ModelField
+from l2s.runner.pipeline import ModelField, stage_of
 
 ROOT = "@node-copy@"  # in settings: the folder of a node's copy
 OUTSIDE = "outside"  # folder in it for inputs from elsewhere, such as a grader of the user's
@@ -108,7 +108,7 @@ class Agent:
         from l2s.runner.preflight import check_machine
 
         try:
-            check_machine(config, [STAGES[name] for name in stages])
+            check_machine(config, [stage_of(name, config) for name in stages])
         except UserError as error:
             return str(error)
         return None

@@ -67,7 +67,7 @@ class StageFiles:
         self.root, self.hashes = run_dir.root, hashes
         self.inbox = Inbox(self.root, cluster.storage)
         written = [*stage.gives(run_dir, config), *stage.scratch(run_dir, config), *logs]
-        if stage.name in ARMS:
+        if stage.original in ARMS:
             written.append(run_dir.arm(stage.name).heldout_metrics)
         self.own = self._names(written)
         self.written: dict[str, Node] = {}  # file -> the node that wrote it

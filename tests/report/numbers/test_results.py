@@ -48,7 +48,7 @@ def test_the_snippet_of_the_manual_runs_on_results_json(reported: RunDir) -> Non
 
 def test_results_have_the_documented_parts(results: Any) -> None:
     assert list(results) == [
-        "experiment_name", "evaluation", "sources", "controls", "comparisons", "gap_recovered", "fidelity",
+        "experiment_name", "evaluation", "sources", "controls", "comparisons", "gap_recovered", "seeds", "fidelity",
         "fidelity_comparisons", "lm_eval", "models", "ratios", "stages", "predicted", "disk_bytes", "curves",
         "heldout_curves", "contamination", "warnings", "config", "environment",
     ]  # fmt: skip

@@ -27,8 +27,8 @@ from l2s.models.load import count_parameters, load_model, weight_bytes
 from l2s.signals.hidden import ModelHidden
 
 # Prompt tokens that take as long as one decoding step: a step reads every weight once, a token multiplies with each.
-# On a CPU this is its FLOP/s over its bytes/s, to the order of magnitude; `l2s plan` shows both. On a GPU a step of a small
-# model waits for Python, for as long as thousands of tokens are prefilled.
+# On a CPU this is its FLOP/s over its bytes/s, to the order of magnitude; `l2s plan` shows both. On a GPU a step of a
+# small model waits for Python, for as long as thousands of tokens are prefilled.
 PROMPT_TOKENS_PER_STEP = {"cpu": 16, "cuda": 2_000}
 
 # Decoding steps after which finished answers leave the batch. The others are prefilled again, which is cheap on a GPU.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,3 +124,43 @@ def test_a_server_is_asked_by_one_process() -> None:
     fields: dict[str, Any] = {"engine": "endpoint", "teacher_endpoint": "http://localhost:1/v1"}
     assert placed("generate", 8, **fields) == {"generate": 1}
     assert placed("evaluate_student_sft", 8, **fields) == {"evaluate_student_sft": 8}
+
+
+def two_machines(first: int, second: int) -> Devices:
+    names = tuple(map(str, range(first + second)))
+    return Devices("gpu", names, machines=("a",) * first + ("b",) * second)
+
+
+def test_no_process_is_split_over_two_machines() -> None:
+    """Three GPUs a copy, on machines of four: two copies, and a GPU of each stays free for what needs one."""
+    config = ExperimentConfig(engine="vllm", teacher_gpus=3)
+    devices = two_machines(4, 4)
+    found = place([STAGES["generate"]], devices.numbers, devices, config)["generate"]
+    assert groups_of(STAGES["generate"], found, config, devices) == [(0, 1, 2), (4, 5, 6)]
+    beside = place([STAGES[name] for name in ("evaluate_teacher", "sft")], devices.numbers, devices, config)
+    assert beside["evaluate_teacher"] == (0, 1, 2)
+    assert beside["sft"] == (3, 4, 5, 6, 7)[: len(beside["sft"])]
+
+
+def test_a_teacher_larger_than_every_machine_is_refused() -> None:
+    config = ExperimentConfig(engine="vllm", teacher_gpus=8)
+    with pytest.raises(UserError, match="teacher_gpus=8: this run has 4 GPUs in its largest machine"):
+        place([STAGES["generate"]], list(range(8)), two_machines(4, 4), config)
+
+
+def test_a_lost_machine_leaves_the_others_their_numbers() -> None:
+    config = ExperimentConfig(engine="transformers")
+    devices = replace(two_machines(2, 2), lost=frozenset({0, 1}))
+    assert (len(devices), devices.numbers) == (2, [2, 3])
+    assert place([STAGES["generate"]], devices.numbers, devices, config) == {"generate": (2, 3)}
+    assert devices.label((2, 3)) == "2 GPUs of b"
+
+
+def test_many_machines_are_used_whole() -> None:
+    devices = Devices("gpu", tuple(map(str, range(160))), machines=tuple(f"m{n // 8}" for n in range(160)))
+    config = ExperimentConfig(engine="vllm", teacher_gpus=2, sft_batch_size=16, gradient_accumulation_steps=8)
+    found = place([STAGES[name] for name in ("score", "sft", "evaluate_teacher")], devices.numbers, devices, config)
+    used = [number for placement in found.values() for number in placement]
+    assert len(used) == len(set(used)) > 140
+    for group in groups_of(STAGES["evaluate_teacher"], found["evaluate_teacher"], config, devices):
+        assert len({devices.machines[number] for number in group}) == 1

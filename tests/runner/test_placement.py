@@ -156,11 +156,12 @@ def test_a_lost_machine_leaves_the_others_their_numbers() -> None:
     assert devices.label((2, 3)) == "2 GPUs of b"
 
 
-def test_many_machines_are_used_whole() -> None:
+def test_on_many_machines_each_copy_stays_in_one() -> None:
     devices = Devices("gpu", tuple(map(str, range(160))), machines=tuple(f"m{n // 8}" for n in range(160)))
     config = ExperimentConfig(engine="vllm", teacher_gpus=2, sft_batch_size=16, gradient_accumulation_steps=8)
     found = place([STAGES[name] for name in ("score", "sft", "evaluate_teacher")], devices.numbers, devices, config)
     used = [number for placement in found.values() for number in placement]
-    assert len(used) == len(set(used)) > 140
+    assert len(used) == len(set(used))
+    assert len(found["evaluate_teacher"]) > 8  # more than a machine has
     for group in groups_of(STAGES["evaluate_teacher"], found["evaluate_teacher"], config, devices):
         assert len({devices.machines[number] for number in group}) == 1

@@ -21,7 +21,8 @@ from l2s.models.load import load_model
 from l2s.report.numbers.files import read_run
 from l2s.run_dir import SIGNAL_INDEX, Manifest, fingerprint
 from l2s.runner.freshness import check_inputs, inputs_of, state_of
-from l2s.runner.pipeline import STAGES, select_stages
+from l2s.runner.pipeline import STAGES
+from l2s.runner.selection import select_stages
 from l2s.sequences import load_sequences, render_answer
 from l2s.signals.record import record_signals
 from l2s.signals.store import SignalStore, open_training_signals, read_signals

@@ -21,8 +21,8 @@ from l2s.plan.vllm import VLLM_SHARE, VLLM_START_S
 from l2s.report.text.formats import NONE, short_count, size
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.executors import quiet_libraries
-from l2s.runner.pipeline import select_stages, settle
 from l2s.runner.preflight import check_settings
+from l2s.runner.selection import select_stages, settle
 
 CUDA_FACTOR = 3.0
 COLUMNS = ("weights", "optimizer", "activations", "cache", "buffers", "memory")

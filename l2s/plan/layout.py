@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from l2s.config import ExperimentConfig
 from l2s.plan.estimates import ESTIMATES, Estimate, Situation, estimate
 from l2s.plan.hardware import Fleet
-from l2s.runner.pipeline import Stage, needs_of
+from l2s.runner.pipeline import Stage
 from l2s.runner.placement import Devices, Placement, groups_of, place
+from l2s.runner.selection import needs_of
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from l2s.errors import UserError
 from l2s.jsonl import load_jsonl
 from l2s.run_dir import RunDir, existing_parent
 from l2s.runner.executors import quiet_libraries
-from l2s.runner.pipeline import STAGES, settle
+from l2s.runner.pipeline import STAGES
+from l2s.runner.selection import settle
 from l2s.tasks.table import TASKS, tasks_of
 
 PACKAGES = (

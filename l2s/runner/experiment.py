@@ -16,7 +16,7 @@ from l2s.jsonl import cut_unfinished_line
 from l2s.run_dir import RunDir
 from l2s.runner.executors import USER_ERROR, Executor, LocalExecutor
 from l2s.runner.freshness import State, changed_inputs, other_versions, state_of
-from l2s.runner.pipeline import STAGES, Stage, needs_of, requested_stages, select_stages, settle
+from l2s.runner.pipeline import STAGES, Stage
 from l2s.runner.placement import find_devices
 from l2s.runner.preflight import (
     check_benchmarks,
@@ -27,6 +27,7 @@ from l2s.runner.preflight import (
     model_fields,
 )
 from l2s.runner.schedule import Outcome, Schedule
+from l2s.runner.selection import needs_of, requested_stages, select_stages, settle
 from l2s.runner.versions import require_same
 
 if TYPE_CHECKING:

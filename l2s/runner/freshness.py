@@ -10,7 +10,8 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import flush, make_folder, remove
 from l2s.run_dir import SIGNAL_INDEX, Manifest, RunDir, fingerprint
-from l2s.runner.pipeline import Stage, all_stages, needs_of
+from l2s.runner.pipeline import Stage, all_stages
+from l2s.runner.selection import needs_of
 from l2s.runner.versions import changed, package_versions
 from l2s.sealed import read_sealed, write_sealed
 

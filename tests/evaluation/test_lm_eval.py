@@ -14,8 +14,8 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.report import stage
 from l2s.run_dir import RunDir
-from l2s.runner.pipeline import requested_stages, select_stages
 from l2s.runner.preflight import check_settings
+from l2s.runner.selection import requested_stages, select_stages
 from support.synthetic_run import load_results, make_run
 
 MakeConfig = Callable[..., ExperimentConfig]

@@ -22,8 +22,9 @@ from l2s.plan.layout import Layout, lay_out
 from l2s.plan.model_size import ModelSize
 from l2s.plan.prediction import Plan, advise
 from l2s.run_dir import Manifest, RunDir
-from l2s.runner.pipeline import STAGES, needs_of, select_stages
+from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import Devices
+from l2s.runner.selection import needs_of, select_stages
 
 MakeConfig = Callable[..., ExperimentConfig]
 GPU = Hardware("gpu", True, 80 * GIB, 600e12, 2.8e12, 1.2e-3, "made up")

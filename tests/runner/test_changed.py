@@ -14,7 +14,8 @@ from l2s.run_dir import Manifest, RunDir
 from l2s.runner import versions
 from l2s.runner.experiment import _say_what_changed
 from l2s.runner.freshness import begin, changed_inputs, inputs_of, other_versions, settings_of, state_of
-from l2s.runner.pipeline import STAGES, select_stages, settle
+from l2s.runner.pipeline import STAGES
+from l2s.runner.selection import select_stages, settle
 from l2s.runner.versions import package_versions, require_same
 
 MADE = ("prepare", "generate", "sft", "evaluate_teacher")

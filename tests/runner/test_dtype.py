@@ -14,7 +14,8 @@ from l2s.errors import UserError
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner import experiment
 from l2s.runner.freshness import settings_of
-from l2s.runner.pipeline import STAGES, settle
+from l2s.runner.pipeline import STAGES
+from l2s.runner.selection import settle
 
 MakeConfig = Callable[..., ExperimentConfig]
 

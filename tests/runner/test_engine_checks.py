@@ -16,8 +16,9 @@ from l2s.generation.engines import table
 from l2s.generation.engines.table import choose_engine
 from l2s.models.stored import gpus_to_hold
 from l2s.runner.engine_checks import check_engine, check_quantization
-from l2s.runner.pipeline import STAGES, select_stages
+from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models, check_settings
+from l2s.runner.selection import select_stages
 
 Make = Callable[..., ExperimentConfig]
 

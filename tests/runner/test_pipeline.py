@@ -11,8 +11,9 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.freshness import begin, inputs_of, settings_of, state_of
-from l2s.runner.pipeline import STAGES, select_stages, settle
+from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_settings
+from l2s.runner.selection import select_stages, settle
 
 Make = Callable[..., ExperimentConfig]
 

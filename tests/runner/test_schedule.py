@@ -11,9 +11,10 @@ from rich.console import Console
 
 from l2s.config import ExperimentConfig
 from l2s.run_dir import Manifest, RunDir
-from l2s.runner.pipeline import Stage, select_stages, settle
+from l2s.runner.pipeline import Stage
 from l2s.runner.placement import Devices, Placement
 from l2s.runner.schedule import Outcome, Schedule
+from l2s.runner.selection import select_stages, settle
 
 Make = Callable[..., ExperimentConfig]
 SECONDS = {"generate": 4, "score": 4, "sft": 6, "kd": 4}  # polls that a stage takes; others take 2

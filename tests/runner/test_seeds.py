@@ -16,7 +16,8 @@ from l2s.run_dir import Manifest, RunDir
 from l2s.runner.check import tiny_experiment
 from l2s.runner.executors import run_stage
 from l2s.runner.freshness import state_of
-from l2s.runner.pipeline import needs_of, requested_stages, select_stages, stage_of
+from l2s.runner.pipeline import stage_of
+from l2s.runner.selection import needs_of, requested_stages, select_stages
 from support.kills import killed_after
 
 WEIGHT = "model.layers.0.self_attn.q_proj.weight"

@@ -24,9 +24,10 @@ from l2s.plan.prediction import Plan
 from l2s.report.text.console import print_summary
 from l2s.run_dir import RunDir
 from l2s.runner.executors import run_stage
-from l2s.runner.pipeline import STAGES, select_stages, settle
+from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import Devices
 from l2s.runner.preflight import check_settings
+from l2s.runner.selection import select_stages, settle
 from l2s.tasks.table import TASKS, in_order, tasks_of
 from support.reports import written_reports
 from support.toy_domain import TASK, ToyConfig

@@ -25,8 +25,9 @@ from l2s.report.text.console import print_summary
 from l2s.run_dir import RunDir
 from l2s.runner.executors import run_stage
 from l2s.runner.freshness import inputs_of
-from l2s.runner.pipeline import STAGES, select_stages, settle
+from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_machine, check_settings
+from l2s.runner.selection import select_stages, settle
 from l2s.tasks.contamination import overlap
 from l2s.tasks.own import graders
 from l2s.tasks.table import TASKS, tasks_of

@@ -246,3 +246,27 @@ def test_passages_copied_from_the_log_do_not_count(item: Item) -> None:
         "cause",
         "evidence",
     ]
+
+
+def test_of_a_longer_quotation_the_first_words_count(item: Item) -> None:
+    quoted = "web-1 kernel: nf_conntrack: count 651 max 651, dropping packet"
+    grade = aiops.grade(item, f"Answer: conntrack table is full; {quoted}; raise the limit")
+    assert grade.details["matched"] == ["cause", "component", "remediation"]  # "dropping packet" is its end
+
+
+@pytest.mark.parametrize(
+    ("answer", "blamed"),
+    [
+        ("web-1: the conntrack table is full, so there is a DNS failure", None),
+        ("web-1 的连接跟踪表已满，导致DNS 故障", None),
+        (f"DNS failure, so {FULL}", "dns"),  # what comes first is the cause
+        ("连接跟踪表已满。另外还有DNS 故障，导致超时", "dns"),
+    ],
+)
+def test_what_the_right_cause_leads_to_is_an_effect(item: Item, answer: str, blamed: str | None) -> None:
+    assert aiops.grade(item, f"Answer: {answer}").details["wrong_cause"] == blamed
+
+
+@pytest.mark.parametrize("said", ["fills", "filled", "filling", "fill", "is used up", "uses up", "expired", "expiring"])
+def test_a_part_takes_the_endings_of_a_verb(said: str) -> None:
+    assert find(["disk & [fill/use up/expire]"], normalise(f"the disk {said}"))

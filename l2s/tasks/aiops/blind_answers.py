@@ -1,8 +1,9 @@
 """Blind answers: right answers in other words than the key's, written from prompts in several voices.
 
-They tell how far the metric recognises a right answer in other words than ours: their mean score is its ceiling. Half
-of them served to extend the phrases ("mend"), the other half judges the result ("measure"). Names and numbers of an
-item stand in the answers as slots, so that an answer fits its item whatever the item draws.
+They tell how far the metric recognises a right answer in other words than ours: their mean score is its ceiling. "mend"
+served to extend the phrases. "measure" judges the result: other hands wrote it, and nobody looked at it while phrases
+were written. Names and numbers of an item stand in the answers as slots, so that an answer fits its item whatever the
+item draws; a row with other numbers names the seed of its item.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ EN_SHOWS = (
     "blame|(?:look|seem|appear) like|point (?:to|at))"
 )
 EN_DENIAL = (
-    r"(?:not|never|no|nor|neither|without|cannot|excludes?|excluded|excluding|unlikely|dismiss(?:es|ed)?|"
+    r"(?:not|never|(?<!batch )no|nor|neither|without|cannot|excludes?|excluded|excluding|unlikely|dismiss(?:es|ed)?|"
     r"eliminated?|(?<!no )(?<!without )(?<!without a )doubt|"
     r"(?<!cannot )(?<!n't )(?<!not )rul(?:e|es|ed|ing) out|rather than|instead of|as opposed to|\w+n't)"
 )

@@ -11,6 +11,7 @@ from typing import TypeVar
 from l2s.config import ExperimentConfig
 from l2s.tasks.aiops import wording
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
+from l2s.tasks.aiops.equivalents import EQUIVALENTS
 from l2s.tasks.aiops.families import STYLES
 from l2s.tasks.aiops.logs import write_log
 from l2s.tasks.aiops.parts import PARTS
@@ -134,8 +135,11 @@ def _key(
     cause = CAUSES[family.cause]
     more = _more_wordings(family)
     concepts = [("cause", Phrases(cause.en + more.en, cause.zh + more.zh))]
-    concepts += [("component", family.component), *(("evidence", phrases) for phrases in family.evidence)]
-    concepts += [("remediation", family.remediation)]
+    others: list[tuple[Role, Phrases]] = [("component", family.component)]
+    others += [("evidence", phrases) for phrases in family.evidence]
+    others += [("remediation", family.remediation)]
+    for (role, said), also in zip(others, EQUIVALENTS[family.cause], strict=True):
+        concepts.append((role, Phrases(said.en + also.en, said.zh + also.zh)))
     suggested = {herring.blames} if herring else set()
     forbidden = _all_causes_but(family.cause, *(set(family.may_mention) - suggested))
     answer = wording.fault_answer(cause, family.component, family.evidence, family.remediation, plan.language)

@@ -16,6 +16,10 @@ from l2s.tasks.chat_answer import DASHES
 CJK = "[\u3400-\u9fff]"
 WORD = re.compile(rf"{CJK}|[^\s\u3400-\u9fff]+")  # a Chinese character, or a run of others without spaces
 PLURAL, UNIT = "(?:s|es)?", "(?:ms?|s|min|mi?b?|%)?"
+# A choice of a part takes other endings: "fill", "fill up", "old version".
+PARTICLE = "up|out|down|off|over|away"
+INFLECTED = re.compile(rf"((?:.*[ -])?(?!(?:{PARTICLE})$)[a-z]{{3,}}(?<!ing)(?<![a-df-z]ed))( (?:{PARTICLE}))?")
+FORMS = {"e": "(?:e[sd]?|ing)", "y": "(?:y|ies|ied|ying)"}
 
 # "[full/failing] disk" stands for "full disk" and "failing disk".
 CHOICE = re.compile(r"\[(.*?)\]")
@@ -201,7 +205,17 @@ def _part(text: str) -> Part:
     if GAP.search(text):
         return Part((("", _prepared(text).pattern),))
     said = ["".join(pieces) for pieces in product(*_choices(normalise(text)))]
-    return Part(tuple((_squeezed(one), _whole_words(one)) for one in said))
+    return Part(tuple(_inflected(one) for one in said))
+
+
+def _inflected(text: str) -> tuple[str, str]:
+    """The stem that a text must hold, and a pattern for any form: "fill up", "fills up", "filled up", "filling up"."""
+    match = INFLECTED.fullmatch(text)
+    if match is None:
+        return _squeezed(text), _whole_words(text)
+    verb, particle = match[1], match[2] or ""
+    stem, forms = (verb[:-1], FORMS[verb[-1]]) if verb[-1] in FORMS else (verb, f"(?:e?s|{verb[-1]}?(?:ed|ing))?")
+    return _squeezed(stem), _whole_words(stem, forms) + particle.replace(" ", r"[\s\-]+")
 
 
 def _choices(text: str) -> list[list[str]]:
@@ -221,11 +235,14 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def _whole_words(text: str) -> str:
-    """A pattern of whole words. A plural s or a unit may follow; hyphens count as spaces; Chinese needs no spaces."""
+def _whole_words(text: str, ending: str = "") -> str:
+    """A pattern of whole words. Hyphens count as spaces; Chinese needs no spaces.
+
+    `ending` may follow, or a plural s or a unit without it.
+    """
     pattern = re.escape(text).replace(r"\ ", " ")
     pattern = re.sub(rf"(?<={CJK}) | (?={CJK})", r"\\s*", pattern).replace(" ", r"[\s\-]+")
     start = r"(?<![a-z0-9])" if text[0].isascii() and text[0].isalnum() else ""
-    ending = UNIT if text[-1].isdigit() else PLURAL
+    ending = ending or (UNIT if text[-1].isdigit() else PLURAL)
     end = rf"{ending}(?![a-z0-9])" if text[-1].isascii() and text[-1].isalnum() else ""
     return start + pattern + end

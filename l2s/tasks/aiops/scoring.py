@@ -17,8 +17,13 @@ STATUSES = ("correct", "partial", "wrong", "wrong_cause", "no_answer", "too_long
 METRIC = "concept rate"
 
 MAX_WORDS = 60  # of an answer; a Chinese character counts as half a word
-QUOTE_WORDS = 7  # a longer run of words from the log is an echo, not an answer
+QUOTE_WORDS = 7  # of a longer run of words from the log, the rest is an echo, not an answer
 BLANK = "▮"  # neither a word nor a space, so the text on both sides does not join
+SENTENCE_END = re.compile(r"[;!?。\n]|\.(?=\s|$)")
+LEADS_TO = re.compile(
+    r"\b(?:so|thus|hence|therefore|causes|causing|makes|making|leaves|leaving|drags|dragging|leads to|leading to|"
+    r"results in|resulting in|forces|forcing)\b|导致|致使|造成|于是|因此|因而|从而|使|引发|拖|所以|进而"
+)
 MARKER = re.compile(r"(?:answer|答案)\s*:")
 FORM: dict[Language, str] = {"en": "root cause; component; evidence; remedy", "zh": "根因；组件；证据；处置"}
 
@@ -77,12 +82,12 @@ def _letters(text: str) -> str:
 
 
 def _without_quotes(answer: str, log: str) -> str:
-    """`answer` with every run of more than QUOTE_WORDS words from `log` blanked."""
+    """`answer` with every run of more than QUOTE_WORDS words from `log` blanked, except its first QUOTE_WORDS."""
     spoken = words(answer)
     text = list(answer)
     for first, run in enumerate(_runs(spoken)):
         if run in _log_runs(log):
-            start, end = spoken[first].start(), spoken[first + QUOTE_WORDS].end()
+            start, end = spoken[first + QUOTE_WORDS].span()
             text[start:end] = BLANK * (end - start)
     return "".join(text)
 
@@ -100,10 +105,10 @@ def _runs(spoken: list[re.Match[str]]) -> Iterator[tuple[str, ...]]:
 
 def _score(meta: dict[str, Any], answer: str, extracted: str) -> Grade:
     found = [find(concept["phrases"], answer) for concept in meta["concepts"]]
-    blamed = _wrong_cause(meta["forbidden"], answer, [span for spans in found for span in spans])
     roles = [concept["role"] for concept in meta["concepts"]]
-    is_diagnosis = any(spans for role, spans in zip(roles, found, strict=True) if role == "cause")
-    hits = [is_diagnosis and bool(spans) for spans in found]
+    diagnosis = [span for role, spans in zip(roles, found, strict=True) if role == "cause" for span in spans]
+    blamed = _wrong_cause(meta["forbidden"], answer, diagnosis, [span for spans in found for span in spans])
+    hits = [bool(diagnosis and spans) for spans in found]
     details = {
         "matched": [role for role, hit in zip(roles, hits, strict=True) if hit],
         "all_required": all(hits) and blamed is None,
@@ -115,19 +120,34 @@ def _score(meta: dict[str, Any], answer: str, extracted: str) -> Grade:
     return Grade(sum(hits) / len(hits), status, extracted, details)
 
 
-def _wrong_cause(forbidden: Sequence[dict[str, Any]], answer: str, right: Sequence[Span]) -> str | None:
-    """The first forbidden cause in `answer`, except those inside the right statements at the spans `right`.
+def _wrong_cause(
+    forbidden: Sequence[dict[str, Any]], answer: str, diagnosis: Sequence[Span], right: Sequence[Span]
+) -> str | None:
+    """The first forbidden cause that `answer` blames, given where it names the right one and all that it says rightly.
 
-    If a right and a wrong phrase overlap, the longer one counts.
+    If a right and a wrong phrase overlap, the longer one counts. What the right cause leads to is an effect. Wordings
+    that blame only in logs of one style are loose: they blame nothing where they share words with the right cause.
     """
     named = named_causes(answer)
     for wrong in forbidden:
-        spans = named.get(wrong["cause"], []) + (find(wrong["phrases"], answer) if wrong["phrases"] else [])
-        if any(not any(_means(other, span) for other in right) for span in spans):
+        spans = named.get(wrong["cause"], [])
+        loose = find(wrong["phrases"], answer) if wrong["phrases"] else []
+        spans = spans + [span for span in loose if not any(_overlap(other, span) for other in diagnosis)]
+        if any(not _is_meant(span, right) and not _is_effect(answer, span, diagnosis) for span in spans):
             return str(wrong["cause"])
     return None
 
 
-def _means(right: Span, wrong: Span) -> bool:
-    overlaps = right[0] < wrong[1] and wrong[0] < right[1]
-    return overlaps and right[1] - right[0] >= wrong[1] - wrong[0]
+def _is_meant(wrong: Span, right: Sequence[Span]) -> bool:
+    """Whether a right phrase stands where `wrong` does and is as long."""
+    return any(_overlap(span, wrong) and span[1] - span[0] >= wrong[1] - wrong[0] for span in right)
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def _is_effect(answer: str, wrong: Span, diagnosis: Sequence[Span]) -> bool:
+    """Whether one sentence says that the right cause leads to `wrong`: "the pool is exhausted, so the app is down"."""
+    before = [end for _, end in diagnosis if end <= wrong[0] and not SENTENCE_END.search(answer, end, wrong[0])]
+    return bool(before and LEADS_TO.search(answer, min(before), wrong[0]))

@@ -61,8 +61,11 @@ NO_FAULT_VERDICT = say(
 NO_ACTION = say(
     "no action is needed|no action|nothing to do|nothing needs to be done|no intervention|no fix|no remedy|no "
     "remediation|"
-    "no change is needed|just monitor|keep monitoring|continue monitoring",
-    "无需处理|无需任何处理|不需要处理|无需操作|无需采取措施|无需干预|不用处理|继续观察|持续观察|继续监控|保持监控",
+    "no change is needed|just monitor|keep monitoring|continue monitoring|nothing to [fix/change/repair/remedy]|no "
+    "[action/change/fix/repair/intervention/remedy] [required/needed/necessary]|[leave/keep] [it/as is/as it is]|none "
+    "[needed/required/necessary]|no need to [act/do anything/intervene]",
+    "无需处理|无需任何处理|不需要处理|无需操作|无需采取措施|无需干预|不用处理|继续观察|持续观察|继续监控|保持监控|"
+    "[无需/不需要/不用/不必/无须][处置/修复/处理/动作/操作/干预/行动/变更/改动/动手/措施]|不用管|照常观察|保持现状",
 )
 
 

@@ -317,7 +317,7 @@ HARMLESS = (
         say(
             "the temperature warning that cleared|temperature|thermal|throttled CPU|core temperature|CPU ~ [hot/warm]|"
             "overheat|overheating",
-            "已恢复的温度告警|温度|过热|高温",
+            "已恢复的温度告警|温度|过热|高温|超温",
         ),
         (
             warn("kernel", "CPU{cpu}: core temperature above threshold"),

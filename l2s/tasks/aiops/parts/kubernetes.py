@@ -7,56 +7,79 @@ from l2s.tasks.aiops.records import Phrases
 
 PARTS: dict[str, Phrases] = {
     "image_missing": parts(
-        "[image/images/tag/image tag/image version/version/{version}/{svc}:{version}] & [missing/not in the registry/"
-        "not in registry/nonexistent/non-existent/does not exist/doesn't exist/not found/never published/never pushed/"
-        "not pushed/unpublished/absent/wrong/invalid/not published/no such/can't be found/cannot be found/typo/not "
-        "built/never built/unavailable/not available/never released/unknown to]",
-        "[镜像/标签/tag/版本/{version}/镜像版本/镜像标签] & [不存在/没有的/没有这个/未推送/没推/没有推送/未发布/"
-        "没发布/找不到/缺失/写错/错误/无效/未构建/拉不到/仓库里没有/仓库没有/仓库中没有]",
+        "[image/tag/image tag/image version/version/{version}/{svc}:{version}/manifest] & [missing/not in the "
+        "registry/not in registry/nonexistent/non-existent/not exist/not found/not be found/not be pulled/never "
+        "publish/never push/never upload/not pushed/not push/not upload/not publish/unpublished/unpushed/absent/wrong/"
+        "wrong tag/invalid/no such/typo/mistype/not built/never built/unavailable/not available/never release/bad/not "
+        "there/nobody pushed/bogus]|[image/tag/version/{version}] ~ unknown|unknown [image/tag/version]|no & manifest "
+        "& [tag/version/{version}/image]|registry & [not have/not know/lack/has no/without/no trace/never heard/never "
+        "received/never got/not contain/not hold/not find/not carry] & [image/tag/version/{version}/{svc}:{version}/"
+        "manifest/it/pods]|[image/tag/{version}/template/deployment] & registry & [not have/not know/lack/has no/not "
+        "contain/not hold/cannot find/not carry]",
+        "[镜像/标签/tag/版本/{version}] & [不存在/没有的/没有这个/没这个/未推送/没推/没有推/未发布/没发布/找不到/"
+        "缺/写错/填错/错/无效/未构建/没构建/拉不到/拉不下/没有该/没上传/未上传/查无/不对]|仓库 & [没有/无/查无/没/"
+        "不认识/不认/缺] & [镜像/tag/标签/版本/{version}/manifest/这个]|[tag/标签]~[没有/没了]",
     ),
     "memory_limit": parts(
-        "[memory/RAM/memory use/memory usage/container memory] & [exceeds/exceeded/exceeding/outgrew/outgrown/"
-        "outgrows/too small/too low/exhausted/ran out/used up/grants/granted/more than allowed/maxed out/at its limit/"
-        "at the limit/hit its/hit the/reached its/reached the/at its ceiling/over its/over the/beyond]|[OOMKilled/"
-        "OOM-killed/OOM killed/OOM kill]|container … OOM|OOM",
-        "[内存/memory/内存用量/内存占用] & [超限/触顶/超出/不足/超过/超标/到顶/顶满/耗尽/打满/达到上限/达到限制/"
-        "到上限/碰到上限]|内存 & 达到…[上限/限制/限额/limit]|[容器/Pod] & [触顶/OOMKill/OOMKilled/OOM]|OOM",
+        "[memory/RAM/memory use/memory usage/container memory/working set/{svc}/container] & [exceed/outgrew/outgrow/"
+        "outgrown/too small/too low/too tight/exhaust/ran out/run out/use up/grant/more than allowed/all the memory/"
+        "all of its memory/max out/at its limit/at the limit/hit its/hit the/reach its/reach the/reach limit/hit "
+        "limit/at its ceiling/its ceiling/the ceiling/over its/over the/beyond/bump into/run into/up to its/up to the/"
+        "cap/fill/full limit/not enough/too little] & [memory/limit/ceiling/cap/budget/allowance/grant/{size}Mi/"
+        "ceiling {size}Mi]|[memory/RAM] & [exceed/outgrow/outgrew/outgrown/too small/too low/too tight/exhaust/ran "
+        "out/run out/use up/allowed/max out/hit its/reach its/over its]|[working set/memory/{svc}/container] & [hit/"
+        "reach/exceed/touch/bump/fill/up to] & [limit/ceiling/cap/budget]|[memory limit/memory cap/memory ceiling/"
+        "memory budget] & [hit/reach/exceed/exceeded/low/small/tight/kill/touch]|[kill/killed/dies/died/terminate] & "
+        "[{size}Mi/memory limit/memory ceiling/memory cap/memory]|[OOMKilled/OOM-killed/OOM killed/OOM kill]|"
+        "container … OOM|OOM|{size}Mi & [too little/too small/too low/not enough/insufficient]",
+        "[内存/memory/工作集/working set/limit/{size}Mi] & [超限/触顶/顶/超出/不足/不够/超过/超标/满/耗尽/用尽/用光/"
+        "吃光/吃完/爆/达到/到上限/碰/撞/触/太小/过小/过低/太低/设低/设小/偏小/偏低/太紧]|[容器/Pod/{svc}] & [触顶/"
+        "OOMKill/OOMKilled/OOM/吃满/爆内存/撑爆/超内存]|OOM",
     ),
     "cluster_capacity": parts(
-        "[node/nodes/cluster/CPU/CPU capacity/capacity/compute/resources/node group/CPU resources] & [insufficient/"
-        "not enough/no room/no capacity/too little/out of/ran out/exhausted/lack/lacks/lacking/shortage/short of/no "
-        "free/cannot fit/can't fit/does not fit/doesn't fit/more CPU than/more than any/too large/too big/nowhere/"
-        "full/no spare/none has/no node/no nodes/has room/scarce/saturated/too small]|[scheduler/pod/pods] & [nowhere/"
-        "no room/no node/does not fit/doesn't fit/can't fit/cannot fit]|[no node/no nodes/none of the nodes] … [room/"
-        "CPU/capacity/fit/fits/enough/free/satisfy/satisfies]",
-        "[节点/集群/CPU/资源/容量/算力/节点组] & [不足/不够/放不下/装不下/耗尽/紧张/没有空闲/没有足够/不满足/无法满足/"
-        "短缺/匮乏/满了/没有余量/调度不上]|[没有/无]~[任何节点/节点]…[满足/容纳/放得下/可用/空闲/够]|[CPU/资源/请求] "
-        "& 无法调度",
+        "[node/cluster/CPU/capacity/compute/resource/node group/node pool/CPU request] & [insufficient/not enough/no "
+        "room/no capacity/too little/out of/ran out/run out/exhaust/lack/shortage/short of/no free/not fit/more than "
+        "any/too large/too big/nowhere/anywhere/full/no spare/none has/no node/has room/scarce/saturate/too small/"
+        "maxed out/at max/cannot grow/not grow/no headroom/bigger than/larger than/exceed/not satisfy/not be "
+        "satisfied/unsatisfiable/not provide/not offer/none of the/not host/crowded/overcommit/left]|[scheduler/pod/"
+        "{svc}] & [nowhere/no room/no node/not fit/nowhere to/not be placed/not be scheduled] |[no node/no nodes/none "
+        "of the nodes/no worker/not one node] … [room/CPU/capacity/fit/fits/enough/free/satisfy/satisfies/host/take/"
+        "accommodate]|[pod/{svc}/request] & [ask/want/request/need/demand] & [more CPU/too much CPU/more than any]",
+        "[节点/集群/CPU/资源/容量/算力/余量] & [不足/不够/放不下/装不下/容不下/塞不下/耗尽/紧张/没有空闲/没空闲/"
+        "没有足够/没足够/不满足/无法满足/满足不了/短缺/匮乏/满了/没有余量/没余量/调度不/排不上/过大/太大/超过任/"
+        "大于任/都多/都大/高于/不能扩/扩不/无法扩/没法扩/到上限/达上限/到顶/最大规模/缺]|[没有/无/没]~[任何节点/"
+        "节点]…[满足/容纳/放得下/可用/空闲/够/装得下/塞得下/能]|[没有/无/没]~节点|[CPU/资源/请求/申请/Pod] & "
+        "[无法调度/没处/无处/比任何]",
     ),
     "probe_wrong": parts(
-        "[probe/liveness/liveness probe/liveness check/livenessProbe/health check/health probe] & <wrong>|[probe/"
-        "liveness/liveness probe/liveness check/livenessProbe/health check] & [another port/different port/other port/"
-        "wrong port/nobody listens/nothing listens/not listening/closed port/unused port/instead of]|[probe/probes/"
-        "liveness/liveness check/health check] & [asks/asking/knocks/targets/targeting/hits/dials/aims/calls/queries/"
-        "checks/points/probes] & {port}|{port} & {port2} & [probe/probes/liveness/check/checks]",
-        "[探针/存活探针/存活检查/健康检查/liveness/探活/livenessProbe/存活探测] & <wrong>|[探针/存活探针/存活检查/"
-        "健康检查/liveness/探活/存活探测] & [打到/打错/没人监听/无人监听/错端口]|[探针/存活探针/存活检查/健康检查/"
-        "探活/存活探测] & {port}|探针 & {port2}",
+        "[probe/liveness/liveness probe/livenessProbe/health check/health probe] & <wrong>|[probe/liveness/liveness "
+        "check/livenessProbe/health check] & [another port/different port/other port/wrong port/nobody listens/nothing "
+        "listens/not listen/closed port/unused port/dead port/instead of]|[probe/liveness/liveness check/health check/"
+        "check/kubelet] & [ask/knock/target/hit/dial/aim/call/query/check/point/probe/look/go to/use/test/port] & "
+        "{port}|{port} & {port2} & [probe/liveness/check/kubelet]|port & [not match/mismatch/differ/wrong/disagree] & "
+        "[probe/liveness/check/container]",
+        "[探针/存活检查/健康检查/liveness/探活/livenessProbe/存活探测/端口] & <wrong>|[探针/存活检查/健康检查/"
+        "liveness/探活/存活探测] & [打到/打错/问错/查错/探错/连错/没人监听/无人监听/错端口/没监听/未监听]|[探针/"
+        "存活检查/健康检查/探活/存活探测/探] & {port}|[探针/探] & {port2}",
     ),
     "secret_missing": parts(
-        "[secret/secrets/Secret/credentials/credential object/secret object/secret reference] & <missing>|{secret} & "
-        "<missing>|[secret/secrets] … not found|absent secret",
-        "[Secret/密钥/密钥对象/凭据/secret] & <missing>|{secret} & <missing>",
+        "[secret/Secret/credentials/credential object/secret object/secret reference/creds/{secret}] & <missing>|[no/"
+        "nobody/no one] & [secret/{secret}] & [name/called/create/exist/by that name/in prod]|no [secret/{secret}]|"
+        "{secret} & [nobody/not in]|[secret/secrets] … not found|absent secret",
+        "[Secret/密钥/密钥对象/凭据/secret/{secret}] & <missing>|[没有/没/无/缺] ~{secret}|{secret} & [没/无/缺/未]",
     ),
     "volume_attached_elsewhere": parts(
-        "[volume/{volume}/disk/PV/PVC/persistent volume/attachment/VolumeAttachment/node/{node}] & [still attached/"
-        "still bound/still mounted/still held/still holds/still claimed/still owned/still owns/still has/still keeps/"
-        "still uses/still using/still in use/still locked/not released/never released/not detached/never detached/"
-        "without releasing/without letting/without detaching/letting it go/let go/attached elsewhere/held by/in use "
-        "by/locked by/stale/dangling/orphaned/already attached/double attach/stuck on/stuck to/stuck attached/"
-        "attached to the]",
-        "[卷/存储卷/{volume}/PV/PVC/磁盘/持久卷] & [仍被/还被/仍挂/还挂/仍在/还在/没有释放/未释放/没释放/未卸载/"
-        "没卸载/没有卸载/没有分离/未分离/仍绑定/还绑定/占用/占着/残留/重复挂载/被锁/未解绑]|{node}…[没有释放/未释放/"
-        "没释放/未卸载/仍占用/还占着]",
+        "[volume/{volume}/disk/PV/PVC/persistent volume/attachment/VolumeAttachment/node/{node}/pvc] & [still attach/"
+        "still bound/still mount/still hold/still holding/still held/still claim/still own/still has/still have/still "
+        "keep/still use/still using/still in use/still lock/still sits/still on/not release/never release/not detach/"
+        "never detach/without releasing/without letting/without detaching/letting it go/let go/attached elsewhere/"
+        "held by/hold/holding/keep/own/has it/in use by/lock/stale/dangling/orphan/already attach/double attach/"
+        "double attachment/stuck/attached to/with it attached/linger/remain/remains attached/cling/hang on/hangs on/"
+        "pin/pinned to/remains bound to/left behind/leftover/left attached/not free/not let/in two places/twice]|"
+        "still … [bound/attached/mounted/held/locked] … [to/on/by/at]",
+        "[卷/{volume}/PV/PVC/磁盘/盘/挂载/附加] & [仍/还/没有释放/没释放/未释放/没放/不放/未放/未卸载/没卸载/没有卸载/"
+        "没有分离/没分离/未分离/没从/未从/占用/占着/占住/被占/残留/重复挂载/多重挂载/二次挂载/无法二次挂载/"
+        "无法重复挂载/不能二次挂载/被锁/锁住/未解绑/没解绑/没解除/攥/抓着/握着/拽着/卡在/绑在/挂在/没清理/未清理/没摘/"
+        "没松/没脱离]|{node} & [没有释放/未释放/没释放/未卸载/没卸载/仍占用/还占/占着/攥/抓着/握着/没放]",
     ),
 }

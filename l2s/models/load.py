@@ -99,7 +99,8 @@ def switch_off_dropout(model: nn.Module) -> None:
     """Set eval mode, except for 4-bit layers: they would repack their weights and could not be trained afterwards."""
     model.eval()
     for module in model.modules():
-        if type(module).__name__ == "Linear4bit":  # of bitsandbytes, which nothing else here needs
+        kind = type(module)  # known by name: nothing else here needs bitsandbytes, and PEFT has a Linear4bit too
+        if kind.__name__ == "Linear4bit" and kind.__module__.startswith("bitsandbytes."):
             module.train()
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from l2s.cli import main
 from l2s.config import ExperimentConfig, resolve_config
 from l2s.errors import UserError
-from l2s.jsonl import load_jsonl, write_jsonl
+from l2s.jsonl import load_jsonl
 from l2s.report import stage as report_stage
 from l2s.report.text.compare import compare_runs
 from l2s.report.text.console import print_summary
@@ -32,7 +32,7 @@ from l2s.tasks.contamination import overlap
 from l2s.tasks.own import graders
 from l2s.tasks.table import TASKS, tasks_of
 from support.chromium import CHROMIUM, open_page
-from support.reports import written_reports
+from support.reports import write_predictions, written_reports
 
 DOC = (Path(__file__).resolve().parents[2] / "docs" / "YOUR_DATA.md").read_text(encoding="utf-8")
 MODELS = ["teacher", "student_base", "student_sft", "student_kd"]
@@ -190,7 +190,7 @@ def test_a_grader_that_failed_is_warned_of_and_its_code_called_the_users_own(
     graded = [
         row | {"status": status, "score": scores.get(status, 0.0)} for row, status in zip(rows, statuses, strict=True)
     ]
-    write_jsonl(run_dir.predictions("teacher"), graded)
+    write_predictions(run_dir, "teacher", graded)
     config = experiment[0].model_copy(update={"own_grader": "python:my_grader.py:grade"})
     markdown, _ = written_reports(config, run_dir, lang)
     results = json.loads(run_dir.results.read_text())

@@ -20,9 +20,9 @@ PARTS: dict[str, Phrases] = {
     "index_missing": parts(
         "[index/indices/indexing] & [no/missing/lack/without/absent/nonexistent/need/never created/not used/not use/"
         "cannot use/nothing/not exist/not have]|[not indexed/unindexed/un-indexed]|[nothing/no one/nobody] … indexes|"
-        "[entire/whole/full/complete] table|[full/sequential] [scan/scans]|[every/all] … [row/rows] … [read/"
-        "scanned/visited/scan]|[reads/scans/scan/read/reading/scanning/visits/through/walks/goes through] … [every/all/"
-        "whole/entire] … [row/rows/{table}/{big1}]|{table} & [in full/end to end/from start to end/completely/"
+        "[entire/whole/full/complete] table|[full/sequential] [scan/scans]|[every/all] … [row/rows] … [read/scanned/"
+        "visited/scan]|[reads/scans/scan/read/reading/scanning/visits/through/walks/goes through] … [every/all/whole/"
+        "entire] … [row/rows/{table}/{big1}]|{table} & [fully scan/in full/end to end/from start to end/completely/"
         "row by row/table scan]|table & [end to end/in full/row by row] |[{column}/column/filter/where] & [not cover/"
         "not index/no index/without index/not be served]",
         "索引 & [没/缺/无/未/走不到/漏/少]|未建索引|全表|[整表/整张表]|[{table}/{column}/查询/表] & [全扫/顺扫/顺序扫/"
@@ -59,7 +59,9 @@ PARTS: dict[str, Phrases] = {
         "finish/overdue/not done/keeps being cancelled/keep being canceled/keep getting/keeps getting/not completed/"
         "not complete/cannot complete/interrupt/block/not freeze/never freeze/cancel/canceled/cancelled/fail/not "
         "frozen/starve/prevent/never ran/thwart] & [freeze/frozen/freezing/xid/transaction/wraparound/again/keep/"
-        "repeatedly/always/every/constantly/over and over]|{table} & [not/never] & [freeze/frozen/vacuum]|wraparound",
+        "repeatedly/always/every/constantly/over and over]|[freeze/vacuum] & [cannot finish/not finish/never finish/"
+        "not complete/never complete/overdue/never get/not done]|{table} & [not/never] & [freeze/frozen/vacuum]|"
+        "wraparound",
         "[事务 ID/事务号/xid/事务标识/事务编号/事务 id/个事务] & [回卷/耗/用完/用光/用尽/将尽/逼近/环绕/卷绕/绕回/"
         "溢出/快到/上限/不足/告急/见底/不多/余量/仅剩/只剩]|[只剩/仅剩/剩余]~{xids_left}|[冻结/freeze/清理/vacuum/"
         "autovacuum] & [未完成/没有完成/没完成/做不完/完不成/一直没/迟迟/不了/不成/没法/无法/打断/中断/取消/没做/未做/"
@@ -70,9 +72,10 @@ PARTS: dict[str, Phrases] = {
         "outdated/stale/previous/withdrawn/withdraw/revoke/expire/rotate/rotation/not updated/not update/not been "
         "updated/obsolete/supersede/retire/no longer valid/left with/not refresh/not reload/not picked up/not pick up/"
         "not pick/older/out of date/unrotated/missed/change/not told/stuck on/still on/still send/still use/still "
-        "present/cached/never got/not receive/never received/lag behind] & [credential/password/secret/version/v{rev}/"
-        "{rev}/rotation/login/key/{rev2}]|{client} & [old/stale/outdated/withdrawn/revoked] ~ [password/secret/"
-        "credential/credentials/version]|{client} & {rev2} & [not/miss/never/without]",
+        "present/cached/never got/not given/never given/not handed/not receive/never received/lag behind] & "
+        "[credential/password/secret/version/v{rev}/{rev}/rotation/login/key/{rev2}]|{client} & [old/stale/outdated/"
+        "withdrawn/revoked] ~ [password/secret/credential/credentials/version]|{client} & {rev2} & [not/miss/never/"
+        "without]",
         "[凭据/密码/密钥/凭证/口令/版本/{rev}/登录/{client}] & [旧/过期/作废/撤销/撤回/轮换/未更新/没更新/没有更新/"
         "没有同步/没同步/未同步/失效/过时/老/上一版/未刷新/没刷新/没换/未换/没重载/没跟上/落后/没拿到/吊销/停用/废] & "
         "[凭据/密码/密钥/凭证/口令/版/{rev}/{rev2}]|{client} & [仍/还] & [持/用/拿/带/出示] & {rev}|[凭据/密码/密钥/"

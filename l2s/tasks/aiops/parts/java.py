@@ -12,11 +12,11 @@ PARTS: dict[str, Phrases] = {
         "growing/grow without/growing without/grow unbounded/unbounded/use up/exhaust/exhaustion/full/out of memory/"
         "ran out/run out/overflow/uncollectable/hoard/build up/hold on/held forever/never garbage/never collect/not "
         "collect/not be freed/not be collected/swamp/hog/eat/ate/eaten/fill/fill up/swallow/clog/stay alive/endless "
-        "growth/never shrink/only grow]|[hold/keep/retain/cling] … [every/all/on to every/on to all/too many/"
-        "references to] {cls}",
+        "growth/never shrink/only grow/never go away/not go away/cram/choke]|[hold/keep/retain/cling] … [every/all/on "
+        "to every/on to all/too many/references to] {cls}",
         "[{cls}/对象/实例/堆/老年代/内存] & [泄漏/泄露/堆积/只增不减/只进不出/不释放/未释放/没有释放/没释放/累积/积累/"
-        "撑爆/爆/溢出/耗尽/占满/无法回收/回收不掉/回收不了/不回收/持续增长/膨胀/增长/满/用尽/用光/吃光/驻留/越积越多/"
-        "越来越多/没清/不清/攒/滞留/占着/塞]",
+        "撑爆/爆/溢出/耗尽/占满/无法回收/回收不掉/回收不了/不回收/持续增长/膨胀/增长/满/用尽/用光/吃光/占光/耗光/驻留/"
+        "越积越多/越来越多/没清/不清/攒/滞留/占着/塞]",
     ),
     "deadlock": parts(
         "[thread/worker-{tid}/worker-{tid2}/worker/lock/monitor/{cls}/{cls2}] & [deadlock/each other/each other's/one "
@@ -47,7 +47,7 @@ PARTS: dict[str, Phrases] = {
         "{version} & {version2} & [class path/classpath/both/shadow/win/instead/beside/alongside/mix/clash/conflict]",
         "[{lib}/jar/依赖/类库/类路径/第三方库/classpath/版本] & [冲突/两个/两版/两份/重复/并存/共存/不兼容/多版本/"
         "多个版本/不一致/混/同时/不匹配/打架/旧版/老版/新旧/错误版本/版本错/错版本/双份/两种]|[旧版/老版本/旧的/"
-        "低版本]~{lib}|{version} & {version2} & [同时/并存/冲突/共存/都/两]",
+        "低版本/旧]~{lib}|{version} & {version2} & [同时/并存/冲突/共存/都/两]",
     ),
     "schema_mismatch": parts(
         "[field/{field}/producer] & [new/add/extra/unexpected/unknown/change/start/introduce]|[schema/message format/"
@@ -67,7 +67,7 @@ PARTS: dict[str, Phrases] = {
         "[GC/garbage collection/collection/full collection/collector/full GC/stop-the-world/stop the world/JVM/"
         "collecting] & [pauses/paused/pausing/stop/freeze/froze/frozen/stall/too long/very long/excessive/halt/thrash/"
         "back to back/back-to-back/long/prolonged/hang/hung/block/suspend/storm/multi-second/repeated/constant/"
-        "endless]|stop-the-world",
+        "constantly/all the time/endless]|stop-the-world",
         "[GC/垃圾回收/回收/JVM/Full GC/垃圾收集/STW] & [停/暂停/卡/过长/太久/长时间/冻/频繁/反复/连续/耗时/抖动/假死/"
         "僵/不停/挂起/太长]|STW",
     ),

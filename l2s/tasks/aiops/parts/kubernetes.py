@@ -33,8 +33,8 @@ PARTS: dict[str, Phrases] = {
         "[{size}Mi/memory limit/memory ceiling/memory cap/memory]|[OOMKilled/OOM-killed/OOM killed/OOM kill]|"
         "container … OOM|OOM|{size}Mi & [too little/too small/too low/not enough/insufficient]",
         "[内存/memory/工作集/working set/limit/{size}Mi] & [超限/触顶/顶/超出/不足/不够/超过/超标/满/耗尽/用尽/用光/"
-        "吃光/吃完/爆/达到/到上限/碰/撞/触/太小/过小/过低/太低/设低/设小/偏小/偏低/太紧]|[容器/Pod/{svc}] & [触顶/"
-        "OOMKill/OOMKilled/OOM/吃满/爆内存/撑爆/超内存]|OOM",
+        "吃光/吃完/爆/达到/到限/达限/到上限/碰/撞/触/太小/过小/过低/太低/设低/设小/偏小/偏低/太紧]|[容器/Pod/{svc}] & "
+        "[触顶/OOMKill/OOMKilled/OOM/吃满/爆内存/撑爆/超内存]|OOM",
     ),
     "cluster_capacity": parts(
         "[node/cluster/CPU/capacity/compute/resource/node group/node pool/CPU request] & [insufficient/not enough/no "
@@ -53,11 +53,12 @@ PARTS: dict[str, Phrases] = {
     ),
     "probe_wrong": parts(
         "[probe/liveness/liveness probe/livenessProbe/health check/health probe] & <wrong>|[probe/liveness/liveness "
-        "check/livenessProbe/health check] & [another port/different port/other port/wrong port/nobody listens/nothing "
-        "listens/not listen/closed port/unused port/dead port/instead of]|[probe/liveness/liveness check/health check/"
-        "check/kubelet] & [ask/knock/target/hit/dial/aim/call/query/check/point/probe/look/go to/use/test/port] & "
-        "{port}|{port} & {port2} & [probe/liveness/check/kubelet]|port & [not match/mismatch/differ/wrong/disagree] & "
-        "[probe/liveness/check/container]",
+        "check/livenessProbe/health check] & [another port/different port/other port/wrong port/nobody listens/"
+        "nothing listens/not listen/closed port/unused port/dead port/instead of]|[probe/liveness/liveness check/"
+        "health check/check/kubelet] & [ask/knock/target/hit/dial/aim/call/query/check/point/probe/look/go to/use/"
+        "test/port] & {port}|{port} & {port2} & [probe/liveness/check/kubelet]|port & [not match/mismatch/differ/"
+        "wrong/disagree] & [probe/liveness/check/container]|port & [not serve/not open/not listen/not use] & [probe/"
+        "liveness/check/kubelet]",
         "[探针/存活检查/健康检查/liveness/探活/livenessProbe/存活探测/端口] & <wrong>|[探针/存活检查/健康检查/"
         "liveness/探活/存活探测] & [打到/打错/问错/查错/探错/连错/没人监听/无人监听/错端口/没监听/未监听]|[探针/"
         "存活检查/健康检查/探活/存活探测/探] & {port}|[探针/探] & {port2}",

@@ -13,12 +13,12 @@ PARTS: dict[str, Phrases] = {
         "unreturned/forgotten]|[connection/borrow] & [leak/never given back/not given back/never give back/never "
         "gives/never give/not released/never released/not release/never release/never close/not close/not closed/not "
         "returned/never returned/not return/never return/checked out/unreturned/unclosed/forgot to/forget to/"
-        "forgotten/hold on to/held forever]|all … connections & [taken/used/in use/busy/checked out/borrowed/lent out/"
-        "gone]|no … [connection/connections] … [left/free/available] & pool|/export & [hold/keep/leak] & [connection/"
-        "handle]",
+        "forgotten/hold on to/held forever/never come back/not come back/never came back]|all … connections & [taken/"
+        "used/in use/busy/checked out/borrowed/lent out/gone]|no … [connection/connections] … [left/free/available] & "
+        "pool|/export & [hold/keep/leak] & [connection/handle]",
         "[连接池/池] & <exhausted>|[连接/句柄/借出] & [泄漏/泄露/不还/未归还/没有归还/不归还/没归还/未还/没还/漏还/"
-        "忘还/忘了还/不肯还/有借无还/未释放/没有释放/不释放/不放/没放回/未关闭/没关/借走/被借]|[漏还/未还/不还]…连接|"
-        "{pool} & 连接 & [全/都] & [在用/占/借]|[拿不到/取不到/借不到]…连接 & 池",
+        "忘还/忘了还/不肯还/有借无还/未释放/没有释放/不释放/不放/没放回/未关闭/没关/借走/被借/借出去/漏光/借光]|[漏还/"
+        "未还/不还]…连接|{pool} & 连接 & [全/都] & [在用/占/借]|[拿不到/取不到/借不到]…连接 & 池",
     ),
     "certificate_expired": parts(
         "[certificate/cert/x509] & [expire/expiry/expiration/past/lapse/out of date/outdated/no longer valid/invalid/"
@@ -43,8 +43,8 @@ PARTS: dict[str, Phrases] = {
     "rate_limited": parts(
         "[quota/allowance/budget/request window/rate window/window/plan limit/request limit] & <exhausted>|[quota/"
         "allowance/budget/request limit/call limit/window/request cap/rate cap] & [exceed/spent/spend/gone/over/"
-        "beyond/burn/hit/blow/blew/blown/zero/run through/ran through/above/more than/at its]|[{client}/{svc}/"
-        "requests/calls/tenant/caller/client] & [throttle/rate-limit/rate limit/limited by/rejected with 429]|"
+        "beyond/burn/hit/outrun/outran/blow/blew/blown/zero/run through/ran through/above/more than/at its]|[{client}/"
+        "{svc}/requests/calls/tenant/caller/client] & [throttle/rate-limit/rate limit/limited by/rejected with 429]|"
         "[{client}/{svc}/tenant/caller] & [call/request/ask/send/hammer/poll] & [too often/too much/too fast/too many/"
         "more than/beyond/above/faster than/over its/over the]|[{client}/caller/tenant] & exceed & [allow/let/permit/"
         "limit/may]|[rate/request] limiter|[rate/request/call] [limit/cap]",

@@ -8,7 +8,9 @@ is the teacher without every tenth of its layers.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import os
 import subprocess
 import sys
@@ -100,11 +102,11 @@ def _load_gguf() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         )
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
     package = spec.submodule_search_locations[0]
-    model: Any = AutoModelForCausalLM.from_pretrained(package, gguf_file=GGUF_FILE, dtype=torch.bfloat16)
+    with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that has no other switch
+        model: Any = AutoModelForCausalLM.from_pretrained(package, gguf_file=GGUF_FILE, dtype=torch.float32)
+    model = model.to(torch.bfloat16)
     if hasattr(model.config, "quantization_config"):  # else save_pretrained would treat the weights as quantised
         del model.config.quantization_config
     model.hf_quantizer = None

@@ -14,7 +14,7 @@ from l2s.devices import choose_dtype
 from l2s.errors import UserError
 from l2s.jsonl import cut_unfinished_line
 from l2s.run_dir import RunDir
-from l2s.runner.executors import USER_ERROR, Executor, LocalExecutor
+from l2s.runner.executors import USER_ERROR, Executor, LocalExecutor, quiet_libraries
 from l2s.runner.freshness import State, changed_inputs, other_versions, state_of
 from l2s.runner.pipeline import STAGES, Stage
 from l2s.runner.placement import find_devices
@@ -65,6 +65,7 @@ def _run(config: ExperimentConfig, cluster: Cluster | None, *, force: bool) -> N
     check_benchmarks(config, stages)
     from l2s.plan import before_run  # needs torch
 
+    quiet_libraries()
     run_dir.create()
     with run_dir.lock() as lock_fd:
         if cluster:

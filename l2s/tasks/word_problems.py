@@ -1,7 +1,8 @@
 """A seeded generator of grade-school word problems of one to three steps, for runs without GSM8K.
 
 Training and evaluation share templates only. Each person, and each combination of a template's numbers, belongs to one
-of the two splits, whatever the seed. So evaluation asks for sums that training never showed.
+of the two splits, whatever the seed. So evaluation asks for sums that training never showed. A person is named in every
+run of 13 words, so the splits share no such run, which reports count as contamination.
 """
 
 from __future__ import annotations
@@ -95,32 +96,33 @@ TEMPLATES = (
         ("in all: a + b = total",),
     ),
     Template(
-        "{name} had {a} {things} and lost {b} of them at {place}. How many {things} are left?",
+        "{name} had {a} {things}. At {place} {name} lost {b} of them. How many {things} does {name} still have?",
         {"a": (10, 50), "b": (2, 40)},
         ("left: a - b = left",),
     ),
     Template(
-        "{name} buys {a} boxes with {b} {things} in each box. How many {things} does {name} buy?",
+        "{name} buys {a} boxes. Each of {name}'s boxes holds {b} {things}. How many {things} does {name} buy?",
         {"a": (2, 12), "b": (3, 20)},
         ("in the boxes: a * b = total",),
     ),
     Template(
-        "{name} shares {a} {things} equally among {b} friends. How many {things} does each friend get?",
+        "{name} has {a} {things} and {b} friends. {name} gives each friend equally many. "
+        "How many {things} does each get?",
         {"a": (6, 96), "b": (2, 12)},
         ("for each: a / b = each",),
     ),
     Template(
-        "{name} has {a} {things}. {friend} has {b} times as many. How many {things} do they have together?",
+        "{name} has {a} {things}. {friend} has {b} times as many. How many {things} do both have?",
         {"a": (2, 25), "b": (2, 9)},
         ("the friend has: a * b = more", "together: a + more = total"),
     ),
     Template(
-        "{name} pays for {a} {things} that cost ${b} each with a ${c} bill. How many dollars come back?",
+        "{name} buys {a} {things} at ${b} each. {name} pays with a ${c} bill. How many dollars does {name} get back?",
         {"a": (2, 9), "b": (2, 11), "c": (20, 100)},
         ("price: a * b = price", "change: c - price = change"),
     ),
     Template(
-        "{name} reads {a} pages on Monday and {b} pages on Tuesday. The book has {c} pages. "
+        "{name} reads {a} pages on Monday. On Tuesday {name} reads {b} pages. {name}'s book has {c} pages. "
         "How many pages does {name} still have to read?",
         {"a": (5, 40), "b": (5, 40), "c": (60, 150)},
         ("read so far: a + b = read", "not yet: c - read = left"),
@@ -137,8 +139,7 @@ TEMPLATES = (
         ("a day: a * b = day", "in all: day * c = total"),
     ),
     Template(
-        "{name} picks {a} {things}, {friend} picks {b}. With {c} {things} to a bag, "
-        "how many bags can {name} and {friend} fill?",
+        "{name} picks {a} {things}, {friend} picks {b}. With {c} to a bag, how many bags can {name} and {friend} fill?",
         {"a": (4, 50), "b": (4, 50), "c": (2, 10)},
         ("picked: a + b = picked", "bags: picked / c = bags"),
     ),
@@ -148,8 +149,8 @@ TEMPLATES = (
         ("now: a + b = now", "then: now + c = then"),
     ),
     Template(
-        "{name} sees a train with {a} people stop near {place}. {b} get off and {c} get on. "
-        "How many people does {name} count on it now?",
+        "{name} takes a train with {a} people near {place}. {name} sees {b} get off and {c} get on. "
+        "How many stay with {name}?",
         {"a": (30, 90), "b": (3, 29), "c": (3, 29)},
         ("after some leave: a - b = stay", "now: stay + c = now"),
     ),
@@ -164,8 +165,8 @@ TEMPLATES = (
         ("made: a * b = made", "sold: made / 2 = sold"),
     ),
     Template(
-        "{name}'s class of {a} children goes to {place} with {b} adults. At ${c} a ticket, "
-        "how many dollars does {name}'s class pay for all?",
+        "{name}'s class of {a} children goes to {place}. With {name}'s class go {b} adults. "
+        "{name} pays ${c} for each ticket. How many dollars does {name} pay for all?",
         {"a": (2, 20), "b": (2, 9), "c": (2, 12)},
         ("people: a + b = people", "tickets: people * c = cost"),
     ),
@@ -186,7 +187,8 @@ TEMPLATES = (
         ("a piece: a / b = piece", "given: piece * c = given"),
     ),
     Template(
-        "{name} has ${a}. A cap costs ${b} and a ball ${c}. How many dollars does {name} keep after buying both?",
+        "{name} has ${a}. A cap costs {name} ${b} and a ball ${c}. "
+        "How many dollars does {name} keep after buying both?",
         {"a": (40, 100), "b": (3, 20), "c": (3, 19)},
         ("both: b + c = both", "left: a - both = left"),
     ),
@@ -198,24 +200,24 @@ TEMPLATES = (
     ),
     Template(
         "{name} has {a} {things}, gives {b} to {friend} and {c} to others, then doubles the rest. "
-        "How many {things} does {name} have in the end?",
+        "How many does {name} have in the end?",
         {"a": (20, 60), "b": (2, 9), "c": (2, 9)},
         ("given away: b + c = given", "left: a - given = left", "doubled: left * 2 = total"),
     ),
     Template(
-        "{name} buys {a} pens at ${b} each and {c} pads at ${d}. How many dollars does {name} pay?",
+        "{name} buys {a} pens at ${b} each. {name} also buys {c} pads at ${d}. How many dollars does {name} pay?",
         {"a": (2, 8), "b": (2, 6), "c": (2, 8), "d": (2, 9)},
         ("pens: a * b = pens", "pads: c * d = pads", "in all: pens + pads = total"),
     ),
     Template(
-        "{a} buses carry {b} people each to {place}, and {c} people come on foot. {name} forms {d} equal groups. "
-        "How many people are in a group?",
+        "{a} buses bring {b} people each to {name}. Then {c} people come on foot, and {name} forms {d} equal groups. "
+        "How many people are in each of {name}'s groups?",
         {"a": (2, 6), "b": (10, 40), "c": (4, 40), "d": (2, 9)},
         ("by bus: a * b = riders", "people: riders + c = people", "a group: people / d = group"),
     ),
     Template(
-        "{name} collects {a} {things} in May and {b} fewer in June. In July {name} collects as many as in "
-        "both months together. How many {things} does {name} collect in July?",
+        "{name} collects {a} {things} in May, {b} fewer in June. In July {name} collects as many as in "
+        "both months together. How many does {name} collect in July?",
         {"a": (10, 40), "b": (2, 9)},
         ("June: a - b = june", "July: a + june = july"),
     ),

@@ -6,13 +6,15 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.tasks import math, word_problems
+from l2s.tasks import contamination, math, word_problems
+from l2s.tasks.task import Split
+from l2s.tasks.types import Item
 
 
 @pytest.mark.parametrize(
@@ -253,6 +255,27 @@ def test_no_synthetic_evaluation_problem_or_person_appears_in_training_of_any_se
     train = {problem.text for seed in range(3) for problem in word_problems.generate("train", 2000, seed=seed)}
     assert not evaluation & train
     assert not set(word_problems.NAMES["train"]) & set(word_problems.NAMES["eval"])
+
+
+@pytest.mark.parametrize("templates", [word_problems.TEMPLATES, word_problems.ONE_STEP])
+def test_the_splits_of_synthetic_problems_share_no_run_of_13_words(
+    templates: tuple[word_problems.Template, ...],
+) -> None:
+    train, evaluation = (_items(split, templates) for split in get_args(Split))
+    assert len(evaluation) == len(train)
+    assert contamination.overlap(train, evaluation)["math"].ngram == []
+
+
+def _items(split: Split, templates: tuple[word_problems.Template, ...]) -> list[Item]:
+    texts = [
+        problem.text
+        for seed in range(3)
+        for problem in word_problems.generate(split, 60 * len(templates), seed=seed, templates=templates)
+    ]
+    return [
+        Item(id=text, domain="math", source="synthetic", messages=[], reference="", meta={"problem": text})
+        for text in texts
+    ]
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])

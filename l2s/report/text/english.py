@@ -187,7 +187,7 @@ ENGLISH = {
     "say_no detectable difference": "no detectable difference on {domains}",
     "say_finding": " ({difference} [{low}, {high}])",
     "say_units": "Differences are in percentage points, with their 95% intervals.",
-    "say_unseen": "A true difference of up to {low} to {high} points could be missed where none is detected.",
+    "say_unseen": "A true difference of up to {points} points could be missed where none is detected.",
     "say_too_few": "Some contrasts have too few items to show any difference.",
     "comma": ", ",
     "say_closer": "{model} is closer to the teacher's distribution than {reference} (mean KL {kl} against "

@@ -94,7 +94,7 @@ def _unseen_sentences(contrasts: list[Contrast], text: Text) -> list[str]:
     least = [found * 100 for contrast in unseen if (found := contrast["minimum_detectable_difference"]) is not None]
     if len(least) < len(unseen):
         return [text("say_too_few")]
-    return [text("say_unseen", low=f"{min(least):.0f}", high=f"{max(least):.0f}")]
+    return [text("say_unseen", points=f"{max(least):.0f}")]
 
 
 def _names(contrast: Contrast) -> tuple[str, str]:

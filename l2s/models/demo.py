@@ -68,7 +68,7 @@ def build_if_missing(folder: Path) -> None:
 def _tune_teacher(folder: Path) -> None:
     """SFT in its own process, whose memory is free when the experiment starts; a killed one resumes."""
     build_if_missing(Path(locate(BASE)))
-    print("the demo's teacher: SFT of SmolLM2-135M-Instruct on reference solutions, once", flush=True)
+    print("first, once: the demo's teacher, SFT of SmolLM2-135M-Instruct on reference solutions", flush=True)
     places = ["--output_dir", str(cache() / "work"), "--processed_dir", str(cache() / "work" / "data")]
     command = [sys.executable, "-m", "l2s.cli", "run", "--preset", "demo_teacher", *places]
     if (status := subprocess.run(command, check=False).returncode) != 0:
@@ -115,6 +115,9 @@ def _load_gguf() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     with replacing_folder(folder) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)

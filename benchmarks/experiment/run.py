@@ -1,0 +1,191 @@
+"""An expert of 135M parameters, its pruned copy as the student: what SFT and KD give, on one core in two hours.
+
+    python benchmarks/experiment/run.py [--work outputs/experiment] [--only STEP ...]
+
+Run it from the root of the repository. A killed run resumes with the same command. The steps, in order:
+
+1. `expert`: SFT of SmolLM2-135M-Instruct on reference solutions. `pruned`: the expert without every tenth layer.
+2. On the selection set, one factor at a time, from the pruned expert: the learning rate of SFT and of KD (`rate`),
+   then the temperature of KD (`temperature`), then its alpha (`alpha`). The best value goes into the next step. Ties go
+   to the first.
+3. `final`: SFT and KD with the chosen settings and three seeds, on evaluation problems that no choice has seen.
+4. `further`: KD that starts from the SFT student, beside SFT with as many further updates, on the same problems.
+
+In steps 2 and 3, SFT and KD start from the same student, on the same answers, and make the same number of updates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.experiment.problems import write_problems
+from l2s.config import resolve_config
+from l2s.jsonl import replacing_folder
+from l2s.models import demo
+from l2s.run_dir import RunDir
+from l2s.runner.pipeline import stage_of
+
+SEEDS = ("1", "1,2", "1,2,3")  # a report after each
+RATES, TEMPERATURES, ALPHAS = (1e-4, 5e-5), (1.0, 2.0, 3.0), (0.0, 0.5)
+EPOCHS = 2
+DATA = ("prepare", "generate", "score")
+REFERENCES = ("evaluate_teacher", "evaluate_student_base")
+STEPS = ("expert", "pruned", "rate", "temperature", "alpha", "final", "further")
+
+COMMON: dict[str, Any] = {
+    "domains": "own",
+    "own_grader": "number",
+    "system_prompt": "Solve.",
+    "dtype": "float32",
+    "tuning": "full",
+    "gradient_checkpointing": False,
+    "gradient_accumulation_steps": 1,
+    "sft_batch_size": 8,
+    "kd_batch_size": 8,
+    "max_new_tokens": 48,
+    "max_length": 256,
+    "save_steps": 1000,  # a training takes minutes, and a checkpoint 1.6 GB
+    "generation_batch_size": 100,
+    "eval_batch_size": 100,
+    "fidelity_size": 60,
+}
+
+
+class Experiment:
+    """The folder `work` and the runs in it."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.files = write_problems(work / "problems")
+        self.models = {"teacher_model": str(work / "expert" / "final_model"), "student_model": str(work / "pruned")}
+
+    def run_expert(self) -> None:
+        """Train the expert on the reference solutions of its own problems."""
+        files = {"train_file": self.files["expert"], "eval_file": self.files["selection"]}
+        models = {"teacher_model": demo.BASE, "student_model": demo.BASE}
+        own = {"answers": "reference", "sft_epochs": 1, "sft_lr": 1e-4, "heldout_answers": 0, "run_sft": True}
+        self.l2s("expert", {**files, **models, **own})
+
+    def run_pruned(self) -> None:
+        """Write the student: the expert without every tenth layer."""
+        folder = Path(self.models["student_model"])
+        if (folder / "config.json").exists():
+            return
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        expert = self.models["teacher_model"]
+        model = demo.drop_layers(AutoModelForCausalLM.from_pretrained(expert, dtype="auto"))
+        with replacing_folder(folder) as partial:
+            model.save_pretrained(partial)
+            AutoTokenizer.from_pretrained(expert).save_pretrained(partial)
+
+    def run_rate(self) -> None:
+        """SFT and KD (T=1, alpha=0) at each learning rate."""
+        for rate in RATES:
+            self.students(f"rate-{rate:g}", {"sft_lr": rate, "kd_lr": rate, "temperature": 1.0, "alpha": 0.0})
+
+    def run_temperature(self) -> None:
+        """KD at its best rate (alpha=0) at the further temperatures."""
+        for value in TEMPERATURES[1:]:
+            best = {"arms": "kd", "kd_lr": self.best_rate("student_kd")}
+            self.students(f"temperature-{value:g}", {**best, "temperature": value, "alpha": 0.0})
+
+    def run_alpha(self) -> None:
+        """KD at its best rate and temperature with more weight on the cross-entropy."""
+        for value in ALPHAS[1:]:
+            best = {"arms": "kd", "kd_lr": self.best_rate("student_kd"), "temperature": self.best_temperature()}
+            self.students(f"alpha-{value:g}", {**best, "alpha": value})
+
+    def run_final(self) -> None:
+        """SFT and KD with the chosen settings, three seeds, on the final problems."""
+        for seeds in SEEDS:
+            self.students("final", {**self.chosen(), "seeds": seeds}, problems="final")
+
+    def run_further(self) -> None:
+        """KD after SFT, and SFT with twice the epochs: the same number of updates in all."""
+        after = {**self.chosen(), "seed": 1, "kd_init": "sft"}
+        self.students("kd-after-sft", {**after, "arms": "sft,kd"}, problems="final", of="final")
+        self.students("sft-twice", {**after, "arms": "sft", "sft_epochs": 2 * EPOCHS}, problems="final", of="final")
+
+    def students(self, name: str, settings: Mapping[str, Any], *, problems: str = "selection", of: str = "") -> None:
+        """Run one experiment; what another one has made of it already is copied."""
+        first = f"rate-{RATES[0]:g}"
+        own = {"arms": "sft,kd", "kd_init": "base", "sft_epochs": EPOCHS, "kd_epochs": EPOCHS, **settings}
+        files = {"train_file": self.files["student"], "eval_file": self.files[problems]}
+        made = {"answers": "teacher", "keep_correct": True, "max_tries": 2, "run_all": True}
+        everything = {**files, **self.models, **made, **own}
+        if name != first and not (self.work / name).exists():
+            same_problems = problems == "selection" or of
+            self.copy(of or first, name, (*DATA, *REFERENCES) if same_problems else DATA[1:], everything)
+        self.l2s(name, everything)
+
+    def copy(self, source: str, target: str, stages: Sequence[str], settings: Mapping[str, Any]) -> None:
+        """Copy the finished `stages` of an experiment: what they wrote, and their manifests."""
+        config = resolve_config({**COMMON, **settings})
+        with replacing_folder(self.work / target) as partial:
+            there, here = RunDir(self.work / source), RunDir(partial)
+            for name in stages:
+                stage = stage_of(name, config)
+                pairs = zip(stage.gives(there, config), stage.gives(here, config), strict=True)
+                for old, new in (*pairs, (there.manifest(name), here.manifest(name))):
+                    new.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copytree(old, new, dirs_exist_ok=True) if old.is_dir() else shutil.copy2(old, new)
+
+    def l2s(self, name: str, settings: Mapping[str, Any]) -> None:
+        """Run `l2s run` with these settings; ends the program where it fails."""
+        places = {"experiment_name": name, "output_dir": self.work, "processed_dir": self.work / "processed"}
+        flags = [f"--{key}={value}" for key, value in {**COMMON, **settings, **places}.items()]
+        print(f"\n=== {name} ===", flush=True)
+        if (status := subprocess.run([sys.executable, "-m", "l2s.cli", "run", *flags], check=False).returncode) != 0:
+            raise SystemExit(status)
+
+    def score(self, name: str, model: str) -> float:
+        """The main metric of a model in a finished experiment."""
+        results = json.loads((self.work / name / "results.json").read_text(encoding="utf-8"))
+        return float(results["evaluation"][model]["domain_results"]["own"]["main_metric"])
+
+    def best_rate(self, model: str) -> float:
+        """The learning rate with the best score on the selection problems."""
+        return max(RATES, key=lambda rate: self.score(f"rate-{rate:g}", model))
+
+    def best_temperature(self) -> float:
+        """The temperature with the best score of KD, alpha=0, at its best rate."""
+        return max(TEMPERATURES, key=lambda value: self.score(self._of_temperature(value), "student_kd"))
+
+    def best_alpha(self) -> float:
+        """The alpha with the best score of KD at its best rate and temperature."""
+        names = {value: f"alpha-{value:g}" for value in ALPHAS} | {0.0: self._of_temperature(self.best_temperature())}
+        return max(ALPHAS, key=lambda value: self.score(names[value], "student_kd"))
+
+    def _of_temperature(self, value: float) -> str:
+        return f"temperature-{value:g}" if value != 1.0 else f"rate-{self.best_rate('student_kd'):g}"
+
+    def chosen(self) -> dict[str, Any]:
+        """The settings with the best scores on the selection problems."""
+        rates = {"sft_lr": self.best_rate("student_sft"), "kd_lr": self.best_rate("student_kd")}
+        return {**rates, "temperature": self.best_temperature(), "alpha": self.best_alpha()}
+
+
+def main() -> None:
+    """Run the steps in their order."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("outputs/experiment"), help="folder of all files")
+    parser.add_argument("--only", nargs="+", choices=STEPS, default=STEPS, help="steps to run [all]")
+    arguments = parser.parse_args()
+    experiment = Experiment(arguments.work)
+    for step in STEPS:
+        if step in arguments.only:
+            getattr(experiment, f"run_{step}")()
+
+
+if __name__ == "__main__":
+    main()

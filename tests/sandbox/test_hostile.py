@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import secrets
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ import psutil
 import pytest
 
 from l2s import sandbox
+from support.sandbox_workers import gone, workers
 
 HOSTILE = Path(__file__).parent / "hostile"  # one file for each family; a program follows its `### name`
 TIMEOUT_S = 0.5
@@ -121,27 +120,6 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         listener.close()
     victim.kill()
     victim.wait()
-
-
-def workers() -> set[int]:
-    """Processes that are a worker, were forked from one, or are the `sleep` that some programs start."""
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            command = entry.read_bytes()
-            if b"import worker" in command or command == b"sleep\x001000\x00":
-                found.add(int(entry.parent.name))
-    return found
-
-
-def gone(processes: set[int], *, within_s: float = 10) -> bool:
-    """Whether all of `processes` end within a moment; other programs on this machine may also run a sandbox."""
-    end = time.monotonic() + within_s
-    while processes & workers():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @pytest.mark.parametrize(("family", "name"), PROGRAMS, ids=map("-".join, PROGRAMS))

@@ -62,10 +62,13 @@ def _write(value: Any, parts: list[bytes], refer: Refer | None, describe: Descri
         parts.append(b"f%s;" % float.hex(value).encode())
     elif isinstance(value, str):
         _write_bytes(b"s", str.encode(value, "utf-8", "surrogatepass"), parts)
-    elif isinstance(value, bytes | bytearray):
-        _write_bytes(b"b" if isinstance(value, bytes) else b"a", bytes(value), parts)
+    elif isinstance(value, bytes):
+        _write_bytes(b"b", bytes.__getitem__(value, slice(None)), parts)  # bytes() would ask a __bytes__
+    elif isinstance(value, bytearray):
+        _write_bytes(b"a", bytes(bytearray.__getitem__(value, slice(None))), parts)
     elif isinstance(value, complex):
-        parts.append(b"c%s;%s;" % (float.hex(value.real).encode(), float.hex(value.imag).encode()))
+        real, imaginary = complex.__getnewargs__(value)
+        parts.append(b"c%s;%s;" % (float.hex(real).encode(), float.hex(imaginary).encode()))
     else:
         _write_container(value, parts, refer, describe)
 

@@ -7,6 +7,7 @@ tests can call it, read its attributes and iterate over it.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` takes longer to import than many runs take
 import os
 import resource
 import select
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 REPLY_BYTES = 4 << 20  # longest reply that is read
 MEMORY_BYTES = 2 << 30  # memory limit of this process: a reply can be made expensive to compare
-GRACE_SECONDS = 3  # seconds of CPU time beyond the clock, which a long comparison does not check
+GRACE_SECONDS = 2  # CPU time beyond the clock, which a long comparison does not check
+WALL_GRACE_SECONDS = 20  # the same on the wall, for a machine that is busy
+MESSAGE_CHARS = 300  # characters of a reason
 FAILURES = ("undefined", "syntax_error", "raised", "resource_limit")  # replies of the worker that are not a value
 
 
@@ -34,7 +37,7 @@ class Verdict(BaseException):
 
     def __init__(self, status: str, detail: str = "") -> None:
         self.status = status
-        self.detail = detail
+        self.detail = detail[:MESSAGE_CHARS]
 
 
 def main() -> None:
@@ -57,6 +60,7 @@ def run(job: Job, channel: Channel) -> Verdict:
         namespace = _reference_namespace(job)
         channel.wait_until_ready()
         channel.deadline = time.monotonic() + job["timeout_s"]
+        _signal.setitimer(_signal.ITIMER_REAL, job["timeout_s"] + WALL_GRACE_SECONDS)  # SIGALRM ends this process
         channel.exchange(job["program"])
         for local, name in job["names"].items():
             namespace[local] = Remote(channel, name)
@@ -67,7 +71,7 @@ def run(job: Job, channel: Channel) -> Verdict:
     except MemoryError:
         return Verdict("resource_limit", "comparing its result took more memory than allowed")
     except Exception as error:
-        return Verdict("wrong", f"{_failing_line(error, job['tests'])}  # {type(error).__name__}: {error}"[:300])
+        return Verdict("wrong", f"{_failing_line(error, job['tests'])}  # {type(error).__name__}{_message(error)}")
 
 
 def _reference_namespace(job: Job) -> dict[str, Any]:
@@ -88,6 +92,14 @@ def _failing_line(error: BaseException, tests: str) -> str:
             number = trace.tb_lineno
         trace = trace.tb_next
     return tests.split("\n")[number - 1].strip() if number else ""
+
+
+def _message(error: BaseException) -> str:
+    """What `error` says. Its arguments may be a result of the program, which cannot always be printed."""
+    try:
+        return f": {error}"
+    except Exception as failure:  # more digits than may be converted, or nested too deeply
+        return f" ({type(failure).__name__} in its message)"
 
 
 class Channel:

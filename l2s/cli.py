@@ -15,6 +15,7 @@ from l2s.errors import UserError
 from l2s.interrupts import signals_raise
 from l2s.jsonl import WriteError
 from l2s.terminal import protect_output
+from l2s.visible import visible
 
 STAGE_COMMANDS = {
     "prepare": {"run_prepare": True},
@@ -62,12 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with signals_raise():
             return handler(arguments)
     except UserError as error:
-        print(f"l2s {arguments.command}: {error}", file=sys.stderr)
+        print(f"l2s {arguments.command}: {visible(str(error))}", file=sys.stderr)
         return 2
     except WriteError as error:
         from l2s.runner.room import explain_run
 
-        print(f"l2s {arguments.command}: {explain_run(error)}", file=sys.stderr)
+        print(f"l2s {arguments.command}: {visible(explain_run(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         _say_how_to_resume(arguments)

@@ -187,7 +187,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     left there is removed first.
     """
     partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    remove(partial)
     make_folder(path.parent)
     try:
         with writing(path):
@@ -197,7 +197,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # room for another try
         raise
-    shutil.rmtree(path, ignore_errors=True)
+    remove(path)
     partial.rename(path)
     flush(path.parent)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from l2s.sealed import read_sealed, write_sealed
 WHOLE_FILE_BYTES = 64 << 20  # larger files are sampled: a 16 GB model must not delay a dry run
 SAMPLES = 64
 CHECKSUM = "# sha256 of what follows: "  # first line of config.yaml
+FINAL_MODEL = "final_model"  # in the run folder, a link to the student that was trained last
 SIGNAL_INDEX = "index.json"  # index of a folder of teacher signals; written last
 SIGNALS_SHARED = "shared.safetensors"  # of such a folder: tensors that all rows share
 
@@ -30,6 +32,19 @@ SIGNALS_SHARED = "shared.safetensors"  # of such a folder: tensors that all rows
 def existing_parent(folder: Path) -> Path:
     """`folder`, or its nearest parent that exists."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def _links_in(folder: str | Path) -> Iterator[str]:
+    """The links in a folder and below it; what they lead to is not looked into."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:  # missing, or not readable: whoever needs it will say so
+        return
+    for entry in entries:
+        if entry.is_symlink():
+            yield entry.path
+        elif entry.is_dir():
+            yield from _links_in(entry.path)
 
 
 @dataclass(frozen=True)
@@ -228,8 +243,9 @@ class RunDir:
         """Make the folder.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: it cannot be written, or holds a link that leads out of it.
         """
+        self.check_links()
         try:
             make_folder(self.root)
             probe = self.root / ".writable"
@@ -240,6 +256,26 @@ class RunDir:
                 f"output_dir={str(self.root.parent)!r}: cannot write there ({error.strerror}); "
                 "choose another --output_dir or fix its permissions"
             ) from None
+
+    def check_links(self) -> None:
+        """Refuse a folder with a link that leads out of it: nothing is written or removed through such a link.
+
+        The folder itself may be a link. `final_model` must be one, where it exists, because a run replaces it.
+
+        Raises:
+            UserError: names the link.
+        """
+        top = os.path.realpath(self.root)
+        for link in _links_in(self.root):
+            target = os.path.realpath(link)  # Path.resolve raises an error for a loop
+            if os.path.commonpath([top, target]) != top or Path(target).is_symlink():  # or a loop
+                raise UserError(
+                    f"{link}: a link that leads out of the experiment's folder, to {target}; nothing is written or "
+                    "removed there: remove the link, or move the whole folder and link that"
+                )
+        published = self.root / FINAL_MODEL
+        if published.exists() and not published.is_symlink():
+            raise UserError(f"{published}: l2s keeps a link to the last student there; move this one away")
 
     def save_config(self, config: ExperimentConfig) -> None:
         """Write the resolved configuration, one `field: value` a line, below their checksum."""
@@ -312,7 +348,7 @@ class RunDir:
 
     def publish_model(self, model: Path) -> None:
         """Point <root>/final_model at the model trained last, so that later experiments can start from it."""
-        with replacing_file(self.root / "final_model") as partial:
+        with replacing_file(self.root / FINAL_MODEL) as partial:
             partial.symlink_to(os.path.relpath(model, self.root))
 
 

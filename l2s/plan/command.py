@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from l2s.config import ExperimentConfig
@@ -23,6 +24,7 @@ from l2s.run_dir import Manifest, RunDir
 from l2s.runner.executors import quiet_libraries
 from l2s.runner.preflight import check_settings
 from l2s.runner.selection import select_stages, settle
+from l2s.visible import in_one_line
 
 CUDA_FACTOR = 3.0
 COLUMNS = ("weights", "optimizer", "activations", "cache", "buffers", "memory")
@@ -52,9 +54,9 @@ def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool 
     _print_plan(plan, names, details=details)
     console = _console()
     for line in advice:
-        console.print(f"[red]{line}[/red]")
+        console.print(in_one_line(line), style="red", markup=False)
     for line in assumptions(plan):
-        console.print(f"[dim]{line}[/dim]")
+        console.print(in_one_line(line), style="dim", markup=False)
     return not advice
 
 
@@ -75,7 +77,7 @@ def _console() -> Console:
 
 def _print_plan(plan: Plan, names: Mapping[str, str], *, details: bool) -> None:
     console, config, hardware = _console(), plan.situation.config, plan.fleet.hardware
-    console.print(f"[bold]Plan[/bold] of {RunDir.of(config).root}")
+    console.print(f"[bold]Plan[/bold] of {escape(in_one_line(str(RunDir.of(config).root)))}")
     console.print(
         f"  devices  {plan.fleet}, each {hardware.memory / GIB:.0f} GiB, {hardware.products / 1e12:.3g} TFLOP/s, "
         f"{hardware.bandwidth / 1e9:.3g} GB/s, {hardware.layer_seconds * 1e3:.2g} ms to launch a layer "
@@ -84,7 +86,7 @@ def _print_plan(plan: Plan, names: Mapping[str, str], *, details: bool) -> None:
     console.print(f"  engine   {config.engine}")
     for role, size_of_model in (("teacher", plan.situation.teacher), ("student", plan.situation.student)):
         folder = getattr(config, f"{role}_model")
-        console.print(f"  {role}  {_model_line(names.get(folder, folder), size_of_model)}")
+        console.print(f"  {role}  {in_one_line(_model_line(names.get(folder, folder), size_of_model))}", markup=False)
     console.print(f"           {short_count(plan.situation.trainable)} weights trained ({config.tuning})")
     found = {row.stage.name: Manifest.load(RunDir.of(config).manifest(row.stage.name)) for row in plan.layout.rows}
     manifests = {name: manifest for name, manifest in found.items() if manifest}

@@ -45,6 +45,7 @@ from l2s.runner.placement import Devices, Placement
 from l2s.runner.room import explain
 from l2s.runner.versions import package_versions
 from l2s.terminal import protect_output
+from l2s.visible import visible
 
 USER_ERROR, INTERRUPTED = 2, 130
 LAST_WORDS = "L2S_LAST_WORDS"  # environment variable: the pipe on which a stage that has a log says why it failed
@@ -294,6 +295,7 @@ def _package_root() -> str:
 
 def _complain(line: str) -> None:
     """Say what is wrong in the log, and to the run directly: the disk of the log may be full."""
+    line = visible(line)
     print(line, file=sys.stderr, flush=True)
     if pipe := os.environ.get(LAST_WORDS):
         os.write(int(pipe), line.encode()[:MOST_WORDS] + b"\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 
 from l2s.arms import ARMS
 from l2s.config import ExperimentConfig
@@ -29,6 +30,7 @@ from l2s.runner.preflight import (
 from l2s.runner.schedule import Outcome, Schedule
 from l2s.runner.selection import needs_of, requested_stages, select_stages, settle
 from l2s.runner.versions import require_same
+from l2s.visible import in_one_line
 
 if TYPE_CHECKING:
     from l2s.runner.cluster.connect import Cluster
@@ -104,7 +106,8 @@ def _say_what_changed(stages: list[Stage], states: dict[str, State], config: Exp
     for stage in stages:
         if states[stage.name] == "run" and not stage.always_run:
             for name in changed_inputs(stage, config, run_dir):
-                console.print(f"{name} has changed: {stage.name} and what follows from it run again", markup=False)
+                said = f"{in_one_line(name)} has changed: {stage.name} and what follows from it run again"
+                console.print(said, markup=False)
     differing = {
         stage.name: found
         for stage in stages
@@ -132,9 +135,9 @@ def dry_run(config: ExperimentConfig, *, force: bool = False) -> None:
     check_settings(config, stages)
     run_dir = RunDir.of(config)
     config = _settle_dtype(config, run_dir)
-    console.print(f"[bold]Configuration[/bold] of {run_dir.root}")
+    console.print(f"[bold]Configuration[/bold] of {escape(in_one_line(str(run_dir.root)))}")
     for name, value in config.model_dump(mode="json").items():
-        console.print(f"  {name}: {value}", markup=False)
+        console.print(f"  {name}: {in_one_line(str(value))}", markup=False)
     console.print("[bold]Stages[/bold]")
     will_run: set[str] = set()
     for stage in stages:
@@ -166,12 +169,13 @@ def rebuild_report(root: Path, *, lang: str | None = None) -> None:
     """Rewrite the reports of the experiment in `root` from its files alone.
 
     Raises:
-        UserError: `root` is not the folder of an experiment.
+        UserError: `root` is not the folder of an experiment, or holds a link that leads out of it.
     """
     from l2s.report import stage as report
 
     run_dir = RunDir(root)
     config = run_dir.load_config()
+    run_dir.check_links()
     report.run(config.model_copy(update={"lang": lang}) if lang else config, run_dir)
     _print_result(config, run_dir, [STAGES["report"]])
 
@@ -217,4 +221,4 @@ def _print_result(config: ExperimentConfig, run_dir: RunDir, stages: list[Stage]
         ("table", run_dir.comparison_table),
     ):
         if path.exists():
-            console.print(f"{label:<15} {path}")
+            console.print(f"{label:<15} {in_one_line(str(path))}", markup=False)

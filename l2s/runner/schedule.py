@@ -23,6 +23,7 @@ from l2s.runner.pipeline import Stage
 from l2s.runner.placement import Devices, Placement, groups_of, place
 from l2s.runner.room import explain, shortage
 from l2s.runner.selection import needs_of
+from l2s.visible import in_one_line, visible
 
 POLL_S = 0.1
 
@@ -142,7 +143,7 @@ class Schedule:
         else:
             make_folder(log.parent)
             where = self.devices.label(placement)
-            self.console.print(f"[bold]{title}[/bold] starts{f' on {where}' if where else ''}")
+            self.console.print(f"[bold]{title}[/bold] starts{f' on {escape(where)}' if where else ''}")
         self.run_dir.log("stage_start", stage=stage.name, state=state, devices=list(placement))
         try:
             begin(stage, self.config, self.run_dir, state)
@@ -160,7 +161,7 @@ class Schedule:
         """Let a stage fail that cannot start; those that do not need it run all the same."""
         self._leave_queue(stage)
         self.outcome.failed[stage.name] = USER_ERROR
-        print(f"l2s {stage.name}: {problem}", file=sys.stderr, flush=True)
+        print(f"l2s {stage.name}: {visible(problem)}", file=sys.stderr, flush=True)
 
     def _wait_for_one(self) -> None:
         """Return when a stage has ended; show new lines of the logs meanwhile."""
@@ -185,7 +186,7 @@ class Schedule:
             new = new[: new.rfind(b"\n") + 1]
         running.shown += len(new)
         for line in new.decode(errors="replace").splitlines():
-            self.console.print(f"{running.stage.name} | {line}", markup=False)
+            self.console.print(f"{running.stage.name} | {visible(line)}", markup=False)
 
     def _end(self, running: Running, code: int) -> None:
         self.running = [other for other in self.running if other is not running]
@@ -204,7 +205,7 @@ class Schedule:
         self.outcome.finished.add(name)
         self.run_dir.log("stage_end", stage=name, seconds=manifest.seconds)
         for warning in manifest.metrics.get("warnings", []):
-            self.console.print(f"[yellow]warning:[/yellow] {escape(say(warning, Text(self.config.lang)))}")
+            self.console.print(f"[yellow]warning:[/yellow] {escape(in_one_line(say(warning, Text(self.config.lang))))}")
         self.console.print(f"[dim]{name}: {manifest.seconds:.0f} s[/dim]")
 
     def _goes_on_without_lost(self, stage: Stage) -> bool:
@@ -214,7 +215,7 @@ class Schedule:
         self.devices = replace(self.devices, lost=lost)
         self.free = [number for number in self.free if number not in lost]
         left = f"{stage.name} resumes on what is left" if len(self.devices) else "nothing is left to run on"
-        self.console.print(f"[yellow]lost:[/yellow] {where or 'a machine'}; {left}")
+        self.console.print(f"[yellow]lost:[/yellow] {escape(where) or 'a machine'}; {left}")
         self.run_dir.log("node_lost", stage=stage.name, devices=sorted(lost))
         if not len(self.devices):
             return False

@@ -26,6 +26,7 @@ from l2s.report.text.sections import build_sections
 from l2s.report.text.strings import Text
 from l2s.report.text.verdict import write_verdict
 from l2s.tasks.table import TASKS
+from l2s.visible import visible
 
 # Fixed colours of the figures -> variables of page.css, so that figures follow light and dark mode.
 THEME = {
@@ -48,7 +49,9 @@ FILTERS = (
 def render_html(results: Results, items: Sequence[Mapping[str, Any]], plots: Mapping[str, str], text: Text) -> str:
     """The page; `items` are those of results.item_rows and `plots` the SVGs of plots.draw_plots."""
     script = _asset("page.js")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     return environment.from_string(_asset("page.html.jinja")).render(
         text=text,
         title=text("title", name=results["experiment_name"]),
@@ -67,6 +70,11 @@ def render_html(results: Results, items: Sequence[Mapping[str, Any]], plots: Map
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _shown(value: object) -> object:
+    """A value as the page shows it; what is markup already stays."""
+    return visible(value) if type(value) is str else value
 
 
 def _asset(name: str) -> str:

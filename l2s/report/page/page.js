@@ -8,13 +8,14 @@ const PAGE_KEYS = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
 const strings = JSON.parse(byId("strings").textContent);
 const state = { items: [], shown: [], selected: -1, entries: [] };
 
-const REORDERING = /[\u202a-\u202e\u2066-\u2069]/g; // characters that change the display order of a text
+// Control characters, and those that change the display order of a text.
+const REORDERING = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
 const spelledOut = (character) => `⟨U+${character.charCodeAt(0).toString(16).toUpperCase()}⟩`;
 
 function element(tag, className, text) {
   const node = document.createElement(tag);
   if (className) node.className = className;
-  if (text !== undefined) node.textContent = text.replace(REORDERING, spelledOut);
+  if (text !== undefined) node.textContent = String(text).replace(REORDERING, spelledOut);
   return node;
 }
 
@@ -150,7 +151,7 @@ function answerCard(model, answer) {
 
 function verdicts(answer) {
   const list = element("dl");
-  const extracted = answer.extracted ?? strings.none;
+  const extracted = asText(answer.extracted ?? null);
   const tag = extracted.includes("\n") ? "code" : ""; // a program keeps its shape
   list.append(element("dt", "", strings.extracted), element("dd", tag, extracted));
   if (answer.details && Object.keys(answer.details).length) {

@@ -17,6 +17,7 @@ from l2s.report.text.tables import Cell, score_table
 from l2s.report.text.verdict import contamination_sentences, write_verdict
 from l2s.run_dir import RunDir
 from l2s.terminal import take_any_character
+from l2s.visible import in_one_line, visible
 
 
 def print_summary(run_dir: RunDir, console: Console) -> None:
@@ -26,10 +27,10 @@ def print_summary(run_dir: RunDir, console: Console) -> None:
     text = Text(results["config"]["lang"])
     verdict = write_verdict(results, text)
     contaminated = [text.spaced(sentence) for sentence in contamination_sentences(results, text)]
-    console.print(verdict.headline, style="bold", markup=False)
+    console.print(in_one_line(verdict.headline), style="bold", markup=False)
     console.print(summary_table(results))
     for line in (*verdict.lines, *seed_lines(results, text)):
-        console.print(f"- {line}", style="yellow" if line in contaminated else None, markup=False)
+        console.print(f"- {in_one_line(line)}", style="yellow" if line in contaminated else None, markup=False)
 
 
 def summary_table(results: Results) -> Table:
@@ -37,10 +38,11 @@ def summary_table(results: Results) -> Table:
     lang: Lang = results["config"]["lang"]
     text = Text(lang)
     scores = score_table(results, text)
-    table = Table(box=box.SIMPLE_HEAD, title=results["experiment_name"], title_justify="left", collapse_padding=True)
-    table.add_column(scores.header[0], overflow="fold")
+    title = Line(in_one_line(results["experiment_name"]))
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", collapse_padding=True)
+    table.add_column(Line(scores.header[0]), overflow="fold")
     for name in scores.header[1:]:
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(Line(name), justify="right", overflow="fold")
     for row in scores.rows:
         table.add_row(*map(_line, row))
     if results["fidelity"]:
@@ -58,4 +60,4 @@ def _mean_kl(results: Results, model: str) -> Cell:
 
 
 def _line(cell: Cell) -> Line:
-    return Line(f"{cell.value}\n{cell.detail}" if cell.detail else cell.value)
+    return Line(visible(f"{cell.value}\n{cell.detail}" if cell.detail else cell.value))

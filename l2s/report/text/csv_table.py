@@ -8,8 +8,11 @@ import io
 from l2s.report.numbers.results import is_contaminated
 from l2s.report.numbers.schema import DomainResult, Results
 from l2s.tasks.table import TASKS
+from l2s.visible import in_one_line
 
 Value = str | int | float | None
+
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # a spreadsheet computes a text that begins so
 
 
 def render_csv(results: Results) -> str:
@@ -22,8 +25,16 @@ def render_csv(results: Results) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]) if rows else ["model", "domain"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return buffer.getvalue()
+
+
+def _cell(value: Value) -> Value:
+    """Numbers as they are; text in one line, behind an apostrophe where a spreadsheet would run it as a formula."""
+    if not isinstance(value, str):
+        return value
+    text = in_one_line(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _row(results: Results, model: str, domain: str) -> dict[str, Value]:

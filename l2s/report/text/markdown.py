@@ -7,11 +7,12 @@ from l2s.report.text.sections import Block, Section, build_sections
 from l2s.report.text.strings import Text
 from l2s.report.text.tables import Cell, Table
 from l2s.report.text.verdict import write_verdict
+from l2s.visible import in_one_line
 
 
 def render_markdown(results: Results, text: Text, plots: list[str]) -> str:
     """The report as GitHub-flavoured Markdown; figures are links to plots/<name>.svg."""
-    parts = [f"# {text('title', name=results['experiment_name'])}", f"## {text('verdict')}"]
+    parts = [f"# {escape(text('title', name=results['experiment_name']))}", f"## {text('verdict')}"]
     verdict = write_verdict(results, text)
     parts.append(f"**{escape(verdict.headline)}**")
     if verdict.lines:
@@ -53,9 +54,12 @@ def _cell(cell: Cell) -> str:
     return f"{value} [{escape(cell.detail)}]" if cell.detail else value
 
 
-LITERALLY = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|#"} | {"<": "&lt;", ">": "&gt;"})
+# What begins markup anywhere in a line, of Markdown or HTML; on GitHub also `$` of formulas and `~` of deletions.
+LITERALLY = str.maketrans(
+    {character: f"\\{character}" for character in "\\`*_[]|#~$"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+)
 
 
 def escape(text: str) -> str:
     """One line of text in which Markdown and HTML have no special meaning."""
-    return " ".join(text.translate(LITERALLY).split())
+    return in_one_line(text).translate(LITERALLY)

@@ -21,6 +21,7 @@ from typing import IO, Any, NamedTuple
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.tasks.types import Item
+from l2s.visible import in_one_line
 
 SPEC = re.compile(r"python:(?P<file>.+\.py):(?P<function>[^\W\d]\w*)", re.DOTALL)
 WORKER = Path(__file__).with_name("worker.py")
@@ -83,7 +84,7 @@ def call(config: ExperimentConfig, response: str, item: Item) -> tuple[float, st
     try:
         score = _process(spec.file.resolve(), spec.function).call(_request(response, item), config.own_timeout_s)
     except GraderError as error:
-        print(f"{config.own_grader}, item {item['id']}: {error}", file=sys.stderr, flush=True)
+        print(f"{config.own_grader}, item {item['id']}: {in_one_line(str(error))}", file=sys.stderr, flush=True)
         return 0.0, error.status
     return score, "correct" if score == 1 else "partial" if score > 0 else "wrong"
 

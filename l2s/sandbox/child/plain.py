@@ -67,7 +67,7 @@ def _write(value: Any, parts: list[bytes], refer: Refer | None, describe: Descri
     elif isinstance(value, bytearray):
         _write_bytes(b"a", bytes(bytearray.__getitem__(value, slice(None))), parts)
     elif isinstance(value, complex):
-        real, imaginary = complex.__getnewargs__(value)
+        real, imaginary = complex.__getnewargs__(value)  # type: ignore[attr-defined]
         parts.append(b"c%s;%s;" % (float.hex(real).encode(), float.hex(imaginary).encode()))
     else:
         _write_container(value, parts, refer, describe)

@@ -55,7 +55,7 @@ def warn(run_dir: RunDir, text: str) -> None:
 
     manifest = Manifest.load(run_dir.manifest("kd"))
     assert manifest is not None
-    manifest.metrics["warnings"] = [text]  # type: ignore[typeddict-unknown-key]
+    manifest.metrics["warnings"] = [text]  # type: ignore[list-item]
     manifest.save(run_dir.manifest("kd"))
 
 

@@ -217,7 +217,8 @@ class ExperimentConfig(BaseModel):
     teacher_context: str = Field(
         "none",
         description="what the teacher sees before it answers and the student does not: none, fewshot:K (K solved "
-        "training items), file:FILE (a text such as a runbook) or reference (the item's reference solution)",
+        "training items), file:FILE (a text such as a runbook) or reference (the item's reference solution); for some "
+        "domains only: math=fewshot:4,aiops=reference",
     )
 
     # Sequences
@@ -346,14 +347,12 @@ class ExperimentConfig(BaseModel):
     @field_validator("teacher_context", mode="before")
     @classmethod
     def _context_is_known(cls, value: Any) -> Any:
-        kind, _, argument = str(value).partition(":")
-        if kind in ("none", "reference") and value == kind:
-            return value
-        if kind == "fewshot" and argument.isascii() and argument.isdecimal() and 1 <= int(argument[:3]) <= 64:
-            return f"fewshot:{int(argument)}"
-        if kind == "file" and argument:
-            return f"file:{expand_home(argument)}"
-        raise ValueError("must be none, reference, fewshot:K with K from 1 to 64, or file:FILE")
+        by_domain = contexts_by_domain(str(value))
+        known = {domain: known_context(context) for domain, context in by_domain.items()}
+        if ALL_DOMAINS in known:
+            return known[ALL_DOMAINS]
+        named = sorted((domain, context) for domain, context in known.items() if context != "none")
+        return ",".join("=".join(pair) for pair in named) or "none"
 
     @field_validator("gpus")
     @classmethod
@@ -396,6 +395,11 @@ class ExperimentConfig(BaseModel):
             twice = next(number for number in numbers if numbers.count(number) > 1)
             raise ValueError(f"names {twice} twice; each seed is trained once")
         return ",".join(map(str, numbers))
+
+    def teacher_context_in(self, domain: str) -> str:
+        """The `teacher_context` of one domain; none where only other domains have one."""
+        found = contexts_by_domain(self.teacher_context)
+        return found.get(domain, found.get(ALL_DOMAINS, "none"))
 
     @property
     def training_seeds(self) -> tuple[int, ...]:
@@ -506,6 +510,44 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sft_lr": 5e-5,
     },
 }
+
+
+ALL_DOMAINS = ""  # key of a context that every domain has
+OF_DOMAIN = re.compile(r"(?:^|,)\s*(\w+)\s*=\s*(?=none|reference|fewshot|file:)")  # a file's name may hold , and =
+
+
+def contexts_by_domain(value: str) -> dict[str, str]:
+    """`math=fewshot:4,aiops=reference` as domain -> context; a context alone has the key ALL_DOMAINS.
+
+    Raises:
+        ValueError: a domain is named twice.
+    """
+    if not OF_DOMAIN.match(value):
+        return {ALL_DOMAINS: value}
+    _, *parts = OF_DOMAIN.split(value)
+    domains = parts[::2]
+    if twice := next((domain for domain in domains if domains.count(domain) > 1), None):
+        raise ValueError(f"names {twice} twice; give each domain one context")
+    return {domain: context.strip() for domain, context in zip(domains, parts[1::2], strict=True)}
+
+
+def known_context(value: str) -> str:
+    """A context of one domain in its usual form.
+
+    Raises:
+        ValueError: there is no such context.
+    """
+    kind, _, argument = value.partition(":")
+    if kind in ("none", "reference") and value == kind:
+        return value
+    if kind == "fewshot" and argument.isascii() and argument.isdecimal() and 1 <= int(argument[:3]) <= 64:
+        return f"fewshot:{int(argument)}"
+    if kind == "file" and argument:
+        return f"file:{expand_home(argument)}"
+    raise ValueError(
+        "must be none, reference, fewshot:K with K from 1 to 64, or file:FILE, for all domains or for each: "
+        "math=fewshot:4,aiops=reference"
+    )
 
 
 def expand_home(value: Any) -> Any:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from l2s.config import ExperimentConfig
+from l2s.config import ALL_DOMAINS, ExperimentConfig, contexts_by_domain
 from l2s.errors import UserError
-from l2s.tasks.table import task_of, tasks_of
+from l2s.tasks.table import TASKS, task_of, tasks_of
+from l2s.tasks.task import Task
 from l2s.tasks.types import Item, Message
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -49,39 +50,66 @@ def gives_context_away(response: str) -> bool:
 
 
 def teacher_messages(items: Sequence[Item], config: ExperimentConfig) -> dict[str, list[Message]]:
-    """The teacher's messages by item id: the item's own messages, with the context if there is one.
+    """The teacher's messages by item id: the item's own messages, with the context of its domain if there is one.
 
     Raises:
-        UserError: an item has no reference solution, too few other items have one, or the file cannot be read.
+        UserError: an item has no reference solution, too few other items have one, or a file cannot be read.
     """
-    kind, _, argument = config.teacher_context.partition(":")
+    by_context: dict[str, list[Item]] = {}
+    for item in items:
+        by_context.setdefault(context_of(item["domain"], config), []).append(item)
+    found = {id_: shown for context, some in by_context.items() for id_, shown in _shown(some, context, config)}
+    return {item["id"]: found[item["id"]] for item in items}
+
+
+def context_of(domain: str, config: ExperimentConfig) -> str:
+    """The context of an item's domain; domains that the user's own rows name have the context of `own`."""
+    return config.teacher_context_in(task_of(domain).name)
+
+
+def _shown(items: Sequence[Item], context: str, config: ExperimentConfig) -> Iterable[tuple[str, list[Message]]]:
+    """The messages of items that have the same context, with the item's id."""
+    kind, _, argument = context.partition(":")
     if kind == "none":
-        return {item["id"]: item["messages"] for item in items}
+        return ((item["id"], item["messages"]) for item in items)
     if kind == "file":
         text = read_context(Path(argument))
-        return {item["id"]: _with_system(text, item["messages"]) for item in items}
+        return ((item["id"], _with_system(text, item["messages"])) for item in items)
     solutions = {item["id"]: task_of(item["domain"]).solution(item) for item in items}
     if kind == "reference":
-        return {item["id"]: _with_solution(item, solutions[item["id"]]) for item in items}
-    return _with_examples(items, solutions, int(argument), config.seed)
+        return ((item["id"], _with_solution(item, solutions[item["id"]])) for item in items)
+    return _with_examples(items, solutions, int(argument), config.seed).items()
 
 
 def check_context(config: ExperimentConfig) -> None:
     """Check `teacher_context` as far as possible without the data.
 
     Raises:
-        UserError: the file cannot be used, or a domain has no more training items than examples are requested.
+        UserError: it names a domain that does not exist, a file cannot be used, or a domain has no more training items
+            than examples are requested.
     """
-    kind, _, argument = config.teacher_context.partition(":")
-    if kind == "file":
-        read_context(Path(argument))
-    if kind == "fewshot":
-        for task in tasks_of(config).values():
-            if 0 < task.size("train", config) <= int(argument):
-                raise UserError(
-                    f"teacher_context={config.teacher_context!r}: {task.name} has {task.size('train', config)} "
-                    "training items, and an item is not its own example; ask for fewer examples or more items"
-                )
+    tasks = tasks_of(config)
+    for domain, context in contexts_by_domain(config.teacher_context).items():
+        if domain not in (ALL_DOMAINS, *TASKS):
+            raise UserError(
+                f"teacher_context={config.teacher_context!r}: {domain!r} is not a domain; name some of "
+                f"{', '.join(TASKS)}"
+            )
+        kind, _, argument = context.partition(":")
+        if kind == "file":
+            read_context(Path(argument))
+        if kind == "fewshot":
+            for task in tasks.values():
+                if domain in (ALL_DOMAINS, task.name):
+                    _check_enough(task, int(argument), config)
+
+
+def _check_enough(task: Task, examples: int, config: ExperimentConfig) -> None:
+    if 0 < task.size("train", config) <= examples:
+        raise UserError(
+            f"teacher_context={config.teacher_context!r}: {task.name} has {task.size('train', config)} training items, "
+            "and an item is not its own example; ask for fewer examples or more items"
+        )
 
 
 def read_context(file: Path) -> str:
@@ -100,9 +128,9 @@ def read_context(file: Path) -> str:
 
 
 def context_files(config: ExperimentConfig) -> list[Path]:
-    """The file that affects the teacher's prompts, if there is one."""
-    kind, _, argument = config.teacher_context.partition(":")
-    return [Path(argument)] if kind == "file" else []
+    """The files that affect the teacher's prompts."""
+    parts = [context.partition(":") for context in contexts_by_domain(config.teacher_context).values()]
+    return [Path(argument) for kind, _, argument in parts if kind == "file"]
 
 
 def _with_system(text: str, messages: Sequence[Message]) -> list[Message]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from l2s.config import ExperimentConfig
-from l2s.generation.context import gives_context_away
+from l2s.generation.context import context_of, gives_context_away
 from l2s.jsonl import Row
 from l2s.metrics import Curation
 from l2s.tasks.table import task_of
@@ -42,7 +42,7 @@ def usable(rows: Iterable[Row], config: ExperimentConfig) -> list[Row]:
         row
         for row in rows
         if (not config.keep_correct or row["graded"]["score"] in (None, 1))
-        and not (config.teacher_context == "reference" and gives_context_away(row["response"]))
+        and not (context_of(row["domain"], config) == "reference" and gives_context_away(row["response"]))
     ]
 
 

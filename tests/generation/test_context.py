@@ -99,11 +99,63 @@ def test_the_student_learns_the_answer_under_the_plain_prompt_and_the_teacher_is
         ("Reference", "reference"),
         ("", "none"),
         ("runbook.md", "file:FILE"),
+        ("math=fewshot", "fewshot:K"),
+        ("math=", "fewshot:K"),
+        ("math=runbook.md", "math=fewshot:4"),
+        ("math=reference,code", "reference"),
+        ("math=reference,code=all", "reference"),
+        ("math=reference,math=fewshot:2", "math twice"),
     ],
 )
 def test_an_unknown_context_is_refused_by_name(context: str, named: str) -> None:
     with pytest.raises(UserError, match=f"teacher_context=.*{named}"):
         resolve_config({"teacher_context": context})
+
+
+@pytest.mark.parametrize(
+    ("given", "usual"),
+    [
+        ("math=fewshot:04, aiops = reference", "aiops=reference,math=fewshot:4"),
+        ("aiops=reference,math=fewshot:4", "aiops=reference,math=fewshot:4"),  # another order is no other setting
+        ("math=none,aiops=none", "none"),
+        ("math=none,code=file:a,b=.md", "code=file:a,b=.md"),
+        ("file:notes=a,b.md", "file:notes=a,b.md"),
+    ],
+)
+def test_each_domain_may_have_a_context_of_its_own(given: str, usual: str) -> None:
+    config = resolve_config({"teacher_context": given})
+    assert config.teacher_context == usual
+    assert resolve_config({"teacher_context": usual}).teacher_context == usual
+
+
+def test_the_teacher_sees_the_context_of_the_domain_and_silent_domains_have_none(tmp_path: Path) -> None:
+    runbook = tmp_path / "run,book=1.md"
+    runbook.write_text("Restart first.")
+    config = ExperimentConfig(teacher_context=f"math=fewshot:2,aiops=file:{runbook}", domains="math,code,aiops")
+    others = [item(number, id=f"{domain}{number}", domain=domain) for domain in ("code", "aiops") for number in (1, 2)]
+    asked = teacher_messages([others[0], *ITEMS, *others[1:]], config)
+    assert list(asked) == ["code1", *(f"m{number}" for number in range(6)), "code2", "aiops1", "aiops2"]
+    assert [turn["role"] for turn in asked["m3"]] == ["user", "assistant"] * 2 + ["user"]
+    assert asked["code1"] == others[0]["messages"]
+    assert asked["aiops2"][0] == {"role": "system", "content": "Restart first."}
+    assert context_files(config) == [runbook]
+    check_context(config)
+    assert asked["m3"] == teacher_messages(ITEMS, ExperimentConfig(teacher_context="fewshot:2"))["m3"]
+
+
+@pytest.mark.parametrize(
+    ("context", "problem"),
+    [
+        ("maths=reference", "'maths' is not a domain; name some of math, code"),
+        ("math=fewshot:9", "math has 5 training items"),
+        ("code=file:absent.md", "file:absent.md': cannot be read"),
+    ],
+)
+def test_a_context_of_a_domain_is_checked_before_anything_is_loaded(context: str, problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        check_context(ExperimentConfig(teacher_context=context, domains="math,code", math_train_size=5))
+    for fits in ("code=fewshot:9", "aiops=fewshot:9"):  # aiops is no domain of this run: nothing to check
+        check_context(ExperimentConfig(teacher_context=fits, domains="math,code", math_train_size=5))
 
 
 def test_a_context_without_a_teacher_is_refused() -> None:

@@ -18,7 +18,8 @@ def item(name: str, domain: str = "math") -> Item:
 
 
 def answer(name: str, response: str, score: float | None = 1.0, num_tokens: int = 10) -> Row:
-    return {"id": name, "response": response, "num_tokens": num_tokens, "graded": {"score": score, "status": ""}}
+    graded = {"score": score, "status": ""}
+    return {"id": name, "domain": "math", "response": response, "num_tokens": num_tokens, "graded": graded}
 
 
 def config(**settings: Any) -> ExperimentConfig:
@@ -80,6 +81,9 @@ def test_an_answer_that_gives_the_reference_away_is_never_learned_from(response:
     assert not curated.kept
     assert len(curated.rejected) == 1
     assert curate([item("a")], {"a": [answer("a", response)]}, config()).kept  # nothing was shown
+    for context, kept in (("math=reference", 0), ("aiops=reference", 1)):
+        shown = ExperimentConfig(teacher_context=context)
+        assert len(curate([item("a")], {"a": [answer("a", response)]}, shown).kept) == kept
 
 
 @pytest.mark.parametrize(

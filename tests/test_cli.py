@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from l2s.cli import main
-from l2s.config import ExperimentConfig, resolve_config
+from l2s.config import PRESETS, ExperimentConfig, resolve_config
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECIFIED = (
@@ -63,7 +63,7 @@ def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
         (("--output_dir", "/etc/hostname/outputs"), ("output_dir='/etc/hostname/outputs'", "is a file")),
         (("--tuning", "dora"), ("tuning", "dora", "'qlora', 'lora' or 'full'")),
         (("--sft_lrr", "1"), ("--sft_lrr", "did you mean sft_lr")),
-        (("--preset", "quick"), ("--preset quick", "fast, accurate, demo")),
+        (("--preset", "quick"), ("--preset quick", "fast, accurate, recommended, demo")),
         (("--teacher_model", "/no/such/model"), ("teacher_model", "/no/such/model", "existing folder")),
         (("--student_model", "outputs/none/final_model"), ("student_model", "outputs/none/final_model")),
         (("--data_dir", "/no/such/data"), ("data_dir", "/no/such/data", "gsm8k/")),
@@ -148,6 +148,22 @@ def test_presets_carry_the_two_parameter_sets() -> None:
     assert [getattr(fast, name) for name in names] == [1, 4, 2e-4, 1, 2, 1.5e-4, 2.0, 0.5, 512, 2048]
     assert fast.arms == accurate.arms == "sft,kd"
     assert [getattr(accurate, name) for name in names] == [2, 2, 1e-4, 2, 1, 1e-4, 3.0, 0.3, 1024, 4096]
+
+
+def test_the_recommended_preset_sets_all_that_the_others_set_and_what_each_arm_needs() -> None:
+    """Nothing that decides a student is left to the defaults, which are the specification's."""
+    decided = {
+        "keep_correct", "answers_per_item", "max_tries", "teacher_context", "tuning", "lora_r", "lora_alpha",
+        "gradient_accumulation_steps", "divergence",
+    }  # fmt: skip
+    of_opd = {name for name in ExperimentConfig.model_fields if name.startswith("opd_")} - {"opd_runaway"}
+    assert PRESETS["recommended"].keys() == PRESETS["fast"].keys() | decided | of_opd
+    config = resolve_config({}, preset="recommended")
+    assert config.sft_batch_size * config.gradient_accumulation_steps == 32
+    assert config.kd_batch_size * config.gradient_accumulation_steps == 32
+    assert all(1e-5 <= rate <= 1e-4 for rate in (config.sft_lr, config.kd_lr, config.opd_lr))
+    assert config.arms == "sft,kd"  # OPD needs another package and many more updates: it is asked for
+    assert resolve_config({"arms": "sft,kd,opd"}, preset="recommended").opd_steps == 1000
 
 
 def test_flags_override_the_file_and_the_file_the_preset(tmp_path: Path) -> None:

@@ -291,6 +291,11 @@ class ExperimentConfig(BaseModel):
     opd_divergence: OnPolicyDivergence = Field(
         "reverse_kl", description="divergence minimised between teacher and student on the student's answers"
     )
+    opd_runaway: Literal["stop", "warn"] = Field(
+        "stop",
+        description="end OPD, or only warn, when the student runs away: nearly all answers are cut, or it leaves the "
+        "teacher's distribution",
+    )
 
     # Evaluation
     eval_batch_size: int = Field(16, ge=1, description="maximum prompts in an evaluation batch")

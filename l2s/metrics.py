@@ -109,12 +109,22 @@ class KdMetrics(SftMetrics, TopkMetrics, total=False):
     """Stage `kd`; the keys of the check exist for top-k signals only."""
 
 
+class FirstTurns(TypedDict):
+    """Answers that the student gave before the first update of OPD; l2s.training.end_of_turn."""
+
+    asked: int
+    cut: int  # at opd_max_new_tokens
+    mean_length: float  # in tokens
+
+
 class OpdMetrics(TrainingCost, total=False):
     """Stage `opd`."""
 
     num_prompts: int
     dropped_overlong: int
     num_tokens: int
+    first_turns: FirstTurns
+    warnings: list[Warned]
 
 
 class EvaluationMetrics(TypedDict, total=False):

@@ -95,6 +95,12 @@ def prepare_for_training(model: PreTrainedModel, config: ExperimentConfig) -> nn
     return student.train()  # eval mode would repack 4-bit weights for inference on a CPU
 
 
+def causal_lm_of(student: nn.Module) -> Any:
+    """A student that is ready for training, without LoRA's wrapper; LoRA's layers are inside the model."""
+    get_base_model = getattr(student, "get_base_model", None)
+    return student if get_base_model is None else get_base_model()
+
+
 def switch_off_dropout(model: nn.Module) -> None:
     """Set eval mode, except for 4-bit layers: they would repack their weights and could not be trained afterwards."""
     model.eval()

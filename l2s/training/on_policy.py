@@ -3,13 +3,16 @@
 TRL's DistillationTrainer generates, computes the loss and trains. This module supplies the prompts, models and settings
 of the experiment and turns TRL's log into a metrics.jsonl like that of SFT and KD. The loss is the divergence alone, at
 temperature 1. Answers are sampled at the same temperature, so the student trains on its own distribution.
+
+Its health is followed: whether the student ends its turns at all (end_of_turn.py), what each update shows beside the
+loss (agreement.py), and what shows that the training runs away (runaway.py).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +21,27 @@ from transformers import PreTrainedModel, TrainerControl, TrainerState, Training
 
 from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderers
 from l2s.config import ExperimentConfig
-from l2s.devices import process_count
+from l2s.devices import gather_from_all, process_count, process_rank
 from l2s.errors import UserError, require_extra
-from l2s.jsonl import append_jsonl, load_jsonl
+from l2s.generation.engines.protocol import Sampling
+from l2s.jsonl import append_jsonl, load_jsonl, make_folder, recover_jsonl
 from l2s.loss.divergences import ON_POLICY_BETA
 from l2s.metrics import OpdMetrics
 from l2s.models.head import output_head
-from l2s.models.load import load_model, load_student_for_training
+from l2s.models.load import causal_lm_of, load_model, load_student_for_training
 from l2s.run_dir import ArmDir, RunDir
+from l2s.sealed import read_sealed, write_sealed
 from l2s.tasks.types import Message
+from l2s.training.agreement import OVERLAP_K, MeasuresAgreement
+from l2s.training.end_of_turn import EndOfTurn, sample_turns
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
 from l2s.training.run_trainer import TrainingResult, require_finite, run_trainer, save_student, training_settings
+from l2s.training.runaway import Watch, all_runaways
 from l2s.training.student import initial_student
 
 TEMPERATURE = 1.0
+FIRST_TURNS = 16  # answers sampled before the first update
 Prompt = list[Message]
 
 
@@ -57,14 +66,41 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> OpdMetrics:
     prompts = load_prompts(run_dir.train_data, renderer, config)
     student = load_student_for_training(initial_student(config, run_dir), config)
     teacher = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
-    folder = run_dir.arm("opd").root
-    result = train(student, teacher, prompts.kept, renderer, config, folder)
+    arm = run_dir.arm("opd")
+    turns = check_turns(student, prompts.kept, renderer, config, arm)
+    result = train(student, teacher, prompts.kept, renderer, config, arm.root, cut_before=turns.cut_share)
+    rows = gather_from_all(load_jsonl(arm.metrics) if process_rank() == 0 else [])[0]
+    found = all_runaways(rows, turns.cut_share)
     return {
         "num_prompts": len(prompts.kept),
         "dropped_overlong": prompts.dropped_overlong,
         "num_tokens": result.num_tokens,
-        **save_student(student, result, renderer, config, folder),
+        "first_turns": asdict(turns),
+        "warnings": [*turns.warnings(config.opd_max_new_tokens), *(one.warning() for one in found)],
+        **save_student(student, result, renderer, config, arm.root),
     }
+
+
+def check_turns(
+    student: nn.Module, prompts: Sequence[Prompt], renderer: ChatRenderer, config: ExperimentConfig, arm: ArmDir
+) -> EndOfTurn:
+    """Sample answers of the student before its first update, and say so where most of them never end.
+
+    A resumed training reads what was found at its start.
+    """
+    note = arm.checkpoints / "first_turns.json"
+    try:
+        return EndOfTurn(**read_sealed(note))
+    except (FileNotFoundError, ValueError, TypeError):
+        pass
+    asked = draw(prompts, FIRST_TURNS, config.seed)
+    sampling = Sampling(config.opd_max_new_tokens, TEMPERATURE, seed=config.seed)
+    turns = sample_turns(student, asked, renderer, sampling, config.opd_batch_size)
+    if process_rank() == 0:
+        print(f"opd: {turns}", flush=True)
+        make_folder(note.parent)
+        write_sealed(note, asdict(turns))
+    return turns
 
 
 def load_prompts(path: Path, renderer: ChatRenderer, config: ExperimentConfig) -> Prompts:
@@ -94,8 +130,13 @@ def train(
     renderer: ChatRenderer,
     config: ExperimentConfig,
     folder: Path,
+    *,
+    cut_before: float | None = None,
 ) -> TrainingResult:
-    """Train `student` in place; a killed training resumes from the checkpoints and metrics.jsonl in `folder`."""
+    """Train `student` in place; a killed training resumes from the checkpoints and metrics.jsonl in `folder`.
+
+    `cut_before` is the share of its answers that were cut before the first update, if that is known.
+    """
     from datasets import Dataset
     from trl import DistillationConfig, DistillationTrainer
 
@@ -116,13 +157,16 @@ def train(
     settings = on_one_device(settings)
     fit_vocabulary(teacher, len(output_head(student).weight))
     drawn = draw(prompts, config.opd_steps * update, config.seed)
-    trainer = DistillationTrainer(
+    trainer = type("OnPolicyTrainer", (MeasuresAgreement, DistillationTrainer), {})(
+        student=causal_lm_of(student),
+        teacher=teacher,
+        end_id=renderer.end_id,
         model=student,
         teacher_model=teacher,
         args=settings,
         train_dataset=Dataset.from_list([{"prompt": renderer.turns(prompt)} for prompt in drawn]),
         processing_class=renderer.tokenizer_for_others(),
-        callbacks=[StepLog(folder, update)],
+        callbacks=[StepLog(folder, update, Watch(config, cut_before))],
     )
     for weight in student.parameters():
         if weight.requires_grad:  # TRL casts LoRA on NF4 weights to bfloat16, in which small updates are lost
@@ -167,12 +211,21 @@ def fit_vocabulary(teacher: PreTrainedModel, rows: int) -> None:
 
 
 class StepLog(TrainingProgress):
-    """Turns TRL's log of a step into a row of metrics.jsonl and prints the progress."""
+    """Turns TRL's log of a step into a row of metrics.jsonl, prints the progress, and watches for a runaway."""
 
-    def __init__(self, folder: Path, prompts_a_step: int) -> None:
+    def __init__(self, folder: Path, prompts_a_step: int, watch: Watch) -> None:
         super().__init__(folder.name)
         self.metrics_file = ArmDir(folder).metrics
         self.prompts_a_step = prompts_a_step
+        self.watch = watch
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Read the rows of the steps before a resumed training."""
+        super().on_train_begin(args, state, control, **kwargs)
+        has_rows = state.is_world_process_zero and self.metrics_file.exists()
+        self.watch.remember(gather_from_all(recover_jsonl(self.metrics_file) if has_rows else [])[0])
 
     def on_log(
         self,
@@ -182,7 +235,11 @@ class StepLog(TrainingProgress):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Append a row if `logs` belong to a step."""
+        """Append a row if `logs` belong to a step.
+
+        Raises:
+            UserError: the loss is not a number, or the training runs away and `opd_runaway` is stop.
+        """
         if logs is None or "loss" not in logs:
             return
         require_finite(logs["loss"], state.global_step)
@@ -190,12 +247,24 @@ class StepLog(TrainingProgress):
         if state.is_world_process_zero:
             append_jsonl(self.metrics_file, [row])
         super().on_log(args, state, control, logs=row, **kwargs)
+        for found in self.watch.look(row):
+            if state.is_world_process_zero:
+                print(f"{self.label}: {found}", flush=True)
+
+    def details(self, row: Mapping[str, float]) -> str:
+        """The health of a step, for the line on the console."""
+        return (
+            f", {row['mean_length']:.0f} tokens an answer, {row['truncated']:.0%} cut, "
+            f"top-{OVERLAP_K} overlap {row['top_k_overlap']:.0%}, reverse KL {row['reverse_kl']:.3f}"
+        )
 
 
 def _metrics_row(step: int, logs: dict[str, float], prompts: int) -> dict[str, float]:
     """One step: the mean divergence (the whole loss) and the student's entropy, in nats a token of its answers.
 
-    `truncated` is the share of answers that opd_max_new_tokens cut.
+    The other figures show its health: the mean length of the answers in tokens, the share that opd_max_new_tokens cut
+    (`truncated`), the share that closes with the template's end of turn (`ended`; others were cut or stopped at another
+    end token), and how far student and teacher agree (agreement.py).
     """
     return {
         "step": step,
@@ -206,5 +275,9 @@ def _metrics_row(step: int, logs: dict[str, float], prompts: int) -> dict[str, f
         "learning_rate": logs["learning_rate"],
         "grad_norm": logs["grad_norm"],
         "num_tokens": round(logs["completions/mean_length"] * prompts),  # TRL's count is cumulative, with prompts
+        "mean_length": logs["completions/mean_length"],
         "truncated": logs["completions/clipped_ratio"],
+        "ended": logs["ended"],
+        "top_k_overlap": logs["top_k_overlap"],
+        "reverse_kl": logs["reverse_kl"],
     }

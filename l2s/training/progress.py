@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -48,6 +49,10 @@ class TrainingProgress(TrainerCallback):
         left = elapsed / self.steps * (state.max_steps - state.global_step)
         print(
             f"{self.label}: step {state.global_step} of {state.max_steps}, loss {logs['loss']:.4f}, "
-            f"{self.tokens / elapsed:,.0f} answer tokens/s, {left / 60:.1f} min left",
+            f"{self.tokens / elapsed:,.0f} answer tokens/s, {left / 60:.1f} min left{self.details(logs)}",
             flush=True,
         )
+
+    def details(self, row: Mapping[str, float]) -> str:
+        """What an arm adds to the line."""
+        return ""

@@ -18,6 +18,7 @@ from l2s.loss.objective import Objective
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.loss.targets import Targets
 from l2s.models.head import logit_transform, output_head
+from l2s.models.load import causal_lm_of
 from l2s.run_dir import RunDir
 
 SFT_OBJECTIVE = Objective(alpha=1.0)
@@ -45,8 +46,7 @@ class StudentWithLoss(nn.Module):
     @property
     def causal_lm(self) -> Any:
         """The model without LoRA's wrapper; LoRA's layers are inside it."""
-        get_base_model = getattr(self.student, "get_base_model", None)
-        return self.student if get_base_model is None else get_base_model()
+        return causal_lm_of(self.student)
 
     def forward(
         self,

@@ -115,7 +115,7 @@ def test_every_field_is_read_by_a_stage_or_known_to_decide_nothing() -> None:
         "teacher_gpus", "teacher_endpoint", "endpoint_concurrency", "endpoint_per_minute", "endpoint_tries",
         "endpoint_timeout_s",
         "seeds", "gpus", "mix_versions", "cpu_workers", "tokens_per_batch", "sharding", "executor", "address",
-        "storage_path", "node_dir",
+        "storage_path", "node_dir", "opd_runaway",
     }  # fmt: skip
     read = {name for stage in STAGES.values() for name in (*stage.reads, *stage.models)}
     assert set(ExperimentConfig.model_fields) == read | deciding_nothing

@@ -10,6 +10,7 @@ from l2s.jsonl import Row
 from l2s.report.numbers import costs, scores
 from l2s.report.numbers.files import RunFiles
 from l2s.report.numbers.harness import harness
+from l2s.report.numbers.opd import opd_health
 from l2s.report.numbers.schema import Overlap, Results
 from l2s.report.numbers.seeds import spread_over_seeds
 from l2s.run_dir import RunDir
@@ -21,6 +22,8 @@ def build_results(files: RunFiles) -> Results:
     """Compute everything that the reports show except the warnings, which need the report's text."""
     models = costs.model_costs(files.manifests)
     fidelity = {model: found for model, rows in files.fidelity.items() if (found := [*filter(scores.is_usable, rows)])}
+    curves = _curves(files.curves)
+    trained = files.manifests.get("opd")
     metrics = {domain: task_of(domain).metric(files.config) for domain in scores.domains_in(files.predictions)}
     return {
         "experiment_name": files.config.experiment_name,
@@ -38,8 +41,9 @@ def build_results(files: RunFiles) -> Results:
         "stages": costs.stage_costs(files.manifests),
         "predicted": RunDir(files.root).load_predictions(),
         "disk_bytes": costs.disk_bytes(files.root),
-        "curves": _curves(files.curves),
+        "curves": curves,
         "heldout_curves": _curves(files.heldout_curves),
+        "opd_health": opd_health(curves.get("opd", []), trained.metrics if trained else {}),
         "contamination": {domain: _overlap(found) for domain, found in overlap(files.train, files.eval).items()},
         "warnings": [],
         "config": files.config.model_dump(mode="json"),

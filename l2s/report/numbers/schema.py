@@ -153,6 +153,17 @@ class StageCost(TypedDict):
     metrics: StageMetrics  # metrics of the stage, without its warnings
 
 
+class HealthFigure(TypedDict):
+    """A figure of on-policy distillation over its updates; l2s.training.on_policy says what each measures."""
+
+    figure: str
+    sampled_before: float | None  # on a few answers before the first update; None where it was not measured
+    first: float  # mean of the first updates
+    last: float
+    low: float  # over all updates
+    high: float
+
+
 class Leak(TypedDict):
     """An evaluation item and the training item that holds it or a part of it."""
 
@@ -230,6 +241,7 @@ class Results(TypedDict):
     disk_bytes: dict[str, int]  # folder of the run -> size
     curves: dict[str, list[dict[str, float]]]  # sft, kd, opd -> logged steps
     heldout_curves: dict[str, list[dict[str, float]]]  # sft, kd -> loss on held-out answers at some of these steps
+    opd_health: list[HealthFigure]  # empty without on-policy distillation
     contamination: dict[str, Overlap]
     warnings: list[str]
     config: dict[str, Any]

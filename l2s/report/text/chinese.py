@@ -168,6 +168,24 @@ CHINESE = {
     "curves_note": "每步的损失取自该步更新前的批次；留出损失始终取自同样的少数回答，"
     "可看出学到的是否超出训练所用的回答。单位为每 token nat；KD 的散度按其温度计算。",
     "divergence": "散度",
+    "opd_health": "在策略蒸馏的健康状况",
+    "opd_note": "训练前：学生在第一次更新之前采样的少数回答。最初与最后：至多 10 次更新的均值。"
+    "重合度：在学生自己写出的每个 token 处，学生最可能的 16 个 token 中有多少也在教师的前 16 个之中；"
+    "训练有效时它会上升。"
+    "反向 KL 和熵的单位为每 token nat。",
+    "opd_figure": "指标",
+    "opd_sampled": "训练前",
+    "opd_first": "最初几次更新",
+    "opd_last": "最后几次更新",
+    "opd_low": "最低",
+    "opd_high": "最高",
+    "opd_truncated": "在 opd_max_new_tokens 处被截断的回答",
+    "opd_mean_length": "平均 token 数",
+    "opd_ended": "正常结束的回答",
+    "opd_top_k_overlap": "与教师前 16 个 token 的重合度",
+    "opd_reverse_kl": "到教师的反向 KL",
+    "opd_entropy": "学生的熵",
+    "opd_grad_norm": "梯度范数",
     "say_contrast": "{model}对比{reference}：{parts}。",
     "say_higher": "{domains}更高",
     "say_lower": "{domains}更低",
@@ -223,6 +241,14 @@ CHINESE = {
     "学生会从中学到不作答：请检查 --thinking 和教师的聊天模板",
     "warn_topk": "KD 开始时 topk 信号给出的单个 token 散度平均偏差达 {error:.0%}，全部 token 合计偏差 {bias:+.0%}"
     "（教师有 {tail:.0%} 的概率落在前 k 个之外）；hidden 信号是精确的",
+    "warn_opd_never_ends": "第一次更新之前，学生采样的 {n} 条回答中有 {found} 条没有在 "
+    "opd_max_new_tokens={limit} 内结束，它学到的多半是本该结束之后的文字：请先做 SFT，或调大 --opd_max_new_tokens",
+    "warn_opd_length": "学生失控：第 {step} 步时 {now:.0%} 的回答在 opd_max_new_tokens 处被截断"
+    "（开始时为 {before:.0%}）。请与起点的学生比较；调小 --opd_lr 或调大 --opd_max_new_tokens",
+    "warn_opd_overlap": "学生失控：第 {step} 步时它最可能的 token 与教师的重合度为 {now:.0%}（开始时为 {before:.0%}）。"
+    "请与起点的学生比较；调小 --opd_lr 或从 SFT 学生开始",
+    "warn_opd_kl": "学生失控：第 {step} 步时它到教师的反向 KL 为每 token {now:.2f} nat（开始时为 {before:.2f}）。"
+    "请与起点的学生比较；调小 --opd_lr 或从 SFT 学生开始",
     "browse": "逐题查看",
     "all_domains": "全部领域",
     "all_items": "全部题目",

@@ -180,6 +180,23 @@ ENGLISH = {
     "the same few answers at every point, so it shows whether the student generalises beyond its training answers. "
     "Losses are in nats per token. KD's divergence is computed at its temperature.",
     "divergence": "divergence",
+    "opd_health": "Health of on-policy distillation",
+    "opd_note": "Before: a few answers that the student sampled before its first update. First and last: means of up "
+    "to 10 updates. Overlap: share of the student's 16 likeliest tokens that are among the teacher's 16, at the "
+    "student's own tokens; it rises where the training works. Reverse KL and entropy are in nats per token.",
+    "opd_figure": "Figure",
+    "opd_sampled": "Before",
+    "opd_first": "First updates",
+    "opd_last": "Last updates",
+    "opd_low": "Lowest",
+    "opd_high": "Highest",
+    "opd_truncated": "Answers cut at opd_max_new_tokens",
+    "opd_mean_length": "Tokens an answer",
+    "opd_ended": "Answers that end the turn",
+    "opd_top_k_overlap": "Top-16 overlap with the teacher",
+    "opd_reverse_kl": "Reverse KL to the teacher",
+    "opd_entropy": "Entropy of the student",
+    "opd_grad_norm": "Gradient norm",
     # Sentences of the verdict
     "say_contrast": "{model} against {reference}: {parts}.",
     "say_higher": "higher on {domains}",
@@ -242,6 +259,15 @@ ENGLISH = {
     "will learn to think without answering: check --thinking and the teacher's chat template",
     "warn_topk": "at the start of KD, topk signals misstate the divergence by {error:.0%} for a single token and by "
     "{bias:+.0%} over all tokens ({tail:.0%} of the teacher's mass is outside the top k); hidden signals are exact",
+    "warn_opd_never_ends": "before its first update, the student did not end {found} of {n} sampled answers within "
+    "opd_max_new_tokens={limit}, so it learns mostly from text after the end of an answer: train it with SFT first, or "
+    "raise --opd_max_new_tokens",
+    "warn_opd_length": "the student ran away: in step {step}, {now:.0%} of its answers were cut at opd_max_new_tokens "
+    "({before:.0%} at the start). Compare it with its initial student. Lower --opd_lr or raise --opd_max_new_tokens",
+    "warn_opd_overlap": "the student ran away: in step {step}, its likeliest tokens were the teacher's to {now:.0%} "
+    "({before:.0%} at the start). Compare it with its initial student. Lower --opd_lr or start from an SFT student",
+    "warn_opd_kl": "the student ran away: in step {step}, its reverse KL to the teacher was {now:.2f} nats a token "
+    "({before:.2f} at the start). Compare it with its initial student. Lower --opd_lr or start from an SFT student",
     # Item browser
     "browse": "Items",
     "all_domains": "All domains",

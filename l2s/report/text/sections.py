@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from l2s.report.numbers.results import has_scores, shown_domains
 from l2s.report.numbers.schema import Results
 from l2s.report.text import cost_tables, tables
+from l2s.report.text.opd_table import opd_table
 from l2s.report.text.seed_table import seed_table
 from l2s.report.text.strings import Text
 from l2s.report.text.tables import Table
@@ -103,6 +104,7 @@ def _harness_blocks(results: Results, text: Text) -> list[Block]:
 def _curve_blocks(results: Results, text: Text) -> list[Block]:
     return [
         Block(tables.training_table(results, text), note=text("curves_note"), empty=text("no_curves")),
+        Block(opd_table(results, text), title=text("opd_health"), note=text("opd_note")),
         Block(tables.answer_table(results, text), title=text("teacher_answers")),
         Block(tables.curation_table(results, text), title=text("curation"), folded=True),
     ]

@@ -1,0 +1,61 @@
+"""Does the student end its turns? Asked before on-policy distillation, which learns from what the student writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from l2s.chat import ChatRenderer
+from l2s.generation.engines.protocol import Request, Sampling
+from l2s.generation.engines.transformers import TransformersEngine
+from l2s.models.load import causal_lm_of, switch_off_dropout
+from l2s.tasks.types import Message
+from l2s.warning import Warned, warned
+
+MOST_CUT = 0.5  # share of cut answers above which most of an update is text after the answer should have ended
+
+
+@dataclass(frozen=True)
+class EndOfTurn:
+    """The answers to a few prompts: how many, how many of them were cut at the limit, and their mean length."""
+
+    asked: int
+    cut: int
+    mean_length: float
+
+    @property
+    def cut_share(self) -> float:
+        """Share of the answers that were cut."""
+        return self.cut / self.asked
+
+    def __str__(self) -> str:
+        found = f"before the first update {self.asked - self.cut} of {self.asked} sampled answers end"
+        if self.cut_share <= MOST_CUT:
+            return found
+        return f"{found}; train it with SFT first (--kd_init sft), or raise --opd_max_new_tokens"
+
+    def warnings(self, limit: int) -> list[Warned]:
+        """A warning if more than MOST_CUT of the answers were cut."""
+        if self.cut_share <= MOST_CUT:
+            return []
+        return [warned("opd_never_ends", found=self.cut, n=self.asked, limit=limit)]
+
+
+def sample_turns(
+    student: nn.Module, prompts: Sequence[Sequence[Message]], renderer: ChatRenderer, sampling: Sampling, at_a_time: int
+) -> EndOfTurn:
+    """Let a student that is ready for training answer `prompts`; it is left as it was."""
+    causal_lm = causal_lm_of(student)
+    declared = causal_lm.generation_config
+    requests = [Request(str(number), renderer.prompt_ids(prompt)) for number, prompt in enumerate(prompts)]
+    switch_off_dropout(student)
+    try:
+        engine = TransformersEngine(causal_lm, renderer, batch_size=at_a_time)
+        answers = [answer for batch in engine.generate(requests, sampling) for answer in batch]
+    finally:
+        causal_lm.generation_config = declared  # the engine replaced it, and TRL reads its end tokens
+        student.train()
+    cut = sum(answer.finish_reason == "length" for answer in answers)
+    return EndOfTurn(len(answers), cut, sum(answer.num_tokens for answer in answers) / len(answers))

@@ -9,8 +9,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from l2s.models.head import Head
+from l2s.loss.logit_transform import declared_transform
+from l2s.models.head import Head, output_head
 
 OVERLAP_K = 16  # as in "Rethinking On-Policy Distillation" (arXiv 2604.13016)
 MEASURED_TOKENS = 128  # of a micro-batch on a rank: logits of all tokens would cost as much as the loss
@@ -42,7 +44,11 @@ class MeasuresAgreement:
     """
 
     def __init__(self, *args: Any, student: nn.Module, teacher: nn.Module, end_id: int, **kwargs: Any) -> None:
-        self._heads = Head.of(student), Head.of(teacher)
+        # no check of the transforms on the models: TRL computes the loss, with its own
+        self._heads = [
+            Head(output_head(model).weight, declared_transform(cast(PreTrainedModel, model).config))
+            for model in (student, teacher)
+        ]
         self._end_id = end_id
         self._hidden: list[Tensor] = []
         self._sums: dict[str, Tensor] = {}
@@ -59,8 +65,9 @@ class MeasuresAgreement:
         """TRL's loss of a micro-batch; adds up what `log` reports."""
         self._hidden = []
         loss = cast(Any, super()).compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        self._add(*self._hidden, inputs["completion_ids"], inputs["completion_mask"].bool())
+        student_BKH, teacher_BKH = self._hidden
         self._hidden = []
+        self._add(student_BKH, teacher_BKH, inputs["completion_ids"], inputs["completion_mask"].bool())
         return loss
 
     @torch.no_grad()

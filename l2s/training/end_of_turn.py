@@ -10,6 +10,7 @@ from torch import nn
 from l2s.chat import ChatRenderer
 from l2s.generation.engines.protocol import Request, Sampling
 from l2s.generation.engines.transformers import TransformersEngine
+from l2s.metrics import FirstTurns
 from l2s.models.load import causal_lm_of, switch_off_dropout
 from l2s.tasks.types import Message
 from l2s.warning import Warned, warned
@@ -29,6 +30,10 @@ class EndOfTurn:
     def cut_share(self) -> float:
         """Share of the answers that were cut."""
         return self.cut / self.asked
+
+    def metric(self) -> FirstTurns:
+        """For the metrics of the stage."""
+        return {"asked": self.asked, "cut": self.cut, "mean_length": self.mean_length}
 
     def __str__(self) -> str:
         found = f"before the first update {self.asked - self.cut} of {self.asked} sampled answers end"

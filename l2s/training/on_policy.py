@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> OpdMetrics:
         "num_prompts": len(prompts.kept),
         "dropped_overlong": prompts.dropped_overlong,
         "num_tokens": result.num_tokens,
-        "first_turns": asdict(turns),
+        "first_turns": turns.metric(),
         "warnings": [*turns.warnings(config.opd_max_new_tokens), *(one.warning() for one in found)],
         **save_student(student, result, renderer, config, arm.root),
     }
@@ -99,7 +99,7 @@ def check_turns(
     if process_rank() == 0:
         print(f"opd: {turns}", flush=True)
         make_folder(note.parent)
-        write_sealed(note, asdict(turns))
+        write_sealed(note, turns.metric())
     return turns
 
 

@@ -69,8 +69,8 @@ def runaway_at_end(rows: Sequence[Row], cut_before: float | None) -> list[Runawa
     start = {**rows[0], "truncated": cut_before}
     found = []
     for key, figure, broken in RULES:
-        before, last = start.get(figure), [row.get(figure) for row in rows[-WINDOW:]]
-        if before is None or None in last:  # an early version wrote these rows
+        before, last = start.get(figure), [float(row[figure]) for row in rows[-WINDOW:] if figure in row]
+        if before is None or len(last) < WINDOW:  # an early version wrote some of these rows
             continue
         now = sum(last) / WINDOW
         if broken(before, now):

@@ -247,7 +247,8 @@ def test_a_student_that_stops_ending_its_turns_is_stopped_and_goes_on_only_when_
 
 
 def test_the_report_shows_how_each_figure_began_and_ended() -> None:
-    rows = steps({"truncated": 0.2, "mean_length": 40.0}, {"truncated": 0.4, "mean_length": 60.0})
+    early, late = {"truncated": 0.2, "mean_length": 40.0}, {"truncated": 0.4, "mean_length": 60.0}
+    rows = steps(early, early, late)
     found = {
         row["figure"]: row for row in opd_health(rows, {"first_turns": {"asked": 16, "cut": 4, "mean_length": 33.0}})
     }

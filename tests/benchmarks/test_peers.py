@@ -1,0 +1,74 @@
+"""The comparison with a peer: the same job on both sides, and what its table says. No model is run."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from l2s.config import ExperimentConfig
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "peers"
+
+
+@pytest.fixture(scope="module")
+def compare() -> Any:
+    spec = importlib.util.spec_from_file_location("peers_compare", FOLDER / "compare.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+def arguments(compare: Any, monkeypatch: pytest.MonkeyPatch, *flags: str) -> Any:
+    monkeypatch.setattr(sys, "argv", ["compare.py", *flags])
+    return compare.parse()
+
+
+def test_the_script_gets_every_setting_that_it_reads_and_the_same_values(
+    compare: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = arguments(compare, monkeypatch, "--preset", "smollm", "--train", "40", "--lr", "1e-5")
+    found.dtype = "float32"
+    config: ExperimentConfig = compare.experiment(found, tmp_path)
+    job = compare.job_of(config, {"train": tmp_path / "a", "eval": tmp_path / "b"}, tmp_path)
+    read = set(re.findall(r"JOB\['(\w+)'\]|JOB\[\"(\w+)\"\]", (FOLDER / "with_trl.py").read_text()))
+    assert {one or other for one, other in read} == job.keys()
+    assert (config.math_train_size, config.kd_lr, job["learning_rate"]) == (40, 1e-5, 1e-5)
+    assert (config.temperature, config.alpha, config.divergence) == (1.0, 0.0, "forward_kl")  # the peer's KD loss
+    update = config.sft_batch_size * config.gradient_accumulation_steps
+    assert update == job["batch_size"] * job["gradient_accumulation_steps"]
+    assert job["epochs"] == config.sft_epochs == config.kd_epochs
+
+
+def test_a_pair_must_be_named(compare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit):
+        arguments(compare, monkeypatch, "--train", "40")
+
+
+def test_ratios_are_those_of_each_round(compare: Any) -> None:
+    def measured(seconds: float, peak: int) -> Any:
+        steps = dict.fromkeys(compare.STEPS, seconds)
+        peaks = dict.fromkeys((*compare.STEPS, "score"), peak)
+        return compare.Measured(4 * seconds, steps, peaks, {}, {})
+
+    rounds = {
+        "l2s": [measured(1.0, 2**30), measured(10.0, 2**30), measured(3.0, 2**30)],
+        "trl": [measured(2.0, 2**31), measured(40.0, 2**31), measured(4.0, 2**31)],
+    }
+    rows = {name: (ours, theirs, ratio) for name, ours, theirs, ratio, _ in compare.table(rounds)}
+    assert rows["whole job"] == (12.0, 16.0, 0.5)  # ratios 0.5, 0.25 and 0.75
+    assert rows["kd, peak memory"] == (1.0, 2.0, 0.5)
+
+
+def test_lines_of_code_are_lines_that_hold_code(compare: Any, tmp_path: Path) -> None:
+    file = tmp_path / "script.py"
+    lines = ['"""Doc."""', "", "import os", "", "def f(a,", "      b):", '    """Doc."""', "    # why", "    return os"]
+    file.write_text("\n".join([*lines, "", "f(", "    1, 2", ")", ""]))
+    assert compare.code_lines(file) == 7

@@ -344,7 +344,9 @@ def load_renderer(config: ExperimentConfig, field: ModelField) -> ChatRenderer:
     except UserError:
         raise
     except Exception as error:  # a broken file raises whatever its reader stumbles over
-        if Path(name).is_dir():
+        if code := hub.asks_for_code(error):
+            why = code
+        elif Path(name).is_dir():
             reason = hub.first_line(error)
             why = f"this folder holds no tokenizer that loads ({reason}); put the tokenizer's files beside the weights"
         else:

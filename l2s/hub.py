@@ -80,6 +80,16 @@ def expect(model: str) -> None:
         trouble()
 
 
+def asks_for_code(error: Exception) -> str | None:
+    """What to do about a model that needs Python code from its repository; None if `error` says something else."""
+    if "trust_remote_code" not in str(error):
+        return None
+    return (
+        "it needs Python code from its repository, which could do anything that you can; read that code, then add "
+        "--trust_remote_code, or choose a model that transformers knows"
+    )
+
+
 def explain(model: str, error: Exception) -> str:
     """Why the hub did not return `model`, and what to do about it, in one line."""
     if found := trouble():

@@ -206,6 +206,8 @@ def _quantization_argument(quantization: Quantization, dtype: torch.dtype) -> di
 
 def _load_failure(name: str, config: ExperimentConfig, error: Exception) -> str:
     field = _field_of(name, config)
+    if code := hub.asks_for_code(error):
+        return f"{field}={name!r}: {code}"
     if Path(name).is_dir():
         return (
             f"{field}={name!r}: this folder cannot be loaded as a causal language model ({hub.first_line(error)}); "

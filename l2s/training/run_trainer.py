@@ -6,8 +6,11 @@ SFT and KD run our DistillationTrainer here; on-policy distillation runs TRL's.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from torch import nn
@@ -18,6 +21,7 @@ from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype, gather_from_all, peak_memory_bytes, pick_device
 from l2s.errors import UserError
+from l2s.hub import first_line
 from l2s.interrupts import request
 from l2s.jsonl import make_folder, recover_jsonl, writing
 from l2s.metrics import TrainingCost
@@ -91,7 +95,7 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sha
         make_folder(folder)
         restore_logs(ArmDir(folder), checkpoint)
     trainer.add_callback(KeepCheckpoints)
-    with request.deferring(), writing(checkpoints):
+    with request.deferring(), writing(checkpoints), _refusing_pickles(checkpoint):
         output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     # rank 0 wrote the rows, and the file of another rank may lie on another machine
     rows = gather_from_all(recover_jsonl(metrics_file) if trainer.is_world_process_zero() else [])[0]
@@ -106,6 +110,22 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sha
         sharding=sharding,
         global_batch=global_batch,
     )
+
+
+@contextmanager
+def _refusing_pickles(checkpoint: Path | None) -> Iterator[None]:
+    """Name the checkpoint whose files hold more than tensors and numbers: torch is asked to build nothing else of them.
+
+    Raises:
+        UserError: it does.
+    """
+    try:
+        yield
+    except UnpicklingError as error:
+        raise UserError(
+            f"{checkpoint}: a file in it holds a pickle that could run code, which no training writes "
+            f"({first_line(error)}); remove this folder, and the same command resumes at the checkpoint before it"
+        ) from None
 
 
 def require_finite(loss: float, step: int) -> None:

@@ -24,6 +24,7 @@ from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models
 from l2s.training import on_policy
 from support.kills import killed_after
+from support.payload import plant
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
 
@@ -146,6 +147,17 @@ def test_a_killed_training_ends_as_an_unbroken_one(make: MakeConfig, tuning: str
     assert [row["step"] for row in metrics(killed)] == [1, 2, 3, 4, 5]
     for left, right in zip(metrics(killed), metrics(unbroken), strict=True):
         assert left == pytest.approx(right, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "scheduler.pt"])
+def test_a_pickle_in_a_checkpoint_is_refused_and_never_runs(make: MakeConfig, tmp_path: Path, name: str) -> None:
+    config = make(opd_steps=4, save_steps=2, opd_batch_size=2)
+    with killed_after(3):
+        run(config)
+    plant(RunDir.of(config).opd / "checkpoints" / "checkpoint-2", name, tmp_path / "ran")
+    with pytest.raises(UserError, match=r"checkpoint-2: a file in it holds a pickle .*remove this folder"):
+        run(config)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_every_pass_asks_every_prompt_once() -> None:

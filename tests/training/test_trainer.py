@@ -28,6 +28,7 @@ from l2s.training.run_trainer import TrainingResult, training_settings
 from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
 from l2s.training.trainer import Schedule, train
 from support.kills import killed_after
+from support.payload import plant
 
 MakeConfig = Callable[..., ExperimentConfig]
 GOLDEN = Path(__file__).parent / "golden_curves.json"
@@ -103,6 +104,22 @@ def test_a_killed_training_ends_as_an_unbroken_one(tiny_config: MakeConfig, tuni
     assert [row["step"] for row in metrics(killed)] == list(range(1, 10))
     for left, right in zip(metrics(killed), metrics(unbroken), strict=True):
         assert left == pytest.approx(right, rel=1e-5)
+
+
+def test_a_pickle_in_a_checkpoint_is_refused_and_never_runs(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config(save_steps=2)
+    checkpoint = RunDir.of(config).kd / "checkpoints" / "checkpoint-2"
+    with killed_after(3):
+        train_tiny(config, SFT_OBJECTIVE, epochs=2)
+    pickles = sorted(file.name for file in checkpoint.iterdir() if file.suffix in (".pt", ".pth"))
+    assert pickles == ["optimizer.pt", "rng_state.pth", "scheduler.pt"]
+    for name in pickles:
+        before = (checkpoint / name).read_bytes()
+        plant(checkpoint, name, tmp_path / "ran")
+        with pytest.raises(UserError, match=r"checkpoint-2: a file in it holds a pickle .*remove this folder"):
+            train_tiny(config, SFT_OBJECTIVE, epochs=2)
+        (checkpoint / name).write_bytes(before)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(tiny_config: MakeConfig) -> None:

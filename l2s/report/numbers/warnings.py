@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from l2s.arms import ARMS, BASE, TEACHER
 from l2s.evaluation.stats import wilson_interval
@@ -22,6 +23,7 @@ CONTROL_LIMIT = 0.15  # limit of the other controls
 def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
     """The report's own warnings; those of the stages are in their manifests."""
     return [
+        *trusted_code(results["config"]),
         *_contamination(results),
         *_stand_ins(results),
         *_grader_faults(results),
@@ -33,6 +35,13 @@ def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
         *_batch_sizes(results, files.config.eval_batch_size),
         *_mixed_versions(files),
     ]
+
+
+def trusted_code(config: Mapping[str, Any]) -> Iterator[Warned]:
+    """Code that ran with the user's rights because a setting allowed it: of the models' repositories."""
+    if config.get("trust_remote_code"):
+        teacher, student = str(config["teacher_model"]), str(config["student_model"])
+        yield warned("trusted_code", teacher=teacher, student=student)
 
 
 def _contamination(results: Results) -> Iterator[Warned]:

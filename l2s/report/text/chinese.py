@@ -212,6 +212,8 @@ CHINESE = {
     "say_contaminated": "{domain}得分已被污染，不能据此推断在新题目上的表现。",
     "join": "；",
     "space": "",
+    "warn_trusted_code": "已开启 trust_remote_code：教师 {teacher} 与学生 {student} 可运行其仓库中的 Python 代码，"
+    "权限与运行本实验的用户相同。本项目未检验该代码。",
     "warn_contaminated": "{domain}得分已被污染：{n} 道评估题中有 {found} 道在训练数据里{because}。它同时在测量记忆。",
     "fault_part": "{status} {found}",
     "because": "（{setting}）",

@@ -10,11 +10,13 @@ from rich.table import Table
 from rich.text import Text as Line
 
 from l2s.report.numbers.schema import Results
+from l2s.report.numbers.warnings import trusted_code
 from l2s.report.text.formats import NONE
 from l2s.report.text.seed_table import seed_lines
 from l2s.report.text.strings import Lang, Text
 from l2s.report.text.tables import Cell, score_table
 from l2s.report.text.verdict import contamination_sentences, write_verdict
+from l2s.report.text.warnings import say
 from l2s.run_dir import RunDir
 from l2s.terminal import take_any_character
 from l2s.visible import in_one_line, visible
@@ -29,6 +31,8 @@ def print_summary(run_dir: RunDir, console: Console) -> None:
     contaminated = [text.spaced(sentence) for sentence in contamination_sentences(results, text)]
     console.print(in_one_line(verdict.headline), style="bold", markup=False)
     console.print(summary_table(results))
+    for warning in trusted_code(results["config"]):
+        console.print(f"- {in_one_line(say(warning, text))}", style="yellow", markup=False)
     for line in (*verdict.lines, *seed_lines(results, text)):
         console.print(f"- {in_one_line(line)}", style="yellow" if line in contaminated else None, markup=False)
 

@@ -225,6 +225,8 @@ ENGLISH = {
     "join": "; ",
     "space": " ",
     # Warnings
+    "warn_trusted_code": "trust_remote_code was on: the teacher {teacher} and the student {student} could run Python "
+    "code from their repositories, with the rights of whoever ran this experiment. This project has not checked it.",
     "warn_contaminated": "The {domain} score is contaminated: {found} of {n} evaluation items are in the training data"
     "{because}. It measures memorisation as well as ability.",
     "fault_part": "{status} {found}",

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -32,10 +32,12 @@ MODULES = (
 class ForkServer:
     """Starts runs by forking a process that has imported everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start it, with `environment` in addition to this process's."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "faults.forked"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, "-m", "faults.forked"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | (environment or {}),
+        )  # fmt: skip
         assert self._receive() == "ready"
 
     def start(self, argv: Sequence[str], folder: Path, output: Path, environment: dict[str, str]) -> Forked:

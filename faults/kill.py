@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,7 +111,42 @@ def interrupt_twice(process: Process, members: list[psutil.Process], chance: ran
     )
 
 
+def kill_rank(process: Process, members: list[psutil.Process], chance: random.Random, output: Path) -> list[str]:
+    """SIGKILL to one rank of a training: the run must end the other ranks, which wait for it, and itself."""
+    return _killed(process, members, ranks_of(process)[chance.randrange(2) :][:1])
+
+
+def kill_ranks(process: Process, members: list[psutil.Process], chance: random.Random, output: Path) -> list[str]:
+    """SIGKILL to all ranks of a training."""
+    return _killed(process, members, ranks_of(process))
+
+
+def _killed(process: Process, members: list[psutil.Process], victims: list[psutil.Process]) -> list[str]:
+    """Kill `victims`; return what is wrong with how the run ends. It may succeed if they had just done their work."""
+    for victim in victims:
+        with suppress(psutil.Error):
+            victim.kill()
+    code = wait(process, END_S if victims else 0.0)
+    alive = left_alive(members, 0.5)
+    kill_groups(members)
+    found = [] if code is not None or not victims else [f"the run had not ended {END_S:.0f} s after ranks were killed"]
+    return found + ([f"processes {alive} were left"] if alive else [])
+
+
+def ranks_of(process: Process) -> list[psutil.Process]:
+    """The processes of the stage at work, where only one is: its ranks, or its replicas."""
+    try:
+        return psutil.Process(process.pid).children()
+    except psutil.Error:
+        return []
+
+
 KILLS = (Blow("SIGKILL, all", kill_all), Blow("SIGKILL, the run", kill_parent), Blow("SIGKILL, a stage", kill_one))
+RANK_KILLS = (
+    Blow("SIGKILL, one of two ranks", kill_rank),
+    Blow("SIGKILL, both ranks", kill_ranks),
+    Blow("SIGKILL, the launcher of two ranks", kill_parent),
+)
 REQUESTS = (
     Blow("SIGTERM", ask(signal.SIGTERM, 143)),
     Blow("Ctrl-C", ask(signal.SIGINT, 130)),
@@ -126,11 +162,12 @@ def batter(
     longest: float,
     chance: random.Random,
     tallies: dict[str, Tally],
+    until: Callable[[Process, Experiment], None] = lambda process, experiment: None,
 ) -> int:
     """Run `experiment` to its end, with one of `blows` after each random time; return the number of blows.
 
-    Each time is up to `longest` seconds after the start of a run. Differences from the uninterrupted run at the end
-    count as losses of the last blow.
+    Each time is up to `longest` seconds after the start of a run; `until` then waits for the right moment. Differences
+    from the uninterrupted run at the end count as losses of the last blow.
     """
     dealt = 0
     last = tallies[blows[0].name]
@@ -138,6 +175,9 @@ def batter(
         process = start(experiment)
         blow = blows[dealt % len(blows)] if dealt < len(blows) else None
         code = wait(process, chance.uniform(0.1, longest) if blow else 600.0)
+        if blow and code is None:
+            until(process, experiment)
+            code = process.poll()
         if code is not None:
             if blow is None or code == 0:
                 break

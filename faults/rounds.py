@@ -14,11 +14,16 @@ from faults.broken_files import run as run_damages
 from faults.disk import STAGES, MountError, fill_in_each_stage, refuse_beforehand, small_disk
 from faults.experiment import Experiment
 from faults.forked import ForkServer
+from faults.journal import NoCompilerError
 from faults.kill import KILLS, REQUESTS, Blow, Tally, batter
+from faults.power import check_promises, faults_of_recording, recording, resume_from_crashes
 from faults.processes import Start, start_command, start_forked, wait
+from faults.ranks import FLAGS, batter_ranks
 from faults.twice import report_beside, run_twice
 
 DAMAGED_FILES = 1000  # cases at least
+CRASHES = 300  # moments of a recorded run at which promises are checked, each on two disks
+RESUMED_CRASHES = 12
 SIGNALS = {"hidden": ("--teacher_signal=hidden",), "topk": ("--teacher_signal=topk", "--topk=64")}
 
 
@@ -102,6 +107,38 @@ def _battered(signal: str, blows: tuple[Blow, ...], number: int, *, real: bool, 
     return Round(name, run)
 
 
+def _ranked(arm: str, number: int, *, real: bool = False) -> Round:
+    """A round with `number` blows of each kind to a training of two ranks."""
+    name = f"ranks-{arm}{'-command' if real else ''}"
+
+    def run(bench: Bench, folder: Path) -> list[Found]:
+        unbroken, _ = bench.unbroken(FLAGS[arm])
+        start: Start = start_command if real else bench.forked
+        tallies = batter_ranks(arm, folder, unbroken, start, number, random.Random(name))
+        return [
+            Found(case, tally.tried, tally.lost, dict(tally.stages), tally.seconds) for case, tally in tallies.items()
+        ]
+
+    return Round(name, run)
+
+
+def _without_power(signal: str) -> Round:
+    def run(bench: Bench, folder: Path) -> list[Found]:
+        tallies = {"crash: promises": Tally(), "crash: resumed": Tally()}
+        promises, resumed = tallies.values()
+        chance = random.Random(f"power-{signal}")
+        try:
+            with recording(folder / "recorded", SIGNALS[signal]) as (recorded, start):
+                promises.lost += faults_of_recording(recorded)
+                check_promises(recorded, folder, CRASHES, promises, chance)
+                resume_from_crashes(recorded, start, folder, RESUMED_CRASHES, resumed, chance)
+        except NoCompilerError as reason:
+            return [Found(f"crash (left out: {reason})", 0, [])]
+        return [Found(case, tally.tried, tally.lost) for case, tally in tallies.items()]
+
+    return Round(f"power-{signal}", run)
+
+
 def _filled(bench: Bench, folder: Path) -> list[Found]:
     unbroken, _ = bench.unbroken((*SIGNALS["hidden"], "--cpu_workers=1"))  # so that every stage has its turn
     tallies = {"disk fills up in a stage": Tally(), "disk too small for the plan": Tally()}
@@ -134,6 +171,9 @@ ROUNDS = (
     *(_battered(signal, KILLS, 3, real=False, seed=f"kill-{n}") for n in range(5) for signal in SIGNALS),
     *(_battered(signal, REQUESTS, 2, real=False, seed=f"ask-{n}") for n in range(3) for signal in SIGNALS),
     *(_battered(signal, (*KILLS, *REQUESTS), 1, real=True, seed="both") for signal in SIGNALS),
+    *(_ranked(arm, 4) for arm in FLAGS),
+    _ranked("kd", 1, real=True),
+    *(_without_power(signal) for signal in SIGNALS),
     Round("disk", _filled),
     Round("twice", _twice),
     Round("files", _damaged),

@@ -1,0 +1,84 @@
+"""Kills of trainings on two ranks, which meet through gloo on the CPU.
+
+The stages run one after another, so that each training has both workers in every run, and its losses can be compared to
+the bit: signals are `online`, and each experiment trains SFT and one more arm.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from faults.experiment import Experiment, stages_at_work
+from faults.kill import RANK_KILLS, Blow, Tally, batter, ranks_of
+from faults.processes import Process, Start
+from l2s.jsonl import load_jsonl
+from l2s.run_dir import Manifest
+
+RANKS = 2
+TRAININGS = ("sft", "kd", "opd")
+FLAGS = {
+    arm: (
+        "--run_all=false", "--run_sft", f"--run_{arm}", "--teacher_signal=online", "--sft_batch_size=2",
+        "--kd_batch_size=2", "--opd_batch_size=2", "--save_steps=2",
+    )
+    for arm in ("kd", "opd")
+}  # fmt: skip
+
+
+def batter_ranks(
+    arm: str, folder: Path, unbroken: Experiment, start: Start, number: int, chance: random.Random
+) -> dict[str, Tally]:
+    """Deal each of RANK_KILLS `number` times while two ranks train, resume, and compare with the unbroken run.
+
+    The first half of the blows comes while SFT trains, the other while `arm` does.
+    """
+    tallies = {blow.name: Tally() for blow in RANK_KILLS}
+    first = tallies[RANK_KILLS[0].name]
+    first.lost += _not_on_two_ranks(unbroken)
+    order: list[Blow] = [blow for _ in range(number) for blow in RANK_KILLS]
+    chance.shuffle(order)
+    moments = iter([_Moment(stage, unbroken, chance) for stage in ("sft", arm) for _ in range(-(-len(order) // 2))])
+    experiment = Experiment(folder, FLAGS[arm]).create()
+    batter(
+        experiment, unbroken, start, order, 0.2, chance, tallies,
+        until=lambda process, experiment: next(moments).wait(process, experiment),
+    )  # fmt: skip
+    first.lost += _not_on_two_ranks(experiment)
+    return tallies
+
+
+class _Moment:
+    """A random moment while two ranks train in a stage; `unbroken` says how long it takes."""
+
+    def __init__(self, stage: str, unbroken: Experiment, chance: random.Random) -> None:
+        manifest = Manifest.load(unbroken.run_dir.manifest(stage))
+        assert manifest is not None
+        self.stage, self.seconds = stage, chance.uniform(0.0, 0.6 * manifest.seconds)
+
+    def wait(self, process: Process, experiment: Experiment) -> None:
+        """Return at that moment, or while the two ranks finish before it, or when the run has ended."""
+        while process.poll() is None and not self._has_come(process, experiment):
+            time.sleep(0.01)
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end and self._has_come(process, experiment):
+            time.sleep(0.01)
+
+    def _has_come(self, process: Process, experiment: Experiment) -> bool:
+        return self.stage in stages_at_work(experiment.run_dir) and len(ranks_of(process)) == RANKS
+
+
+def _not_on_two_ranks(experiment: Experiment) -> list[str]:
+    """Trainings of a finished experiment that did not have two ranks, or whose steps are not all there."""
+    found = []
+    for arm in TRAININGS:
+        manifest = Manifest.load(experiment.run_dir.manifest(arm))
+        if manifest is None:
+            continue
+        ranks, steps = manifest.metrics["ranks"], manifest.metrics["steps"]
+        if ranks != RANKS:
+            found.append(f"{arm} ran on {ranks} ranks")
+        if [row["step"] for row in load_jsonl(experiment.run_dir.arm(arm).metrics)] != list(range(1, steps + 1)):
+            found.append(f"{arm}: not one row for each step")
+    return found

@@ -21,6 +21,7 @@ RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # the server is busy or unav
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 SAID = 300  # characters of a server's error message that our error quotes
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+MOST_BYTES = 64 << 20  # of a reply; a longer one would only fill the memory
 
 
 class Client:
@@ -31,7 +32,9 @@ class Client:
         self._key = key
         self.timeout_s, self.tries = timeout_s, tries
         self._pace = Pace(60 / per_minute if per_minute else 0.0)
-        self._opener = urllib.request.build_opener(_NoRedirect())  # verifies TLS with the system's CAs
+        own_machine = urlsplit(url).hostname in LOOPBACK  # a proxy would get the key in the clear
+        proxies = [urllib.request.ProxyHandler({})] if own_machine else []
+        self._opener = urllib.request.build_opener(_NoRedirect(), *proxies)  # verifies TLS with the system's CAs
 
     @classmethod
     def of(cls, config: ExperimentConfig) -> Self:
@@ -43,7 +46,7 @@ class Client:
         check_endpoint(config)
         return cls(
             config.teacher_endpoint,
-            os.environ.get(KEY_VARIABLE),
+            endpoint_key(),
             timeout_s=config.endpoint_timeout_s,
             tries=config.endpoint_tries,
             per_minute=config.endpoint_per_minute,
@@ -76,15 +79,19 @@ class Client:
             request.add_unredirected_header("Authorization", f"Bearer {self._key}")
         try:
             with self._opener.open(request, timeout=self.timeout_s) as response:
-                return dict(json.loads(response.read()))
+                return dict(json.loads(_read(response)))
         except urllib.error.HTTPError as error:
-            said = self._without_key(error.read().decode(errors="replace"))
+            said = self._without_key(error.read(MOST_BYTES).decode(errors="replace"))
             if error.code in RETRIED:
                 raise _BusyError(f"status {error.code}", _seconds(error.headers.get("Retry-After"))) from None
             raise UserError(self._refused(error.code, error.headers.get("Location"), said)) from None
         except (OSError, HTTPException, ValueError) as error:  # refused, reset, timed out, or an incomplete reply
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise UserError(f"teacher_endpoint={self.url!r}: its TLS certificate cannot be verified") from None
+                why = getattr(getattr(error, "reason", error), "verify_message", "unknown")
+                raise UserError(
+                    f"teacher_endpoint={self.url!r}: its TLS certificate cannot be verified ({why}); "
+                    "give a server with a valid certificate, or name your own CA's file in SSL_CERT_FILE"
+                ) from None
             raise _BusyError(self._without_key(str(error) or type(error).__name__)) from None
 
     def _refused(self, status: int, location: str | None, said: str) -> str:
@@ -143,6 +150,25 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return
 
 
+def _read(response: IO[bytes]) -> bytes:
+    content = response.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"a reply of more than {MOST_BYTES} bytes")
+    return content
+
+
+def endpoint_key() -> str | None:
+    """The key from the environment, without the newline that a file with it may have ended in.
+
+    Raises:
+        UserError: it cannot be sent; does not show it.
+    """
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"{KEY_VARIABLE}: holds a character that no header can (not shown); set it to the key alone")
+    return key or None
+
+
 def _seconds(retry_after: str | None) -> float | None:
     """Retry-After in seconds; None where it is missing or a date."""
     try:
@@ -173,7 +199,7 @@ def check_endpoint(config: ExperimentConfig) -> None:
             "teacher_endpoint: a URL is kept in files, so it must hold no user name, password or query; put a key "
             f"into the environment variable {KEY_VARIABLE}"
         )
-    if parts.scheme == "http" and host not in LOOPBACK and os.environ.get(KEY_VARIABLE):
+    if parts.scheme == "http" and host not in LOOPBACK and endpoint_key():
         raise UserError(
             f"teacher_endpoint={url!r}: the key in {KEY_VARIABLE} would travel unencrypted; use https, or unset it"
         )

@@ -13,6 +13,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import Row, load_jsonl
 from l2s.run_dir import Manifest, RunDir, fingerprint
+from l2s.tasks.own.rows import DOMAIN
 from l2s.tasks.types import Item
 
 STAGES = (
@@ -138,13 +139,26 @@ class Reader:
                 return [dict(json.loads(path.read_text(encoding="utf-8")))]
             data = path.read_bytes() if path.exists() else b""
             if not stage and not data.endswith(b"\n"):
-                return [dict(json.loads(line)) for line in data[: data.rfind(b"\n") + 1].splitlines() if line.strip()]
-            return load_jsonl(path) if data else []
+                whole = data[: data.rfind(b"\n") + 1].splitlines()
+                return _checked([dict(json.loads(line)) for line in whole if line.strip()])
+            return _checked(load_jsonl(path)) if data else []
         except UserError:
             raise
         except (OSError, ValueError, TypeError, RecursionError) as error:
             reason = str(error).removeprefix(f"{path}: ")
             raise UserError(f"{path}: cannot be read ({reason}); repair or remove it") from None
+
+
+def _checked(rows: list[Row]) -> list[Row]:
+    """Rows whose domains can be parts of file names: a folder may come from somebody else.
+
+    Raises:
+        ValueError: a domain cannot.
+    """
+    for row in rows:
+        if "domain" in row and not (isinstance(row["domain"], str) and DOMAIN.fullmatch(row["domain"])):
+            raise ValueError(f"domain={row['domain']!r:.60} is no name of a domain")
+    return rows
 
 
 def _stages(config: ExperimentConfig) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -25,6 +26,7 @@ from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.cluster.transfer import Change, Hashes, Inbox, Part, Storage, Watch, files_under, read_parts, whole
 from l2s.runner.pipeline import ModelField, stage_of
 
+NODE_ID = re.compile(r"[0-9a-f]{12}")  # what `connect.join` takes of Ray's
 ROOT = "@node-copy@"  # in settings: the folder of a node's copy
 OUTSIDE = "outside"  # folder in it for inputs from elsewhere, such as a grader of the user's
 LOCK_WAIT_S = 60.0  # what a killed run started ends by itself in seconds
@@ -35,6 +37,7 @@ class Agent:
 
     def __init__(self, name: str, node_id: str, base: str | None, experiment: str) -> None:
         self.name = name
+        self.is_default = base is None
         self.base = Path(base or Path(tempfile.gettempdir(), f"l2s-{os.getuid()}"))
         self.root = self.base / node_id / experiment
         self.lock_file = self.base / node_id / f"{experiment}.lock"
@@ -61,6 +64,7 @@ class Agent:
         Raises:
             UserError: processes of an earlier run still work in it, or the storage cannot be used.
         """
+        self._check_base()
         self._remove_left_copies()
         if run_folder is not None:
             self.root, self.is_copy = Path(run_folder), False
@@ -76,9 +80,30 @@ class Agent:
         self.inbox = Inbox(self.root, self.storage)
         return str(self.root), str(self.lock_file)
 
+    def _check_base(self) -> None:
+        """Make the folder of the copies. The default one is in a folder that all users share, so it must be ours.
+
+        Raises:
+            UserError: somebody else made it, or it cannot be made.
+        """
+        try:
+            self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = self.base.lstat()
+        except OSError as error:
+            raise UserError(f"node_dir: {self.base} on {self.name} cannot be made ({error}); set --node_dir") from None
+        if self.is_default and (found.st_uid != os.getuid() or found.st_mode & 0o022 or self.base.is_symlink()):
+            raise UserError(
+                f"node_dir: {self.base} on {self.name} can be written to by another user; remove it, or set --node_dir"
+            )
+
     def _remove_left_copies(self) -> None:
-        """Remove copies that killed runs left on this machine, under any id that it had in a cluster."""
+        """Remove copies that killed runs left on this machine, under any id that it had in a cluster.
+
+        Nothing else in a folder that the user named is theirs.
+        """
         for lock_file in self.base.glob("*/*.lock"):
+            if not NODE_ID.fullmatch(lock_file.parent.name) or lock_file.parent.is_symlink():
+                continue
             if lock_file == self.lock_file:  # of this experiment: what is whole is used again
                 continue
             with lock_file.open("a") as lock:

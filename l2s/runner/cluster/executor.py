@@ -24,6 +24,7 @@ from l2s.runner.freshness import clear_scratch
 from l2s.runner.pipeline import Stage
 from l2s.runner.placement import Devices, Placement
 
+ASKING = ("generate", "evaluate_teacher")  # the stages that may ask an endpoint; no other gets its key
 LOOK_S = 0.5  # between looks at what the nodes wrote
 
 
@@ -160,7 +161,8 @@ class RayJob:
         return ActorProcesses(self, tasks)
 
     def _task(self, node: Node) -> Task:
-        environment = {name: os.environ[name] for name in (KEY_VARIABLE,) if name in os.environ}
+        asks = self.config.engine == "endpoint" and self.stage.name in ASKING
+        environment = {name: os.environ[name] for name in (KEY_VARIABLE,) if asks and name in os.environ}
         if self.cluster.devices.kind == "cpu":
             environment |= {"CUDA_VISIBLE_DEVICES": ""}
         environment["OMP_NUM_THREADS"] = str(self.cluster.threads(node) * len(self.groups[0]))

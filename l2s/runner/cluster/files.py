@@ -21,7 +21,7 @@ from l2s.jsonl import remove
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.cluster.agent import OUTSIDE, ROOT
 from l2s.runner.cluster.connect import Cluster, Node, get
-from l2s.runner.cluster.transfer import Change, Hashes, Inbox, files_under, read_parts, whole
+from l2s.runner.cluster.transfer import Change, Hashes, Inbox, files_under, inside, read_parts, whole
 from l2s.runner.freshness import inputs_of, settings_of
 from l2s.runner.pipeline import Stage
 from l2s.tasks.table import tasks_of
@@ -124,7 +124,7 @@ class StageFiles:
             self.written[change.name] = node
         for name in gone:
             if self.written.pop(name, node) is node:
-                remove(self.root / name)
+                remove(inside(self.root, name))
 
     def _listeners(self, node: Node, name: str) -> list[Node]:
         """The nodes whose processes read a file that was written on `node` while they run."""

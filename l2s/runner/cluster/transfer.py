@@ -170,9 +170,9 @@ class Inbox:
         """Write a part. A file is replaced once all its parts are there; one that grows is only ever added to.
 
         Raises:
-            ValueError: a part is not what was sent, or does not follow what is here.
+            ValueError: a part is not what was sent, does not follow what is here, or leads out of the folder.
         """
-        path = self.root / part.name
+        path = inside(self.root, part.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if part.key is not None:
             self._fetch(part, path)
@@ -202,6 +202,8 @@ class Inbox:
     def _fetch(self, part: Part, path: Path) -> None:
         assert self.storage is not None
         assert part.key is not None
+        if part.key != f"{self.storage.root}/{part.sha256}":
+            raise ValueError(f"{part.name}: its place in the storage is another")
         with replacing_file(path) as partial:
             self.storage.get(part.key, partial)
             with partial.open("rb") as file:
@@ -256,6 +258,17 @@ class Watch:
         with (self.root / name).open("rb") as file:
             file.seek(before[1] - len(end))
             return before[1] if file.read(len(end)) == end else 0
+
+
+def inside(root: Path, name: str) -> Path:
+    """The path of a file that another machine names.
+
+    Raises:
+        ValueError: it is not below `root`.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts or not Path(name).parts or "\0" in name:
+        raise ValueError(f"{name!r}: is not in the folder of the run")
+    return root / name
 
 
 def files_under(root: Path, names: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Task:
     root: str
     lock_file: str
     log: str
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)  # may hold a key
     folder: str | None
 
     def log_of(self, number: int) -> Path:

@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DONE := .venv/.installed
 
-.PHONY: setup demo test check bench faults test-engines test-cluster
+.PHONY: setup demo test check bench faults test-engines test-cluster audit
 
 setup: $(DONE)
 
@@ -50,6 +50,19 @@ test-cluster: .venv-cluster/.installed
 	$(PYTHON) -m venv .venv-cluster
 	$(CLUSTER)/pip install --quiet --upgrade pip
 	$(CLUSTER)/pip install --quiet -c constraints.txt -e . 'ray[train]>=2.50,<3' pytest pytest-timeout
+	touch $@
+
+# known vulnerabilities of the pinned packages, from the package index (needs the network); audit/accepted.toml excepts some
+AUDIT := .venv-audit/bin
+audit: .venv-audit/.installed
+	rm -f .venv-audit/findings.json
+	-$(AUDIT)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off \
+	    --format json --output .venv-audit/findings.json
+	$(AUDIT)/python -m audit .venv-audit/findings.json
+
+.venv-audit/.installed:
+	$(PYTHON) -m venv .venv-audit
+	$(AUDIT)/pip install --quiet pip-audit==2.10.1
 	touch $@
 
 check: setup

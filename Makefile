@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DONE := .venv/.installed
 
-.PHONY: setup demo test check bench faults test-engines test-cluster audit
+.PHONY: setup demo test check bench faults soak test-engines test-cluster audit
 
 setup: $(DONE)
 
@@ -40,6 +40,11 @@ test-engines: .venv-engines/.installed
 # break tiny experiments on purpose; the same command resumes, in the folder .faults
 faults: setup
 	$(BIN)/python -m faults
+
+# repeat all stages in one process tree for MINUTES, and look whether anything grows
+MINUTES ?= 30
+soak: setup
+	$(BIN)/python -m faults.soak --minutes $(MINUTES)
 
 # Ray in an environment of its own: two nodes on this machine, which share no folder
 CLUSTER := .venv-cluster/bin

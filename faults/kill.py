@@ -126,10 +126,10 @@ def _killed(process: Process, members: list[psutil.Process], victims: list[psuti
     for victim in victims:
         with suppress(psutil.Error):
             victim.kill()
-    code = wait(process, END_S if victims else 0.0)
-    alive = left_alive(members, 0.5)
+    code = wait(process, END_S) if victims else None
+    alive = left_alive(members, 0.5) if victims else []
     kill_groups(members)
-    found = [] if code is not None or not victims else [f"the run had not ended {END_S:.0f} s after ranks were killed"]
+    found = [f"the run had not ended {END_S:.0f} s after ranks were killed"] if victims and code is None else []
     return found + ([f"processes {alive} were left"] if alive else [])
 
 

@@ -46,15 +46,16 @@ MINUTES ?= 30
 soak: setup
 	$(BIN)/python -m faults.soak --minutes $(MINUTES)
 
-# Ray in an environment of its own: two nodes on this machine, which share no folder
+# Ray in an environment of its own: nodes on this machine that share no folder; TESTS names some of the files
 CLUSTER := .venv-cluster/bin
+TESTS ?= tests/cluster
 test-cluster: .venv-cluster/.installed
-	$(CLUSTER)/python -m pytest tests/cluster
+	$(CLUSTER)/python -m pytest $(TESTS)
 
 .venv-cluster/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-cluster
 	$(CLUSTER)/pip install --quiet --upgrade pip
-	$(CLUSTER)/pip install --quiet -c constraints.txt -e . 'ray[train]>=2.50,<3' pytest pytest-timeout
+	$(CLUSTER)/pip install --quiet -c constraints.txt -e '.[ray]' 'moto[server]' s3fs pytest pytest-timeout
 	touch $@
 
 # known vulnerabilities of the pinned packages, from the package index (needs the network); audit/accepted.toml excepts some

@@ -66,7 +66,7 @@ def _measure(config: ExperimentConfig, devices: Devices) -> Hardware | None:
     """
     device, dtype = pick_device(config), torch_dtype(config)
     if devices.kind == "cpu":
-        return share_of_cpu(measure(device, dtype), len(devices))
+        return share_of_cpu(measure(device, dtype), devices.most_in_a_machine)
     if device.type == "cpu":  # the GPUs are those of other nodes
         return None
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:

@@ -33,7 +33,7 @@ from l2s.runner.versions import require_same
 from l2s.visible import in_one_line
 
 if TYPE_CHECKING:
-    from l2s.runner.cluster.connect import Cluster
+    from l2s.runner.cluster.nodes import Cluster
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -120,8 +120,10 @@ def _say_what_changed(stages: list[Stage], states: dict[str, State], config: Exp
 
 def _join(cluster: Cluster, config: ExperimentConfig, run_dir: RunDir, stages: Sequence[Stage]) -> None:
     """Let the nodes of a cluster take part, and show them."""
-    from l2s.runner.cluster.connect import check_nodes, join
+    from l2s.runner.cluster.checks import check_devices, check_nodes
+    from l2s.runner.cluster.connect import join
 
+    check_devices(cluster, config, stages)
     join(cluster, config, run_dir)
     check_nodes(cluster, config, stages, sorted(model_fields(stages, config)))
     for line in cluster.lines():

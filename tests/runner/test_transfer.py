@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from l2s.errors import UserError
 from l2s.runner.cluster import transfer
 from l2s.runner.cluster.transfer import Hashes, Inbox, Storage, Watch, read_parts
 
@@ -115,7 +117,7 @@ def test_damage_on_the_way_is_found(ends: tuple[Path, Path]) -> None:
 def test_large_files_travel_through_a_storage_and_are_checked(ends: tuple[Path, Path], tmp_path: Path) -> None:
     pytest.importorskip("fsspec")
     node, driver = ends
-    storage = Storage(str(tmp_path / "shared"), "name")
+    storage = Storage(str(tmp_path / "shared"), "name", 10, "said")
     storage.check()
     (node / "f").write_bytes(b"0123456789abcdefghij")
     part, *others = read_parts(node, transfer.whole(node, "f"), Hashes(), storage)
@@ -128,3 +130,38 @@ def test_large_files_travel_through_a_storage_and_are_checked(ends: tuple[Path, 
         Inbox(driver, storage).put(part)
     storage.clear()
     assert not Path(part.key).exists()
+
+
+def test_a_folder_that_each_node_has_for_itself_is_no_storage(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    driver, other = (Storage(str(tmp_path / name), "name", 10, "this run") for name in ("one", "another"))
+    for storage in (driver, other):
+        storage.check()
+    with pytest.raises(UserError, match=r"storage_path: b does not find in .* what the run wrote there"):
+        other.check_is_shared("b")
+    driver.say()
+    driver.check_is_shared("a")
+    with pytest.raises(UserError, match="give a folder or URL that all nodes share"):
+        Storage(str(tmp_path / "one"), "name", 10, "the next run").check_is_shared("a")
+
+
+def test_a_large_file_never_is_in_memory_whole(ends: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers to millions of prompts pass the driver in parts: 64 parts take no more memory than four."""
+    part = 1 << 16
+    monkeypatch.setattr(transfer, "PART_BYTES", part)
+    node, driver = ends
+    watch, inbox, peaks = Watch(node, ["x.jsonl"]), Inbox(driver, None), []
+    for parts in (4, 64):
+        with (node / "x.jsonl").open("ab") as file:
+            file.write((b"a" * 99 + b"\n") * (parts * part // 100))
+        tracemalloc.start()
+        while changes := watch.changes()[0]:
+            for change in changes:
+                for piece in read_parts(node, change, Hashes(), None):
+                    inbox.put(piece)
+                watch.sent(change)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (driver / "x.jsonl").read_bytes() == (node / "x.jsonl").read_bytes()
+    assert peaks[1] < 1.5 * peaks[0]
+    assert peaks[1] < 4 * part

@@ -58,7 +58,7 @@ class Agent:
             return Path(file).read_text(encoding="utf-8") == text
         return False
 
-    def open(self, run_folder: str | None, storage: tuple[str, str] | None) -> tuple[str, str]:
+    def open(self, run_folder: str | None, storage: tuple[str, str, int, str] | None) -> tuple[str, str]:
         """Take the run folder, or make a copy of it in this node's folder; returns where it is, and its lock.
 
         Raises:
@@ -77,6 +77,7 @@ class Agent:
         if storage:
             self.storage = Storage(*storage)
             self.storage.check()
+            self.storage.check_is_shared(self.name)
         self.inbox = Inbox(self.root, self.storage)
         return str(self.root), str(self.lock_file)
 

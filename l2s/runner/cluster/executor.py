@@ -13,19 +13,21 @@ from typing import Any, Protocol
 
 from l2s.config import ExperimentConfig
 from l2s.devices import PATIENCE, REPLICA
+from l2s.errors import UserError
 from l2s.generation.engines.endpoint_client import KEY_VARIABLE
 from l2s.run_dir import RunDir
-from l2s.runner.cluster.connect import START_S, Cluster, Node, get, on_node
 from l2s.runner.cluster.files import NodeSettings, StageFiles
+from l2s.runner.cluster.nodes import PING_S, START_S, Cluster, Node, get, on_node
 from l2s.runner.cluster.transfer import Hashes
 from l2s.runner.cluster.worker import Task, Training, Worker
-from l2s.runner.executors import INTERRUPTED, NODE_LOST, Job, LocalExecutor
+from l2s.runner.executors import INTERRUPTED, NODE_LOST, USER_ERROR, Job, LocalExecutor
 from l2s.runner.freshness import clear_scratch
 from l2s.runner.pipeline import Stage
 from l2s.runner.placement import Devices, Placement
 
 ASKING = ("generate", "evaluate_teacher")  # the stages that may ask an endpoint; no other gets its key
 LOOK_S = 0.5  # between looks at what the nodes wrote
+SETTLE_S = 2.0  # what runs on a node may answer for a moment after the node has failed
 
 
 class RayExecutor:
@@ -82,8 +84,10 @@ class RayJob:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.touch()
         self.homes = [self.cluster.node_of(group[0]) for group in groups]
+        self.bundles = self.cluster.bundles(groups)
         self.status: int | None = None
         self.stopping: str = ""
+        self.reserved: Any = None
         self.launched: Launched | None = None
         self.thread = threading.Thread(target=self._run, name=stage.name, daemon=True)
         self.thread.start()
@@ -97,31 +101,36 @@ class RayJob:
         self.stopping = "at once" if at_once else self.stopping or "asked"
 
     def _run(self) -> None:
-        import ray
+        self.status = self._end_of(self._try())
 
+    def _try(self) -> int:
+        """Do the work; its exit status. No process of it is left at its end."""
         try:
-            self.status = self._work()
-        except ray.exceptions.RayError as error:
-            self.status = self._status_after(error)
+            return self._work()
+        except UserError as error:
+            self._note(f"l2s {self.stage.name}: {error}\n")
+            return USER_ERROR
         except Exception:
             self._note(traceback.format_exc())
-            self.status = 1
+            return 1
         finally:
             if self.launched:
                 self.launched.release()
+            self._give_back()
 
     def _note(self, text: str) -> None:
         with self.log.open("a", encoding="utf-8") as file:
             file.write(text)
 
-    def _status_after(self, error: Exception) -> int:
-        """A node that is gone takes its part of the stage with it; any other error of Ray is a failure."""
+    def _end_of(self, status: int) -> int:
+        """What a status means: a process may fail because a node is gone, its own or that of another rank."""
+        if status == 0:
+            return 0
         if self.stopping:
             return INTERRUPTED
-        if self.cluster.find_lost() or self.executor.lost_devices() & set(chain.from_iterable(self.groups)):
-            return NODE_LOST
-        self._note(f"{error}\n")
-        return 1
+        time.sleep(SETTLE_S)
+        self.cluster.find_lost()
+        return NODE_LOST if self.executor.lost_devices() & set(chain.from_iterable(self.groups)) else status
 
     def _work(self) -> int:
         nodes = list({node.id: node for node in self.homes}.values())
@@ -130,8 +139,10 @@ class RayJob:
             self.stage, self.config, self.run_dir, self.cluster, nodes, hashes=self.executor.hashes, logs=logs
         )
         files.send(self.executor.settings)
-        self.launched = self._launch()
-        failed = self._wait(files, self.launched)
+        self._reserve()
+        if self.stopping:
+            return INTERRUPTED
+        failed = self._wait(files, self._launch())
         if failed:
             return failed
         files.finish()
@@ -140,6 +151,46 @@ class RayJob:
 
     def _log_of(self, number: int) -> Path:
         return self.log.with_suffix(f".{number}{self.log.suffix}") if number else self.log
+
+    def _reserve(self) -> None:
+        """Wait until the devices are free, which placement has given to nobody else in this run.
+
+        Raises:
+            UserError: somebody else keeps them.
+        """
+        import ray
+        from ray.util.placement_group import placement_group
+
+        ids = [{"ray.io/node-id": node.id} for node in self.homes]
+        self.reserved = placement_group(self.bundles, strategy="PACK", bundle_label_selector=ids)
+        ready, deadline = self.reserved.ready(), time.monotonic() + START_S
+        while not self.stopping and not ray.wait([ready], timeout=LOOK_S)[0]:
+            if self.cluster.find_lost():
+                raise RuntimeError("a node is gone")
+            if time.monotonic() > deadline:
+                where = self.cluster.devices.label(tuple(chain.from_iterable(self.groups)))
+                raise UserError(
+                    f"{where}: not free after {START_S:.0f} s, so another program has them; `ray status` shows what is "
+                    "in use; end it or wait for it, then the same command resumes"
+                )
+
+    def _launch(self) -> Launched:
+        tasks = {node.id: self._task(node) for node in self.homes}
+        if self.stage.resources.batch_size is not None:
+            self._give_back()  # Ray Train reserves for itself
+            self.launched = training = TrainingProcesses()
+            training.start(self, tasks)
+            return training
+        self.launched = actors = ActorProcesses()
+        actors.start(self, tasks)
+        return actors
+
+    def _give_back(self) -> None:
+        from ray.util.placement_group import remove_placement_group
+
+        if self.reserved is not None:
+            remove_placement_group(self.reserved)
+            self.reserved = None
 
     def _wait(self, files: StageFiles, launched: Launched) -> int:
         """Move files until all processes have ended; the status of the first that failed. One ends with the others."""
@@ -153,12 +204,6 @@ class RayJob:
             if failed or self.stopping:
                 launched.stop(at_once=self.stopping == "at once")
             time.sleep(LOOK_S)
-
-    def _launch(self) -> Launched:
-        tasks = {node.id: self._task(node) for node in self.homes}
-        if self.stage.resources.batch_size is not None:
-            return TrainingProcesses(self, tasks)
-        return ActorProcesses(self, tasks)
 
     def _task(self, node: Node) -> Task:
         asks = self.config.engine == "endpoint" and self.stage.name in ASKING
@@ -174,21 +219,16 @@ class RayJob:
 class ActorProcesses:
     """Replicas, ranks or one process: each in an actor that has its devices, in a placement group that has them all."""
 
-    def __init__(self, job: RayJob, tasks: Mapping[str, Task]) -> None:
+    def __init__(self) -> None:
+        self.workers: list[Any] = []
+
+    def start(self, job: RayJob, tasks: Mapping[str, Task]) -> None:
+        """Start a process for each bundle that `job` has reserved."""
         import ray
-        from ray.util.placement_group import placement_group
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        resources = [
-            job.cluster.device_resources(node, len(group)) for node, group in zip(job.homes, job.groups, strict=True)
-        ]
-        self.group = placement_group(
-            resources, strategy="PACK", bundle_label_selector=[{"ray.io/node-id": node.id} for node in job.homes]
-        )
-        ray.get(self.group.ready(), timeout=START_S)
-        self.workers: list[Any] = []
-        for number, (node, own) in enumerate(zip(job.homes, resources, strict=True)):
-            place = PlacementGroupSchedulingStrategy(self.group, placement_group_bundle_index=number)
+        for number, (node, own) in enumerate(zip(job.homes, job.bundles, strict=True)):
+            place = PlacementGroupSchedulingStrategy(job.reserved, placement_group_bundle_index=number)
             actor = ray.remote(Worker).options(
                 num_cpus=own["CPU"], num_gpus=own.get("GPU", 0), scheduling_strategy=place, max_restarts=0
             )
@@ -210,23 +250,31 @@ class ActorProcesses:
             get(reference)
 
     def release(self) -> None:
-        """See `Launched`."""
-        from ray.util.placement_group import remove_placement_group
+        """See `Launched`. Those on a lost node have ended with it."""
+        import ray
 
-        remove_placement_group(self.group)
+        ended = [worker.end.remote() for worker in self.workers]
+        if ended:
+            ray.wait(ended, num_returns=len(ended), timeout=PING_S)
+        for worker in self.workers:
+            ray.kill(worker)
 
 
 class TrainingProcesses:
     """The ranks of a training, in the workers of Ray Train's TorchTrainer."""
 
-    def __init__(self, job: RayJob, tasks: Mapping[str, Task]) -> None:
+    def __init__(self) -> None:
+        self.actor: Any = None
+        self.status: int | None = None
+
+    def start(self, job: RayJob, tasks: Mapping[str, Task]) -> None:
+        """Start a rank for each bundle of `job`."""
         import ray
 
         here = Node(ray.get_runtime_context().get_node_id(), "", 0, 0)
         self.actor = ray.remote(Training).options(num_cpus=0, scheduling_strategy=on_node(here)).remote()
-        node_ids, device = [node.id for node in job.homes], job.cluster.device_resources(job.homes[0], 1)
-        self.ended = self.actor.fit.remote(dict(tasks), node_ids, device, PATIENCE.total_seconds())
-        self.status: int | None = None
+        ids = [node.id for node in job.homes]
+        self.ended = self.actor.fit.remote(dict(tasks), ids, job.bundles[0], PATIENCE.total_seconds())
 
     def poll(self) -> list[int | None]:
         """See `Launched`."""
@@ -246,4 +294,5 @@ class TrainingProcesses:
         """See `Launched`. Ray Train's processes end with the actor that started them."""
         import ray
 
-        ray.kill(self.actor)
+        if self.actor is not None:
+            ray.kill(self.actor)

@@ -20,7 +20,7 @@ from l2s.config import ExperimentConfig
 from l2s.jsonl import remove
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.cluster.agent import OUTSIDE, ROOT
-from l2s.runner.cluster.connect import Cluster, Node, get
+from l2s.runner.cluster.nodes import Cluster, Node, get
 from l2s.runner.cluster.transfer import Change, Hashes, Inbox, files_under, inside, read_parts, whole
 from l2s.runner.freshness import inputs_of, settings_of
 from l2s.runner.pipeline import Stage

@@ -69,10 +69,17 @@ class Hashes:
 
 
 class Storage:
-    """A folder or fsspec URL that every node reaches, such as s3://bucket/folder; files are named by their sha256."""
+    """A folder or fsspec URL that every node reaches, such as s3://bucket/folder; files are named by their sha256.
 
-    def __init__(self, url: str, name: str) -> None:
-        self.folder = f"{url.rstrip('/')}/{name}.transfer"
+    Args:
+        url: where it is.
+        name: of the experiment.
+        least_bytes: smaller files do not travel through it.
+        said: what `say` has written there, by which a node knows that it sees the same folder.
+    """
+
+    def __init__(self, url: str, name: str, least_bytes: int = PART_BYTES, said: str = "") -> None:
+        self.folder, self.least_bytes, self.said = f"{url.rstrip('/')}/{name}.transfer", least_bytes, said.encode()
         try:
             from fsspec.core import url_to_fs
 
@@ -101,6 +108,26 @@ class Storage:
             ) from None
         if found != b"l2s":
             raise UserError(f"storage_path: {self.folder} does not give back what was written there")
+
+    def say(self) -> None:
+        """Write what the nodes must find."""
+        self.files.pipe_file(f"{self.root}/said", self.said)
+
+    def check_is_shared(self, node: str) -> None:
+        """Check that this node finds what the driver has said.
+
+        Raises:
+            UserError: it does not.
+        """
+        try:
+            found = self.files.cat_file(f"{self.root}/said") == self.said
+        except OSError:
+            found = False
+        if not found:
+            raise UserError(
+                f"storage_path: {node} does not find in {self.folder} what the run wrote there; give a folder or URL "
+                "that all nodes share"
+            )
 
     def put(self, path: Path, sha256: str) -> str:
         """Store a file unless it is there, and return its key."""
@@ -144,7 +171,7 @@ def whole(root: Path, name: str) -> Change:
 def read_parts(root: Path, change: Change, hashes: Hashes, storage: Storage | None) -> Iterator[Part]:
     """The parts of a change; a file that is replaced meanwhile is read to its end as it was."""
     path, name = root / change.name, change.name
-    if storage and change.start == 0 and change.now[1] > PART_BYTES:
+    if storage and change.start == 0 and change.now[1] >= storage.least_bytes:
         sha256 = hashes.of(path)
         yield Part(name, 0, b"", sha256, key=storage.put(path, sha256))
         return

@@ -85,6 +85,12 @@ class Worker:
         """Ask for the end, and force it when its grace is over or at once."""
         self.job.stop(at_once=at_once)
 
+    def end(self) -> None:
+        """End the process and wait for its end: whoever takes over its work must not find it writing."""
+        self.job.stop(at_once=True)
+        for process in self.job.processes:
+            process.wait()
+
 
 class StageEndedError(RuntimeError):
     """A rank of a training ended with a status other than 0; Ray Train then ends the others."""
@@ -144,7 +150,7 @@ class Training:
 
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
         os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
-        from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+        from ray.train import RunConfig, ScalingConfig, TrainingFailedError
         from ray.train.torch import TorchConfig, TorchTrainer
 
         with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +165,7 @@ class Training:
                 train_loop_config=dict(tasks),
                 torch_config=TorchConfig(timeout_s=int(patience_s)),
                 scaling_config=scaling,
-                run_config=RunConfig(storage_path=folder, failure_config=FailureConfig(max_failures=0)),
+                run_config=RunConfig(storage_path=folder, failure_config=_no_second_try()),
             )
             try:
                 trainer.fit()
@@ -169,3 +175,16 @@ class Training:
                     print(error)
                 return int(found[1]) if found else 1
         return 0
+
+
+def _no_second_try() -> Any:
+    """Ray Train's settings for a training that ends with its first failure: only the run knows which devices are left.
+
+    By default Ray Train waits without end for a node that is gone.
+    """
+    from dataclasses import fields
+
+    from ray.train import FailureConfig
+
+    limits = ("max_failures", "controller_failure_limit", "max_preemption_failures")  # Ray gains such limits
+    return FailureConfig(**{field.name: 0 for field in fields(FailureConfig) if field.name in limits})

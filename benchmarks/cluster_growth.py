@@ -1,0 +1,213 @@
+"""What grows with what on a Ray cluster, from 1 node of eight GPUs to 100.
+
+    python benchmarks/cluster_growth.py            # with the extra ray
+
+Measured here: what a call to a process on a node costs the driver, how long Ray takes to reserve GPUs (one raylet that
+declares as many as 100 nodes have; they do nothing), how long an agent takes to start, and the memory that a driver and
+a replica take for many answers. Computed from that: the layout (by the code that runs use), calls a second, and bytes
+that move. No GPU and no network of a cluster is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from l2s.config import ExperimentConfig
+from l2s.generation.engines.protocol import Completion
+from l2s.plan.hardware import find_hardware
+from l2s.plan.known_models import as_folders
+from l2s.runner.cluster.executor import LOOK_S
+from l2s.runner.cluster.transfer import Hashes, Inbox, Watch, read_parts
+from l2s.runner.pipeline import STAGES
+from l2s.runner.placement import groups_of, place
+from l2s.sealed import seal
+from l2s.signals.tail import RANK
+from l2s.signals.topk import bytes_per_row
+
+NODES = (1, 2, 10, 100)
+PER_NODE = 8
+TOKENS = 500  # of an answer
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What Ray costs on this machine, in seconds, and calls a second."""
+
+    connect: float
+    first_agent: float
+    next_agent: float
+    calls: float
+    reserve: dict[int, float]  # by number of nodes
+
+
+def an_answer(number: int) -> Completion:
+    """An answer of TOKENS tokens of five or six digits."""
+    ids = [10_000 + (number * 7919 + position * 104_729) % 141_000 for position in range(TOKENS)]
+    return Completion(f"math/{number}", "word " * TOKENS, "stop", TOKENS, token_ids=ids, seconds=1.0)
+
+
+def line_of(answer: Completion) -> bytes:
+    """The answer as a line of a replica's log."""
+    return json.dumps(seal(asdict(answer))).encode() + b"\n"
+
+
+def measure_ray(layout: dict[int, int]) -> Costs:
+    """Measure with one raylet; `layout` is the number of generating processes by number of nodes."""
+    os.environ |= {"RAY_worker_niceness": "0", "RAY_enable_metrics_collection": "0", "RAY_SCHEDULER_EVENTS": "0"}
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    from l2s.runner.cluster.agent import Agent
+
+    start = time.perf_counter()
+    ray.init(num_cpus=4, num_gpus=max(NODES) * PER_NODE, include_dashboard=False, logging_level="ERROR")
+    connect = time.perf_counter() - start
+
+    def start_agent(number: int) -> tuple[Any, float]:
+        begin = time.perf_counter()
+        agent = ray.remote(Agent).options(num_cpus=0).remote(f"n{number}", f"n{number}", None, "growth")
+        ray.get(agent.ping.remote())
+        return agent, time.perf_counter() - begin
+
+    agents = [start_agent(number) for number in range(3)]
+    calls, begin = 3000, time.perf_counter()
+    ray.get([agents[number % 3][0].ping.remote() for number in range(calls)])
+    rate = calls / (time.perf_counter() - begin)
+    reserve = {}
+    for nodes, processes in layout.items():
+        begin = time.perf_counter()
+        group = placement_group([{"GPU": nodes * PER_NODE // processes}] * processes)
+        ray.get(group.ready())
+        reserve[nodes] = time.perf_counter() - begin
+        remove_placement_group(group)
+    ray.shutdown()
+    return Costs(connect, agents[0][1], agents[-1][1], rate, reserve)
+
+
+def move_answers(rows: int) -> None:
+    """Write `rows` answers as a node does and take them over as the driver does; print MiB of peak memory, seconds."""
+    line, before = line_of(an_answer(0)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with tempfile.TemporaryDirectory() as folder:
+        node, driver = Path(folder, "node"), Path(folder, "driver")
+        for place_ in (node, driver):
+            place_.mkdir()
+        watch, hashes, inbox, seconds = Watch(node, ["1.jsonl"]), Hashes(), Inbox(driver, None), 0.0
+        for start in range(0, rows, 10_000):
+            with (node / "1.jsonl").open("ab") as file:
+                file.write(line * min(10_000, rows - start))
+            begin = time.perf_counter()
+            while changes := watch.changes()[0]:
+                for change in changes:
+                    for part in read_parts(node, change, hashes, None):
+                        inbox.put(part)
+                    watch.sent(change)
+            seconds += time.perf_counter() - begin
+        assert (driver / "1.jsonl").stat().st_size == rows * len(line)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps([(peak - before) / 1024, seconds]))
+
+
+def memory_of(rows: int) -> tuple[float, float]:
+    """`move_answers` in a process of its own: MiB above its start, and seconds."""
+    command = [sys.executable, __file__, "--move", str(rows)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    grown, seconds = json.loads(found.stdout)
+    return grown, seconds
+
+
+def bytes_in_memory() -> float:
+    """Bytes that a replica keeps for each of its answers."""
+    tracemalloc.start()
+    kept = {answer.id: answer for answer in map(an_answer, range(2000))}
+    size = tracemalloc.get_traced_memory()[0] / len(kept)
+    tracemalloc.stop()
+    return size
+
+
+def layouts() -> dict[int, tuple[int, int, float]]:
+    """Nodes -> processes of generation, ranks of SFT, and seconds of the driver to place both."""
+    found = {}
+    with as_folders(ExperimentConfig(engine="vllm", dtype="bfloat16")) as (config, _):
+        for nodes in NODES:
+            devices = find_hardware(config, f"p4d.24xlarge:{nodes}").devices
+            begin, counts = time.perf_counter(), []
+            for name in ("generate", "sft"):
+                placed = place([STAGES[name]], devices.numbers, devices, config)[name]
+                counts.append(len(groups_of(STAGES[name], placed, config, devices)))
+            found[nodes] = (*counts, time.perf_counter() - begin)
+    return found  # type: ignore[return-value]
+
+
+def print_nodes(costs: Costs, found: dict[int, tuple[int, int, float]]) -> None:
+    """The table by number of nodes."""
+    print("| nodes | GPUs | replicas that answer | ranks of SFT | calls a second | of those possible | "
+          "seconds to place | to reserve |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
+    for nodes, (replicas, ranks, seconds) in found.items():
+        calls = (replicas + nodes) / LOOK_S
+        print(
+            f"| {nodes} | {nodes * PER_NODE} | {replicas} | {ranks} | {calls:,.0f} | {calls / costs.calls:.1%} | "
+            f"{seconds:.2f} | {costs.reserve[nodes]:.2f} |"
+        )
+
+
+def print_bytes(prompts: int) -> None:
+    """What moves for a number of prompts, where nodes share no folder."""
+    answers = prompts * len(line_of(an_answer(0)))
+    tokens = prompts * TOKENS
+    student = 2 * 8.19e9
+    print(f"\n{prompts:,} prompts with answers of {TOKENS} tokens:\n\n| what | GiB | from | to |\n|---|---|---|---|")
+    for what, size, source, target in (
+        ("answers", answers, "each replica", "the driver and the first replica"),
+        ("hidden states of the teacher (H = 2,048)", tokens * 2 * 2048, "scoring", "the driver and each node of KD"),
+        (
+            "top 64 with the tail",
+            tokens * bytes_per_row(64, 151_936, RANK),
+            "scoring",
+            "the driver and each node of KD",
+        ),
+        ("the SFT student (8.19 B parameters)", student, "rank 0", "the driver and each node of KD and evaluation"),
+    ):
+        print(f"| {what} | {size / GIB:,.1f} | {source} | {target} |")
+
+
+def main() -> None:
+    """Measure, compute and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[30_000, 300_000], help="answers that a driver takes")
+    parser.add_argument("--prompts", type=int, default=3_000_000)
+    parser.add_argument("--move", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.move:
+        move_answers(arguments.move)
+        return
+    found = layouts()
+    costs = measure_ray({nodes: replicas for nodes, (replicas, _, _) in found.items()})
+    print(f"Ray starts in {costs.connect:.1f} s, an agent in {costs.first_agent:.1f} s and further ones in "
+          f"{costs.next_agent:.1f} s; {costs.calls:,.0f} calls a second\n")  # fmt: skip
+    print_nodes(costs, found)
+    print_bytes(arguments.prompts)
+    print("\n| answers | GiB on disk | MiB of the driver's memory | seconds |\n|---|---|---|---|")
+    for rows in arguments.rows:
+        grown, seconds = memory_of(rows)
+        print(f"| {rows:,} | {rows * len(line_of(an_answer(0))) / GIB:.2f} | {grown:.0f} | {seconds:.1f} |")
+    size = bytes_in_memory()
+    print(f"\nThe first replica keeps {size / 1024:.0f} KiB an answer: {size * arguments.prompts / GIB:,.0f} GiB "
+          f"for {arguments.prompts:,}.")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

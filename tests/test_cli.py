@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from l2s.cli import main
-from l2s.config import PRESETS, ExperimentConfig, resolve_config
+from l2s.config import ExperimentConfig, resolve_config
+from l2s.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECIFIED = (

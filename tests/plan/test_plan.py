@@ -234,7 +234,7 @@ def test_the_critical_path_adds_up_to_the_wall_time() -> None:
 
 
 def test_the_longer_preset_takes_longer() -> None:
-    from l2s.config import PRESETS
+    from l2s.presets import PRESETS
 
     fast, accurate = (laid_out(8, **PRESETS[name]).wall_seconds for name in ("fast", "accurate"))
     assert accurate > 1.2 * fast
@@ -280,7 +280,7 @@ def test_wrong_flags_of_the_plan_are_one_line(capsys: pytest.CaptureFixture[str]
 def test_every_preset_and_source_has_a_plan() -> None:
     from typing import get_args
 
-    from l2s.config import PRESETS
+    from l2s.presets import PRESETS
 
     sources = get_args(ExperimentConfig.model_fields["math_source"].annotation)
     for fields in [*PRESETS.values(), *({"math_source": source} for source in sources)]:

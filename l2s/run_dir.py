@@ -251,6 +251,9 @@ class RunDir:
             probe = self.root / ".writable"
             probe.touch()
             probe.unlink()
+            for folder in self.root.iterdir():
+                if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+                    raise UserError(f"{folder}: cannot be written to; make it writable, or choose another --output_dir")
         except OSError as error:
             raise UserError(
                 f"output_dir={str(self.root.parent)!r}: cannot write there ({error.strerror}); "

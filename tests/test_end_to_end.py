@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +26,8 @@ from l2s.run_dir import Manifest, RunDir
 from l2s.runner.check import tiny_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
+KEYS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY", "L2S_ENDPOINT_KEY", "WANDB_API_KEY")
+SECRET = "sentinel-5f3e9a71"  # the value of all of them
 MODELS = ("teacher", "student_base", "student_sft", "student_kd")
 
 
@@ -29,9 +35,17 @@ def command(folder: Path, *flags: str) -> list[str]:
     return [sys.executable, str(ROOT / "scripts" / "run_experiment.py"), "--config", str(folder / "tiny.yaml"), *flags]
 
 
-def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(folder, *flags), cwd=folder, env=environment, capture_output=True, text=True)
+def run(folder: Path, *flags: str, prefix: Sequence[str] = (), **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
+    whole = [*prefix, *command(folder, *flags)]
+    return subprocess.run(whole, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def without_shared_memory() -> list[str]:
+    """What starts a command with a read-only /dev/shm; nothing where bubblewrap cannot do that."""
+    prefix = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/dev/shm", "--remount-ro", "/dev/shm", "--"]
+    works = shutil.which("bwrap") and subprocess.run([*prefix, "true"], capture_output=True).returncode == 0
+    return prefix if works else []
 
 
 def prepare_folder(folder: Path) -> Path:
@@ -44,11 +58,24 @@ def prepare_folder(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory in which the whole experiment has run."""
+    """A working directory in which the whole experiment has run: without a home or shared memory, and with secrets."""
     folder = prepare_folder(tmp_path_factory.mktemp("experiment"))
-    done = run(folder, "--run_all")
+    homeless = {"HOME": "/proc/nobody", **dict.fromkeys(KEYS, SECRET)}
+    done = run(folder, "--run_all", prefix=without_shared_memory(), **homeless)
     assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "console.txt").write_text(done.stdout + done.stderr)
     return folder
+
+
+def test_secrets_of_the_environment_are_in_no_file_and_on_no_console(folder: Path) -> None:
+    """In plain text, in compressed parts of the report, and in base64."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {"log.jsonl", "report.html", "config.yaml", "console.txt"} <= {path.name for path in files}
+    forms = [SECRET.encode(), base64.b64encode(SECRET.encode()).rstrip(b"=")[:-1], SECRET.encode().hex().encode()]
+    assert [path for path in files for form in forms if form in path.read_bytes()] == []
+    packed = re.search(rb'id="packed-items">([^<]*)<', (folder / "outputs/tiny/evaluation/report.html").read_bytes())
+    assert packed is not None
+    assert SECRET.encode() not in gzip.decompress(base64.b64decode(packed[1]))
 
 
 def test_every_path_of_the_specification_is_there(folder: Path) -> None:

@@ -31,7 +31,11 @@ DROPPED = (4, 7, 16)  # costs half of the score, and every answer still ends; do
 
 def cache() -> Path:
     """The folder of the demo models: $L2S_CACHE/demo, or ~/.cache/l2s/demo."""
-    return Path(os.environ.get("L2S_CACHE", "~/.cache/l2s")).expanduser() / "demo"
+    folder = Path(os.environ.get("L2S_CACHE", "~/.cache/l2s"), "demo")
+    try:
+        return folder.expanduser()
+    except RuntimeError:  # nobody's home is known; whoever needs a demo model is told
+        return folder
 
 
 def locate(name: str) -> str:
@@ -52,6 +56,7 @@ def build_if_missing(folder: Path) -> None:
     """
     if not is_demo(folder) or (folder / "config.json").exists():
         return
+    _check_cache(folder)
     if str(folder) == locate(BASE):
         _save(*_load_gguf(), folder)
     elif str(folder) == locate(TEACHER):
@@ -63,6 +68,15 @@ def build_if_missing(folder: Path) -> None:
         build_if_missing(Path(teacher))
         model = drop_layers(AutoModelForCausalLM.from_pretrained(teacher, dtype="auto"))
         _save(model, AutoTokenizer.from_pretrained(teacher), folder)
+
+
+def _check_cache(folder: Path) -> None:
+    nearest = next((path for path in folder.parents if path.exists()), folder)
+    if str(folder).startswith("~") or not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{folder}: the demo's models are made there, and it cannot be written to; set the environment variable "
+            "L2S_CACHE to a folder that can"
+        )
 
 
 def _tune_teacher(folder: Path) -> None:

@@ -276,6 +276,7 @@ def quiet_libraries() -> None:
 
     disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional kernel on the hub
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where there is no home for its font list
     for library in ("transformers", "accelerate"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=library)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +38,10 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     _check_data_dir(config)
     for task in TASKS.values():
         task.check(config, TASKS)
-    _check_output_dir(config.output_dir)
+    _check_writable("output_dir", config.output_dir, RunDir.of(config).root)
+    if "prepare" in names:
+        _check_writable("processed_dir", config.processed_dir, config.processed_dir)
+    _check_temporary_folder()
     if names & set(ARMS):
         _check_trackers(config)
         check_sharding(config)
@@ -158,13 +162,21 @@ def _check_harness(config: ExperimentConfig) -> None:
         )
 
 
-def _check_output_dir(folder: Path) -> None:
+def _check_writable(field: str, value: Path, folder: Path) -> None:
+    """Whether `folder`, which the setting decides, can be made, or written to if it is there."""
     nearest = existing_parent(folder)
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(
-            f"output_dir={str(folder)!r}: {nearest} {'cannot be written to' if nearest.is_dir() else 'is a file'}; "
-            "choose another folder with --output_dir"
+            f"{field}={str(value)!r}: {nearest} {'cannot be written to' if nearest.is_dir() else 'is a file'}; "
+            f"choose another folder with --{field}, or make it writable"
         )
+
+
+def _check_temporary_folder() -> None:
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise UserError(f"TMPDIR: {error.strerror or error}; set it to a folder that can be written to") from None
 
 
 def _check_trackers(config: ExperimentConfig) -> None:

@@ -1,0 +1,101 @@
+"""Folders that cannot be written to: one line names the folder and the remedy before any model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from l2s.config import ExperimentConfig
+from l2s.errors import UserError
+from l2s.jsonl import write_jsonl
+from l2s.models import demo, load
+from l2s.run_dir import RunDir
+from l2s.runner.experiment import run_experiment
+from support.read_only import read_only
+
+Make = Callable[..., ExperimentConfig]
+
+
+@pytest.fixture
+def config(tiny_config: Make, monkeypatch: pytest.MonkeyPatch) -> ExperimentConfig:
+    """A whole experiment that loads no weights."""
+
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(load, "_from_pretrained", refuse)
+    return tiny_config(run_all=True, domains="math", math_source="one_step", math_train_size=2, math_eval_size=2)
+
+
+def refused(config: ExperimentConfig, folder: Path) -> str:
+    """What a run says while `folder` is read-only."""
+    with read_only(folder), pytest.raises(UserError) as caught:
+        run_experiment(config)
+    assert "\n" not in str(caught.value)
+    assert str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_folder_of_all_experiments(config: ExperimentConfig) -> None:
+    assert "choose another folder with --output_dir" in refused(config, config.output_dir)
+
+
+def test_the_folder_above_it(config: ExperimentConfig) -> None:
+    config = config.model_copy(update={"output_dir": config.output_dir / "disk" / "outputs"})
+    assert "choose another folder with --output_dir" in refused(config, config.output_dir.parent)
+
+
+def test_the_folder_of_this_experiment(config: ExperimentConfig) -> None:
+    assert "choose another folder with --output_dir" in refused(config, RunDir.of(config).root)
+
+
+@pytest.mark.parametrize("part", ["sft", "kd", "evaluation", "data", "manifests"])
+def test_a_folder_in_it(config: ExperimentConfig, part: str) -> None:
+    assert "make it writable, or choose another --output_dir" in refused(config, RunDir.of(config).root / part)
+
+
+def test_the_folder_of_the_datasets(config: ExperimentConfig) -> None:
+    assert "choose another folder with --processed_dir" in refused(config, config.processed_dir)
+
+
+def test_the_folder_of_the_demo_models(
+    config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("L2S_CACHE", str(tmp_path / "cache"))
+    config = config.model_copy(update={"teacher_model": demo.locate(demo.TEACHER)})
+    assert "set the environment variable L2S_CACHE to a folder that can" in refused(config, tmp_path / "cache")
+
+
+def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: ExperimentConfig) -> None:
+    def unknown(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("L2S_CACHE", raising=False)
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    assert not demo.is_demo(Path(config.teacher_model))
+    with pytest.raises(UserError, match="set the environment variable L2S_CACHE"):
+        demo.build_if_missing(Path(demo.locate(demo.BASE)))
+
+
+def test_no_folder_for_temporary_files(config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr("tempfile.gettempdir", missing)
+    with pytest.raises(UserError, match=r"TMPDIR: No usable temporary directory .*set it to a folder"):
+        run_experiment(config)
+
+
+def test_data_may_be_read_only(tiny_config: Make, tmp_path: Path) -> None:
+    """Only what a run writes must be writable."""
+    from l2s.tasks import prepare
+
+    rows = [{"id": f"r{n}", "prompt": f"word {n}", "reference": "x"} for n in range(4)]
+    (tmp_path / "data").mkdir()
+    write_jsonl(tmp_path / "data" / "rows.jsonl", rows)
+    with read_only(tmp_path / "data") as data:
+        config = tiny_config(domains="own", train_file=data / "rows.jsonl", eval_file=data / "rows.jsonl")
+        RunDir.of(config).create()
+        prepare.run(config, RunDir.of(config))

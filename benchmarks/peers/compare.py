@@ -1,24 +1,29 @@
-"""One distillation with l2s and with the script that a competent user writes with TRL: time, memory, lines, scores.
+"""One distillation with l2s and with its peers: time, memory, lines of the user, scores.
 
     python benchmarks/peers/compare.py --preset tiny          two-layer models, to see that it works
     python benchmarks/peers/compare.py --preset smollm        SmolLM2-135M and its pruned copy, as in the demo
     python benchmarks/peers/compare.py --teacher DIR --student DIR --data_dir DATA --math_source gsm8k --train 160 \
         --eval 64 --max_new_tokens 512 --json qwen.json
 
-Both do the same job on this machine, one after the other: the teacher answers the training problems, the student learns
-them by SFT and then by KD (forward KL, T=1, no cross-entropy), and teacher, base, SFT and KD student answer the
-evaluation problems. Models, problems, LoRA, rates, sequences of an update, batch sizes and dtype are the same. Every
-round runs both, in alternating order; ratios are medians over the rounds. The answers of both are graded by l2s.
+The peers are with_trl.py, the script that a competent user writes with TRL, and distill-anything where it is installed
+(`pip install distill-anything==0.5.0`), whose command line has the same steps. All do the same job on this machine, one
+after the other: the teacher answers the training problems, the student learns them by SFT and then by KD (forward KL,
+T=1, no cross-entropy), and teacher, base, SFT and KD student answer the evaluation problems. Models, problems, LoRA,
+rates and sequences of an update are the same; batch sizes and dtype too, where a peer has a choice. distill-anything
+answers one prompt at a time, chooses its own dtype and grades with another model, so its students are evaluated by
+with_trl.py. Every round runs all, and every second round in reverse order; ratios are medians over the rounds. All
+answers are graded by l2s.
 
 Time is what the clock on the wall shows, with the start of each process. Memory is the peak of the process that trains,
 or torch's peak on a GPU. l2s keeps its teacher out of the training: before, a stage of its own records the teacher's
-hidden states, and its time counts as KD. l2s also writes checkpoints, checksums and its report; the script does not.
+hidden states, and its time counts as KD. l2s also writes checkpoints, checksums and its report; the others do not.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import importlib.util
 import json
 import shutil
 import statistics
@@ -53,7 +58,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "math_source": "one_step", "max_length": 512,
     },
     "smollm": {
-        "teacher": demo.TEACHER, "student": demo.STUDENT, "train": 128, "eval": 64, "max_new_tokens": 32,
+        "teacher": demo.TEACHER, "student": demo.STUDENT, "train": 64, "eval": 32, "max_new_tokens": 32,
         "batch_size": 4, "accumulation": 1, "rounds": 2, "math_source": "one_step", "max_length": 256,
     },
 }  # fmt: skip
@@ -155,19 +160,90 @@ def peak(metrics: Any) -> int:
 
 def run_trl(config: ExperimentConfig, items: dict[str, Path], folder: Path) -> Measured:
     """The steps of with_trl.py, each in a process of its own."""
+    job = write_job(config, items, folder)
+    found = {step: measured([str(SCRIPT), step, str(job)], folder / f"{step}.json") for step in STEPS}
+    training_steps = {arm: int((folder / arm / "steps").read_text()) for arm in ("sft", "kd")}
+    return of_peer(found, training_steps, config, folder)
+
+
+def run_distill_anything(config: ExperimentConfig, items: dict[str, Path], folder: Path) -> Measured:
+    """distill-anything's own commands; the students are evaluated by with_trl.py."""
+    job = write_job(config, items, folder)
+    spec = importlib.util.find_spec(PACKAGES["distill-anything"])
+    command = str(Path(str(spec and spec.origin)).parent / "cli.py")
+    prompts, answers = folder / "prompts.jsonl", folder / "answers.jsonl"
+    asked = [{"prompt": row["messages"][-1]["content"]} for row in load_jsonl(items["train"])]
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in asked))
+    generate = [command, "generate", str(prompts), "--out", str(answers), "--teacher", f"hf:{config.teacher_model}"]
+    generate += ["--max-tokens", str(config.max_new_tokens), "--eval-fraction", "0"]
+    found = {"answer": measured(generate, folder / "answer.json")}
+    training_steps = {}
+    for arm, student in (("sft", config.student_model), ("kd", str(folder / "sft" / "final_model"))):
+        recipe = folder / f"{arm}.yaml"
+        recipe.write_text(json.dumps(recipe_of(arm, student, config, folder)))  # JSON is YAML
+        found[arm] = measured([command, "train", str(recipe)], folder / f"{arm}.json")
+        rows = load_jsonl(folder / arm / "final_model" / "metrics.jsonl")
+        training_steps[arm] = max(int(row["step"]) for row in rows)
+    found["evaluate"] = measured([str(SCRIPT), "evaluate", str(job)], folder / "evaluate.json")
+    return of_peer(found, training_steps, config, folder)
+
+
+def recipe_of(arm: str, student: str, config: ExperimentConfig, folder: Path) -> dict[str, Any]:
+    """distill-anything's recipe for SFT (its mode seqkd) or KD; what is left out has its defaults."""
+    return {
+        "mode": "seqkd" if arm == "sft" else "logit",
+        "teacher": {"spec": f"hf:{config.teacher_model}"},
+        "student": {
+            "model": student,
+            "lora": {
+                "r": config.lora_r, "alpha": config.lora_alpha, "dropout": 0.0,
+                "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+            },
+        },
+        "data": {
+            "path": str(folder / "answers.jsonl"), "max_seq_len": config.max_length, "eval_fraction": 0.0,
+            "dedup": False,
+        },
+        "loss": {"kind": "forward_kl", "temperature": 1.0, "alpha": 1.0},
+        "train": {
+            "output_dir": str(folder / arm / "final_model"), "lr": config.sft_lr, "epochs": config.sft_epochs,
+            "batch_size": config.sft_batch_size, "grad_accum": config.gradient_accumulation_steps,
+            "warmup_ratio": config.warmup_ratio, "weight_decay": 0.0, "seed": config.seed, "log_every": 1,
+            "gradient_checkpointing": config.gradient_checkpointing,
+        },
+    }  # fmt: skip
+
+
+PEERS: dict[str, Callable[[ExperimentConfig, dict[str, Path], Path], Measured]] = {
+    "trl": run_trl,
+    "distill-anything": run_distill_anything,
+}
+PACKAGES = {"trl": "trl", "distill-anything": "distillanything"}  # what a peer imports
+
+
+def write_job(config: ExperimentConfig, items: dict[str, Path], folder: Path) -> Path:
+    """An empty folder for a peer, with the settings of with_trl.py."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "job.json").write_text(json.dumps(job_of(config, items, folder)))
-    took, peaks = {}, {}
-    for step in STEPS:
-        out = folder / f"{step}.json"
-        took[step] = timed(
-            [sys.executable, str(HERE / "measured.py"), str(out), str(SCRIPT), step, str(folder / "job.json")]
-        )
-        peaks[step] = int(json.loads(out.read_text())["peak_memory_bytes"])
+    job = folder / "job.json"
+    job.write_text(json.dumps(job_of(config, items, folder)))
+    return job
+
+
+def measured(command: list[str], out: Path) -> tuple[float, int]:
+    """Seconds and peak bytes of a script with its arguments, in a process of its own."""
+    seconds = timed([sys.executable, str(HERE / "measured.py"), str(out), *command])
+    return seconds, int(json.loads(out.read_text())["peak_memory_bytes"])
+
+
+def of_peer(
+    found: dict[str, tuple[float, int]], training_steps: dict[str, int], config: ExperimentConfig, folder: Path
+) -> Measured:
+    """What a peer's steps took, and the grades of the answers that they left."""
+    seconds = {step: took for step, (took, _) in found.items()}
     scores = {model: mean_score(load_jsonl(folder / f"predictions_{model}.jsonl"), config) for model in MODELS}
-    training_steps = {arm: int((folder / arm / "steps").read_text()) for arm in ("sft", "kd")}
-    return Measured(sum(took.values()), took, peaks, training_steps, scores)
+    peaks = {step: peak for step, (_, peak) in found.items()}
+    return Measured(sum(seconds.values()), seconds, peaks, training_steps, scores)
 
 
 def job_of(config: ExperimentConfig, items: dict[str, Path], folder: Path) -> dict[str, Any]:
@@ -221,11 +297,6 @@ def code_lines(path: Path) -> int:
     return sum(1 for number in counted if lines[number - 1].strip() and not lines[number - 1].lstrip().startswith("#"))
 
 
-def median(rounds: list[Measured], pick: Pick) -> float:
-    """The median of one figure over the rounds."""
-    return float(statistics.median(pick(one) for one in rounds))
-
-
 def seconds_of(step: str) -> Pick:
     """Picks the seconds of a step."""
     return lambda one: one.step_seconds[step]
@@ -236,39 +307,62 @@ def memory_of(step: str) -> Pick:
     return lambda one: one.peak_bytes[step]
 
 
-def table(found: dict[str, list[Measured]]) -> list[tuple[str, float, float, float, str]]:
-    """Rows of figure, l2s, TRL, the median of the rounds' ratios l2s / TRL, and unit."""
-    rows: list[tuple[str, float, float, float, str]] = []
-
-    def add(name: str, unit: str, ours: Pick, theirs: Pick, scale: float = 1.0) -> None:
-        ratio = statistics.median(ours(a) / theirs(b) for a, b in zip(found["l2s"], found["trl"], strict=True))
-        rows.append((name, median(found["l2s"], ours) / scale, median(found["trl"], theirs) / scale, ratio, unit))
-
-    add("whole job", "s", lambda one: one.seconds, lambda one: one.seconds)
-    for step in STEPS:
-        seconds = seconds_of(step)
-        add(step, "s", seconds, seconds)
-    for step in STEPS:
-        memory = memory_of(step)
-        add(f"{step}, peak memory", "GiB", memory, memory, 2**30)
-    recording = memory_of("score")
-    add("recording for kd, peak memory", "GiB", recording, memory_of("kd"), 2**30)
-    return rows
+def table(found: dict[str, list[Measured]]) -> list[dict[str, Any]]:
+    """Rows of a figure: its unit, the median of each way, and the median of the rounds' ratios of l2s to each peer."""
+    rows = [row_of("whole job", "s", found, lambda one: one.seconds)]
+    rows += [row_of(step, "s", found, seconds_of(step)) for step in STEPS]
+    rows += [row_of(f"{step}, peak memory", "GiB", found, memory_of(step)) for step in STEPS]
+    return [*rows, row_of("recording for kd, peak memory", "GiB", found, memory_of("kd"), of_l2s=memory_of("score"))]
 
 
-def show(found: dict[str, list[Measured]], arguments: argparse.Namespace) -> None:
-    """Print the tables."""
-    print(f"\n| {'':46} | {'l2s':>8} | {'TRL':>8} | l2s / TRL |\n|---|---:|---:|---:|")
-    for name, ours, theirs, ratio, unit in table(found):
-        print(f"| {f'{name}, {unit}':46} | {ours:8.2f} | {theirs:8.2f} | {ratio:9.2f} |")
-    print(f"| {'lines of code of the user':46} | {1:8} | {code_lines(SCRIPT):8} | {'':9} |")
-    steps = {name: rounds[0].training_steps for name, rounds in found.items()}
-    print(
-        f"\ntraining steps: {steps}; scores (exact match, n={arguments.eval}), median over {arguments.rounds} rounds:"
-    )
+def row_of(
+    figure: str, unit: str, found: dict[str, list[Measured]], pick: Pick, *, of_l2s: Pick | None = None
+) -> dict[str, Any]:
+    """One row of the table; `of_l2s` is for a figure that l2s has in another place."""
+    scale = 2**30 if unit == "GiB" else 1
+    picks = {way: of_l2s if of_l2s and way == "l2s" else pick for way in found}
+    values = {way: [picks[way](one) / scale for one in rounds] for way, rounds in found.items()}
+    ratios = {
+        way: statistics.median(ours / theirs for ours, theirs in zip(values["l2s"], of_peer, strict=True))
+        for way, of_peer in values.items()
+        if way != "l2s"
+    }
+    medians = {way: statistics.median(of_way) for way, of_way in values.items()}
+    return {"figure": figure, "unit": unit, "median": medians, "ratio": ratios}
+
+
+def user_lines(folder: Path) -> dict[str, int]:
+    """Lines that the user writes: a command, the script, or the recipes and commands of distill-anything.
+
+    The last needs a script of the user's for its evaluation as well, which is not counted.
+    """
+    recipes = sum(recipe_lines(json.loads(path.read_text())) for path in folder.glob("*.yaml"))
+    return {"l2s": 1, "trl": code_lines(SCRIPT), "distill-anything": recipes + 3}
+
+
+def recipe_lines(value: Any) -> int:
+    """Lines of a recipe as YAML, a key a line."""
+    return sum(1 + recipe_lines(one) for one in value.values()) if isinstance(value, dict) else 0
+
+
+def show(found: dict[str, list[Measured]], lines: dict[str, int], arguments: argparse.Namespace) -> None:
+    """Print one table: costs with their ratios, then what the user writes, updates, and scores."""
+    ratios = [f"l2s / {way}" for way in found if way != "l2s"]
+    none = [""] * len(ratios)
+    rows = [["", *found, *ratios]]
+    for row in table(found):
+        cells = [*row["median"].values(), *row["ratio"].values()]
+        rows.append([f"{row['figure']}, {row['unit']}", *(f"{cell:.2f}" for cell in cells)])
+    rows.append(["lines of the user", *(str(lines[way]) for way in found), *none])
+    for arm in ("sft", "kd"):
+        rows.append([f"updates of {arm}", *(str(rounds[0].training_steps[arm]) for rounds in found.values()), *none])
     for model in MODELS:
-        scores = {name: statistics.median(one.scores[model] for one in rounds) for name, rounds in found.items()}
-        print(f"  {model:14} l2s {scores['l2s']:.1%}   TRL {scores['trl']:.1%}")
+        scores = [statistics.median(one.scores[model] for one in rounds) for rounds in found.values()]
+        rows.append([f"{model}, exact match, n={arguments.eval}", *(f"{score:.1%}" for score in scores), *none])
+    for number, cells in enumerate(rows):
+        print(f"| {cells[0]:38} | {' | '.join(f'{cell:>22}' for cell in cells[1:])} |")
+        if number == 0:
+            print(f"|---|{'---:|' * len(cells[1:])}")
 
 
 def parse() -> argparse.Namespace:
@@ -291,6 +385,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", default="auto", choices=("auto", "bfloat16", "float32"))
     parser.add_argument("--gradient_checkpointing", action="store_true")
     parser.add_argument("--rounds", type=int, default=1, help="runs of each, in alternating order")
+    parser.add_argument("--peers", default="all", help="all that are installed, or some of trl,distill-anything")
     parser.add_argument("--json", type=Path, help="file for all figures")
     preset = parser.parse_known_args()[0].preset
     parser.set_defaults(**PRESETS.get(preset, {}))
@@ -315,16 +410,28 @@ def main() -> None:
         arguments.dtype = choose_dtype(ExperimentConfig(dtype=arguments.dtype)).name
         config = experiment(arguments, folder / "outputs")
         items = write_items(config, folder)
-        found: dict[str, list[Measured]] = {"l2s": [], "trl": []}
+        found: dict[str, list[Measured]] = {way: [] for way in ("l2s", *chosen_peers(arguments.peers))}
         for number in range(arguments.rounds):
-            for way in ("l2s", "trl") if number % 2 == 0 else ("trl", "l2s"):
+            for way in list(found)[:: -1 if number % 2 else 1]:
                 print(f"round {number + 1} of {arguments.rounds}: {way}", flush=True)
-                one = run_l2s(config) if way == "l2s" else run_trl(config, items, folder / "trl")
+                one = run_l2s(config) if way == "l2s" else PEERS[way](config, items, folder / way)
                 found[way].append(one)
                 print(f"  {one.seconds:.0f} s", flush=True)
-    show(found, arguments)
+        lines = user_lines(folder / "distill-anything")
+    show(found, lines, arguments)
     if arguments.json:
-        arguments.json.write_text(json.dumps(as_json(found, arguments), indent=1) + "\n")
+        arguments.json.write_text(json.dumps(as_json(found, lines, arguments), indent=1) + "\n")
+
+
+def chosen_peers(named: str) -> list[str]:
+    """The peers to run; one that is not installed is left out of `all`, and said so."""
+    peers = list(PEERS) if named == "all" else named.split(",")
+    missing = [peer for peer in peers if importlib.util.find_spec(PACKAGES[peer]) is None]
+    if missing and named != "all":
+        sys.exit(f"--peers {named}: {', '.join(missing)} is not installed")
+    for peer in missing:
+        print(f"{peer} is not installed and is left out")
+    return [peer for peer in peers if peer not in missing]
 
 
 def write_items(config: ExperimentConfig, folder: Path) -> dict[str, Path]:
@@ -336,15 +443,15 @@ def write_items(config: ExperimentConfig, folder: Path) -> dict[str, Path]:
     return {split: folder / f"{split}.jsonl" for split in found}
 
 
-def as_json(found: dict[str, list[Measured]], arguments: argparse.Namespace) -> dict[str, Any]:
+def as_json(found: dict[str, list[Measured]], lines: dict[str, int], arguments: argparse.Namespace) -> dict[str, Any]:
     """Settings, machine, versions, the table and every round."""
-    packages = ("torch", "transformers", "peft", "trl")
+    packages = ["torch", "transformers", "peft", *(way for way in found if way != "l2s")]
     return {
         "settings": {name: str(value) for name, value in vars(arguments).items() if name != "json"},
         "machine": describe_machine(),
         "versions": {package: version(package) for package in packages},
-        "code_lines": {"l2s": 1, "trl": code_lines(SCRIPT)},
-        "table": [dict(zip(("figure", "l2s", "trl", "ratio", "unit"), row, strict=True)) for row in table(found)],
+        "user_lines": {way: lines[way] for way in found},
+        "table": table(found),
         "rounds": {way: [vars(one) for one in rounds] for way, rounds in found.items()},
     }
 

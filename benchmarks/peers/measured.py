@@ -18,7 +18,11 @@ def main() -> None:
     from l2s.devices import peak_memory_bytes
 
     out, *sys.argv = sys.argv[1:]
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:  # a command line ends so even where all went well
+        if end.code:
+            raise
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     Path(out).write_text(json.dumps({"peak_memory_bytes": peak_memory_bytes(device)}))
 

@@ -62,9 +62,21 @@ def test_ratios_are_those_of_each_round(compare: Any) -> None:
         "l2s": [measured(1.0, 2**30), measured(10.0, 2**30), measured(3.0, 2**30)],
         "trl": [measured(2.0, 2**31), measured(40.0, 2**31), measured(4.0, 2**31)],
     }
-    rows = {name: (ours, theirs, ratio) for name, ours, theirs, ratio, _ in compare.table(rounds)}
-    assert rows["whole job"] == (12.0, 16.0, 0.5)  # ratios 0.5, 0.25 and 0.75
-    assert rows["kd, peak memory"] == (1.0, 2.0, 0.5)
+    rows = {row["figure"]: row for row in compare.table(rounds)}
+    assert rows["whole job"]["median"] == {"l2s": 12.0, "trl": 16.0}
+    assert rows["whole job"]["ratio"] == {"trl": 0.5}  # of 0.5, 0.25 and 0.75
+    assert rows["kd, peak memory"]["median"] == {"l2s": 1.0, "trl": 2.0}
+
+
+def test_a_peer_that_is_not_installed_is_left_out_of_all_and_missed_where_it_is_named(
+    compare: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(compare.PACKAGES, "distill-anything", "no_such_package")
+    monkeypatch.setitem(compare.PACKAGES, "trl", "json")
+    assert compare.chosen_peers("all") == ["trl"]
+    assert "distill-anything is not installed" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="not installed"):
+        compare.chosen_peers("distill-anything")
 
 
 def test_lines_of_code_are_lines_that_hold_code(compare: Any, tmp_path: Path) -> None:

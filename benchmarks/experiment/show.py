@@ -1,4 +1,4 @@
-"""Tables and figure of docs/RESULTS.md, from the archived experiments alone.
+"""Print the tables of docs/RESULTS.md from the archived experiments, and draw its figure.
 
 python benchmarks/experiment/show.py [--figure docs/results.svg]
 """
@@ -6,195 +6,16 @@ python benchmarks/experiment/show.py [--figure docs/results.svg]
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tarfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.experiment.archive import RESULTS, archived
-from l2s.arms import ARMS, BASE, MODELS, TEACHER, copy_name
-from l2s.evaluation import stats
-from l2s.jsonl import Row
-from l2s.report.numbers.schema import DomainResult, Results
-from l2s.report.page.plots import GRID, INK, MUTED, PAPER, STYLE
-from l2s.report.text.formats import nats, percent, points
-
-DOMAIN = "own"
-SFT, KD = "student_sft", "student_kd"
-SETTINGS = {"sft": ("sft_lr", "sft_epochs"), "kd": ("kd_lr", "kd_epochs", "kd_init", "temperature", "alpha")}
-
-
-@dataclass(frozen=True)
-class Kept:
-    """An archived experiment: its results and each model's predictions, those of further seeds included."""
-
-    name: str
-    results: Results
-    predictions: dict[str, list[Row]]
-
-    @classmethod
-    def load(cls, name: str) -> Kept:
-        """Read it from its archive, without unpacking."""
-        predictions = {}
-        with tarfile.open(RESULTS / f"{name}.tar.xz") as tar:
-            for member in tar:
-                path, file = Path(member.name), tar.extractfile(member)
-                assert file is not None, "archives hold files alone"
-                if path.name == "results.json":
-                    results = cast(Results, json.load(file))
-                elif path.parent.name == "predictions":
-                    predictions[path.stem] = [json.loads(line) for line in file]
-        return cls(name, results, predictions)
-
-    def result(self, model: str) -> DomainResult | None:
-        """The scores of a model, or None where it was not evaluated."""
-        found = self.results["evaluation"].get(model)
-        return found["domain_results"][DOMAIN] if found else None
-
-    def scores(self, model: str) -> list[float]:
-        """The score of each item, in the order of the items."""
-        return [float(row["score"]) for row in sorted(self.predictions[model], key=lambda row: str(row["id"]))]
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds with which every arm was evaluated."""
-        numbers = [int(seed) for seed in self.results["config"]["seeds"].split(",") if seed]
-        return [seed for seed in numbers if {self.of_seed(SFT, seed), self.of_seed(KD, seed)} <= set(self.predictions)]
-
-    def of_seed(self, model: str, seed: int) -> str:
-        """The name of an arm's student with this seed; the first seed's is the arm's own."""
-        first = int(self.results["config"]["seeds"].split(",")[0])
-        return model if seed == first else copy_name(model, seed)
-
-
-def bounded(value: float, bounds: Sequence[float] | None, digits: int = 1) -> str:
-    """A rate and its interval, in percent."""
-    low, high = bounds or (value, value)
-    return f"{percent(value, digits)} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def difference(value: float, bounds: Sequence[float]) -> str:
-    """A difference of rates and its interval, in points."""
-    return f"{points(value)} [{points(bounds[0])}, {points(bounds[1])}]"
-
-
-def models_table(kept: Kept) -> list[str]:
-    """A row for each model: score, share of the teacher's lead, and distance from the teacher."""
-    first = next(iter(kept.results["evaluation"].values()))["domain_results"][DOMAIN]
-    gaps = {gap["model"]: gap for gap in kept.results["gap_recovered"]}
-    lines = [
-        f"| model | right answers, n={first['n']} | share of the teacher's lead | mean KL, nats per token |",
-        "|---|---:|---:|---:|",
-    ]
-    for model in kept.results["evaluation"]:
-        result, gap, close = kept.result(model), gaps.get(model), kept.results["fidelity"].get(model)
-        assert result is not None
-        assert result["main_metric"] is not None
-        share = bounded(gap["recovered"], gap["ci95"], 0) if gap and gap["recovered"] is not None else ""
-        low, high = close["ci95"]["mean_kl"] if close else (0.0, 0.0)
-        distance = f"{nats(close['mean_kl'])} [{nats(low)}, {nats(high)}]" if close and model != TEACHER else ""
-        score = bounded(result["main_metric"], result["ci95"])
-        lines.append(f"| {MODELS[model].title} | {score} | {share} | {distance} |")
-    return lines
-
-
-def contrasts_table(kept: Kept) -> list[str]:
-    """A row for each contrast: on the first seed's students, and over all seeds with the variation between them."""
-    several = len(kept.seeds) > 1
-    lines = ["| contrast | points, first seed | p (Holm) | detectable with 80 % power from |"]
-    lines = [lines[0] + (f" points, seeds {', '.join(map(str, kept.seeds))} |" if several else "")]
-    lines.append("|---|---:|---:|---:|" + "---:|" * several)
-    for contrast in kept.results["comparisons"]:
-        model, reference = contrast["model"], contrast["reference"]
-        title = f"{MODELS[model].title} − {MODELS[reference].title}"
-        detectable = contrast["minimum_detectable_difference"]
-        power = points(detectable).lstrip("+") if detectable is not None else ""
-        own = difference(contrast["difference"], contrast["ci95"])
-        line = f"| {title} | {own} | {contrast['p_holm']:.2g} | {power} |"
-        lines.append(line + (f" {_over_seeds(kept, model, reference)} |" if several else ""))
-    return lines
-
-
-def _over_seeds(kept: Kept, model: str, reference: str) -> str:
-    """The mean difference over seeds; students are paired by seed, answers by item."""
-    by_seed = []
-    for seed in kept.seeds:
-        minus = kept.scores(reference if reference == BASE else kept.of_seed(reference, seed))
-        by_seed.append([a - b for a, b in zip(kept.scores(kept.of_seed(model, seed)), minus, strict=True)])
-    compared = stats.compare_over_seeds(by_seed, [0.0] * len(by_seed[0]))
-    return difference(compared.difference, compared.ci95)
-
-
-def seeds_table(kept: Kept) -> list[str]:
-    """A row for each arm: the score of each seed, and their spread beside the interval over items."""
-    titles = " | ".join(f"seed {seed}" for seed in kept.seeds)
-    lines = [f"| arm | {titles} | sd between seeds | half of the item interval |"]
-    lines.append("|---|" + "---:|" * (len(kept.seeds) + 2))
-    for spread in kept.results["seeds"]:
-        scores = " | ".join(percent(score) for score in spread["scores"])
-        half = 50 * (spread["ci95"][1] - spread["ci95"][0])
-        lines.append(f"| {MODELS[spread['model']].title} | {scores} | {100 * spread['sd']:.1f} | {half:.1f} |")
-    return lines
-
-
-def settings_table(experiments: Sequence[Kept]) -> list[str]:
-    """A row for each trained student: the settings of its arm, its score and its distance from the teacher."""
-    first = next(iter(experiments[0].results["evaluation"].values()))["domain_results"][DOMAIN]
-    lines = [f"| experiment | arm | settings | right answers, n={first['n']} | mean KL |", "|---|---|---|---:|---:|"]
-    for kept in experiments:
-        for arm in ARMS.values():
-            result = kept.result(arm.model.name)
-            if result is None or result["main_metric"] is None or arm.name not in SETTINGS:
-                continue
-            config: dict[str, Any] = kept.results["config"]
-            settings = ", ".join(f"{name} {config[name]}" for name in SETTINGS[arm.name])
-            close = kept.results["fidelity"][arm.model.name]
-            score = bounded(result["main_metric"], result["ci95"])
-            lines.append(f"| {kept.name} | {arm.title} | {settings} | {score} | {nats(close['mean_kl'])} |")
-    return lines
-
-
-def draw(kept: Kept) -> Figure:
-    """The scores of all models with their intervals; small dots are further seeds."""
-    models = list(kept.results["evaluation"])
-    figure = Figure(figsize=(7.2, 0.9 + 0.42 * len(models)), layout="constrained", facecolor=PAPER)
-    axes = figure.add_subplot()
-    for place, model in enumerate(models):
-        result = kept.result(model)
-        assert result is not None
-        value, (low, high) = 100 * (result["main_metric"] or 0.0), (100 * bound for bound in result["ci95"] or (0, 0))
-        colour = MODELS[model].colour
-        axes.plot([low, high], [place, place], color=colour, linewidth=2.5, alpha=0.45, solid_capstyle="round")
-        axes.plot(value, place, "o", color=colour, markersize=8)
-        names = [kept.of_seed(model, seed) for seed in kept.seeds] if model not in (TEACHER, BASE) else []
-        others = [100 * sum(kept.scores(name)) / len(kept.scores(name)) for name in names if name != model]
-        axes.plot(others, [place] * len(others), "o", color=colour, markersize=4, markeredgecolor=PAPER)
-        axes.annotate(f"{value:.1f}%", (high, place), xytext=(8, -4), textcoords="offset points", color=INK)
-    axes.set_yticks(range(len(models)), [MODELS[model].title for model in models])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 100)
-    axes.grid(axis="x", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0)
-    axes.set_xlabel("right answers, %, with 95% intervals; small dots: the other seeds", color=MUTED)
-    return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure as SVG; the same results give the same bytes."""
-    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+from support.experiment_archive import archived
+from support.experiment_tables import Kept, contrasts_table, models_table, save_figure, seeds_table, settings_table
 
 
 def main() -> None:
-    """Print the tables of every archive, and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--figure", type=Path, help="SVG file to draw the final comparison to")
     arguments = parser.parse_args()
@@ -204,8 +25,7 @@ def main() -> None:
         print(f"## {kept.name}\n", *("\n".join(table) + "\n" for table in tables), sep="\n")
     print("## settings\n", *settings_table(list(experiments.values())), sep="\n")
     if arguments.figure:
-        with mpl.rc_context(STYLE):
-            save(draw(experiments["final"]), arguments.figure)
+        save_figure(experiments["final"], arguments.figure)
 
 
 if __name__ == "__main__":

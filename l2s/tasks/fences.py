@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 FENCE = re.compile(r"(?P<before>.*?)(?P<fence>`{3,}|~{3,})(?P<info>[^`~]*)")
 QUOTE = r"[ \t]*> ?"
@@ -51,12 +52,13 @@ def join(lines: list[str]) -> str:
     return "".join(line + "\n" for line in lines)
 
 
+@lru_cache(maxsize=64)  # an answer's program is looked at several times, and nesting makes that slow
 def syntax_error(source: str) -> SyntaxError | None:
     """Why `source` does not compile, or None if it compiles."""
     try:
         compile(source, "<answer>", "exec", dont_inherit=True)
     except SyntaxError as error:
-        return error
+        return error.with_traceback(None)
     except (ValueError, RecursionError, MemoryError) as error:
         return SyntaxError(str(error), ("<answer>", 1, 1, ""))
     return None

@@ -145,7 +145,9 @@ def _without_next_question(text: str, claims: list[Claim]) -> str:
     headings = list(NEXT_QUESTION.finditer(text))
     if any(found["number"] and (first is None or found.start() < first) for found in headings):
         return text
-    ends = [found.start() for found in headings if _answered(text, found.start(), first)]
+    if first is None and (number := NUMBER.search(text)):
+        first = number.start()
+    ends = [found.start() for found in headings if first is not None and first < found.start()]
     strong = sorted(claim.position for claim in claims if claim.strong)
     for here, there in pairwise(strong):
         between = text[here:there]
@@ -153,11 +155,6 @@ def _without_next_question(text: str, claims: list[Claim]) -> str:
         if asked and not CORRECTION.search(between):
             ends.append(here + asked.start())
     return text[: min(ends)] if ends else text
-
-
-def _answered(text: str, position: int, first_claim: int | None) -> bool:
-    """Whether the answer is before `position`."""
-    return NUMBER.search(text, 0, position) is not None if first_claim is None else first_claim < position
 
 
 def _without_note(text: str) -> str:

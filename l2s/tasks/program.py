@@ -88,9 +88,10 @@ def _bare_program(prose: str, entry_point: str) -> str | None:
 
 def _indented_blocks(lines: list[str]) -> Iterator[str]:
     """Markdown's indented code blocks: after an empty line, lines indented further than the text above."""
+    last = ""  # line that is not empty
     for start, line in enumerate(lines):
+        above, last = last, line if line.strip() else last
         margin = line[: len(line) - len(line.lstrip(" \t"))]
-        above = next((text for text in reversed(lines[:start]) if text.strip()), "")
         if not margin or (start and lines[start - 1].strip()) or not CODE_START.match(line.lstrip(" \t")):
             continue
         if above.startswith(margin) or STATEMENT_WITH_BODY.match(above):

@@ -209,6 +209,27 @@ def test_a_reply_of_something_else_is_named(server: FakeServer, engine: Any) -> 
         answers_of(engine(), 1)
 
 
+@pytest.mark.parametrize("content", [["a"], {"text": "a"}, 7])
+def test_an_answer_that_is_no_text_is_named(server: FakeServer, engine: Any, content: Any) -> None:
+    server.reply = lambda body, _: (200, {}, chat_completion(content))
+    with pytest.raises(UserError, match=r"no chat completion .*the content is"):
+        answers_of(engine(), 1)
+
+
+@pytest.mark.parametrize("tokens", ["many", None, [3], float("inf")])
+def test_a_count_that_is_no_number_is_named(server: FakeServer, engine: Any, tokens: Any) -> None:
+    server.reply = lambda body, _: (200, {}, chat_completion("a", tokens=tokens))
+    with pytest.raises(UserError, match="no chat completion"):
+        answers_of(engine(), 1)
+
+
+def test_half_a_surrogate_pair_is_replaced(server: FakeServer, engine: Any, renderer: ChatRenderer) -> None:
+    server.reply = lambda body, _: (200, {}, chat_completion("a \ud83d b \U0001f389"))
+    (answer,) = answers_of(engine(), 1).values()
+    assert answer.text == "a \ufffd b \U0001f389"
+    assert renderer.answer_ids([{"role": "user", "content": "?"}], answer.text)
+
+
 def test_the_key_travels_in_a_header_and_shows_nowhere(
     server: FakeServer, engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

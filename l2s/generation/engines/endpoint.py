@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -83,12 +84,12 @@ class EndpointEngine:
         reply = self.client.post("/chat/completions", self._body(request, sampling))
         try:
             choice = reply["choices"][0]
-            text, finished = choice["message"]["content"] or "", choice["finish_reason"] in FINISHED
+            text, finished = _text(choice["message"]["content"]), choice["finish_reason"] in FINISHED
             tokens = int(reply["usage"]["completion_tokens"])
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
-                f"teacher_endpoint={self.config.teacher_endpoint!r}: its reply is no chat completion ({error!r} is "
-                f"missing); the URL must be that of an OpenAI-compatible API, such as http://HOST:8000/v1"
+                f"teacher_endpoint={self.config.teacher_endpoint!r}: its reply is no chat completion ({error!r}); "
+                f"the URL must be that of an OpenAI-compatible API, such as http://HOST:8000/v1"
             ) from error
         reason: FinishReason = "stop" if finished else "length"
         return Completion(request.id, text, reason, tokens, 0.0)
@@ -123,6 +124,17 @@ class EndpointEngine:
 
     def __exit__(self, *exception: object) -> None:
         """Do nothing: no connection stays open between requests."""
+
+
+def _text(content: object) -> str:
+    """The text of an answer; half a surrogate pair, which JSON can name and no tokenizer takes, as U+FFFD.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if content is not None and not isinstance(content, str):
+        raise TypeError(f"the content is {type(content).__name__}")
+    return re.sub("[\ud800-\udfff]", "\ufffd", content or "")
 
 
 def _timed(answer: Completion, seconds: float) -> Completion:

@@ -68,6 +68,7 @@ CHINESE = {
     "num_rejected": "没有可用回答而舍弃的题目",
     "teacher_context": "教师看到而学生看不到的内容",
     "curation": "用于学习的回答，以及按答对比例划分的题目",
+    "curation_note": "sft/rejected.jsonl 列出没有可用回答的题目及其最后一次回答。",
     "curation_items": "题目",
     "curation_answers": "保留的回答",
     "curation_unusable": "错误或不可用",

@@ -78,6 +78,7 @@ ENGLISH = {
     "num_rejected": "Items without a usable answer, left out",
     "teacher_context": "What the teacher saw and the students did not",
     "curation": "Answers to learn from, and items by their share of right answers",
+    "curation_note": "sft/rejected.jsonl lists the items without a usable answer, each with its last answer.",
     "curation_items": "Items",
     "curation_answers": "Answers kept",
     "curation_unusable": "Wrong or unusable",

@@ -106,7 +106,7 @@ def _curve_blocks(results: Results, text: Text) -> list[Block]:
         Block(tables.training_table(results, text), note=text("curves_note"), empty=text("no_curves")),
         Block(opd_table(results, text), title=text("opd_health"), note=text("opd_note")),
         Block(tables.answer_table(results, text), title=text("teacher_answers")),
-        Block(tables.curation_table(results, text), title=text("curation"), folded=True),
+        Block(tables.curation_table(results, text), title=text("curation"), note=text("curation_note"), folded=True),
     ]
 
 

@@ -55,7 +55,7 @@ test-cluster: .venv-cluster/.installed
 .venv-cluster/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-cluster
 	$(CLUSTER)/pip install --quiet --upgrade pip
-	$(CLUSTER)/pip install --quiet -c constraints.txt -e '.[ray]' 'moto[server]' s3fs pytest pytest-timeout
+	$(CLUSTER)/pip install --quiet -c constraints.txt -e '.[ray]' pytest pytest-timeout
 	touch $@
 
 # known vulnerabilities of the pinned packages, from the package index (needs the network); audit/accepted.toml excepts some

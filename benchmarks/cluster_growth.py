@@ -68,13 +68,14 @@ def line_of(answer: Completion) -> bytes:
 def measure_ray(layout: dict[int, int]) -> Costs:
     """Measure with one raylet; `layout` is the number of generating processes by number of nodes."""
     os.environ |= {"RAY_worker_niceness": "0", "RAY_enable_metrics_collection": "0", "RAY_SCHEDULER_EVENTS": "0"}
+    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
     from l2s.runner.cluster.agent import Agent
 
     start = time.perf_counter()
-    ray.init(num_cpus=4, num_gpus=max(NODES) * PER_NODE, include_dashboard=False, logging_level="ERROR")
+    ray.init("local", num_cpus=4, num_gpus=max(NODES) * PER_NODE, include_dashboard=False, logging_level="ERROR")
     connect = time.perf_counter() - start
 
     def start_agent(number: int) -> tuple[Any, float]:
@@ -187,7 +188,7 @@ def print_bytes(prompts: int) -> None:
 def main() -> None:
     """Measure, compute and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=[30_000, 300_000], help="answers that a driver takes")
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="answers that a driver takes")
     parser.add_argument("--prompts", type=int, default=3_000_000)
     parser.add_argument("--move", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

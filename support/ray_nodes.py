@@ -19,6 +19,11 @@ from l2s.jsonl import load_jsonl
 ROOT = Path(__file__).parents[1]
 WAIT_S = 1500  # for a run; the machine may do other things beside
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
+# A token of the user's would be asked of some processes only; and nothing of a test is reported to anyone.
+ENVIRONMENT = {
+    "RAY_worker_niceness": "0", "RAY_enable_metrics_collection": "0", "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}  # fmt: skip
 SETTINGS = {
     "dtype": "float32", "device": "cpu", "tuning": "lora", "lora_r": 4, "domains": "math", "math_source": "one_step",
     "math_train_size": 24, "math_eval_size": 8, "max_new_tokens": 16, "max_length": 512, "generation_batch_size": 2,
@@ -42,7 +47,7 @@ def ray_cluster(count: int, *paths: Path, **node: Any) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     before = dict(os.environ)
-    os.environ |= {"RAY_worker_niceness": "0", "RAY_enable_metrics_collection": "0"}
+    os.environ |= ENVIRONMENT
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*map(str, paths), str(ROOT), before.get("PYTHONPATH")]))
     made = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0, "include_dashboard": False})
     try:

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,13 @@ KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """An S3 server on this machine, with a bucket; its address and keys are in the environment."""
-    moto = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
+    """A bucket of an S3 server on this machine, whose address and keys are in the environment; "" without one."""
+    if not (find_spec("moto") and find_spec("s3fs") and find_spec("flask")):
+        yield ""
+        return
     from fsspec.core import url_to_fs
 
-    server = moto.ThreadedMotoServer(port=0)
+    server = import_module("moto.server").ThreadedMotoServer(port=0)
     server.start()
     _, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
@@ -61,6 +64,8 @@ def test_large_files_go_through_a_storage(
     """The model that SFT gave is stored under its sha256 for the nodes of KD; at the end the storage is empty."""
     from fsspec.core import url_to_fs
 
+    if kind == "s3" and not bucket:
+        pytest.skip("moto[server] and s3fs are not installed")
     url = {"file": f"file://{tmp_path}/shared", "s3": bucket}[kind]
     settings = {"executor": "ray", "address": cluster.address, "storage_path": url}
     arguments = command(tmp_path, models, kind, run_kd="true", **settings)
@@ -81,6 +86,8 @@ def test_large_files_go_through_a_storage(
 
 
 def test_a_bucket_that_is_not_there_is_refused(models: Path, cluster: Any, bucket: str, tmp_path: Path) -> None:
+    if not bucket:
+        pytest.skip("moto[server] and s3fs are not installed")
     settings = {"executor": "ray", "address": cluster.address, "storage_path": "s3://nobody/x"}
     said = run(command(tmp_path, models, "x", run_all="true", **settings), 2)
     assert "storage_path: s3://nobody/x/x.transfer cannot be used" in said

@@ -270,11 +270,20 @@ def as_write_error(error: Exception, path: str | Path, needed: int | None = None
 def _write_failure(error: Exception) -> int | None:
     """The errno of a failure to write, by a library that raises OSError or another (safetensors, tokenizers, torch)."""
     if isinstance(error, OSError):
-        return error.errno if error.errno in WRITE_FAILURES else None
+        refused = error.errno in (errno.EACCES, errno.EPERM) and _is_read_only(error.filename)
+        return error.errno if refused or error.errno in WRITE_FAILURES else None
     text = str(error)
     if found := re.search(r"\(os error (\d+)\)", text):
         return int(found[1]) if int(found[1]) in WRITE_FAILURES else None
     return errno.ENOSPC if any(words in text for words in TORCH_WRITE_FAILURES) else None
+
+
+def _is_read_only(name: Any) -> bool:
+    """Whether this user may read a file, or the folder that it would be in, and not write to it."""
+    if not isinstance(name, str | os.PathLike):
+        return False
+    nearest = next(path for path in (Path(name).absolute(), *Path(name).absolute().parents) if path.exists())
+    return os.access(nearest, os.R_OK) and not os.access(nearest, os.W_OK)
 
 
 def recover_jsonl(path: str | Path) -> list[Row]:

@@ -243,9 +243,12 @@ class RunDir:
         """Make the folder.
 
         Raises:
-            UserError: it cannot be written, or holds a link that leads out of it.
+            UserError: it cannot be written, holds a link that leads out of it, or a folder where a run puts a link.
         """
         self.check_links()
+        published = self.root / FINAL_MODEL
+        if published.exists() and not published.is_symlink():
+            raise UserError(f"{published}: l2s keeps a link to the last student there; move this one away")
         try:
             make_folder(self.root)
             probe = self.root / ".writable"
@@ -263,7 +266,7 @@ class RunDir:
     def check_links(self) -> None:
         """Refuse a folder with a link that leads out of it: nothing is written or removed through such a link.
 
-        The folder itself may be a link. `final_model` must be one, where it exists, because a run replaces it.
+        The folder itself may be a link.
 
         Raises:
             UserError: names the link.
@@ -276,9 +279,6 @@ class RunDir:
                     f"{link}: a link that leads out of the experiment's folder, to {target}; nothing is written or "
                     "removed there: remove the link, or move the whole folder and link that"
                 )
-        published = self.root / FINAL_MODEL
-        if published.exists() and not published.is_symlink():
-            raise UserError(f"{published}: l2s keeps a link to the last student there; move this one away")
 
     def save_config(self, config: ExperimentConfig) -> None:
         """Write the resolved configuration, one `field: value` a line, below their checksum."""

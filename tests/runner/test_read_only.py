@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import write_jsonl
+from l2s.jsonl import as_write_error, write_jsonl
 from l2s.models import demo, load
 from l2s.run_dir import RunDir
 from l2s.runner.experiment import run_experiment
+from l2s.runner.room import explain_run
 from support.read_only import read_only
 
 Make = Callable[..., ExperimentConfig]
@@ -86,6 +88,22 @@ def test_no_folder_for_temporary_files(config: ExperimentConfig, monkeypatch: py
     monkeypatch.setattr("tempfile.gettempdir", missing)
     with pytest.raises(UserError, match=r"TMPDIR: No usable temporary directory .*set it to a folder"):
         run_experiment(config)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_folder_that_becomes_read_only_while_a_stage_works(tmp_path: Path, number: int) -> None:
+    """Root gets EROFS from the kernel; other users EACCES."""
+    with read_only(tmp_path / "kd") as folder:
+        found = as_write_error(OSError(number, "refused", str(folder / "new" / "file")), tmp_path)
+    assert found is not None
+    assert "make it writable, and the same command resumes here" in explain_run(found)
+
+
+def test_a_file_that_may_not_be_read_is_another_error(tmp_path: Path) -> None:
+    assert (
+        as_write_error(PermissionError(errno.EACCES, "refused", str(tmp_path / "model.safetensors")), tmp_path) is None
+    )
+    assert as_write_error(PermissionError(errno.EACCES, "refused"), tmp_path) is None
 
 
 def test_data_may_be_read_only(tiny_config: Make, tmp_path: Path) -> None:

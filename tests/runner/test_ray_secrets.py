@@ -12,8 +12,8 @@ import pytest
 from l2s.config import ExperimentConfig
 from l2s.generation.engines.endpoint_client import KEY_VARIABLE
 from l2s.run_dir import RunDir
-from l2s.runner.cluster.connect import Node
 from l2s.runner.cluster.executor import RayJob
+from l2s.runner.cluster.nodes import Node
 from l2s.runner.cluster.worker import Task
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import Devices

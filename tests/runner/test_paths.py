@@ -16,8 +16,9 @@ from l2s.jsonl import load_jsonl, replacing_file, replacing_folder, write_jsonl
 from l2s.run_dir import RunDir
 from l2s.runner.cluster.agent import Agent
 from l2s.runner.cluster.transfer import Inbox, Part, Storage
-from l2s.runner.experiment import _publish, rebuild_report, run_experiment
+from l2s.runner.experiment import _print_result, _publish, dry_run, rebuild_report, run_experiment
 from l2s.tasks import prepare
+from l2s.visible import visible
 from support.synthetic_run import make_run
 
 Make = Callable[..., ExperimentConfig]
@@ -197,3 +198,17 @@ def test_a_node_does_not_use_a_folder_of_somebody_else(tmp_path: Path, monkeypat
     folder.rmdir()
     Agent("here", "ba9876543210", None, "new").open(None, None)
     assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["[/red]", "[bold]x", "[link=x]y[/link]", "a\x1b[2Jb", "\u202ea"])
+def test_a_folder_is_no_markup_and_no_command_on_the_console(
+    tiny_config: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    config = tiny_config(run_prepare=True, output_dir=tmp_path / name, domains="math", math_source="one_step")
+    run_dir = RunDir.of(config)
+    dry_run(config)
+    assert visible(name) in capsys.readouterr().out
+    run_dir.sft.mkdir(parents=True)
+    run_dir.responses.touch()
+    _print_result(config, run_dir, [])
+    assert visible(name) in capsys.readouterr().out

@@ -149,7 +149,8 @@ def append_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write `rows` atomically: a reader sees the old file or the complete new one."""
-    write_text_atomic(path, "".join(dump_row(row) for row in rows))
+    with replacing_file(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.writelines(dump_row(row) for row in rows)
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:

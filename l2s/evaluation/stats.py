@@ -23,6 +23,7 @@ Vector = NDArray[np.float64]
 ALPHA = 0.05
 RESAMPLES = 9_999
 SEED = 20_240_229
+BLOCK_NUMBERS = 8_000_000  # 64 MB; all samples of up to 800 units at once
 UNRELATED_MODELS = 0.5  # discordance of two independent models that are both right half the time
 MCNEMAR, SIGN_FLIP = "mid-p McNemar", "sign-flip permutation"
 
@@ -148,7 +149,7 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
     ratio, error = _ratio_and_error(x, y)
     if error == 0:
         return Interval(ratio, ratio)
-    moments = _resample_counts(len(x)) @ np.stack([x, y, x * x, x * y, y * y], axis=1)
+    moments = _resampled_sums(np.stack([x, y, x * x, x * y, y * y], axis=1))
     usable = moments[moments[:, 1] > 0]
     ratios, errors = _ratio_and_error_of_sums(*usable.T, units=len(x))
     pivots = (ratios - ratio)[errors > 0] / errors[errors > 0]
@@ -394,10 +395,29 @@ def _effective_n(differences: Vector, sums: Vector, counts: Vector) -> float:
     return float(n if error == 0 else min(n, differences.var(ddof=1) / error**2))
 
 
+def _resampled_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sums over each bootstrap sample [RESAMPLES, columns] of `values` [units, columns]."""
+    counts = _resample_counts(len(values))
+    parts = (counts[start : start + _block(len(values))] for start in range(0, RESAMPLES, _block(len(values))))
+    return np.concatenate([part.astype(np.float64) @ values for part in parts])
+
+
 @lru_cache(maxsize=8)
-def _resample_counts(units: int) -> Vector:
-    """How often each of `units` is drawn in each bootstrap sample [RESAMPLES, units]; the same for every measure."""
-    return np.random.default_rng(SEED).multinomial(units, np.full(units, 1 / units), RESAMPLES).astype(np.float64)
+def _resample_counts(units: int) -> NDArray[np.uint8]:
+    """How often each of `units` is drawn in each bootstrap sample [RESAMPLES, units]; the same for every measure.
+
+    A count above 255 does not occur: counts are near a Poisson distribution of mean 1.
+    """
+    rng, counts = np.random.default_rng(SEED), np.empty((RESAMPLES, units), np.uint8)
+    for start in range(0, RESAMPLES, _block(units)):
+        part = counts[start : start + _block(units)]
+        part[:] = rng.multinomial(units, np.full(units, 1 / units), len(part))
+    return counts
+
+
+def _block(units: int) -> int:
+    """Bootstrap samples to hold at a time in 64-bit numbers."""
+    return max(1, BLOCK_NUMBERS // units)
 
 
 def _ratio_and_error(x: Vector, y: Vector) -> tuple[float, float]:

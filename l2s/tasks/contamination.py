@@ -6,11 +6,13 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from l2s.tasks.table import task_of
 from l2s.tasks.types import Item
 
 NGRAM_SIZE = 13  # words; the length that Brown et al. 2020, appendix C, use for contamination
+Words: TypeAlias = tuple[str, ...]  # normalised
 WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")  # each Chinese character is one word
 
 
@@ -52,42 +54,52 @@ def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOver
     without that field is compared by its last user message. Rows of the user's own data are compared with all training
     rows of that data, whatever domain they name.
     """
-    domains = dict.fromkeys(item["domain"] for item in eval)
-    return {
-        domain: _domain_overlap(
-            [item for item in train if task_of(item["domain"]) is task_of(domain)],
-            [item for item in eval if item["domain"] == domain],
-        )
-        for domain in domains
-    }
+    by_domain: dict[str, list[Item]] = {}
+    for item in eval:
+        by_domain.setdefault(item["domain"], []).append(item)
+    found: dict[str, DomainOverlap] = {}
+    for task in {id(task): task for task in map(task_of, by_domain)}.values():
+        domains = {domain: items for domain, items in by_domain.items() if task_of(domain) is task}
+        found |= _task_overlap([item for item in train if task_of(item["domain"]) is task], domains)
+    return {domain: found[domain] for domain in by_domain}
 
 
-def _domain_overlap(train: Sequence[Item], evaluation: Sequence[Item]) -> DomainOverlap:
-    whole: dict[tuple[str, ...], str] = {}  # normalised problem -> first training item that has it
-    grams: dict[tuple[str, ...], str] = {}  # 13-gram -> first training item that has it
+def _task_overlap(train: Sequence[Item], domains: dict[str, list[Item]]) -> dict[str, DomainOverlap]:
+    """The overlap of each domain with `train`; only what the evaluation has is kept in memory."""
+    problems = {domain: [(item["id"], _words(item)) for item in items] for domain, items in domains.items()}
+    texts = [words for items in problems.values() for _, words in items]
+    whole: dict[Words, str | None] = dict.fromkeys(texts)  # problem -> first training item that is it
+    grams: dict[Words, str | None] = dict.fromkeys(gram for words in texts for gram in _ngrams(words))
     for item in train:
         words = _words(item)
-        whole.setdefault(words, item["id"])
-        for gram in _ngrams(words):
-            grams.setdefault(gram, item["id"])
-    problems = [(item["id"], _words(item)) for item in evaluation]
-    duplicates = [(eval_id, whole[words]) for eval_id, words in problems if words in whole]
+        for places, keys in ((whole, [words]), (grams, _ngrams(words))):
+            for key in keys:
+                if key in places and places[key] is None:
+                    places[key] = item["id"]
+    return {domain: _domain_overlap(len(train), items, whole, grams) for domain, items in problems.items()}
+
+
+def _domain_overlap(
+    num_train: int, problems: list[tuple[str, Words]], whole: dict[Words, str | None], grams: dict[Words, str | None]
+) -> DomainOverlap:
+    duplicates = [(eval_id, train_id) for eval_id, words in problems if (train_id := whole[words]) is not None]
     matches = [_match(eval_id, words, grams) for eval_id, words in problems]
-    return DomainOverlap(len(train), len(evaluation), duplicates, [match for match in matches if match])
+    return DomainOverlap(num_train, len(problems), duplicates, [match for match in matches if match])
 
 
-def _match(eval_id: str, words: tuple[str, ...], grams: dict[tuple[str, ...], str]) -> NgramMatch | None:
+def _match(eval_id: str, words: Words, grams: dict[Words, str | None]) -> NgramMatch | None:
     own = list(_ngrams(words))
-    shared = [gram for gram in own if gram in grams]
+    shared = [(gram, train_id) for gram in own if (train_id := grams[gram]) is not None]
     if not shared:
         return None
-    return NgramMatch(eval_id, grams[shared[0]], " ".join(shared[0]), len(shared) / len(own))
+    gram, train_id = shared[0]
+    return NgramMatch(eval_id, train_id, " ".join(gram), len(shared) / len(own))
 
 
-def _words(item: Item) -> tuple[str, ...]:
+def _words(item: Item) -> Words:
     problem = item["meta"].get("problem") or item["messages"][-1]["content"]
     return tuple(WORD.findall(unicodedata.normalize("NFKC", str(problem)).casefold()))
 
 
-def _ngrams(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def _ngrams(words: Words) -> Iterator[Words]:
     return (words[start : start + NGRAM_SIZE] for start in range(len(words) - NGRAM_SIZE + 1))

@@ -271,3 +271,17 @@ def test_a_comparison_over_seeds_is_the_mean_of_the_seeds_and_has_width() -> Non
     assert apart.low < 0 < apart.high  # two seeds that differ this much show nothing
     with pytest.raises(ValueError, match="seeds needs two"):
         stats.compare_over_seeds([base], base)
+
+
+def test_bootstrap_samples_of_many_units_are_those_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    scores, tokens = rng.random(40), rng.integers(1, 9, 40)
+    stats._resample_counts.cache_clear()
+    at_once = stats.ratio_interval(scores, tokens)
+    monkeypatch.setattr(stats, "BLOCK_NUMBERS", 1_000)  # 25 samples at a time
+    stats._resample_counts.cache_clear()
+    assert stats.ratio_interval(scores, tokens) == pytest.approx(at_once, rel=1e-12)
+    counts = stats._resample_counts(40)
+    whole = np.random.default_rng(stats.SEED).multinomial(40, np.full(40, 1 / 40), stats.RESAMPLES)
+    assert np.array_equal(counts, whole)
+    stats._resample_counts.cache_clear()

@@ -66,3 +66,14 @@ def test_domains_are_compared_with_themselves_only() -> None:
 def test_an_item_without_a_problem_is_compared_by_its_message() -> None:
     found = overlap([item("t", None, prompt="def add(a, b):")], [item("e", None, prompt="def add(a, b):")])["math"]
     assert found.duplicates == [("e", "t")]
+
+
+def test_domains_of_the_users_own_data_share_its_training_rows_and_the_first_one_is_named() -> None:
+    text = words("a", 20)
+    train = [item(name, text, domain=domain) for name, domain in (("t1", "own"), ("t2", "poems"), ("t3", "poems"))]
+    found = overlap(train, [item("p", text, domain="poems"), item("l", words("b", 20), domain="letters")])
+    assert list(found) == ["poems", "letters"]
+    assert [one.num_train for one in found.values()] == [3, 3]
+    assert found["poems"].duplicates == [("p", "t1")]
+    assert [(match.train_id, match.share) for match in found["poems"].ngram] == [("t1", 1)]
+    assert (found["letters"].duplicates, found["letters"].ngram) == ([], [])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from rich.console import Console
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
+from l2s.evaluation import lm_eval
 from l2s.models.load import load_model
+from l2s.report.text.console import print_summary
 from l2s.report.text.strings import Lang
 from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models
@@ -98,7 +103,10 @@ def test_the_report_says_that_code_was_trusted(tmp_path: Path, lang: Lang) -> No
         config, run_dir = make_run(
             tmp_path, name=f"trusted-{trusted}", sizes={"math": 4}, models=("teacher",), trust_remote_code=trusted
         )
-        for text in written_reports(config, run_dir, lang):
+        reports = written_reports(config, run_dir, lang)
+        console = io.StringIO()
+        print_summary(run_dir, Console(file=console, width=300, highlight=False, soft_wrap=True))
+        for text in (*reports, console.getvalue()):
             said = [line for line in text.splitlines() if "org/Teacher-1.5B" in line and "Python" in line]
             assert len(said) == trusted
             assert not trusted or "org/Student-0.5B" in said[0]
@@ -113,6 +121,16 @@ def test_weights_in_a_pickle_are_not_read(tiny_config: Make, tiny_model_dir: Pat
     with pytest.raises(UserError, match="student_model="):
         load_model(str(tmp_path / "model"), tiny_config(student_model=str(tmp_path / "model")))
     assert not mark.exists()
+
+
+def test_a_task_of_the_harness_that_runs_programs_is_refused(
+    tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = SimpleNamespace(UNSAFE_CODE=True, task_name="humaneval")
+    manager = SimpleNamespace(match_tasks=list, all_tasks=[], load=lambda names: {"tasks": dict.fromkeys(names, task)})
+    monkeypatch.setattr(lm_eval, "_task_manager", lambda config: manager)
+    with pytest.raises(UserError, match="humaneval runs model-written code without a sandbox; leave it out"):
+        lm_eval.load_tasks(tiny_config(lm_eval_tasks="humaneval"))
 
 
 def test_a_payload_runs_where_nothing_stops_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -76,7 +77,8 @@ def command(folder: Path, models: Path, name: str, **settings: Any) -> list[str]
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
-    """Start a run; what it prints, errors too, is read from its stdout."""
+    """Start a run, which Ctrl-C can end; what it prints, errors too, is read from its stdout."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job that a script starts in the background ignores it
     return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

@@ -48,6 +48,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     items: list[Item] = load_jsonl(run_dir.train_data)  # type: ignore[assignment]
     renderers = load_renderers(config)
     if config.answers == "reference":
+        if replica()[0] != 0:
+            return {}
         rows = reference_answers(items, renderers.student)
         make_folder(run_dir.sft)
         write_jsonl(run_dir.rejected, [])

@@ -45,7 +45,7 @@ def finished(models: Path, cluster: Any, local: Path, tmp_path_factory: pytest.T
         process = start(arguments)
         wait_until(lambda stage=stage, before=before: progress(run_dir, stage) > before, process)  # type: ignore[misc]
         process.send_signal(how)
-        printed = process.communicate(timeout=60)[0]
+        printed = process.communicate(timeout=300)[0]
         expected = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how]
         assert process.returncode == expected, f"{stage}, {how.name}:\n{printed}"
         assert printed.count("the same command resumes here") == (how != signal.SIGKILL), printed

@@ -62,3 +62,13 @@ def test_items_without_a_reference_are_left_out_and_none_at_all_is_an_error(tiny
 def test_a_program_is_fenced_and_keeps_its_indentation() -> None:
     item = Item(id="c", domain="code", source="mbpp", messages=[], reference="def f(x):\n    return x\n", meta={})
     assert code.TASK.solution(item) == "```python\ndef f(x):\n    return x\n```"
+
+
+def test_one_replica_writes_them(tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On several machines two writers of one file would meet."""
+    config = tiny_config(answers="reference", math_source="one_step", math_train_size=2)
+    monkeypatch.setenv("L2S_REPLICA", "1/2")
+    with pytest.raises(FileNotFoundError):
+        answered(config, math.train_items(config))
+    monkeypatch.setenv("L2S_REPLICA", "0/2")
+    assert len(answered(config, math.train_items(config))) == 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -71,6 +72,7 @@ class StageFiles:
             written.append(run_dir.arm(stage.name).heldout_metrics)
         self.own = self._names(written)
         self.written: dict[str, Node] = {}  # file -> the node that wrote it
+        self.arriving: dict[str, threading.Lock] = {}  # file -> held while its parts arrive from one node
 
     def _names(self, paths: Iterable[Path]) -> list[str]:
         return [str(path.relative_to(self.root)) for path in paths]
@@ -114,17 +116,22 @@ class StageFiles:
         changes: list[Change]
         changes, gone = get(node.agent.changes.remote(self.stage.name))
         for change in changes:
-            listeners = self._listeners(node, change.name)
-            parts = node.agent.parts.options(num_returns="streaming", _generator_backpressure_num_objects=2)
-            for reference in parts.remote(self.stage.name, change):
-                part = get(reference)
-                self.inbox.put(part)
-                for done in [other.agent.pass_on.remote(self.stage.name, part) for other in listeners]:
-                    get(done)
+            with self.arriving.setdefault(change.name, threading.Lock()):
+                self._take(node, change)
             self.written[change.name] = node
         for name in gone:
             if self.written.pop(name, node) is node:
                 remove(inside(self.root, name))
+
+    def _take(self, node: Node, change: Change) -> None:
+        """Take over a change on `node`, and pass it on part by part."""
+        listeners = self._listeners(node, change.name)
+        parts = node.agent.parts.options(num_returns="streaming", _generator_backpressure_num_objects=2)
+        for reference in parts.remote(self.stage.name, change):
+            part = get(reference)
+            self.inbox.put(part)
+            for done in [other.agent.pass_on.remote(self.stage.name, part) for other in listeners]:
+                get(done)
 
     def _listeners(self, node: Node, name: str) -> list[Node]:
         """The nodes whose processes read a file that was written on `node` while they run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -153,6 +153,50 @@ def settings_table(experiments: Sequence[Kept]) -> list[str]:
             score = bounded(result["main_metric"], result["ci95"])
             lines.append(f"| {kept.name} | {arm.title} | {settings} | {score} | {nats(close['mean_kl'])} |")
     return lines
+
+
+FACTORS = (  # title, a student of one experiment, and one of another that differs in one setting
+    ("SFT: rate 5e-5 − 1e-4", (SFT, "rate-5e-05"), (SFT, "rate-0.0001")),
+    ("KD: rate 5e-5 − 1e-4", (KD, "rate-5e-05"), (KD, "rate-0.0001")),
+    ("KD: T=2 − T=1", (KD, "temperature-2"), (KD, "rate-0.0001")),
+    ("KD: T=3 − T=1", (KD, "temperature-3"), (KD, "rate-0.0001")),
+    ("KD: alpha 0.5 − 0", (KD, "alpha-0.5"), (KD, "rate-0.0001")),
+)
+FURTHER = (
+    ("KD after SFT − SFT", (KD, "kd-after-sft"), (SFT, "final")),
+    ("SFT twice as long − SFT", (SFT, "sft-twice"), (SFT, "final")),
+    ("KD after SFT − SFT twice as long", (KD, "kd-after-sft"), (SFT, "sft-twice")),
+)
+Pairs = Sequence[tuple[str, tuple[str, str], tuple[str, str]]]
+
+
+def pairs_table(experiments: Mapping[str, Kept], pairs: Pairs) -> list[str]:
+    """A row for each pair of students: the difference on the same items; Holm over the rows."""
+    scores = [[experiments[name].scores(model) for model, name in pair[1:]] for pair in pairs]
+    compared = [stats.paired_comparison(new, old) for new, old in scores]
+    adjusted = stats.holm([one.p_value for one in compared])
+    lines = [f"| difference | points, n={compared[0].n} | p (Holm) |", "|---|---:|---:|"]
+    for (title, _, _), one, p in zip(pairs, compared, adjusted, strict=True):
+        lines.append(f"| {title} | {difference(one.difference, one.ci95)} | {p:.2g} |")
+    return lines
+
+
+def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
+    """The tables of docs/RESULTS.md, by what they show; those of experiments that are not archived are left out."""
+    final = experiments["final"]
+    after = ("kd-after-sft", "sft-twice")
+    chosen = [kept for name, kept in experiments.items() if name not in ("final", *after)]
+    tables = {
+        "final": models_table(final),
+        "contrasts": contrasts_table(final),
+        "seeds": seeds_table(final),
+        "selection": settings_table(chosen),
+        "factors": pairs_table(experiments, FACTORS),
+    }
+    if set(after) <= experiments.keys():
+        tables["further"] = settings_table([experiments[name] for name in after])
+        tables["further pairs"] = pairs_table(experiments, FURTHER)
+    return tables
 
 
 def draw(kept: Kept) -> Figure:

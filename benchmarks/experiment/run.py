@@ -9,7 +9,7 @@ Run it from the root of the repository. A killed run resumes with the same comma
    then the temperature of KD (`temperature`), then its alpha (`alpha`). The best value goes into the next step. Ties go
    to the first.
 3. `final`: SFT and KD with the chosen settings and three seeds, on evaluation problems that no choice has seen.
-4. `further`: KD that starts from the SFT student, beside SFT with as many further updates, on the same problems.
+4. `further`: KD that starts from the SFT student, beside SFT with as many updates in all, on the same problems.
 
 In steps 2 and 3, SFT and KD start from the same student, on the same answers, and make the same number of updates.
 """
@@ -109,24 +109,32 @@ class Experiment:
     def run_final(self) -> None:
         """SFT and KD with the chosen settings, three seeds, on the final problems."""
         for seeds in SEEDS:
-            self.students("final", {**self.chosen(), "seeds": seeds}, problems="final")
+            self.students("final", {**self.chosen(), "seeds": seeds}, problems="final", made=DATA[1:])
 
     def run_further(self) -> None:
-        """KD after SFT, and SFT with twice the epochs: the same number of updates in all."""
-        after = {**self.chosen(), "seed": 1, "kd_init": "sft"}
-        self.students("kd-after-sft", {**after, "arms": "sft,kd"}, problems="final", of="final")
-        self.students("sft-twice", {**after, "arms": "sft", "sft_epochs": 2 * EPOCHS}, problems="final", of="final")
+        """KD after SFT, and SFT with twice the epochs: the same number of updates in all, at the rate of SFT."""
+        after = {**self.chosen(), "seeds": SEEDS[0], "kd_init": "sft", "kd_lr": self.best_rate("student_sft")}
+        sft = ("sft", "evaluate_student_sft")
+        self.students("kd-after-sft", after, problems="final", of="final", made=(*DATA, *REFERENCES, *sft))
+        twice = {**after, "arms": "sft", "sft_epochs": 2 * EPOCHS}
+        self.students("sft-twice", twice, problems="final", of="final", made=(*DATA, *REFERENCES))
 
-    def students(self, name: str, settings: Mapping[str, Any], *, problems: str = "selection", of: str = "") -> None:
-        """Run one experiment; what another one has made of it already is copied."""
-        first = f"rate-{RATES[0]:g}"
+    def students(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        *,
+        problems: str = "selection",
+        of: str = f"rate-{RATES[0]:g}",
+        made: Sequence[str] = (*DATA, *REFERENCES),
+    ) -> None:
+        """Run one experiment; what the experiment `of` has `made` of it already is copied."""
         own = {"arms": "sft,kd", "kd_init": "base", "sft_epochs": EPOCHS, "kd_epochs": EPOCHS, **settings}
         files = {"train_file": self.files["student"], "eval_file": self.files[problems]}
-        made = {"answers": "teacher", "keep_correct": True, "max_tries": 2, "run_all": True}
-        everything = {**files, **self.models, **made, **own}
-        if name != first and not (self.work / name).exists():
-            same_problems = problems == "selection" or of
-            self.copy(of or first, name, (*DATA, *REFERENCES) if same_problems else DATA[1:], everything)
+        answers = {"answers": "teacher", "keep_correct": True, "max_tries": 2, "run_all": True}
+        everything = {**files, **self.models, **answers, **own}
+        if name != of and not (self.work / name).exists():
+            self.copy(of, name, made, everything)
         self.l2s(name, everything)
 
     def copy(self, source: str, target: str, stages: Sequence[str], settings: Mapping[str, Any]) -> None:

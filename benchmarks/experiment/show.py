@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from support.experiment_archive import archived
-from support.experiment_tables import Kept, contrasts_table, models_table, save_figure, seeds_table, settings_table
+from support.experiment_tables import Kept, results_page, save_figure
 
 
 def main() -> None:
@@ -20,10 +20,8 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="SVG file to draw the final comparison to")
     arguments = parser.parse_args()
     experiments = {name: Kept.load(name) for name in archived()}
-    for kept in experiments.values():
-        tables = [models_table(kept), contrasts_table(kept), *([seeds_table(kept)] if len(kept.seeds) > 1 else [])]
-        print(f"## {kept.name}\n", *("\n".join(table) + "\n" for table in tables), sep="\n")
-    print("## settings\n", *settings_table(list(experiments.values())), sep="\n")
+    for title, table in results_page(experiments).items():
+        print(f"{title}\n", *table, "", sep="\n")
     if arguments.figure:
         save_figure(experiments["final"], arguments.figure)
 

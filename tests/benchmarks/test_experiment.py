@@ -81,13 +81,11 @@ def test_archived_answers_can_be_graded_again(name: str, tmp_path: Path) -> None
 def test_the_documents_show_what_the_archives_hold() -> None:
     if "final" not in KEPT:
         pytest.skip("no final experiment is archived")
-    final = show.Kept.load("final")
-    lines = [*show.models_table(final), *show.contrasts_table(final)]
-    lines += show.seeds_table(final) if len(final.seeds) > 1 else []
-    lines += show.settings_table([show.Kept.load(name) for name in KEPT])
+    experiments = {name: show.Kept.load(name) for name in KEPT}
+    lines = [line for table in show.results_page(experiments).values() for line in table]
     results = Path("docs/RESULTS.md").read_text(encoding="utf-8")
     assert [line for line in lines if line not in results] == []
     for readme in ("README.md", "README.zh-CN.md"):
         text = Path(readme).read_text(encoding="utf-8")
-        scores = [line.split("|")[2].strip() for line in show.models_table(final)[2:]]
+        scores = [line.split("|")[2].strip() for line in show.models_table(experiments["final"])[2:]]
         assert [score for score in scores if score not in text] == [], readme

@@ -26,6 +26,7 @@ T = TypeVar("T")
 REPLICA = "L2S_REPLICA"  # environment variable: NUMBER/COUNT of a replica
 CORES = "L2S_CORES"  # environment variable: the cores of a CPU worker, separated by commas
 CPUINFO = Path("/proc/cpuinfo")
+STATUS = Path("/proc/self/status")
 CPU_BF16_FLAGS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16"}  # the names of Linux and the usual ones
 GPU_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/kfd", "/dev/dxg")
 PATIENCE = timedelta(hours=12)  # the other ranks wait while rank 0 merges and saves a large model
@@ -105,7 +106,18 @@ def peak_memory_bytes(device: torch.device) -> int:
         import torch
 
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux reports KiB
+    return _peak_of_process()
+
+
+def _peak_of_process() -> int:
+    """Peak resident bytes of this process.
+
+    On Linux ru_maxrss starts at the peak of the process that started this one, so VmHWM is read instead.
+    """
+    if STATUS.exists():
+        (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS reports bytes
 
 
 def release_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from l2s import devices
 from l2s.config import ExperimentConfig
 from l2s.devices import DtypeChoice, _cpu_model, choose_dtype, describe_machine, device_name, torch_dtype
 
+ROOT = Path(__file__).resolve().parent.parent
 CUDA = SimpleNamespace(
     is_available=lambda: True,
     device_count=lambda: 2,
@@ -29,6 +31,14 @@ def test_this_machine_is_described() -> None:
     assert 1 <= found["usable_threads"] <= found["threads"]
     assert found["cores"] <= found["threads"]
     assert found["os"]
+
+
+def test_peak_memory_is_that_of_this_process_and_not_of_the_one_that_started_it() -> None:
+    large = bytearray(b"x" * (400 << 20))
+    program = "from l2s.devices import peak_memory_bytes; from types import SimpleNamespace as device\n"
+    program += "print(peak_memory_bytes(device(type='cpu')))"
+    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 10 << 20 < int(shown.stdout) < len(large)
 
 
 def test_gpus_are_those_that_torch_sees_and_the_device_the_one_that_the_run_took(

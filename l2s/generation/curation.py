@@ -36,12 +36,14 @@ def usable(rows: Iterable[Row], config: ExperimentConfig) -> list[Row]:
     """The answers of one item that students may learn from.
 
     With `keep_correct` these are the answers that the grader found right; answers without a grade are all usable. An
-    answer that gives away the reference solution is never usable.
+    answer that gives away the reference solution is never usable, nor is one that was cut before its first word, such
+    as an endpoint's filter leaves.
     """
     return [
         row
         for row in rows
-        if (not config.keep_correct or row["graded"]["score"] in (None, 1))
+        if (row["response"] or row["finish_reason"] == "stop")
+        and (not config.keep_correct or row["graded"]["score"] in (None, 1))
         and not (context_of(row["domain"], config) == "reference" and gives_context_away(row["response"]))
     ]
 

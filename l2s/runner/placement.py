@@ -20,7 +20,6 @@ from l2s.errors import UserError
 from l2s.runner.pipeline import Stage
 
 Placement = tuple[int, ...]  # numbers of devices
-REMOTE = ("generate", "evaluate_teacher")  # done by a server with --engine endpoint
 
 
 @dataclass(frozen=True)
@@ -221,6 +220,13 @@ def _ask_card_bytes() -> int:
     return int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
 
 
+def _asks_a_server(stage: Stage, config: ExperimentConfig) -> bool:
+    """Whether the work is a server's; a teacher whose weights are here is evaluated with them."""
+    if config.engine != "endpoint":
+        return False
+    return stage.name == "generate" or (stage.name == "evaluate_teacher" and config.remote_teacher)
+
+
 def most_devices(stage: Stage, available: int, config: ExperimentConfig, devices: Devices) -> int:
     """The largest number of `available` devices that still makes `stage` faster.
 
@@ -229,7 +235,7 @@ def most_devices(stage: Stage, available: int, config: ExperimentConfig, devices
     size = process_devices(stage, config, devices)
     spread = stage.resources.spread
     by_vllm = config.engine == "vllm" and stage.name == "score"  # one process, which batches by itself
-    if spread in ("none", "one") or by_vllm or (config.engine == "endpoint" and stage.name in REMOTE):
+    if spread in ("none", "one") or by_vllm or _asks_a_server(stage, config):
         return min(available, size)
     if stage.resources.batch_size is None:
         return available // size * size

@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,75 +22,18 @@ from l2s.generation.engines.endpoint_client import KEY_VARIABLE, Pace, check_end
 from l2s.generation.engines.protocol import Completion, ModelChoice, Request, Sampling
 from l2s.jsonl import load_jsonl
 from l2s.tasks.types import Item
+from support.fake_endpoint import FakeServer, chat_completion
 
 Make = Callable[..., ExperimentConfig]
 KEY = "sk-not-to-be-seen"
-
-
-class FakeServer(ThreadingHTTPServer):
-    """Answers `reply(body, number)`: a status, headers and a JSON object; records every request."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.busy = self.most_busy = 0
-        self.lock = threading.Lock()
-        self.reply: Callable[[dict[str, Any], int], tuple[int, dict[str, str], Any]] = lambda body, _: (
-            200,
-            {},
-            chat_completion("echo " + body["messages"][-1]["content"]),
-        )
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: FakeServer
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.asked.append(body | {"path": self.path})
-            self.server.keys.append(self.headers["Authorization"])
-            number = len(self.server.asked)
-            self.server.busy += 1
-            self.server.most_busy = max(self.server.most_busy, self.server.busy)
-        status, headers, content = self.server.reply(body, number)
-        data = json.dumps(content).encode() if status else b""
-        with self.server.lock:
-            self.server.busy -= 1
-        if status == 0:  # hang up
-            self.close_connection = True
-            return
-        self.send_response(status)
-        for name, value in (headers | {"Content-Length": str(len(data))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-def chat_completion(text: str | None, finish_reason: str | None = "stop", tokens: int = 3) -> dict[str, Any]:
-    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
-    return {"choices": [choice], "usage": {"completion_tokens": tokens}}
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     monkeypatch.setattr(endpoint_client, "FIRST_WAIT_S", 0.001)
-    fake = FakeServer()
-    threading.Thread(target=fake.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield fake
-    fake.shutdown()
-    fake.server_close()
+    with FakeServer.listening() as fake:
+        yield fake
 
 
 @pytest.fixture
@@ -165,6 +107,13 @@ def test_an_answer_counts_as_finished_only_where_the_server_says_so(
     assert (answer.text, answer.finish_reason) == ("", meant)
 
 
+def test_a_server_that_names_no_finish_reason_has_cut_the_answer(server: FakeServer, engine: Any) -> None:
+    reply = chat_completion("x")
+    del reply["choices"][0]["finish_reason"]
+    server.reply = lambda body, _: (200, {}, reply)
+    assert answers_of(engine(), 1)["q0"].finish_reason == "length"
+
+
 def test_no_more_requests_at_a_time_than_allowed(server: FakeServer, engine: Any) -> None:
     def slow(body: dict[str, Any], number: int) -> tuple[int, dict[str, str], Any]:
         time.sleep(0.03)
@@ -175,14 +124,72 @@ def test_no_more_requests_at_a_time_than_allowed(server: FakeServer, engine: Any
     assert server.most_busy == 3
 
 
-@pytest.mark.parametrize("status", [429, 500, 503, 0])
-def test_a_busy_or_missing_server_is_asked_again(server: FakeServer, engine: Any, status: int) -> None:
+WHOLE = json.dumps(chat_completion("x")).encode()
+TROUBLES: dict[str, tuple[int, dict[str, str], Any]] = {
+    "rate limit": (429, {"Retry-After": "0"}, {"error": "slow down"}),
+    "rate limit until a time": (429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, {}),
+    "rate limit in words": (429, {"Retry-After": "soon"}, {}),
+    "internal error": (500, {}, b"<html>Internal Server Error</html>"),
+    "bad gateway": (502, {}, b""),
+    "unavailable": (503, {}, {}),
+    "overloaded": (529, {}, {}),
+    "hangs up": (0, {}, {}),
+    "cut in the middle": (200, {"Content-Length": str(len(WHOLE))}, WHOLE[:-20]),
+    "cut, with the length to match": (200, {}, WHOLE[:-20]),
+    "empty body": (200, {}, b""),
+    "no UTF-8": (200, {}, b"\xff\xfe{}"),
+    "a list": (200, {}, [chat_completion("x")]),
+    "null": (200, {}, None),
+    "no choice": (200, {}, {"choices": [], "usage": {"completion_tokens": 0}}),
+    "choices null": (200, {}, {"choices": None}),
+    "an error with status 200": (200, {}, {"error": {"message": "upstream is overloaded", "code": 502}}),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_a_busy_or_broken_server_is_asked_again(server: FakeServer, engine: Any, name: str) -> None:
+    server.reply = lambda body, number: TROUBLES[name] if number <= 3 else (200, {}, chat_completion("x"))
+    found = answers_of(engine(endpoint_concurrency=1), 2)
+    assert [(answer.text, answer.finish_reason) for answer in found.values()] == [("x", "stop")] * 2
+    assert len(server.asked) == 5
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_trouble_that_stays_ends_the_run_with_a_way_on_and_the_item(server: FakeServer, engine: Any, name: str) -> None:
+    server.reply = lambda body, _: TROUBLES[name]
+    with pytest.raises(UserError, match=r"teacher_endpoint=.*no answer in 2 tries.*resumes.*asked for item 'q0'"):
+        answers_of(engine(endpoint_tries=2), 1)
+
+
+def test_a_pause_that_the_server_asks_for_is_kept_by_all_requests(
+    server: FakeServer, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[float] = []
+    monkeypatch.setattr(Pace, "hold", lambda self, seconds: held.append(seconds))
+    later = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 100))
+    for said in ("7", later, "soon", "-3"):
+        server.asked.clear()
+        server.reply = lambda body, number, said=said: (  # type: ignore[misc]
+            (429, {"Retry-After": said}, {}) if number == 1 else (200, {}, chat_completion("x"))
+        )
+        answers_of(engine(), 1)
+    assert held[0] == 7
+    assert 60 < held[1] <= 100
+    assert held[2:] == [0, -3]
+
+
+def test_a_server_that_is_too_slow_is_asked_again(server: FakeServer, engine: Any) -> None:
+    waiting = threading.Event()
+
     def reply(body: dict[str, Any], number: int) -> tuple[int, dict[str, str], Any]:
-        return (status, {"Retry-After": "0"}, {}) if number <= 3 else (200, {}, chat_completion("x"))
+        if number == 1:
+            waiting.wait(30)
+        return 200, {}, chat_completion("x")
 
     server.reply = reply
-    assert len(answers_of(engine(endpoint_concurrency=1), 2)) == 2
-    assert len(server.asked) == 5
+    assert len(answers_of(engine(endpoint_timeout_s=0.2), 1)) == 1
+    waiting.set()
+    assert len(server.asked) >= 2
 
 
 def test_a_server_that_never_answers_ends_the_run_with_a_way_on(server: FakeServer, engine: Any) -> None:
@@ -203,10 +210,23 @@ def test_a_refusal_is_not_repeated_and_quotes_the_server(server: FakeServer, eng
     assert len(server.asked) == 1
 
 
-def test_a_reply_of_something_else_is_named(server: FakeServer, engine: Any) -> None:
-    server.reply = lambda body, _: (200, {}, {"hello": "world"})
-    with pytest.raises(UserError, match="no chat completion"):
-        answers_of(engine(), 1)
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"hello": "world"},
+        {"choices": [{"text": "a completion"}], "usage": {"completion_tokens": 1}},
+        {"choices": [{"message": {"content": ["x"]}}], "usage": {"completion_tokens": 1}},
+        {"choices": ["x"], "usage": {"completion_tokens": 1}},
+        {"choices": [{"message": {"content": "x"}}]},
+        {"choices": [{"message": {"content": "x"}}], "usage": None},
+        {"choices": [{"message": {"content": "x"}}], "usage": {"completion_tokens": "many"}},
+    ],
+)
+def test_a_reply_of_something_else_is_named(server: FakeServer, engine: Any, reply: Any) -> None:
+    server.reply = lambda body, _: (200, {}, reply)
+    with pytest.raises(UserError, match=r"no chat completion .*asked for item 'q0'"):
+        answers_of(engine(endpoint_concurrency=1), 2)
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("content", [["a"], {"text": "a"}, 7])
@@ -247,13 +267,11 @@ def test_the_key_travels_in_a_header_and_shows_nowhere(
 
 def test_prompts_and_key_follow_no_redirect(server: FakeServer, engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, KEY)
-    other = FakeServer()
-    threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    for status in (301, 302, 307, 308):
-        server.reply = lambda body, _, status=status: (status, {"Location": other.url}, {})  # type: ignore[misc]
-        with pytest.raises(UserError, match=f"status {status}, a redirect"):
-            answers_of(engine(), 1)
-    other.shutdown()
+    with FakeServer.listening() as other:
+        for status in (301, 302, 307, 308):
+            server.reply = lambda body, _, status=status: (status, {"Location": other.url}, {})  # type: ignore[misc]
+            with pytest.raises(UserError, match=f"status {status}, a redirect"):
+                answers_of(engine(), 1)
     assert other.asked == []
 
 

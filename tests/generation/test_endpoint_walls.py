@@ -81,7 +81,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_sees_no_key(server
     with pytest.raises(
         UserError, match=r"teacher_endpoint=.*TLS certificate cannot be verified .*self.signed"
     ) as caught:
-        client(server, "https").post("/chat", {"a": 1})
+        client(server, "https").post("/chat", {"a": 1}, dict)
     assert "\n" not in str(caught.value)
     assert server.heard == []
 
@@ -90,7 +90,7 @@ def test_a_certificate_of_an_own_authority_is_accepted_where_it_is_named(
     server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert client(server, "https").post("/chat", {}) == {"ok": True}
+    assert client(server, "https").post("/chat", {}, dict) == {"ok": True}
     assert server.heard == [("/v1/chat", f"Bearer {KEY}")]
 
 
@@ -101,7 +101,7 @@ def test_a_server_on_this_machine_is_asked_past_any_proxy(server: Server, monkey
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_address[1]}")
     monkeypatch.delenv("no_proxy", raising=False)
-    client(server).post("/chat", {})
+    client(server).post("/chat", {}, dict)
     proxy.shutdown()
     proxy.server_close()
     assert proxy.heard == []
@@ -114,7 +114,7 @@ def test_white_space_around_a_key_is_left_out(
 ) -> None:
     monkeypatch.setenv(KEY_VARIABLE, key)
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    Client.of(tiny_config(engine="endpoint", teacher_endpoint=url)).post("/chat", {})
+    Client.of(tiny_config(engine="endpoint", teacher_endpoint=url)).post("/chat", {}, dict)
     assert server.heard == [("/v1/chat", f"Bearer {KEY}")]
 
 
@@ -134,7 +134,7 @@ def test_a_reply_without_end_does_not_fill_the_memory(server: Server, monkeypatc
     monkeypatch.setattr(endpoint_client, "MOST_BYTES", 1000)
     server.reply = json.dumps({"text": "x" * 2000}).encode()
     with pytest.raises(UserError, match="a reply of more than 1000 bytes"):
-        client(server).post("/chat", {})
+        client(server).post("/chat", {}, dict)
 
 
 def test_only_loopback_may_get_a_key_in_the_clear(tiny_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,8 @@ def test_a_server_is_asked_by_one_process() -> None:
     fields: dict[str, Any] = {"engine": "endpoint", "teacher_endpoint": "http://localhost:1/v1"}
     assert placed("generate", 8, **fields) == {"generate": 1}
     assert placed("evaluate_student_sft", 8, **fields) == {"evaluate_student_sft": 8}
+    assert placed("evaluate_teacher", 8, arms="sft", **fields) == {"evaluate_teacher": 1}
+    assert placed("evaluate_teacher", 8, arms="sft,kd", **fields) == {"evaluate_teacher": 8}  # with its weights
 
 
 def two_machines(first: int, second: int) -> Devices:

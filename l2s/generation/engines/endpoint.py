@@ -19,7 +19,7 @@ from typing import Any, Self
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.generation.engines.endpoint_client import Client
+from l2s.generation.engines.endpoint_client import SAID, BusyError, Client
 from l2s.generation.engines.protocol import Completion, ModelChoice, ModelCost, Request, Sampling, independent, seed_of
 from l2s.signals.hidden import HiddenStates
 from l2s.tasks.types import FinishReason
@@ -81,18 +81,26 @@ class EndpointEngine:
             stopped.set()
 
     def _answer(self, request: Request, sampling: Sampling) -> Completion:
-        reply = self.client.post("/chat/completions", self._body(request, sampling))
+        try:
+            text, reason, tokens = self.client.post("/chat/completions", self._body(request, sampling), self._read)
+        except UserError as error:
+            raise UserError(f"{error} (asked for item {request.id!r})") from error.__cause__
+        return Completion(request.id, text, reason, tokens, 0.0)
+
+    def _read(self, reply: dict[str, Any]) -> tuple[str, FinishReason, int]:
+        """Text, finish reason and number of tokens of a reply. An answer is whole only where the server says so."""
+        if not reply.get("choices") and ("choices" in reply or "error" in reply):
+            raise BusyError(f"a reply without an answer: {json.dumps(reply, ensure_ascii=False)[:SAID]}")
         try:
             choice = reply["choices"][0]
-            text, finished = _text(choice["message"]["content"]), choice["finish_reason"] in FINISHED
+            text, finished = _text(choice["message"]["content"]), choice.get("finish_reason") in FINISHED
             tokens = int(reply["usage"]["completion_tokens"])
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"teacher_endpoint={self.config.teacher_endpoint!r}: its reply is no chat completion ({error!r}); "
                 f"the URL must be that of an OpenAI-compatible API, such as http://HOST:8000/v1"
             ) from error
-        reason: FinishReason = "stop" if finished else "length"
-        return Completion(request.id, text, reason, tokens, 0.0)
+        return text, "stop" if finished else "length", tokens
 
     def _body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
         drawing: dict[str, Any] = {"temperature": sampling.temperature}

@@ -9,13 +9,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPMessage
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 
+T = TypeVar("T")
 KEY_VARIABLE = "L2S_ENDPOINT_KEY"
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # the server is busy or unavailable for a moment
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
@@ -52,18 +55,19 @@ class Client:
             per_minute=config.endpoint_per_minute,
         )
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Send `body` and return the reply; retry while the server is busy or unavailable.
+    def post(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
+        """Send `body` and return what `read` makes of the reply; retry while the server is busy or unavailable.
 
         Raises:
-            UserError: the server refuses the request, or no try gets a reply.
+            UserError: the server refuses the request, no try gets a reply, or `read` raises it. `read` raises BusyError
+                for a reply that another try may better.
         """
         for attempt in range(1, self.tries + 1):
             self._pace.wait()
             try:
-                return self._send(path, body)
-            except _BusyError as busy:
-                trouble = str(busy)
+                return read(self._send(path, body))
+            except BusyError as busy:
+                trouble = self._without_key(str(busy))
                 if attempt < self.tries:
                     self._pace.hold(busy.retry_after_s or 0.0)
                     time.sleep(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.5))
@@ -79,11 +83,11 @@ class Client:
             request.add_unredirected_header("Authorization", f"Bearer {self._key}")
         try:
             with self._opener.open(request, timeout=self.timeout_s) as response:
-                return dict(json.loads(_read(response)))
+                reply = json.loads(_read(response))
         except urllib.error.HTTPError as error:
             said = self._without_key(error.read(MOST_BYTES).decode(errors="replace"))
             if error.code in RETRIED:
-                raise _BusyError(f"status {error.code}", _seconds(error.headers.get("Retry-After"))) from None
+                raise BusyError(f"status {error.code}", _seconds(error.headers.get("Retry-After"))) from None
             raise UserError(self._refused(error.code, error.headers.get("Location"), said)) from None
         except (OSError, HTTPException, ValueError) as error:  # refused, reset, timed out, or an incomplete reply
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
@@ -92,7 +96,10 @@ class Client:
                     f"teacher_endpoint={self.url!r}: its TLS certificate cannot be verified ({why}); "
                     "give a server with a valid certificate, or name your own CA's file in SSL_CERT_FILE"
                 ) from None
-            raise _BusyError(self._without_key(str(error) or type(error).__name__)) from None
+            raise BusyError(str(error) or type(error).__name__) from None
+        if not isinstance(reply, dict):
+            raise BusyError(f"a reply that is no JSON object: {json.dumps(reply)[:SAID]}")
+        return reply
 
     def _refused(self, status: int, location: str | None, said: str) -> str:
         what = f"teacher_endpoint={self.url!r}: the server answers with status {status}"
@@ -132,8 +139,8 @@ class Pace:
             self._next = max(self._next, time.monotonic() + min(seconds, LONGEST_WAIT_S))
 
 
-class _BusyError(Exception):
-    """The server may answer a later try."""
+class BusyError(Exception):
+    """The server may answer a later try, after `retry_after_s` if it says so."""
 
     def __init__(self, what: str, retry_after_s: float | None = None) -> None:
         super().__init__(what)
@@ -170,9 +177,15 @@ def endpoint_key() -> str | None:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After in seconds; None where it is missing or a date."""
+    """Retry-After in seconds, which the server may give as a date; None where it gives neither."""
+    if not retry_after:
+        return None
     try:
-        return float(retry_after) if retry_after else None
+        return float(retry_after)
+    except ValueError:
+        pass
+    try:
+        return parsedate_to_datetime(retry_after).timestamp() - time.time()
     except ValueError:
         return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from l2s.arms import ARMS, BASE, COPY, TEACHER, copy_name, original
 from l2s.config import Dtype, ExperimentConfig
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, make_folder, replacing_file, write_text_atomic
+from l2s.links import check_links
 from l2s.metrics import StageMetrics
 from l2s.sealed import read_sealed, write_sealed
 
@@ -32,19 +32,6 @@ SIGNALS_SHARED = "shared.safetensors"  # of such a folder: tensors that all rows
 def existing_parent(folder: Path) -> Path:
     """`folder`, or its nearest parent that exists."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-
-
-def _links_in(folder: str | Path) -> Iterator[str]:
-    """The links in a folder and below it; what they lead to is not looked into."""
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:  # missing, or not readable: whoever needs it will say so
-        return
-    for entry in entries:
-        if entry.is_symlink():
-            yield entry.path
-        elif entry.is_dir():
-            yield from _links_in(entry.path)
 
 
 @dataclass(frozen=True)
@@ -245,7 +232,7 @@ class RunDir:
         Raises:
             UserError: it cannot be written, holds a link that leads out of it, or a folder where a run puts a link.
         """
-        self.check_links()
+        check_links(self.root)
         published = self.root / FINAL_MODEL
         if published.exists() and not published.is_symlink():
             raise UserError(f"{published}: l2s keeps a link to the last student there; move this one away")
@@ -262,23 +249,6 @@ class RunDir:
                 f"output_dir={str(self.root.parent)!r}: cannot write there ({error.strerror}); "
                 "choose another --output_dir or fix its permissions"
             ) from None
-
-    def check_links(self) -> None:
-        """Refuse a folder with a link that leads out of it: nothing is written or removed through such a link.
-
-        The folder itself may be a link.
-
-        Raises:
-            UserError: names the link.
-        """
-        top = os.path.realpath(self.root)
-        for link in _links_in(self.root):
-            target = os.path.realpath(link)  # Path.resolve raises an error for a loop
-            if os.path.commonpath([top, target]) != top or Path(target).is_symlink():  # or a loop
-                raise UserError(
-                    f"{link}: a link that leads out of the experiment's folder, to {target}; nothing is written or "
-                    "removed there: remove the link, or move the whole folder and link that"
-                )
 
     def save_config(self, config: ExperimentConfig) -> None:
         """Write the resolved configuration, one `field: value` a line, below their checksum."""

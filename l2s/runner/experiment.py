@@ -14,6 +14,7 @@ from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype
 from l2s.errors import UserError
 from l2s.jsonl import cut_unfinished_line
+from l2s.links import check_links
 from l2s.run_dir import RunDir
 from l2s.runner.executors import USER_ERROR, Executor, LocalExecutor, quiet_libraries
 from l2s.runner.freshness import State, changed_inputs, other_versions, state_of
@@ -177,7 +178,7 @@ def rebuild_report(root: Path, *, lang: str | None = None) -> None:
 
     run_dir = RunDir(root)
     config = run_dir.load_config()
-    run_dir.check_links()
+    check_links(run_dir.root)
     report.run(config.model_copy(update={"lang": lang}) if lang else config, run_dir)
     _print_result(config, run_dir, [STAGES["report"]])
 

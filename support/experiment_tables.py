@@ -193,14 +193,15 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
         "selection": settings_table(chosen),
         "factors": pairs_table(experiments, FACTORS),
     }
-    if set(after) <= experiments.keys():
-        tables["further"] = settings_table([experiments[name] for name in after])
-        tables["further pairs"] = pairs_table(experiments, FURTHER)
+    if found := [experiments[name] for name in after if name in experiments]:
+        tables["further"] = settings_table(found)
+        known = [pair for pair in FURTHER if all(name in experiments for _, name in pair[1:])]
+        tables["further pairs"] = pairs_table(experiments, known)
     return tables
 
 
 def draw(kept: Kept) -> Figure:
-    """The scores of all models with their intervals; small dots are further seeds."""
+    """The scores of all models with their intervals; small dots below are further seeds."""
     models = list(kept.results["evaluation"])
     figure = Figure(figsize=(7.2, 0.9 + 0.42 * len(models)), layout="constrained", facecolor=PAPER)
     axes = figure.add_subplot()
@@ -213,10 +214,10 @@ def draw(kept: Kept) -> Figure:
         axes.plot(value, place, "o", color=colour, markersize=8)
         names = [kept.of_seed(model, seed) for seed in kept.seeds] if model not in (TEACHER, BASE) else []
         others = [100 * sum(kept.scores(name)) / len(kept.scores(name)) for name in names if name != model]
-        axes.plot(others, [place] * len(others), "o", color=colour, markersize=4, markeredgecolor=PAPER)
+        axes.plot(others, [place + 0.25] * len(others), "o", color=colour, markersize=4)
         axes.annotate(f"{value:.1f}%", (high, place), xytext=(8, -4), textcoords="offset points", color=INK)
     axes.set_yticks(range(len(models)), [MODELS[model].title for model in models])
-    axes.invert_yaxis()
+    axes.set_ylim(len(models) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)

@@ -144,10 +144,14 @@ class Experiment:
             there, here = RunDir(self.work / source), RunDir(partial)
             for name in stages:
                 stage = stage_of(name, config)
-                pairs = zip(stage.gives(there, config), stage.gives(here, config), strict=True)
-                for old, new in (*pairs, (there.manifest(name), here.manifest(name))):
+                old_paths = (*stage.gives(there, config), *stage.logs(there, config), there.manifest(name))
+                new_paths = (*stage.gives(here, config), *stage.logs(here, config), here.manifest(name))
+                for old, new in zip(old_paths, new_paths, strict=True):
                     new.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copytree(old, new, dirs_exist_ok=True) if old.is_dir() else shutil.copy2(old, new)
+                    if old.is_dir():
+                        shutil.copytree(old, new, dirs_exist_ok=True)
+                    elif old.exists():  # a stage need not write all of its logs
+                        shutil.copy2(old, new)
 
     def l2s(self, name: str, settings: Mapping[str, Any]) -> None:
         """Run `l2s run` with these settings; ends the program where it fails."""

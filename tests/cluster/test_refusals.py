@@ -67,7 +67,7 @@ def test_a_port_that_is_not_rays_is_refused_in_bounded_time(tiny_config: MakeCon
     started = time.monotonic()
     said = refusal(tiny_config(executor="ray", address=f"127.0.0.1:{silent_port}"))
     assert "no Ray cluster answers there" in said
-    assert time.monotonic() - started < 200
+    assert time.monotonic() - started < 60  # not Ray's minutes
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from l2s.runner.cluster.nodes import PING_S, START_S, Cluster, Node, get, on_nod
 from l2s.runner.cluster.transfer import PART_BYTES, Storage
 from l2s.runner.placement import Devices
 
+SETTINGS = b"\x04"  # type of the first frame of each side of HTTP/2 (RFC 9113, section 3.4)
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + SETTINGS + bytes(5)
 CONNECT_S = 10.0  # for a host to accept a connection
 STORED_BYTES = PART_BYTES  # smaller files are faster through Ray than through a bucket
 QUIET = {"RAY_SCHEDULER_EVENTS": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
@@ -79,10 +81,10 @@ def _connect(address: str) -> Any:
 
 
 def _check_port(address: str) -> None:
-    """Try to reach an address, because Ray would try for minutes.
+    """Look whether a server of gRPC is at an address, because Ray would try for minutes.
 
     Raises:
-        OSError, ValueError: nothing is there, or it is not HOST:PORT.
+        OSError, ValueError: nothing is there, or something else, or it is not HOST:PORT.
     """
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", "auto")
@@ -91,7 +93,11 @@ def _check_port(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise ValueError("an address is HOST:PORT, such as 10.0.0.1:6379, or auto")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") == "0":
+            connection.sendall(PREFACE)
+            if connection.recv(9)[3:4] != SETTINGS:
+                raise ConnectionError("something else listens there")
 
 
 def _first_line(error: Exception) -> str:

@@ -180,6 +180,24 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
     flush(path.parent)
 
 
+def remove_partials(folder: Path) -> None:
+    """Remove what killed processes of this machine have left of `replacing_file` anywhere in `folder`."""
+    for path in folder.rglob(".*.partial"):
+        process = path.name.split(".")[-2]
+        if process.isdigit() and not _is_alive(int(process)):
+            remove(path)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
+
+
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield a path beside `path`; the folder written there replaces `path` once it is whole and on disk.

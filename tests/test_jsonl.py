@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from l2s.jsonl import append_jsonl, load_jsonl, recover_jsonl, write_jsonl
+from l2s.jsonl import append_jsonl, load_jsonl, recover_jsonl, remove_partials, write_jsonl
 
 
 def test_what_is_written_is_read_back_with_text_readable(tmp_path: Path) -> None:
@@ -112,3 +114,16 @@ def test_numbers_that_json_does_not_know_are_written_as_null(tmp_path: Path) -> 
     append_jsonl(path, rows)
     assert load_jsonl(path) == [{"a": None, "b": [1.5, None], "c": {"d": None}, "e": "NaN"}] * 2
     assert "Infinity" not in path.read_text()
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_ones_file_is_kept(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (tmp_path / "predictions").mkdir()
+    stale = tmp_path / "predictions" / f".a.jsonl.{ended.pid}.partial"
+    kept = [tmp_path / f".a.jsonl.{os.getpid()}.partial", tmp_path / ".model.partial", tmp_path / "a.partial.jsonl"]
+    for path in (stale, *kept):
+        path.write_text("half")
+    remove_partials(tmp_path)
+    assert not stale.exists()
+    assert all(path.exists() for path in kept)

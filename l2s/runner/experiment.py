@@ -13,7 +13,7 @@ from l2s.arms import ARMS
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype
 from l2s.errors import UserError
-from l2s.jsonl import cut_unfinished_line
+from l2s.jsonl import cut_unfinished_line, remove_partials
 from l2s.links import check_links
 from l2s.run_dir import RunDir
 from l2s.runner.executors import USER_ERROR, Executor, LocalExecutor, quiet_libraries
@@ -85,6 +85,7 @@ def _run(config: ExperimentConfig, cluster: Cluster | None, *, force: bool) -> N
             before_run.save(plan, run_dir)
             console.print(before_run.in_one_line(plan), style="dim")
         cut_unfinished_line(run_dir.log_file)
+        remove_partials(run_dir.root)
         run_dir.log("run", stages=states)
         executor: Executor = LocalExecutor(devices, lock_fd)
         if cluster:

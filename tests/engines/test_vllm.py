@@ -17,7 +17,7 @@ from l2s.sequences import TrainingSequence
 from l2s.signals.hidden import ModelHidden
 from l2s.tasks import word_problems
 
-pytestmark = pytest.mark.timeout(900)  # on busy cores; seconds on idle ones
+pytestmark = pytest.mark.timeout(1800)  # on busy cores; seconds on idle ones
 
 Make = Callable[..., ExperimentConfig]
 PROMPTS, COMPARED = 20, 16

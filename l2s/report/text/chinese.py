@@ -55,7 +55,8 @@ CHINESE = {
     "fidelity_note": "在教师对评估题的回答上测量（学生从未用其训练）：T=1 下每个 token 的平均 KL(教师 || 模型)，"
     "单位 nat；两者首选 token 一致的比例；困惑度。区间以整条回答为单位重抽样。",
     "fidelity_contrast_note": "平均 KL 之差（每 token nat）：小于 0 表示前者更接近教师。",
-    "lm_eval_note": "EleutherAI 的 lm-evaluation-harness {version} 原样输出的表格，使用学生的聊天模板。"
+    "lm_eval_note": "EleutherAI 的 lm-evaluation-harness {version} 原样输出的表格。所有模型在此都由 transformers 运行"
+    "（与上面评估所用的引擎无关），并使用各自的聊天模板。"
     "提示、示例和评分规则均由其任务自定，因此不能与上面的得分相比。Stderr 是标准误，不是区间。",
     "lm_eval_limited": "每个任务只运行了前 {limit} 题（lm_eval_limit）。",
     "contamination_note": "归一化后与训练题相同的评估题，以及与训练题共有连续 13 个词的评估题。",

@@ -62,9 +62,10 @@ ENGLISH = {
     "for which both rank the same token first. Intervals resample whole answers.",
     "fidelity_contrast_note": "Difference in mean KL (nats per token). Below 0, the first model is closer to the "
     "teacher.",
-    "lm_eval_note": "This is the table that EleutherAI's lm-evaluation-harness {version} prints. Prompts are rendered "
-    "with the student's chat template. The tasks define their own prompts, examples and graders, so these values "
-    "cannot be compared with the scores above. Stderr is a standard error, not an interval.",
+    "lm_eval_note": "This is the table that EleutherAI's lm-evaluation-harness {version} prints. It runs every model "
+    "in transformers, whichever engine ran the evaluation above, with the model's own chat template. The tasks "
+    "define their own prompts, examples and graders, so these values cannot be compared with the scores above. "
+    "Stderr is a standard error, not an interval.",
     "lm_eval_limited": "Only the first {limit} items of each task were run (lm_eval_limit).",
     "contamination_note": "The table counts evaluation items that are training items after normalisation, and other "
     "evaluation items that share 13 consecutive words with a training item.",

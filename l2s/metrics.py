@@ -26,7 +26,7 @@ class Curation(TypedDict):
 
     items: int  # asked
     answers: int  # learned from
-    unusable: int  # wrong, or giving away the solution that the teacher was shown
+    unusable: int  # empty, wrong, or giving away the solution that the teacher was shown
     duplicates: int  # the same working as another answer to the item
     outliers: int  # far longer than the domain's other answers
     difficulty: list[int]  # graded items with no right answer, right ones below half, half or more, all
@@ -37,6 +37,7 @@ class PrepareMetrics(TypedDict, total=False):
 
     train: dict[str, int]  # domain/source -> items
     eval: dict[str, int]
+    warnings: list[Warned]
     controls: dict[str, dict[str, float]]  # domain -> control (an answer without understanding) -> its mean score
 
 
@@ -90,8 +91,10 @@ class SftMetrics(TrainingCost, total=False):
     held_out: int
     dropped_overlong: int
     cut_overlong: int
+    dropped_empty: int
     tokenised_text: int
     num_tokens: int
+    warnings: list[Warned]
 
 
 class TopkMetrics(TypedDict, total=False):

@@ -80,6 +80,7 @@ class SequenceCounts:
     held_out: int = 0
     dropped_overlong: int = 0
     cut_overlong: int = 0
+    dropped_empty: int = 0  # answers without a token
     tokenised_text: int = 0  # answers without token ids, or with ids that the student lacks
     num_tokens: int = 0  # response tokens of one epoch
 
@@ -102,6 +103,9 @@ def load_sequences(
     counts = SequenceCounts()
     for row in rows:
         sequence = _render(row, renderer, teacher, path)
+        if not sequence.num_response_tokens:
+            counts = replace(counts, dropped_empty=counts.dropped_empty + 1)
+            continue
         if len(sequence.input_ids) > config.max_length:
             sequence = sequence.cut(config.max_length)
             if config.overlong == "drop" or not sequence.num_response_tokens:
@@ -110,6 +114,8 @@ def load_sequences(
             counts = replace(counts, cut_overlong=counts.cut_overlong + 1)
         counts = replace(counts, tokenised_text=counts.tokenised_text + (written_ids(row, renderer) is None))
         sequences.append(sequence)
+    if counts.dropped_empty == len(rows):
+        raise UserError(f"teacher answers: none of the {len(rows)} answers in {path} has a token; use another teacher")
     if not sequences:
         raise UserError(
             f"max_length={config.max_length}: none of the {len(rows)} sequences of {path} fits; "

@@ -10,6 +10,7 @@ from l2s.config import ExperimentConfig
 from l2s.generation.context import context_of, gives_context_away
 from l2s.jsonl import Row
 from l2s.metrics import Curation
+from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.table import task_of
 from l2s.tasks.types import Item
 
@@ -36,16 +37,22 @@ def usable(rows: Iterable[Row], config: ExperimentConfig) -> list[Row]:
     """The answers of one item that students may learn from.
 
     With `keep_correct` these are the answers that the grader found right; answers without a grade are all usable. An
-    answer that gives away the reference solution is never usable, nor is one that was cut before its first word, such
-    as an endpoint's filter leaves.
+    answer that gives away the reference solution is never usable, nor is an empty one, such as an endpoint's filter
+    leaves.
     """
     return [
         row
         for row in rows
-        if (row["response"] or row["finish_reason"] == "stop")
+        if not is_empty(row["response"])
         and (not config.keep_correct or row["graded"]["score"] in (None, 1))
         and not (context_of(row["domain"], config) == "reference" and gives_context_away(row["response"]))
     ]
+
+
+def is_empty(response: str) -> bool:
+    """Whether an answer says nothing: there is no text, or none after its thinking."""
+    visible = without_thinking(response)
+    return visible is not None and not visible.strip()
 
 
 def different(item: Item, rows: Iterable[Row]) -> list[Row]:

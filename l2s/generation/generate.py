@@ -22,7 +22,7 @@ from l2s.generation.answers import (
     smallest_batch,
 )
 from l2s.generation.context import teacher_messages
-from l2s.generation.curation import curate, different, usable
+from l2s.generation.curation import curate, different, is_empty, usable
 from l2s.generation.engines.protocol import Answering, Completion, Metered, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, make_folder, remove, write_jsonl
@@ -32,8 +32,10 @@ from l2s.sealed import read_sealed, write_sealed
 from l2s.tasks.table import grade_all, task_of
 from l2s.tasks.task import NOT_GRADED
 from l2s.tasks.types import Grade, Item, Message
-from l2s.warning import warned
+from l2s.warning import Warned, warned
 
+SAME_ANSWERS_LIMIT = 0.9  # share of one text among the answers of a domain, from which the teacher is in doubt
+FEWEST_FOR_SAME = 8  # answers below which this means little
 CUT_ANSWERS_LIMIT = 0.1  # share of cut teacher answers above which students learn to stop mid-answer
 
 
@@ -51,13 +53,15 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
         if replica()[0] != 0:
             return {}
         rows = reference_answers(items, renderers.student)
+        no_room = _check_room_for_answers(items, renderers.student, config)
         make_folder(run_dir.sft)
         write_jsonl(run_dir.rejected, [])
         write_jsonl(run_dir.responses, rows)
-        return _metrics(rows, [])
+        return _metrics(rows, [], no_room)
     renderer = renderers.teacher
     asked = teacher_messages(items, config)
     _check_all_prompts_fit(items, asked, renderers, config, run_dir)
+    no_room = _check_room_for_answers(items, renderers.student, config)
     fits = smallest_batch(*run_dir.answer_log.glob("try-*.jsonl"))
     choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size, fits=fits)
     with open_engine(choice, renderer, config) as engine:
@@ -69,17 +73,18 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     curated = curate(items, collected.answers, config)
     rows = curated.kept
     if not rows:
+        empty = sum(is_empty(row["response"]) for tried in collected.answers.values() for row in tried)
         raise UserError(
             f"keep_correct={config.keep_correct}, teacher_context={config.teacher_context!r}: no answer to any of "
-            f"{len(items)} items can be learned from; turn keep_correct off, raise --max_tries or --max_new_tokens, or "
-            "use a stronger teacher"
+            f"{len(items)} items can be learned from ({empty} are empty); turn keep_correct off, raise --max_tries or "
+            "--max_new_tokens, or use a stronger teacher"
         )
     if not renderers.share_vocabulary:  # only SFT can learn from a remote teacher, from its text
         rows = [row | {"token_ids": None} for row in rows]
     write_jsonl(run_dir.rejected, curated.rejected)
     write_jsonl(run_dir.responses, rows)
     return {
-        **_metrics(rows, curated.rejected),
+        **_metrics(rows, curated.rejected, [*no_room, *_empty_answers(collected)]),
         "tries": collected.tries,
         "curation": curated.counts,
         "engine": choose_engine(config).metric(),
@@ -226,10 +231,50 @@ def _row(
     }
 
 
-def _metrics(rows: list[Row], rejected: list[Row]) -> GenerateMetrics:
+def _check_room_for_answers(items: Sequence[Item], student: ChatRenderer, config: ExperimentConfig) -> list[Warned]:
+    """A warning where the student's prompts leave no token of max_length for an answer: these items teach nothing.
+
+    Raises:
+        UserError: none leaves any.
+    """
+    lengths = [len(student.prompt_ids(item["messages"])) for item in items]
+    full = sum(length >= config.max_length for length in lengths)
+    if full == len(items):
+        raise UserError(
+            f"max_length={config.max_length}: each of the {full} training prompts has that many tokens or more (the "
+            f"shortest {min(lengths)}), so no answer could be learned from; raise --max_length, or shorten the prompts"
+        )
+    return [warned("no_room", found=full, n=len(items), limit=config.max_length)] if full else []
+
+
+def _empty_answers(collected: CollectedAnswers) -> list[Warned]:
+    """A warning for each domain with answers that say nothing."""
+    rows = [row for tried in collected.answers.values() for row in tried]
+    asked = Counter(row["domain"] for row in rows)
+    empty = Counter(row["domain"] for row in rows if is_empty(row["response"]))
+    return [
+        warned("empty_answers", found=empty[domain], n=asked[domain], domain=domain)
+        for domain in asked
+        if empty[domain]
+    ]
+
+
+def _same_answers(rows: Sequence[Row]) -> list[Warned]:
+    """A warning for each domain in which nearly all items got one and the same answer."""
+    found = []
+    for domain in dict.fromkeys(row["domain"] for row in rows):
+        texts = Counter(row["response"].strip() for row in rows if row["domain"] == domain)
+        (_, most), number = texts.most_common(1)[0], texts.total()
+        if number >= FEWEST_FOR_SAME and most >= SAME_ANSWERS_LIMIT * number:
+            found.append(warned("same_answers", found=most, n=number, domain=domain))
+    return found
+
+
+def _metrics(rows: list[Row], rejected: list[Row], warnings: Sequence[Warned] = ()) -> GenerateMetrics:
     domains = Counter(row["domain"] for row in rows)
     cut = Counter(row["domain"] for row in rows if row["finish_reason"] == "length")
-    warnings = [
+    warnings = [*warnings, *_same_answers(rows)]
+    warnings += [
         warned("cut_answers", found=cut[domain], n=number, domain=domain)
         for domain, number in domains.items()
         if cut[domain] > CUT_ANSWERS_LIMIT * number

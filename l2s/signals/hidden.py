@@ -6,6 +6,7 @@ Shapes: N response tokens of the batch, H hidden size.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import tee
 from typing import Any, Protocol, cast
 
 import torch
@@ -83,3 +84,36 @@ class ModelHidden:
         release_memory()
         half = len(batch) // 2
         return torch.cat([self._rows(batch[:half]), self._rows(batch[half:])])
+
+
+class OnlyFinite:
+    """Hidden states that are checked: a student cannot learn from NaN or infinity, and would be damaged by it."""
+
+    def __init__(self, hidden: HiddenStates) -> None:
+        self._hidden = hidden
+
+    @property
+    def head(self) -> Head:
+        """The head of the checked model."""
+        return self._hidden.head
+
+    def of(self, batches: Iterable[Sequence[TrainingSequence]]) -> Iterator[Tensor]:
+        """See `HiddenStates`.
+
+        Raises:
+            UserError: states are not finite; names the answer.
+        """
+        read, asked = tee(batches)
+        for batch, rows_NH in zip(read, self._hidden.of(asked), strict=True):
+            if not torch.isfinite(rows_NH).all():
+                raise _not_finite(batch, rows_NH)
+            yield rows_NH
+
+
+def _not_finite(batch: Sequence[TrainingSequence], rows_NH: Tensor) -> UserError:
+    parts = torch.split(rows_NH, [sequence.num_response_tokens for sequence in batch])
+    first = next(sequence for sequence, part in zip(batch, parts, strict=True) if not torch.isfinite(part).all())
+    return UserError(
+        f"the teacher's hidden states on the answer {first.id!r} are NaN or infinite; score with --dtype float32, or "
+        "check the files of the teacher"
+    )

@@ -10,6 +10,7 @@ from l2s.metrics import ScoreMetrics
 from l2s.models.load import vocabulary_size
 from l2s.run_dir import RunDir
 from l2s.sequences import load_sequences
+from l2s.signals.hidden import OnlyFinite
 from l2s.signals.record import record_signals
 from l2s.signals.store import signal_source
 
@@ -26,7 +27,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> ScoreMetrics:
     sequences = [answer.for_teacher() for answer in answers]
     source = signal_source(config, renderers.teacher, sequences)
     with open_engine(ModelChoice.of_teacher(config), renderers.teacher, config, weights=True) as engine:
-        hidden = engine.hidden()
+        hidden = OnlyFinite(engine.hidden())
         vocabulary = min(vocabulary_size(config.student_model, config), len(hidden.head.weight))
         result = record_signals(hidden, sequences, run_dir.teacher_signals, source, vocabulary=vocabulary)
         peak_bytes = engine.cost().peak_memory_bytes

@@ -45,7 +45,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> KdMetrics:
     schedule = Schedule(config.kd_epochs, config.kd_batch_size, config.kd_lr)
     folder = run_dir.arm("kd").root
     metrics = train_and_save(student, *datasets, counts, renderer, config, schedule, folder, teacher=teacher)
-    return {**metrics, **checked}
+    return {**metrics, **checked, "warnings": [*metrics["warnings"], *checked.get("warnings", [])]}
 
 
 def kd_objective(config: ExperimentConfig) -> Objective:

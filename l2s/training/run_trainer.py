@@ -6,14 +6,17 @@ SFT and KD run our DistillationTrainer here; on-policy distillation runs TRL's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
+from statistics import mean
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 
@@ -23,14 +26,18 @@ from l2s.devices import choose_dtype, gather_from_all, peak_memory_bytes, pick_d
 from l2s.errors import UserError
 from l2s.hub import first_line
 from l2s.interrupts import request
-from l2s.jsonl import make_folder, recover_jsonl, writing
+from l2s.jsonl import Row, make_folder, recover_jsonl, writing
 from l2s.metrics import TrainingCost
 from l2s.models.save import save_trained_student
 from l2s.run_dir import ArmDir
 from l2s.training.checkpoints import last_whole_checkpoint, restore_logs, step_of
 from l2s.training.keeping import KeepCheckpoints
 from l2s.training.sharding import Sharding, check_checkpoint
+from l2s.warning import Warned, warned
 
+EXPLODED = 10.0  # times the loss of guessing; a loss that clipping bounds does not come back from there
+ROSE = 1.5  # times the loss of the first steps, from which the last ones are called a rise
+COMPARED_STEPS = 10
 LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a training CPU has no core to spare
 
 
@@ -43,6 +50,7 @@ class TrainingResult:
     tokens_per_second: float  # response tokens seen in these seconds
     num_tokens: int  # response tokens of all steps
     final_loss: float
+    warnings: list[Warned]
     ranks: int
     sharding: Sharding
     global_batch: int  # sequences of an update, on all ranks together
@@ -106,6 +114,7 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sha
         tokens_per_second=sum(row["num_tokens"] for row in rows if row["step"] > done) / seconds,
         num_tokens=sum(row["num_tokens"] for row in rows),
         final_loss=rows[-1]["loss"],
+        warnings=_warnings(rows),
         ranks=trainer.args.world_size,
         sharding=sharding,
         global_batch=global_batch,
@@ -135,16 +144,62 @@ def require_finite(loss: float, step: int) -> None:
         UserError: names the step, the loss and settings that help.
     """
     if not math.isfinite(loss):
+        raise UserError(f"the loss of step {step} is {loss}; {_remedy(step)}")
+
+
+def check_step(logs: Mapping[str, float], step: int, loss_of_guessing: float) -> None:
+    """Stop a training that cannot recover: its loss or gradient is NaN or infinite, or its loss has exploded.
+
+    `loss_of_guessing` is the loss of a student to which all tokens are equally likely.
+
+    Raises:
+        UserError: names the step, what was found and settings that help.
+    """
+    terms = f"cross-entropy {logs['ce']:.4g}, divergence {logs['divergence']:.4g}"
+    for name, words in (("loss", "loss"), ("grad_norm", "gradient norm")):
+        if not math.isfinite(logs[name]):
+            raise UserError(f"the {words} of step {step} is {logs[name]} ({terms}); {_remedy(step)}")
+    if logs["loss"] > EXPLODED * loss_of_guessing:
         raise UserError(
-            f"the loss of step {step} is {loss}; lower the learning rate "
-            "(--sft_lr, --kd_lr, --opd_lr) or --max_grad_norm, or train with --dtype float32"
+            f"the loss of step {step} is {logs['loss']:.4g} ({terms}), more than {EXPLODED:g} times that of a student "
+            f"that guesses, {loss_of_guessing:.3g}; {_remedy(step)}"
         )
+
+
+def _remedy(step: int) -> str:
+    if step == 1:  # the loss is that of the student before its first update
+        return (
+            "no update came before, so a model or the teacher's signals are damaged, or --dtype is too narrow: train "
+            "with --dtype float32, and check the files of both models"
+        )
+    return "lower the learning rate (--sft_lr, --kd_lr, --opd_lr) or --max_grad_norm, or train with --dtype float32"
+
+
+def _warnings(rows: Sequence[Row]) -> list[Warned]:
+    """What the losses of all steps show."""
+    if len(rows) < 2 * COMPARED_STEPS:
+        return []
+    before, after = (mean(row["loss"] for row in part) for part in (rows[:COMPARED_STEPS], rows[-COMPARED_STEPS:]))
+    return [warned("loss_rose", before=before, after=after)] if after > ROSE * before else []
+
+
+def _check_weights(student: nn.Module) -> None:
+    """Refuse to save a student with weights that are not numbers, which the loss of its last step could not show.
+
+    Raises:
+        UserError: names the first such weight.
+    """
+    for name, weight in student.named_parameters():
+        own: Tensor = weight.to_local() if isinstance(weight, DTensor) else weight  # of a sharded weight this rank's
+        if weight.requires_grad and not torch.isfinite(own).all():
+            raise UserError(f"after the last step, the weight {name} holds NaN or infinity; {_remedy(2)}")
 
 
 def save_student(
     student: nn.Module, result: TrainingResult, renderer: ChatRenderer, config: ExperimentConfig, folder: Path
 ) -> TrainingCost:
     """Save a trained student to `folder` and return the cost of its training."""
+    _check_weights(student)
     peak = peak_memory_bytes(next(student.parameters()).device)
     save_trained_student(student, renderer.tokenizer, folder, config, end_id=renderer.end_id)
     return {

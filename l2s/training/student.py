@@ -8,6 +8,7 @@ Shapes: B sequences, T positions, H hidden size, N response tokens of the batch.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -47,6 +48,13 @@ class StudentWithLoss(nn.Module):
     def causal_lm(self) -> Any:
         """The model without LoRA's wrapper; LoRA's layers are inside it."""
         return causal_lm_of(self.student)
+
+    @property
+    def loss_of_guessing(self) -> float:
+        """The loss of a student to which all tokens are equally likely; the log of the vocabulary bounds both terms."""
+        vocabulary = int(self.causal_lm.config.get_text_config().vocab_size)
+        divergence = (1 - self.objective.alpha) * self.objective.temperature**2
+        return math.log(vocabulary) * (self.objective.alpha + divergence)
 
     def forward(
         self,

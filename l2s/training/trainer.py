@@ -31,7 +31,7 @@ from l2s.training.heldout import HeldOutLoss
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
 from l2s.training.ranks import add_gradients, any_rank, get_random_state, is_replicated, set_random_state
-from l2s.training.run_trainer import TrainingResult, require_finite, run_trainer, save_student, training_settings
+from l2s.training.run_trainer import TrainingResult, check_step, run_trainer, save_student, training_settings
 from l2s.training.sampler import LengthGroupedSampler
 from l2s.training.sharding import choose_sharding, keep_sums_wide, sharding_settings
 from l2s.training.student import StudentWithLoss
@@ -57,6 +57,7 @@ class DistillationTrainer(Trainer):
         self.teacher = teacher
         self.update_size = update_size
         self.limit = limit
+        self.loss_of_guessing = cast(StudentWithLoss, self.model).loss_of_guessing
         self.updates = Updates(cast(SequenceDataset, self.train_dataset), self.args.process_index, self.args.world_size)
         self._step_sums: dict[str, Tensor] = {}
 
@@ -183,12 +184,16 @@ class DistillationTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add sums over batches and ranks to the log of a step, and append it to the metrics file."""
+        """Add sums over batches and ranks to the log of a step, check it, and append it to the metrics file.
+
+        Raises:
+            UserError: the training cannot recover; no checkpoint of this step is saved.
+        """
         if "loss" in logs:
-            require_finite(logs["loss"], self.state.global_step)
             for name, value in self._step_sums.items():
                 logs[name] = self.accelerator.reduce(value.float(), reduction="sum").item()
             self._step_sums = {}
+            check_step(logs, self.state.global_step, self.loss_of_guessing)
         super().log(logs, start_time)
         if "loss" in logs and self.is_world_process_zero():
             append_jsonl(self.metrics_file, [_metrics_row(self.state.global_step, logs)])
@@ -254,6 +259,8 @@ def train_and_save(
         "cut_overlong": counts.cut_overlong,
         "tokenised_text": counts.tokenised_text,
         "num_tokens": counts.num_tokens,
+        "dropped_empty": counts.dropped_empty,
+        "warnings": result.warnings,
         **save_student(model.student, result, renderer, config, folder),
     }
 

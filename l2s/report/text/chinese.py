@@ -241,6 +241,17 @@ CHINESE = {
     "stage_warning": "{stage}：{warning}",
     "warn_cut_answers": "{n} 条教师在{domain}上的回答中有 {found} 条在 max_new_tokens 处被截断；"
     "学生会从中学到话没说完就停下：请调大 --max_new_tokens",
+    "warn_no_room": "{n} 条训练提示中有 {found} 条达到或超过 max_length={limit} 个 token，其回答无法用于学习："
+    "请调大 --max_length，或去掉这些行",
+    "warn_empty_answers": "{n} 条教师在{domain}上的回答中有 {found} 条为空，未用于学习："
+    "请检查教师的对话模板，或 --max_new_tokens 是否截断了思考",
+    "warn_same_answers": "{n} 条教师在{domain}上的回答中有 {found} 条完全相同：请检查教师及其提示",
+    "warn_loss_rose": "损失从最初几步的 {before:.3g} 升到最后几步的 {after:.3g}：请调低学习率",
+    "warn_repeated_train": "{domain}：{n} 行训练数据中有 {found} 行与前面某行的提示相同（{example}），被重复计入",
+    "warn_repeated_eval": "{domain}：{n} 行评测数据中有 {found} 行与前面某行的提示相同（{example}），"
+    "被重复计入，区间会偏窄",
+    "warn_contradicting": "{domain}：{n} 行中有 {found} 行与另一行提示相同但参考答案不同（{example}）；"
+    "答对一行就会答错另一行",
     "warn_unclosed_thinking": "{n} 条教师在{domain}上的回答中有 {found} 条结束时仍未走出思考；"
     "学生会从中学到不作答：请检查 --thinking 和教师的聊天模板",
     "warn_topk": "KD 开始时 topk 信号给出的单个 token 散度平均偏差达 {error:.0%}，全部 token 合计偏差 {bias:+.0%}"

@@ -259,6 +259,20 @@ ENGLISH = {
     # What stages warn of
     "warn_cut_answers": "{found} of {n} teacher answers on {domain} were cut at max_new_tokens; students "
     "will learn to stop in the middle of an answer: raise --max_new_tokens",
+    "warn_no_room": "{found} of {n} training prompts have max_length={limit} tokens or more, so nothing is learned "
+    "from their answers: raise --max_length or leave these rows out",
+    "warn_empty_answers": "{found} of {n} teacher answers on {domain} were empty and are not learned from: check the "
+    "teacher's chat template, or whether --max_new_tokens ended its thinking",
+    "warn_same_answers": "{found} of {n} teacher answers on {domain} are one and the same text: check the teacher and "
+    "what it is asked",
+    "warn_loss_rose": "the loss rose from {before:.3g} in the first steps to {after:.3g} in the last ones: lower the "
+    "learning rate",
+    "warn_repeated_train": "{domain}: {found} of {n} training rows repeat the prompt of an earlier row ({example}), so "
+    "they count more than once",
+    "warn_repeated_eval": "{domain}: {found} of {n} evaluation rows repeat the prompt of an earlier row ({example}), "
+    "so they count more than once, and intervals are too narrow",
+    "warn_contradicting": "{domain}: {found} of {n} rows repeat the prompt of another row with another reference "
+    "({example}); a right answer to one is wrong for the other",
     "warn_unclosed_thinking": "{found} of {n} teacher answers on {domain} ended inside their thinking; students "
     "will learn to think without answering: check --thinking and the teacher's chat template",
     "warn_topk": "at the start of KD, topk signals misstate the divergence by {error:.0%} for a single token and by "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -47,6 +47,34 @@ class DomainOverlap:
     ngram: list[NgramMatch]
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """Items of one domain whose whole conversation an earlier item has, except for case, width and spaces.
+
+    Attributes:
+        pairs: (id, id of the earlier item).
+        contradicting: those of them whose references differ.
+    """
+
+    pairs: list[tuple[str, str]]
+    contradicting: list[tuple[str, str]]
+
+
+def repeats(items: Sequence[Item]) -> dict[str, Repeats]:
+    """The repeats of each domain that has any."""
+    first: dict[tuple[str, str], Item] = {}
+    found: dict[str, Repeats] = {}
+    for item in items:
+        text = unicodedata.normalize("NFKC", " ".join(message["content"] for message in item["messages"]))
+        earlier = first.setdefault((item["domain"], " ".join(text.casefold().split())), item)
+        if earlier is not item:
+            of_domain = found.setdefault(item["domain"], Repeats([], []))
+            of_domain.pairs.append((item["id"], earlier["id"]))
+            if item["reference"] != earlier["reference"]:
+                of_domain.contradicting.append((item["id"], earlier["id"]))
+    return found
+
+
 def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOverlap]:
     """Overlap by domain, for every domain that has evaluation items.
 
@@ -85,6 +113,17 @@ def _domain_overlap(
     duplicates = [(eval_id, train_id) for eval_id, words in problems if (train_id := whole[words]) is not None]
     matches = [_match(eval_id, words, grams) for eval_id, words in problems]
     return DomainOverlap(num_train, len(problems), duplicates, [match for match in matches if match])
+
+
+def duplicates(train: Iterable[Item], evaluation: Sequence[Item]) -> list[tuple[str, str]]:
+    """(evaluation id, training id) of the equal problems in `DomainOverlap`, without the search for 13-grams."""
+    problems = [(item["id"], _words(item)) for item in evaluation]
+    first: dict[Words, str | None] = dict.fromkeys(words for _, words in problems)
+    for item in train:
+        words = _words(item)
+        if words in first and first[words] is None:
+            first[words] = item["id"]
+    return [(eval_id, train_id) for eval_id, words in problems if (train_id := first[words]) is not None]
 
 
 def _match(eval_id: str, words: Words, grams: dict[Words, str | None]) -> NgramMatch | None:

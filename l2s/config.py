@@ -10,18 +10,28 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from l2s.arms import ARMS
-from l2s.errors import UserError
+from l2s.errors import UserError, plain, shown
+from l2s.jsonl import SURROGATE
 from l2s.loss.divergences import DIVERGENCES, ON_POLICY_BETA
 from l2s.presets import PRESETS
+from l2s.yaml_file import read_settings
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -59,6 +69,21 @@ def choices(field: FieldInfo) -> tuple[str, ...]:
     return tuple(name for table in tables for name in table)
 
 
+LISTS = ("arms", "domains", "seeds", "gpus", "report_to", "lora_target_modules", "lm_eval_tasks")
+
+
+def names_in(value: str) -> list[str]:
+    """The names in a comma-separated text.
+
+    Raises:
+        ValueError: one stands twice.
+    """
+    named = [name.strip() for name in value.split(",")]
+    if twins := [name for name in named if name and named.count(name) > 1]:
+        raise ValueError(f"names {plain(twins[0])} twice; leave one out")
+    return named
+
+
 Divergence = Annotated[str, AfterValidator(OneOf(DIVERGENCES))]
 OnPolicyDivergence = Annotated[str, AfterValidator(OneOf(ON_POLICY_BETA))]
 
@@ -66,7 +91,7 @@ OnPolicyDivergence = Annotated[str, AfterValidator(OneOf(ON_POLICY_BETA))]
 class ExperimentConfig(BaseModel):
     """All settings of one experiment; immutable. Sizes count rows, lengths count tokens."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     # What to run
     experiment_name: str = Field(
@@ -318,6 +343,29 @@ class ExperimentConfig(BaseModel):
         """Whether the teacher is only known by its answers through an endpoint: no arm needs its weights."""
         return self.engine == "endpoint" and self.arms == "sft"
 
+    # Of the validators before pydantic's own, the last in this class is the first to run.
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_type_stands_for_another(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what pydantic would read as something else: true as 1. And characters that no file can hold."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind in (int, float):
+            raise ValueError("must be a number, not true or false")
+        if kind is str and not isinstance(value, str):
+            raise ValueError("must be text; in a YAML file, put it in quotes")
+        if isinstance(value, str | Path) and ("\0" in str(value) or SURROGATE.search(str(value))):
+            raise ValueError("must not hold NUL or bytes that are not UTF-8; remove them")
+        return value
+
+    @field_validator(*LISTS, mode="before")
+    @classmethod
+    def _join_a_list(cls, value: Any) -> Any:
+        """The list, or the number, that YAML reads where a flag has comma-separated text."""
+        parts = value if isinstance(value, list | tuple) else [value]
+        if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
+            return value
+        return ",".join(part if isinstance(part, str) else f"{part:d}" for part in parts)
+
     @field_validator("experiment_name")
     @classmethod
     def _name_is_one_folder(cls, value: str) -> str:
@@ -365,7 +413,8 @@ class ExperimentConfig(BaseModel):
         if value == "all":
             return value
         numbers = [number.strip() for number in value.split(",")]
-        if not all(number.isdecimal() for number in numbers) or len(set(map(int, numbers))) < len(numbers):
+        known = all(re.fullmatch("[0-9]{1,9}", number) for number in numbers)
+        if not known or len(set(map(int, numbers))) < len(numbers):
             raise ValueError("give all, or different numbers separated by commas, such as 0,1,2,3")
         return ",".join(str(int(number)) for number in numbers)
 
@@ -374,20 +423,25 @@ class ExperimentConfig(BaseModel):
     def _yaml_reads_on_as_true(cls, value: Any) -> Any:
         return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
+    @field_validator("prompt_date", mode="before")
+    @classmethod
+    def _date_is_written_out(cls, value: Any) -> Any:
+        """Refuse a bare number, which pydantic reads as seconds since 1970."""
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return value
+        try:
+            assert re.fullmatch(r"\d{4}-\d\d-\d\d", str(value), re.ASCII)
+            return date.fromisoformat(str(value))
+        except (ValueError, AssertionError):
+            raise ValueError("must be a date, such as 2026-01-31") from None
+
     @field_validator("report_to")
     @classmethod
     def _trackers_are_known(cls, value: str) -> str:
-        named = [name.strip() for name in value.split(",")]
+        named = names_in(value)
         if named != ["none"] and not set(named) <= TRACKERS.keys():
             raise ValueError(f"must be none, or one or more of {', '.join(TRACKERS)}, separated by commas")
         return ",".join(named)
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _yaml_reads_seeds_as_numbers(cls, value: Any) -> Any:
-        values = value if isinstance(value, list | tuple) else [value]
-        whole = all(isinstance(one, int) and not isinstance(one, bool) for one in values)
-        return ",".join(map(str, values)) if whole else value
 
     @field_validator("seeds")
     @classmethod
@@ -411,12 +465,26 @@ class ExperimentConfig(BaseModel):
         """The seeds that each arm is trained with; the first one's student is the arm's student in all tables."""
         return tuple(map(int, self.seeds.split(","))) if self.seeds else (self.seed,)
 
+    @field_validator("lora_target_modules", "lm_eval_tasks")
+    @classmethod
+    def _no_name_is_blank(cls, value: str) -> str:
+        if value and not all(names_in(value)):
+            raise ValueError("must be names separated by commas, none of them blank")
+        return value
+
+    @field_validator("domains")
+    @classmethod
+    def _domains_are_different(cls, value: str) -> str:
+        names_in(value)  # which of them there are, the table of domains knows
+        return value
+
     @field_validator("arms")
     @classmethod
     def _arms_are_known(cls, value: str) -> str:
         named = [name.strip() for name in value.split(",")]
         if not set(named) <= set(ARMS):
             raise ValueError(f"must be one or more of {', '.join(ARMS)}, separated by commas")
+        names_in(value)
         return ",".join(arm for arm in ARMS if arm in named)  # in training order
 
     @model_validator(mode="after")
@@ -424,7 +492,8 @@ class ExperimentConfig(BaseModel):
         if self.answers == "reference" and (self.teacher_context != "none" or self.answers_per_item > 1):
             name = "teacher_context" if self.teacher_context != "none" else "answers_per_item"
             raise ValueError(
-                f"{name}={getattr(self, name)!r}: with answers='reference' the teacher answers nothing; leave one out"
+                f"{name}={shown(getattr(self, name))}: with answers='reference' the teacher answers nothing; "
+                "leave one out"
             )
         return self
 
@@ -463,7 +532,7 @@ def known_context(value: str) -> str:
     kind, _, argument = value.partition(":")
     if kind in ("none", "reference") and value == kind:
         return value
-    if kind == "fewshot" and argument.isascii() and argument.isdecimal() and 1 <= int(argument[:3]) <= 64:
+    if kind == "fewshot" and re.fullmatch("[0-9]{1,9}", argument) and 1 <= int(argument) <= 64:
         return f"fewshot:{int(argument)}"
     if kind == "file" and argument:
         return f"file:{expand_home(argument)}"
@@ -494,9 +563,9 @@ def resolve_config(
     merged: dict[str, Any] = {}
     if preset is not None:
         if preset not in PRESETS:
-            raise UserError(f"--preset {preset}: not a preset; allowed: {', '.join(PRESETS)}")
+            raise UserError(f"--preset {plain(preset)}: not a preset; allowed: {', '.join(PRESETS)}")
         merged |= PRESETS[preset]
-    of_file = _read_yaml(file) if file is not None else {}
+    of_file = read_settings(file) if file is not None else {}
     merged |= {**of_file, **flags}
     if merged.get("data_dir") is None and os.environ.get("L2S_DATA"):
         merged["data_dir"] = os.environ["L2S_DATA"]
@@ -508,32 +577,27 @@ def resolve_config(
         raise UserError(place + _one_line(error)) from None
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise UserError(
-            f"--config {file}: cannot be read as YAML ({reason}); give a file of `field: value` lines"
-        ) from None
-    if not isinstance(content, dict):
-        found = "nothing" if content is None else type(content).__name__
-        raise UserError(f"--config {file}: holds {found}; write `field: value` lines")
-    if unnamed := [key for key in content if not isinstance(key, str)]:
-        raise UserError(f"--config {file}: {unnamed[0]!r} is not the name of a setting; `l2s run --help` lists all")
-    return content
+REWORDED = (
+    ("Value error, ", ""),
+    ("Input should be", "must be"),
+    ("String should have", "must have"),
+    ("Unable to parse input string as an integer, exceeded maximum size", "must be an integer of fewer digits"),
+    ("Input is not a valid path for <class 'pathlib.Path'>", "must be a path"),
+)
 
 
 def _one_line(error: ValidationError) -> str:
     """The first wrong field: its name, its value and what is allowed."""
-    first = error.errors()[0]
-    reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    first = error.errors(include_url=False, include_context=False)[0]
+    reason = first["msg"]
+    for pydantics, ours in REWORDED:
+        reason = reason.replace(pydantics, ours)
     if not first["loc"]:
         return reason
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        return f"{name}: no such setting{suggest(name)}"
-    return f"{name}={first['input']!r}: {reason}"
+        return f"{plain(name)}: no such setting{suggest(name)}"
+    return f"{name}={shown(first['input'])}: {reason}"
 
 
 def suggest(name: str) -> str:

@@ -12,13 +12,16 @@ import math
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 Row = dict[str, Any]  # one JSON object; its fields are the caller's contract
 
+SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair, which UTF-8 cannot hold
+LONGEST_TEXT = 1_000_000  # characters of a field; more would take a tokenizer minutes, and fits no model here
 OTHER_FORMATS = (  # UTF-32 before UTF-16, because its mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "UTF-32 text; convert it, for example with `iconv -f UTF-32 -t UTF-8`"),
     (codecs.BOM_UTF32_BE, "UTF-32 text; convert it, for example with `iconv -f UTF-32 -t UTF-8`"),
@@ -31,57 +34,103 @@ OTHER_FORMATS = (  # UTF-32 before UTF-16, because its mark begins with that of 
 )
 WRITE_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 TORCH_WRITE_FAILURES = ("PytorchStreamWriter failed", "inline_container.cc")  # torch.save gives no reason
-NAMES_OF_TYPES = {str: "text", int: "a number", list: "a list", dict: "an object"}
+NAMES_OF_TYPES = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
 def load_jsonl(path: str | Path) -> list[Row]:
-    """Return the objects of a JSON Lines file, in order; see `numbered_rows`."""
-    return [row for _, row in numbered_rows(path)]
+    """Return the objects of a JSON Lines file, in order; see `numbered_rows`. NaN and Infinity are numbers here."""
+    return [row for _, row in numbered_rows(path, strict=False)]
 
 
-def numbered_rows(path: str | Path) -> list[tuple[int, Row]]:
+def numbered_rows(path: str | Path, name: str | None = None, *, strict: bool = True) -> list[tuple[int, Row]]:
     """Objects of a JSON Lines file with their line numbers; blank lines and a byte order mark are skipped.
+
+    `name` is the name of the file in errors, if that is not its path. If `strict`, NaN and Infinity are no JSON.
 
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: the file holds no row, is not UTF-8 text, or a line is not a JSON object; the message names the file
             and, where there is one, the line.
     """
+    name = str(path) if name is None else name
     data = Path(path).read_bytes()
-    for mark, kind in OTHER_FORMATS:
-        if data.startswith(mark):
-            raise ValueError(f"{path}: this is {kind}; expected UTF-8 text with one JSON object a line")
-    _check_utf8(data, path)
-    lines = data.removeprefix(codecs.BOM_UTF8).splitlines()  # splits bytes: at \n, \r and \r\n alone
-    rows = [(number, _parse(line, f"{path}, line {number}")) for number, line in enumerate(lines, 1) if line.strip()]
+    check_text(data, name, "UTF-8 text with one JSON object a line")
+    rows = rows_of(data, name, strict=strict)
     if not rows:
-        raise ValueError(f"{path}: the file is empty; write one JSON object a line")
+        raise ValueError(f"{name}: the file is empty, it holds no row; write one JSON object a line")
     return rows
 
 
-def _check_utf8(data: bytes, path: str | Path) -> None:
+def rows_of(data: bytes, name: str, *, strict: bool = True) -> list[tuple[int, Row]]:
+    """The objects of UTF-8 lines of JSON with their line numbers; errors call the file `name`.
+
+    Raises:
+        ValueError: a line is not a JSON object.
+    """
+    lines = data.removeprefix(codecs.BOM_UTF8).splitlines()  # splits bytes: at \n, \r and \r\n alone
+    decoder = _STRICT if strict else _LENIENT
+    return [
+        (number, _parse(line, f"{name}, line {number}", decoder))
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+
+
+def check_text(data: bytes, name: str, expected: str) -> None:
+    """Check that the content of the file `name` is UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: it is of another format or encoding; says which, where, and what to do.
+    """
+    for mark, kind in OTHER_FORMATS:
+        if data.startswith(mark):
+            raise ValueError(f"{name}: this is {kind}; expected {expected}")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         number = len((data[: error.start] + b"x").splitlines())
         byte = f"the byte 0x{data[error.start]:02x} at offset {error.start} of the file"
         raise ValueError(
-            f"{path}, line {number}: {byte} is not UTF-8; save the file as UTF-8, or remove this line"
+            f"{name}, line {number}: {byte} is not UTF-8; save the file as UTF-8, or remove this line"
         ) from None
 
 
-def _parse(line: bytes, place: str) -> Row:
+def _parse(line: bytes, place: str, decoder: json.JSONDecoder) -> Row:
     if b"\0" in line:
         raise ValueError(f"{place}: holds a NUL byte; repair this line, or save the file as UTF-8 if it is UTF-16")
+    if line.startswith(codecs.BOM_UTF8):
+        raise ValueError(f"{place}: starts with a byte order mark, as where files were joined; remove it")
     try:
-        row = json.loads(line)
+        row = decoder.decode(line.decode("utf-8"))
     except RecursionError:
         raise ValueError(f"{place}: JSON nested too deeply; repair or remove this line") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{place}: not valid JSON ({error.msg}); repair or remove this line") from error
+    except ValueError as error:
+        reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        fix = "write one object a line, not an array" if line.strip()[:1] == b"[" else "repair or remove this line"
+        raise ValueError(f"{place}: not valid JSON ({reason}); {fix}") from None
     if not isinstance(row, dict):
-        raise ValueError(f"{place}: expected a JSON object, found {type(row).__name__}; write one object a line")
+        found = f"{type(row).__name__} {row!r:.60}"
+        raise ValueError(f"{place}: expected a JSON object, found {found}; write one object a line")
     return row
+
+
+def refuse_constant(name: str) -> NoReturn:
+    """For the `parse_constant` of json: Python would read NaN and Infinity, which JSON does not have."""
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> Row:
+    """An object; of two values with one key Python would drop the first."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twin!r:.60} stands twice in one object: keep one")
+    return row
+
+
+_STRICT = json.JSONDecoder(parse_constant=refuse_constant, object_pairs_hook=_without_twins)
+_LENIENT = json.JSONDecoder(object_pairs_hook=_without_twins)
 
 
 def checked_field(row: Row, name: str, kind: Any, place: str, *, missing: str = "") -> Any:
@@ -90,16 +139,37 @@ def checked_field(row: Row, name: str, kind: Any, place: str, *, missing: str = 
     `missing` is the name of the field in the error for its absence.
 
     Raises:
-        ValueError: the field is absent or of another type; the message names place and field.
+        ValueError: the field is absent, of another type, or a text that no model can read; the message names place and
+            field.
     """
     if name not in row:
         raise ValueError(f"{place}: the row has no field {missing or name!r}; add it, or remove this row")
-    if not isinstance(row[name], kind) or isinstance(row[name], bool):
+    value = row[name]
+    if not isinstance(value, kind) or isinstance(value, bool):
         wanted = " or ".join(NAMES_OF_TYPES[one] for one in getattr(kind, "__args__", (kind,)))
-        raise ValueError(
-            f"{place}: the field {name!r} is {row[name]!r:.60}, expected {wanted}; repair or remove this row"
-        )
-    return row[name]
+        raise ValueError(f"{place}: the field {name!r} is {value!r:.60}, expected {wanted}; repair or remove this row")
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and (fault := fault_of(text)):
+            raise ValueError(f"{place}: the field {name!r} {fault}, or remove this row")
+    return value
+
+
+def fault_of(text: str) -> str | None:
+    """What makes a text unusable for tokenizers, programs and files, with the fix; None where nothing does."""
+    if not any(map(_is_visible, text)):
+        return "is empty; write a text"
+    if "\0" in text:
+        return "holds a NUL character; remove it"
+    if SURROGATE.search(text):
+        return "holds half of a surrogate pair, which no file can; remove it"
+    if len(text) > LONGEST_TEXT:
+        return f"has {len(text):,} characters, at most {LONGEST_TEXT:,} can be read; shorten it"
+    return None
+
+
+def _is_visible(character: str) -> bool:
+    """Whether a character is more than space: marks of direction and byte order print nothing."""
+    return not character.isspace() and unicodedata.category(character) != "Cf"
 
 
 def dump_row(row: Mapping[str, Any]) -> str:
@@ -112,7 +182,7 @@ def dump_row(row: Mapping[str, Any]) -> str:
     except ValueError:
         row = finite(row)
         text = json.dumps(row, ensure_ascii=False, allow_nan=False)
-    if re.search("[\ud800-\udfff]", text):  # a lone surrogate, which UTF-8 cannot hold
+    if SURROGATE.search(text):
         text = json.dumps(row)
     return text + "\n"
 

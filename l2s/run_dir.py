@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -15,7 +16,7 @@ import yaml
 from l2s import run_lock
 from l2s.arms import ARMS, BASE, COPY, TEACHER, copy_name, original
 from l2s.config import Dtype, ExperimentConfig
-from l2s.errors import UserError
+from l2s.errors import SHOWN_OF_PATH, UserError, shown_path
 from l2s.jsonl import append_jsonl, make_folder, replacing_file, write_text_atomic
 from l2s.links import check_links
 from l2s.metrics import StageMetrics
@@ -262,17 +263,18 @@ class RunDir:
             UserError: there is none, so this is not the folder of an experiment; or it is not as it was written.
         """
         try:
+            if not self.config_file.exists():
+                raise FileNotFoundError
             text = self.config_file.read_bytes().decode("utf-8")
             first, _, rest = text.partition("\n")
             if first.startswith(CHECKSUM) and first != CHECKSUM + hashlib.sha256(rest.encode()).hexdigest():
                 raise ValueError("its checksum is another")
             return ExperimentConfig(**yaml.safe_load(text))
         except (FileNotFoundError, NotADirectoryError):
-            raise UserError(
-                f"{self.root}: not the folder of an experiment (no {self.config_file.name}); "
-                "give outputs/<experiment_name>"
-            ) from None
-        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            raise _no_experiment(self.config_file) from None
+        except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+            if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+                raise _no_experiment(self.config_file) from None
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"{self.config_file}: not the settings that l2s wrote ({reason}); run the experiment's command again, "
@@ -323,6 +325,13 @@ class RunDir:
         """Point <root>/final_model at the model trained last, so that later experiments can start from it."""
         with replacing_file(self.root / FINAL_MODEL) as partial:
             partial.symlink_to(os.path.relpath(model, self.root))
+
+
+def _no_experiment(missing: Path) -> UserError:
+    name = str(missing.parent)
+    if not name.isprintable() or len(name) > SHOWN_OF_PATH:
+        name = shown_path(name)
+    return UserError(f"{name}: not the folder of an experiment (no {missing.name}); give outputs/<experiment_name>")
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ def test_an_unknown_key_in_the_file_is_named(tmp_path: Path, capsys: pytest.Capt
     assert "alpa: no such setting; did you mean alpha?" in failure(capsys, "--config", str(file))
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"alpha: \xff", "cannot be read as YAML"), (b"1: 2", "1 is not")])
+@pytest.mark.parametrize(("content", "words"), [(b"alpha: \xff", "is not UTF-8"), (b"1: 2", "1 is not")])
 def test_a_file_that_is_no_configuration_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, words: str
 ) -> None:

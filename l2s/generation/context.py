@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from l2s.config import ALL_DOMAINS, ExperimentConfig, contexts_by_domain
-from l2s.errors import UserError
+from l2s.errors import UserError, shown_path
+from l2s.jsonl import check_text, fault_of
 from l2s.tasks.table import TASKS, task_of, tasks_of
 from l2s.tasks.task import Task
 from l2s.tasks.types import Item, Message
@@ -116,14 +117,19 @@ def read_context(file: Path) -> str:
     """The text of `teacher_context=file:FILE`.
 
     Raises:
-        UserError: it cannot be read as UTF-8, or is empty.
+        UserError: it cannot be read, or is no text that a model can read.
     """
+    where = f"teacher_context={shown_path(f'file:{file}')}"
     try:
-        text = file.read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"teacher_context='file:{file}': cannot be read as UTF-8 text ({error})") from None
-    if not text:
-        raise UserError(f"teacher_context='file:{file}': the file is empty; write what the teacher should know into it")
+        data = file.read_bytes()
+        check_text(data, where, "UTF-8 text")
+    except (OSError, ValueError) as error:
+        if not isinstance(error, OSError):
+            raise UserError(str(error)) from None
+        raise UserError(f"{where}: cannot be read ({error.strerror}); give a text file in UTF-8") from None
+    text = data.decode("utf-8-sig").strip()
+    if fault := fault_of(text):
+        raise UserError(f"{where}: the file {fault}; it holds what the teacher should know")
     return text
 
 

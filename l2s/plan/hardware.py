@@ -6,6 +6,7 @@ programs reach.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from torch import nn
 
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype, pick_device, torch_dtype
-from l2s.errors import UserError
+from l2s.errors import UserError, plain
 from l2s.runner.placement import Devices, find_devices
 
 GIB = 1 << 30
@@ -104,10 +105,10 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
     Raises:
         UserError: unknown hardware, or settings that contradict it.
     """
-    name, _, number = text.partition(":")
-    field = f"--hardware {text}"
+    name, colon, number = text.partition(":")
+    field = f"--hardware {plain(text)}"
     if name in ("cpu", "this"):
-        if number:
+        if colon:
             raise UserError(f"{field}: a number goes with GPUs and machines; use --cpu_workers to share a CPU")
         here = config.model_copy(update={"device": "cpu"}) if name == "cpu" else config
         devices = find_devices(here)
@@ -115,8 +116,8 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
         if devices.kind == "cpu":
             hardware = share_of_cpu(hardware, len(devices))
         return Fleet(hardware, Devices(devices.kind, devices.names, hardware.memory), len(devices))
-    if number and not (number.isdecimal() and int(number) > 0):
-        raise UserError(f"{field}: after the colon comes a number of 1 or more, such as a100-40gb:8")
+    if colon and not re.fullmatch("[1-9][0-9]{0,4}", number):
+        raise UserError(f"{field}: after the colon comes a number from 1 to 99999, such as a100-40gb:8")
     machines = {sheet: (sheet, 1) for sheet in DATA_SHEETS} | MACHINES
     if name not in machines:
         raise UserError(f"{field}: not in the table; take one of {', '.join(machines)}, cpu, or this for this machine")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from l2s.arms import ARMS
 from l2s.config import TRACKERS, ExperimentConfig
-from l2s.errors import UserError, require_extra
+from l2s.errors import UserError, require_extra, shown_path
 from l2s.generation.context import check_context
 from l2s.models import demo
-from l2s.run_dir import RunDir, existing_parent
+from l2s.run_dir import RunDir
 from l2s.runner.engine_checks import check_engine, check_quantization, why_weights
 from l2s.runner.pipeline import ModelField, Stage
 from l2s.tasks.table import TASKS, tasks_of
@@ -38,9 +38,9 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     _check_data_dir(config)
     for task in TASKS.values():
         task.check(config, TASKS)
-    _check_writable("output_dir", config.output_dir, RunDir.of(config).root)
+    _check_can_be_written("output_dir", config.output_dir, below=config.experiment_name)
     if "prepare" in names:
-        _check_writable("processed_dir", config.processed_dir, config.processed_dir)
+        _check_can_be_written("processed_dir", config.processed_dir)
     _check_temporary_folder()
     if names & set(ARMS):
         _check_trackers(config)
@@ -135,14 +135,15 @@ def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
 
 
 def _check_data_dir(config: ExperimentConfig) -> None:
-    if config.data_dir is None or config.data_dir.is_dir():
+    if config.data_dir is None or _is_folder(config.data_dir):
         return
+    origin = " (from the variable L2S_DATA)" if os.environ.get("L2S_DATA") else ""
     files = [file for task in tasks_of(config).values() for file in task.files(config)]
     needed = [f"{file.name}/" for file in files if file.parent == config.data_dir]  # gsm8k/ and mbpp/
     if needed:
         raise UserError(
-            f"data_dir={str(config.data_dir)!r}: no such folder; give the folder that holds {' and '.join(needed)}, or "
-            "leave it out to use the hub"
+            f"data_dir={shown_path(config.data_dir)}{origin}: no such folder; give the folder that holds "
+            f"{' and '.join(needed)}, or leave it out to use the hub"
         )
 
 
@@ -154,22 +155,35 @@ def _check_sizes(config: ExperimentConfig, split: Split, purpose: str) -> None:
 
 
 def _check_harness(config: ExperimentConfig) -> None:
+    folder = config.lm_eval_include_path
+    if folder is not None and not _is_folder(folder):
+        raise UserError(
+            f"lm_eval_include_path={shown_path(folder)}: no such folder; give the folder that holds the YAML files of "
+            "your tasks"
+        )
     require_extra("lm_eval", "lm-eval", f"lm_eval_tasks={config.lm_eval_tasks!r}")
-    if config.lm_eval_include_path is not None and not config.lm_eval_include_path.is_dir():
+
+
+def _check_can_be_written(field: str, folder: Path, below: str = "") -> None:
+    if reason := _why_not_written(folder / below):
         raise UserError(
-            f"lm_eval_include_path={str(config.lm_eval_include_path)!r}: no such folder; give the folder that holds "
-            "the YAML files of your tasks"
+            f"{field}={shown_path(folder)}: {reason}; choose another folder with --{field}, or make it writable"
         )
 
 
-def _check_writable(field: str, value: Path, folder: Path) -> None:
-    """Whether `folder`, which the setting decides, can be made, or written to if it is there."""
-    nearest = existing_parent(folder)
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(
-            f"{field}={str(value)!r}: {nearest} {'cannot be written to' if nearest.is_dir() else 'is a file'}; "
-            f"choose another folder with --{field}, or make it writable"
-        )
+def _why_not_written(folder: Path) -> str | None:
+    """Why a folder can neither be made nor be written to, as far as can be seen without trying."""
+    for path in (folder, *folder.parents):
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # a parent decides
+        except OSError as error:
+            return f"cannot be made ({error.strerror})"
+        if not path.is_dir():
+            return f"{shown_path(path)} is {'a link that leads nowhere' if path.is_symlink() else 'a file'}"
+        return None if os.access(path, os.W_OK | os.X_OK) else f"{shown_path(path)} cannot be written to"
+    return None
 
 
 def _check_temporary_folder() -> None:
@@ -213,12 +227,18 @@ def _check_model_path(field: str, value: str) -> None:
     if _is_folder(folder):
         if not (folder / "config.json").exists():
             raise UserError(
-                f"{field}={value!r}: the folder holds no config.json; give a folder saved by "
+                f"{field}={shown_path(value)}: the folder holds no config.json; give a folder saved by "
                 "save_pretrained, such as outputs/NAME/final_model"
             )
-    elif not demo.is_demo(folder) and not HUB_NAME.fullmatch(value):
+    elif demo.is_demo(folder):
+        return
+    elif _is_file(folder):
         raise UserError(
-            f"{field}={value!r}: no such folder; give an existing folder or a hub name such as Qwen/Qwen3-8B"
+            f"{field}={shown_path(value)}: is a file; give the folder that holds the model, with its config.json"
+        )
+    elif not HUB_NAME.fullmatch(value):
+        raise UserError(
+            f"{field}={shown_path(value)}: no such folder; give an existing folder or a hub name such as Qwen/Qwen3-8B"
         )
 
 
@@ -226,6 +246,13 @@ def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError:  # a name longer than file systems take
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
         return False
 
 

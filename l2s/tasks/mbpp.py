@@ -8,7 +8,7 @@ from typing import Any
 
 from l2s import hub
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError
+from l2s.errors import UserError, shown
 from l2s.jsonl import Row, checked_field, numbered_rows
 from l2s.tasks.program import parse
 from l2s.tasks.program_names import defined_names
@@ -25,8 +25,17 @@ def training_problems(config: ExperimentConfig) -> list[Row]:
     Raises:
         UserError: the source is not available, or a row lacks a field; the message names file, line and field.
     """
-    problems = [_problem(row, place) for place, row in _placed_rows(config)]
-    return sorted((row for row in problems if row["task_id"] in TRAINING_IDS), key=lambda row: int(row["task_id"]))
+    problems: dict[int, Row] = {}
+    places: dict[int, str] = {}
+    for place, row in _placed_rows(config):
+        problem = _problem(row, place)
+        number = problem["task_id"]
+        if number in problems:
+            raise UserError(
+                f"{place}: the field 'task_id' is {row['task_id']!r}, also at {places[number]}; remove one of the rows"
+            )
+        problems[number], places[number] = problem, place.rpartition(", ")[2]
+    return [problems[number] for number in sorted(problems) if number in TRAINING_IDS]
 
 
 def _problem(row: Row, place: str) -> Row:
@@ -47,9 +56,11 @@ def _problem(row: Row, place: str) -> Row:
 
 def _task_number(task_id: int | str, place: str) -> int:
     """The number in a task id such as 601, "601" or "MBPP/601"."""
-    found = re.search(r"(\d+)\s*$", str(task_id))
+    found = re.search(r"(?<!\d)(\d{1,9})\s*$", str(task_id), re.ASCII)
     if found is None:
-        raise UserError(f"{place}: the field 'task_id' is {task_id!r}; it needs a number, such as 601 or 'MBPP/601'")
+        raise UserError(
+            f"{place}: the field 'task_id' is {shown(task_id)}; it needs a number, such as 601 or 'MBPP/601'"
+        )
     return int(found[1])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError
+from l2s.errors import UserError, shown
 from l2s.tasks import aiops, code, math, own
 from l2s.tasks.task import Names, Task
 from l2s.tasks.types import Grade, Item
@@ -32,8 +32,8 @@ def tasks_of(config: ExperimentConfig) -> dict[str, Task]:
     for name in named:
         if name not in TASKS:
             raise UserError(
-                f"domains={config.domains!r}: {name!r} is not a domain; name some of {', '.join(TASKS)}, separated by "
-                "commas"
+                f"domains={shown(config.domains)}: {shown(name)} is not a domain; name some of {', '.join(TASKS)}, "
+                "separated by commas"
             )
     return {name: task for name, task in TASKS.items() if name in named}
 

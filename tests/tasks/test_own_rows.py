@@ -132,8 +132,7 @@ def turn(role: Any, content: Any = "text") -> dict[str, Any]:
         ('{"prompt": "a", "reference": NaN}', "NaN is not a JSON value"),
         ('{"prompt": "a", "reference": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
         (b'{"prompt": "\xff"}', "not UTF-8"),
-        (json.dumps(GOOD).encode("utf-16"), "not UTF-8"),
-        (b'{"prompt": "a\x00b"}', "not valid JSON"),
+        (b'{"prompt": "a\x00b"}', "holds a NUL byte"),
         ({}, "has neither `messages` nor `prompt` (the object is empty)"),
         ({"question": "a", "answer": "b"}, "its fields are question, answer"),
         ({"prompt": "a", "messages": [turn("user")]}, "both `messages` and `prompt`"),
@@ -250,13 +249,9 @@ def test_a_system_prompt_goes_before_every_prompt_and_never_beside_another(tmp_p
     assert "line 2: messages: has a system message, and --system_prompt gives another; remove one of the two" in message
 
 
-@pytest.mark.parametrize(
-    ("prompt", "words"), [("  ", "is empty"), ("a\0b", "NUL character"), ("a\udcffb", "half of a surrogate pair")]
-)
-def test_a_system_prompt_that_cannot_be_kept_is_refused(tmp_path: Path, prompt: str, words: str) -> None:
-    message = refusal(tmp_path, GOOD, system_prompt=prompt)
-    assert message.startswith("system_prompt=")
-    assert words in message
+def test_a_system_prompt_that_says_nothing_is_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, GOOD, system_prompt="  ")
+    assert message.startswith("system_prompt='  ': is empty")
 
 
 def test_ids_are_counted_before_rows_and_may_hold_paths(tmp_path: Path) -> None:
@@ -284,9 +279,8 @@ def test_an_empty_or_missing_file_is_refused(tmp_path: Path, content: bytes | No
     assert words in message
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
-def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
-    assert "cannot be read" in refusal(tmp_path, GOOD, train_file=Path(name))
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    assert "cannot be read" in refusal(tmp_path, GOOD, train_file=Path("x" * 300))
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:

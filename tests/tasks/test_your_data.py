@@ -251,7 +251,7 @@ def test_own_data_stands_beside_the_others_or_instead_of_them(domains: str, expe
         ({"train_file": None, "eval_file": None, "own_grader": "exact"}, "own_grader='exact': is for data of your own"),
         ({"train_file": None, "eval_file": None, "system_prompt": "Hi"}, "system_prompt='Hi': is for data of your own"),
         ({"own_grader": "rouge"}, "own_grader='rouge': must be one of exact"),
-        ({"own_grader": "python:none.py:f"}, "own_grader='python:none.py:f': there is no file none.py"),
+        ({"own_grader": "python:none.py:f"}, "own_grader='python:none.py:f': there is no file 'none.py'"),
         ({"own_grader": "number"}, "train_file='train.jsonl', line 1: reference='Paris'"),
         ({"keep_correct": True}, "keep_correct=True: own_grader='none' grades nothing"),
         ({"train_file": "nowhere.jsonl"}, "train_file='nowhere.jsonl': there is no such file"),

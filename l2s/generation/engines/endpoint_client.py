@@ -16,7 +16,8 @@ from typing import IO, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError
+from l2s.errors import UserError, shown
+from l2s.jsonl import refuse_constant
 
 T = TypeVar("T")
 KEY_VARIABLE = "L2S_ENDPOINT_KEY"
@@ -200,7 +201,7 @@ def check_endpoint(config: ExperimentConfig) -> None:
     url = config.teacher_endpoint
     try:
         parts = urlsplit(url)
-        host = parts.hostname
+        host, _ = parts.hostname, parts.port
     except ValueError:
         parts, host = urlsplit(""), None
     if parts.scheme not in ("http", "https") or not host:
@@ -212,13 +213,14 @@ def check_endpoint(config: ExperimentConfig) -> None:
             "teacher_endpoint: a URL is kept in files, so it must hold no user name, password or query; put a key "
             f"into the environment variable {KEY_VARIABLE}"
         )
-    if parts.scheme == "http" and host not in LOOPBACK and endpoint_key():
+    key = endpoint_key()
+    if parts.scheme == "http" and host not in LOOPBACK and key:
         raise UserError(
             f"teacher_endpoint={url!r}: the key in {KEY_VARIABLE} would travel unencrypted; use https, or unset it"
         )
     try:
-        body = json.loads(config.endpoint_body)
-    except ValueError:
+        body = json.loads(config.endpoint_body, parse_constant=refuse_constant)
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise UserError(f"endpoint_body={config.endpoint_body!r}: give a JSON object, such as '{{\"top_k\": 20}}'")
+        raise UserError(f"endpoint_body={shown(config.endpoint_body)}: give a JSON object, such as '{{\"top_k\": 20}}'")

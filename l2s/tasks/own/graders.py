@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError
+from l2s.errors import UserError, shown
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.final_number import final_number
 from l2s.tasks.own import user_code
@@ -67,8 +67,9 @@ def grader_of(spec: str) -> Grader:
     if spec in GRADERS:
         return GRADERS[spec]
     if user_code.parse_spec(spec) is None:
+        names = ", ".join(GRADERS)
         raise UserError(
-            f"own_grader={spec!r}: must be one of {', '.join(GRADERS)}, or python:FILE.py:function for your own code"
+            f"own_grader={shown(spec)}: must be one of {names}, or python:FILE.py:function for your own code"
         )
     return Grader(spec, "own code", _anything, _judge_by_user_code, needs_reference=False)
 

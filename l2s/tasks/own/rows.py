@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from l2s.errors import UserError
-from l2s.jsonl import Row
-from l2s.tasks.own.files import FIELDS, Placed, shown
+from l2s.errors import UserError, plain, shown
+from l2s.jsonl import Row, fault_of
+from l2s.tasks.own.files import FIELDS, Placed, list_names
 from l2s.tasks.own.graders import Grader
 from l2s.tasks.task import Split
 from l2s.tasks.types import Item, Message
@@ -17,7 +18,6 @@ from l2s.tasks.types import Item, Message
 NAME = "own"
 SOURCE = "own"
 ROLES = ("system", "user", "assistant")
-LONGEST_TEXT = 1_000_000  # characters of a turn; more would take the tokenizer minutes, and fits no model here
 LONGEST_ID = 200
 TOOL_FIELDS = (
     "tool_calls",
@@ -25,7 +25,6 @@ TOOL_FIELDS = (
     "function_call",
 )  # without them a turn would mean something else
 DOMAIN = re.compile(r"\w[\w-]{0,39}")  # becomes part of file names
-SURROGATE = re.compile(r"[\ud800-\udfff]")
 MOST_DOMAINS = 20  # each gets its own tables, figures and tests
 
 
@@ -111,7 +110,7 @@ def _messages(row: Row) -> list[Message]:
     if row.get("prompt") is not None:
         return [{"role": "user", "content": _text("prompt", row["prompt"], hint="; a list of turns is `messages`")}]
     if row.get("messages") is None:
-        named = f"its fields are {', '.join(map(str, row))}" if row else "the object is empty"
+        named = f"its fields are {list_names(list(row))}" if row else "the object is empty"
         raise RowError(f"has neither `messages` nor `prompt` ({named}); add one of them")
     turns = row["messages"]
     if not isinstance(turns, list) or not turns:
@@ -154,20 +153,15 @@ def _check_order(roles: list[str]) -> None:
 def _text(name: str, value: Any, hint: str = "") -> str:
     if not isinstance(value, str):
         raise RowError(f"{name}={shown(value)}: expected text, found {type(value).__name__}{hint}")
-    if not value.strip():
-        raise RowError(f"{name}={shown(value)}: is empty; write a text, or remove it")
-    return _clean(name, value)
-
-
-def _clean(name: str, value: str) -> str:
-    """`value`, if tokenizers and files can hold it."""
-    if "\0" in value:
-        raise RowError(f"{name}={shown(value)}: holds a NUL character; remove it")
-    if SURROGATE.search(value):
-        raise RowError(f"{name}={shown(value)}: holds half of a surrogate pair, which no file can; remove it")
-    if len(value) > LONGEST_TEXT:
-        raise RowError(f"{name}: has {len(value):,} characters, at most {LONGEST_TEXT:,} can be read; shorten it")
+    if fault := fault_of(value):
+        raise RowError(f"{name}={shown(value)}: {fault}")
     return value
+
+
+def _clean(name: str, value: str) -> None:
+    """Check a text that may be empty for what tokenizers and files cannot hold."""
+    if value.strip() and (fault := fault_of(value)):
+        raise RowError(f"{plain(name)}={shown(value)}: {fault}")
 
 
 def _id(row: Row, default: str) -> str:
@@ -180,6 +174,8 @@ def _id(row: Row, default: str) -> str:
     text = str(value)
     if not text.isprintable() or len(text) > LONGEST_ID:
         raise RowError(f"id={shown(text)}: use at most {LONGEST_ID} printable characters")
+    if not text.strip():
+        raise RowError(f"id={shown(text)}: is blank; write an id, or leave it out")
     return text
 
 
@@ -204,6 +200,8 @@ def _reference(row: Row, grader: Grader, *, unlabelled: bool) -> Any:
             )
         return None
     _check_depth("reference", value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RowError(f"reference={value}: is not a finite number; write the right answer, or leave it out")
     value = _plain(value)
     try:
         return grader.reference(value)
@@ -229,6 +227,7 @@ def _further_fields(row: Row) -> Row:
     kept: Row = {}
     for name, value in row.items():
         if name not in FIELDS and _is_given(value):
+            _clean("a field's name", name)
             _check_depth(name, value)
             kept[name] = _plain(value)
     return kept

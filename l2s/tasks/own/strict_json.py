@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any
+
+from l2s.jsonl import refuse_constant
 
 
 def parse_json(text: str) -> Any:
@@ -13,12 +15,8 @@ def parse_json(text: str) -> Any:
         ValueError: it is not JSON; says what is wrong.
     """
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=refuse_constant)
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg}, column {error.colno}") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")

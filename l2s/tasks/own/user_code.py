@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError
+from l2s.errors import UserError, shown_path
 from l2s.tasks.types import Item
 from l2s.visible import in_one_line
 
 SPEC = re.compile(r"python:(?P<file>.+\.py):(?P<function>[^\W\d]\w*)", re.DOTALL)
 WORKER = Path(__file__).with_name("worker.py")
+LONGEST_REASON = 200  # characters
 LOADING_S = 120.0  # imports of the user's file may be heavy
 FAULTS = (
     "grader_raised",  # the user's function raised an exception, or ended its process
@@ -41,10 +42,10 @@ class Spec(NamedTuple):
 
 
 class GraderError(Exception):
-    """The user's code failed: a status from FAULTS, and what happened."""
+    """The user's code failed: a status from FAULTS, and what happened, in one short line."""
 
     def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
+        super().__init__(in_one_line(reason[:LONGEST_REASON]))
         self.status = status
 
 
@@ -61,9 +62,11 @@ def check(config: ExperimentConfig, item: Item) -> None:
         UserError: there is no such file or function, or it fails.
     """
     spec = _spec(config)
-    where = f"own_grader={config.own_grader!r}"
-    if not spec.file.is_file():
-        raise UserError(f"{where}: there is no file {spec.file}; give the Python file that holds your grader")
+    where = f"own_grader={shown_path(config.own_grader)}"
+    if not _is_file(spec.file):
+        raise UserError(
+            f"{where}: there is no file {shown_path(spec.file)}; give the Python file that holds your grader"
+        )
     answer = item["reference"] if isinstance(item["reference"], str) else json.dumps(item["reference"])
     process = _process(spec.file.resolve(), spec.function)
     try:
@@ -78,13 +81,21 @@ def check(config: ExperimentConfig, item: Item) -> None:
         process.stop()  # what it has loaded would take memory from the models
 
 
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; a name longer than file systems take has none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def call(config: ExperimentConfig, response: str, item: Item) -> tuple[float, str]:
     """Score and status of an answer; a failure of the user's code is a status of its own, with score 0."""
     spec = _spec(config)
     try:
         score = _process(spec.file.resolve(), spec.function).call(_request(response, item), config.own_timeout_s)
     except GraderError as error:
-        print(f"{config.own_grader}, item {item['id']}: {in_one_line(str(error))}", file=sys.stderr, flush=True)
+        print(f"{config.own_grader}, item {item['id']}: {error}", file=sys.stderr, flush=True)
         return 0.0, error.status
     return score, "correct" if score == 1 else "partial" if score > 0 else "wrong"
 

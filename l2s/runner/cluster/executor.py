@@ -87,6 +87,7 @@ class RayJob:
         self.bundles = self.cluster.bundles(groups)
         self.status: int | None = None
         self.stopping: str = ""
+        self.trouble = ""  # for the log, unless a node that is gone explains it
         self.reserved: Any = None
         self.launched: Launched | None = None
         self.thread = threading.Thread(target=self._run, name=stage.name, daemon=True)
@@ -111,7 +112,7 @@ class RayJob:
             self._note(f"l2s {self.stage.name}: {error}\n")
             return USER_ERROR
         except Exception:
-            self._note(traceback.format_exc())
+            self.trouble = traceback.format_exc()
             return 1
         finally:
             if self.launched:
@@ -130,7 +131,10 @@ class RayJob:
             return INTERRUPTED
         time.sleep(SETTLE_S)
         self.cluster.find_lost()
-        return NODE_LOST if self.executor.lost_devices() & set(chain.from_iterable(self.groups)) else status
+        if self.executor.lost_devices() & set(chain.from_iterable(self.groups)):
+            return NODE_LOST
+        self._note(self.trouble)
+        return status
 
     def _work(self) -> int:
         nodes = list({node.id: node for node in self.homes}.values())

@@ -27,6 +27,7 @@ from l2s.runner.placement import Devices, Placement
 
 ASKING = ("generate", "evaluate_teacher")  # the stages that may ask an endpoint; no other gets its key
 LOOK_S = 0.5  # between looks at what the nodes wrote
+GIVE_BACK_S = 60.0  # for Ray Train to notice that a node is gone
 SETTLE_S = 2.0  # what runs on a node may answer for a moment after the node has failed
 
 
@@ -291,12 +292,17 @@ class TrainingProcesses:
     def stop(self, *, at_once: bool) -> None:
         """See `Launched`. Ray Train has no grace to give: what it trains resumes from its last checkpoint."""
         if self.status is None:
-            self.release()
             self.status = INTERRUPTED
+            self.release()
 
     def release(self) -> None:
-        """See `Launched`. Ray Train's processes end with the actor that started them."""
+        """See `Launched`. Ray Train's processes end with the actor that started them.
+
+        Where a node is gone, Ray Train first gives the devices back that it has reserved, which nobody else could.
+        """
         import ray
 
         if self.actor is not None:
+            if self.status is None:
+                ray.wait([self.ended], timeout=GIVE_BACK_S)
             ray.kill(self.actor)

@@ -129,7 +129,7 @@ def test_hardware_is_read_or_refused_in_one_line() -> None:
     some = find_hardware(ExperimentConfig(gpus="0,3"), "a100-40gb:8")
     assert some.devices.names == ("0", "3")
     for text, problem in {
-        "h1000": "h100-80gb", "l4:0": "1 or more", "l4:x": "1 or more", "l4:": "", "cpu:2": "cpu_workers",
+        "h1000": "h100-80gb", "l4:0": "from 1", "l4:x": "from 1", "l4:": "", "cpu:2": "cpu_workers",
     }.items():  # fmt: skip
         if problem:
             with pytest.raises(UserError, match=rf"--hardware {text}: .*{problem}"):

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,21 +65,34 @@ class Agent:
             UserError: processes of an earlier run still work in it, or the storage cannot be used.
         """
         self._check_base()
-        self._remove_left_copies()
-        if run_folder is not None:
-            self.root, self.is_copy = Path(run_folder), False
-        try:
-            self.lock_file.parent.mkdir(parents=True, exist_ok=True)
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"node_dir: {self.root} on {self.name} cannot be made ({error}); set --node_dir") from None
-        self.lock = hold(self.lock_file)
+        with self._alone_in_base():
+            self._remove_left_copies()
+            if run_folder is not None:
+                self.root, self.is_copy = Path(run_folder), False
+            try:
+                self.lock_file.parent.mkdir(parents=True, exist_ok=True)
+                self.root.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(
+                    f"node_dir: {self.root} on {self.name} cannot be made ({error}); set --node_dir"
+                ) from None
+            self.lock = hold(self.lock_file)
         if storage:
             self.storage = Storage(*storage)
             self.storage.check()
             self.storage.check_is_shared(self.name)
         self.inbox = Inbox(self.root, self.storage)
         return str(self.root), str(self.lock_file)
+
+    @contextmanager
+    def _alone_in_base(self) -> Iterator[None]:
+        """One agent of this machine at a time: another would remove a copy that is made and not locked yet."""
+        folder = os.open(self.base, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _check_base(self) -> None:
         """Make the folder of the copies. The default one is in a folder that all users share, so it must be ours.

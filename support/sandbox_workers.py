@@ -1,10 +1,24 @@
-"""The processes of sandboxed programs that are alive, to see that none outlives its run."""
+"""What tests of hostile programs share: helpers of the programs, and the processes that are alive after a run."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from pathlib import Path
+
+# Comes before every hostile program, after the names of what it attacks.
+HELPERS = """
+import ctypes, os, re
+libc = ctypes.CDLL(None, use_errno=True)
+def found(text):
+    hit = re.search("SECRET-[0-9a-f]{16}", text)
+    return hit.group() if hit else None
+def everywhere(data):
+    for fd in range(64):
+        try: os.write(fd, data)
+        except OSError: pass
+def frame(body): return len(body).to_bytes(4, "big") + body
+"""
 
 
 def workers() -> set[int]:

@@ -21,7 +21,7 @@ import pytest
 from l2s import sandbox
 from l2s.sandbox import backends, seccomp
 from l2s.tasks import code
-from support.sandbox_workers import gone, workers
+from support.sandbox_workers import HELPERS, gone, workers
 
 ATTACKS = Path(__file__).parent / "attacks"  # a file for each family; `### tests`, then `### name: verdicts`
 TIMEOUT_S = 0.5
@@ -30,20 +30,6 @@ OF_THE_TESTER = ("messages", "results")  # families that attack the tester, whic
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY", "L2S_ENDPOINT_KEY", "L2S_SENTINEL")
 MOST_CHARS = 300  # of a reason
 PROBES = (335, 336)  # uretprobe and uprobe, which no filter sees; outside of a probe they only fail
-
-# Comes before every program, after the names that `_names` gives it.
-HELPERS = """
-import ctypes, os, re
-libc = ctypes.CDLL(None, use_errno=True)
-def found(text):
-    hit = re.search("SECRET-[0-9a-f]{16}", text)
-    return hit.group() if hit else None
-def everywhere(data):
-    for fd in range(64):
-        try: os.write(fd, data)
-        except OSError: pass
-def frame(body): return len(body).to_bytes(4, "big") + body
-"""
 
 
 @dataclass(frozen=True)

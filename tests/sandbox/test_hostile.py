@@ -16,24 +16,10 @@ import psutil
 import pytest
 
 from l2s import sandbox
-from support.sandbox_workers import gone, workers
+from support.sandbox_workers import HELPERS, gone, workers
 
 HOSTILE = Path(__file__).parent / "hostile"  # one file for each family; a program follows its `### name`
 TIMEOUT_S = 0.5
-
-# Comes before every program, after the names that `Ground.names` gives it.
-HELPERS = """
-import ctypes, os, re
-libc = ctypes.CDLL(None, use_errno=True)
-def found(text):
-    hit = re.search("SECRET-[0-9a-f]+", text)
-    return hit.group() if hit else None
-def everywhere(data):
-    for fd in range(64):
-        try: os.write(fd, data)
-        except OSError: pass
-def frame(body): return len(body).to_bytes(4, "big") + body
-"""
 
 
 def read_programs() -> dict[tuple[str, str], str]:

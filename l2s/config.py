@@ -126,7 +126,11 @@ class ExperimentConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="device that models run on; auto: CUDA if present"
     )
-    gpus: str = Field("all", description="GPUs that stages share: all, or their numbers such as 0,1,2,3")
+    gpus: str = Field(
+        "all",
+        description="GPUs that stages share: all, or their numbers such as 0,1,2,3; with 0,0 two processes at a time "
+        "use GPU 0, for models that fill it badly",
+    )
     cpu_workers: int = Field(
         1, ge=1, le=256, description="workers that share the CPU's cores; each runs a stage or a rank"
     )
@@ -414,8 +418,8 @@ class ExperimentConfig(BaseModel):
             return value
         numbers = [number.strip() for number in value.split(",")]
         known = all(re.fullmatch("[0-9]{1,9}", number) for number in numbers)
-        if not known or len(set(map(int, numbers))) < len(numbers):
-            raise ValueError("give all, or different numbers separated by commas, such as 0,1,2,3")
+        if not known:
+            raise ValueError("give all, or numbers separated by commas, such as 0,1,2,3")
         return ",".join(str(int(number)) for number in numbers)
 
     @field_validator("thinking", mode="before")

@@ -11,7 +11,7 @@ import torch
 from l2s.config import ExperimentConfig
 from l2s.devices import pick_device, torch_dtype
 from l2s.errors import UserError
-from l2s.plan.hardware import Fleet, Hardware, measure, share_of_cpu
+from l2s.plan.hardware import Fleet, Hardware, measure, share_of
 from l2s.plan.prediction import Plan, make_plan, rough_duration
 from l2s.run_dir import RunDir
 from l2s.runner.pipeline import Stage
@@ -66,8 +66,8 @@ def _measure(config: ExperimentConfig, devices: Devices) -> Hardware | None:
     """
     device, dtype = pick_device(config), torch_dtype(config)
     if devices.kind == "cpu":
-        return share_of_cpu(measure(device, dtype), devices.most_in_a_machine)
+        return share_of(measure(device, dtype), devices.most_in_a_machine)
     if device.type == "cpu":  # the GPUs are those of other nodes
         return None
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, torch.device("cuda", 0), dtype).result()
+        return share_of(pool.submit(measure, torch.device("cuda", 0), dtype).result(), devices.sharing)

@@ -113,8 +113,7 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
         here = config.model_copy(update={"device": "cpu"}) if name == "cpu" else config
         devices = find_devices(here)
         hardware = measure(pick_device(here), torch_dtype(here))
-        if devices.kind == "cpu":
-            hardware = share_of_cpu(hardware, len(devices))
+        hardware = share_of(hardware, len(devices) if devices.kind == "cpu" else devices.sharing)
         return Fleet(hardware, Devices(devices.kind, devices.names, hardware.memory), len(devices))
     if colon and not re.fullmatch("[1-9][0-9]{0,4}", number):
         raise UserError(f"{field}: after the colon comes a number from 1 to 99999, such as a100-40gb:8")
@@ -132,16 +131,16 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
     hardware = from_data_sheet(sheet, config)
     homes = tuple(f"{name} {1 + gpu // per_machine}" for gpu in chosen)
     devices = Devices("gpu", tuple(map(str, chosen)), hardware.memory, homes if len(set(homes)) > 1 else ())
-    return Fleet(hardware, devices, min(per_machine, len(chosen)))
+    return Fleet(share_of(hardware, devices.sharing), devices, min(per_machine, len(chosen)))
 
 
-def share_of_cpu(cpu: Hardware, workers: int) -> Hardware:
-    """The share of a CPU that each of `workers` gets."""
+def share_of(hardware: Hardware, workers: int) -> Hardware:
+    """The share of a CPU, or of a GPU that --gpus names several times, that each of `workers` gets."""
     return replace(
-        cpu,
-        memory=cpu.memory // workers,
-        products=cpu.products / workers,
-        bandwidth=cpu.bandwidth / workers,
+        hardware,
+        memory=hardware.memory // workers,
+        products=hardware.products / workers,
+        bandwidth=hardware.bandwidth / workers,
     )
 
 

@@ -1,6 +1,7 @@
 """Which stage runs on which devices: disjoint sets, so that independent stages run side by side.
 
-A device is a GPU, or with --cpu_workers one of the equal parts of a CPU. Stages declare what they can use
+A device is a GPU, or with --cpu_workers one of the equal parts of a CPU. A GPU that --gpus names twice counts as two
+devices: two processes use it at a time. Stages declare what they can use
 (`Resources`). This module knows nothing about processes, so plans and other executors place the graph in the same way.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -54,6 +56,12 @@ class Devices:
         for number in numbers:
             found.setdefault(self.machines[number] if self.machines else "", []).append(number)
         return found
+
+    @property
+    def sharing(self) -> int:
+        """The most devices that are one GPU; 1 unless --gpus names one several times."""
+        cards = zip(self.names, self.machines or self.names, strict=True)
+        return max(Counter(cards).values(), default=1) if self.kind == "gpu" else 1
 
     @property
     def most_in_a_machine(self) -> int:
@@ -105,7 +113,13 @@ def find_devices(config: ExperimentConfig) -> Devices:
             f"gpus={config.gpus!r}: there is no GPU {missing[0]}; {len(visible)} are visible, "
             f"0 to {len(visible) - 1}: choose among them, or leave it out to use all"
         )
-    return Devices("gpu", tuple(visible[number] for number in numbers))
+    devices = Devices("gpu", tuple(visible[number] for number in numbers))
+    if devices.sharing > 1 and config.engine == "vllm":
+        raise UserError(
+            f"gpus={config.gpus!r}: vLLM takes nearly all memory of a GPU, so two processes cannot share one; name "
+            "each GPU once, or add --engine transformers"
+        )
+    return devices
 
 
 def _visible_gpus() -> list[str]:
@@ -237,6 +251,8 @@ def most_devices(stage: Stage, available: int, config: ExperimentConfig, devices
     by_vllm = config.engine == "vllm" and stage.name == "score"  # one process, which batches by itself
     if spread in ("none", "one") or by_vllm or _asks_a_server(stage, config):
         return min(available, size)
+    if spread == "ranks" and devices.sharing > 1:
+        return min(available, 1)  # NCCL wants a GPU of its own for each rank
     if stage.resources.batch_size is None:
         return available // size * size
     update: int = getattr(config, stage.resources.batch_size) * config.gradient_accumulation_steps

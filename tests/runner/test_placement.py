@@ -97,10 +97,26 @@ def test_devices_that_are_not_there_are_refused(
     assert words in str(refusal.value)
 
 
-@pytest.mark.parametrize("value", ["", "0,0", "a", "0;1", "-1", "1,"])
+@pytest.mark.parametrize("value", ["", "a", "0;1", "-1", "1,"])
 def test_a_list_of_gpus_that_is_none_is_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="give all, or different numbers separated by commas"):
+    with pytest.raises(ValueError, match="give all, or numbers separated by commas"):
         ExperimentConfig(gpus=value)
+
+
+def test_a_gpu_named_twice_runs_two_processes_but_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 2)
+    shared = find_devices(ExperimentConfig(gpus="0,0,1"))
+    assert (shared.names, shared.sharing) == (("0", "0", "1"), 2)
+    assert [gpus_(8).sharing, find_devices(ExperimentConfig(gpus="1")).sharing] == [1, 1]
+    both = [STAGES[name] for name in ("sft", "evaluate_teacher")]
+    assert {name: len(own) for name, own in place(both, [0, 1, 2], shared, ExperimentConfig()).items()} == {
+        "sft": 1,  # NCCL refuses two ranks on one GPU
+        "evaluate_teacher": 2,
+    }
+    assert place([STAGES["generate"]], [0, 1, 2], shared, ExperimentConfig()) == {"generate": (0, 1, 2)}
+    assert place([STAGES["score"]], [0, 1, 2], shared, ExperimentConfig())["score"] == (0,)
+    with pytest.raises(UserError, match="gpus='0,0': vLLM takes nearly all memory"):
+        find_devices(ExperimentConfig(gpus="0,0", engine="vllm"))
 
 
 def test_cpu_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Answers and hidden states through transformers: static batches on one device."""
+"""Answers and hidden states through transformers: batches on one device."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from l2s.generation.engines.protocol import (
     cut_at_stop,
     seed_of,
 )
+from l2s.generation.engines.static_decoding import decode, has_static_steps
 from l2s.models.load import count_parameters, load_model, weight_bytes
 from l2s.signals.hidden import ModelHidden
 
@@ -37,8 +38,9 @@ SEGMENT_STEPS = {"cpu": sys.maxsize, "cuda": 96}
 
 
 class TransformersEngine:
-    """Static batches through transformers' `generate`: left padding, prompts of similar length together.
+    """Batches with left padding, prompts of similar length together.
 
+    On a GPU a batch is decoded in steps of one shape if the model allows it, else through transformers' `generate`.
     Where memory runs out, a batch and those after it are answered in smaller parts.
     """
 
@@ -49,6 +51,7 @@ class TransformersEngine:
         self.renderer = renderer
         self.batch_size = batch_size
         self.fits = min(batch_size, fits or batch_size)  # prompts at a time
+        self.static = model.device.type == "cuda" and has_static_steps(model)  # a CPU's launches take no time
         self.stop_ids = stop_ids(model.generation_config, renderer)
         model.generation_config = GenerationConfig()  # settings left out here would come from the model's own file
 
@@ -107,6 +110,24 @@ class TransformersEngine:
 
     def _answer_together(self, batch: Sequence[Request], sampling: Sampling) -> list[Completion]:
         begin = time.monotonic()
+        tokens = self._decode(batch, sampling) if self.static else self._generate(batch, sampling)
+        cut = {request.id: cut_at_stop(tokens[request.id], self.stop_ids) for request in batch}
+        speed = sum(len(kept) for kept, _ in cut.values()) / (time.monotonic() - begin)
+        return [
+            Completion(id_, self.renderer.decode(kept), reason, len(kept), len(kept) / speed, kept, self.fits)
+            for id_, (kept, reason) in cut.items()
+        ]
+
+    def _decode(self, batch: Sequence[Request], sampling: Sampling) -> dict[str, list[int]]:
+        """The answers in steps of one shape."""
+        sequences = [request.prompt_ids for request in batch]
+        seed = seed_of(sampling.seed, (request.id for request in batch))
+        pad = self.renderer.pad_token_id
+        tokens = decode(self.model, sequences, sampling, stop_ids=self.stop_ids, pad_id=pad, seed=seed)
+        return {request.id: answer for request, answer in zip(batch, tokens, strict=True)}
+
+    def _generate(self, batch: Sequence[Request], sampling: Sampling) -> dict[str, list[int]]:
+        """The answers through `generate`."""
         answers: dict[str, list[int]] = {request.id: [] for request in batch}
         running = list(batch)
         segment = SEGMENT_STEPS[self.model.device.type]
@@ -119,12 +140,7 @@ class TransformersEngine:
             running = [request for request in running if cut_at_stop(answers[request.id], self.stop_ids)[1] == "length"]
             if not running:
                 break
-        cut = {id_: cut_at_stop(tokens, self.stop_ids) for id_, tokens in answers.items()}
-        speed = sum(len(tokens) for tokens, _ in cut.values()) / (time.monotonic() - begin)
-        return [
-            Completion(id_, self.renderer.decode(tokens), reason, len(tokens), len(tokens) / speed, tokens, self.fits)
-            for id_, (tokens, reason) in cut.items()
-        ]
+        return answers
 
     @torch.inference_mode()
     def _continue(

@@ -124,6 +124,11 @@ class RunDir:
         return self.sft / "rejected.jsonl"
 
     @property
+    def never_right(self) -> Path:
+        """The training items that no answer of the teacher gets right."""
+        return self.sft / "never_right.jsonl"
+
+    @property
     def sft_model(self) -> Path:
         return self.arm("sft").final_model
 

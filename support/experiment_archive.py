@@ -18,6 +18,7 @@ KEPT = (
     "*/heldout_metrics.jsonl",
     "sft/sft_train_data.jsonl",
     "sft/rejected.jsonl",
+    "sft/never_right.jsonl",
     "evaluation/predictions/*.jsonl",
     "evaluation/fidelity/*.jsonl",
 )

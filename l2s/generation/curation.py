@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -92,6 +93,24 @@ def curate(items: Sequence[Item], answers: Mapping[str, Sequence[Row]], config: 
         count["outliers"] += len(distinct) - len(short)
         _count_difficulty(count, answers[item["id"]])
     return Curated(kept, rejected, counts)
+
+
+def never_right(items: Sequence[Item], answers: Mapping[str, Sequence[Row]]) -> list[Row]:
+    """The graded items that no answer gets right, whether an answer is learned from or not.
+
+    Each has the number of its answers, how often the grader gave each status, and the last answer.
+    """
+    graded = {id_: [row for row in rows if row["graded"]["score"] is not None] for id_, rows in answers.items()}
+    return [
+        {
+            **item,
+            "answers": len(rows),
+            "statuses": dict(Counter(row["graded"]["status"] for row in rows)),
+            "last_response": rows[-1]["response"],
+        }
+        for item in items
+        if (rows := graded[item["id"]]) and not any(row["graded"]["score"] == 1 for row in rows)
+    ]
 
 
 def _fences(items: Sequence[Item], answers: Mapping[str, Sequence[Row]]) -> dict[str, float]:

@@ -22,7 +22,7 @@ from l2s.generation.answers import (
     smallest_batch,
 )
 from l2s.generation.context import teacher_messages
-from l2s.generation.curation import curate, different, is_empty, usable
+from l2s.generation.curation import curate, different, is_empty, never_right, usable
 from l2s.generation.engines.protocol import Answering, Completion, Metered, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, make_folder, remove, write_jsonl
@@ -45,7 +45,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     With `answers=reference` the answers are the reference solutions of the data, and no model is loaded. Otherwise each
     item is asked `answers_per_item` times. With `keep_correct` it is asked until it has that many different right
     answers, up to `max_tries` times. l2s.generation.curation chooses what is kept. The last answer of an item without a
-    usable one goes to rejected.jsonl.
+    usable one goes to rejected.jsonl. never_right.jsonl lists the items that no answer gets right.
     """
     items: list[Item] = load_jsonl(run_dir.train_data)  # type: ignore[assignment]
     renderers = load_renderers(config)
@@ -56,6 +56,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
         no_room = _check_room_for_answers(items, renderers.student, config)
         make_folder(run_dir.sft)
         write_jsonl(run_dir.rejected, [])
+        write_jsonl(run_dir.never_right, [])
         write_jsonl(run_dir.responses, rows)
         return _metrics(rows, [], no_room)
     renderer = renderers.teacher
@@ -72,16 +73,17 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
         return {}
     curated = curate(items, collected.answers, config)
     rows = curated.kept
+    write_jsonl(run_dir.rejected, curated.rejected)
+    write_jsonl(run_dir.never_right, never_right(items, collected.answers))
     if not rows:
         empty = sum(is_empty(row["response"]) for tried in collected.answers.values() for row in tried)
         raise UserError(
             f"keep_correct={config.keep_correct}, teacher_context={config.teacher_context!r}: no answer to any of "
             f"{len(items)} items can be learned from ({empty} are empty); turn keep_correct off, raise --max_tries or "
-            "--max_new_tokens, or use a stronger teacher"
+            f"--max_new_tokens, or use a stronger teacher; {run_dir.rejected} has the last answer to each"
         )
     if not renderers.share_vocabulary:  # only SFT can learn from a remote teacher, from its text
         rows = [row | {"token_ids": None} for row in rows]
-    write_jsonl(run_dir.rejected, curated.rejected)
     write_jsonl(run_dir.responses, rows)
     return {
         **_metrics(rows, curated.rejected, [*no_room, *_empty_answers(collected)]),

@@ -233,6 +233,7 @@ _TABLE = (
         needs=("prepare",),
         inputs=lambda run_dir, config: [run_dir.train_data, *_grader_files(config), *context_files(config)],
         gives=lambda run_dir, config: [run_dir.responses, run_dir.rejected],
+        logs=lambda run_dir, config: [run_dir.never_right],
         scratch=lambda run_dir, config: [run_dir.answer_log],
         first_reads=lambda run_dir, config: [run_dir.answer_log],
         others_read=lambda run_dir, config: [run_dir.grades(attempt) for attempt in range(config.max_tries)],

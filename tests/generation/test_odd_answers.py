@@ -107,8 +107,31 @@ def test_empty_answers_are_left_out_and_only_empty_ones_stop(
     assert metrics["curation"]["math"]["unusable"] == 3
     assert any(line.startswith("3 of 10 teacher answers on math were empty") for line in said)
 
-    line = stopped(*answered(lambda number: empty, experiment_name="nothing"))
+    config, run_dir = answered(lambda number: empty, experiment_name="nothing")
+    line = stopped(config, run_dir)
     assert "no answer to any of 10 items can be learned from (10 are empty)" in line
+    assert str(run_dir.rejected) in line
+    assert len(load_jsonl(run_dir.rejected)) == 10
+
+
+@pytest.mark.parametrize("keep_correct", [True, False])
+def test_items_that_the_teacher_never_gets_right_are_in_a_file_whatever_is_learned_from(
+    answered: Callable[..., tuple[ExperimentConfig, RunDir]], keep_correct: bool
+) -> None:
+    """Right where the number is odd."""
+    config, run_dir = answered(
+        lambda number: f"#### {1 if number % 2 else 999}", keep_correct=keep_correct, max_tries=3
+    )
+    metrics, _ = warnings_of(config, run_dir)
+    rows = load_jsonl(run_dir.never_right)
+    assert [row["id"] for row in rows] == ["m0", "m2", "m4", "m6", "m8"]
+    assert {row["answers"] for row in rows} == {3 if keep_correct else 1}
+    assert {row["last_response"] for row in rows} == {"#### 999"}
+    assert metrics["curation"]["math"]["difficulty"][0] == len(rows)
+    assert len(load_jsonl(run_dir.responses)) == (5 if keep_correct else 10)
+    manifest = Manifest.load(run_dir.manifest("generate"))
+    assert manifest is not None
+    assert "sft/never_right.jsonl" in manifest.outputs
 
 
 def test_thinking_that_never_ends_is_not_called_empty() -> None:

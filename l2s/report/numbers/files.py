@@ -36,6 +36,7 @@ class RunFiles:
         curves: arm -> logged steps.
         heldout_curves: arm -> loss on held-out answers at some of these steps.
         lm_eval: model -> the results of lm-evaluation-harness.
+        never_right: training items that no answer of the teacher gets right.
         by_seed: model -> seed -> its rows; only models that were trained with several seeds and evaluated.
     """
 
@@ -49,6 +50,7 @@ class RunFiles:
     curves: dict[str, list[Row]]
     heldout_curves: dict[str, list[Row]]
     lm_eval: dict[str, dict[str, Any]]
+    never_right: list[Row] = field(default_factory=list)
     by_seed: dict[str, dict[int, list[Row]]] = field(default_factory=dict)
 
 
@@ -96,6 +98,7 @@ def _read(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
         curves=_present({arm: rows(run_dir.arm(arm).metrics) for arm in ARMS}),
         heldout_curves=_present({arm: rows(run_dir.arm(arm).heldout_metrics) for arm in ARMS}),
         lm_eval={model: rows(path)[0] for model in MODELS if (path := run_dir.lm_eval(model)).exists()},
+        never_right=rows(run_dir.never_right),
         by_seed=_by_seed(config, found, rows, run_dir),
     )
 

@@ -43,6 +43,7 @@ def build_results(files: RunFiles) -> Results:
         "disk_bytes": costs.disk_bytes(files.root),
         "curves": curves,
         "heldout_curves": _curves(files.heldout_curves),
+        "never_right": _never_right(files),
         "opd_health": opd_health(curves.get("opd", []), trained.metrics if trained else {}),
         "contamination": {domain: _overlap(found) for domain, found in overlap(files.train, files.eval).items()},
         "warnings": [],
@@ -59,6 +60,12 @@ def _sources(files: RunFiles) -> dict[str, list[str]]:
     for domain, source in pairs:
         found[domain].add(source)
     return {domain: sorted(sources) for domain, sources in found.items()}
+
+
+def _never_right(files: RunFiles) -> dict[str, list[str]]:
+    """The ids of the training items that no answer of the teacher gets right."""
+    domains = in_order(row["domain"] for row in files.never_right)
+    return {domain: [row["id"] for row in files.never_right if row["domain"] == domain] for domain in domains}
 
 
 def _curves(curves: Mapping[str, list[Row]]) -> dict[str, list[dict[str, float]]]:

@@ -241,6 +241,7 @@ class Results(TypedDict):
     disk_bytes: dict[str, int]  # folder of the run -> size
     curves: dict[str, list[dict[str, float]]]  # sft, kd, opd -> logged steps
     heldout_curves: dict[str, list[dict[str, float]]]  # sft, kd -> loss on held-out answers at some of these steps
+    never_right: dict[str, list[str]]  # domain -> ids of the training items that no answer of the teacher gets right
     opd_health: list[HealthFigure]  # empty without on-policy distillation
     contamination: dict[str, Overlap]
     warnings: list[str]

@@ -70,6 +70,10 @@ CHINESE = {
     "teacher_context": "教师看到而学生看不到的内容",
     "curation": "用于学习的回答，以及按答对比例划分的题目",
     "curation_note": "sft/rejected.jsonl 列出没有可用回答的题目及其最后一次回答。",
+    "never_right": "教师没有一次答对的训练题",
+    "never_right_note": "百分比为占该领域已评分题目的比例。每个领域最多列出 {n} 题；全部见 sft/never_right.jsonl，"
+    "其中有参考答案、评分结果和最后一次回答。",
+    "item_ids": "题目编号",
     "curation_items": "题目",
     "curation_answers": "保留的回答",
     "curation_unusable": "错误或不可用",

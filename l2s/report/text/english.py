@@ -80,6 +80,10 @@ ENGLISH = {
     "teacher_context": "What the teacher saw and the students did not",
     "curation": "Answers to learn from, and items by their share of right answers",
     "curation_note": "sft/rejected.jsonl lists the items without a usable answer, each with its last answer.",
+    "never_right": "Training items that no answer of the teacher gets right",
+    "never_right_note": "The share is that of the domain's graded items. The table names at most {n} items of a "
+    "domain; sft/never_right.jsonl lists all, each with its reference, the grader's verdicts and the last answer.",
+    "item_ids": "Items (id)",
     "curation_items": "Items",
     "curation_answers": "Answers kept",
     "curation_unusable": "Wrong or unusable",

@@ -107,6 +107,12 @@ def _curve_blocks(results: Results, text: Text) -> list[Block]:
         Block(opd_table(results, text), title=text("opd_health"), note=text("opd_note")),
         Block(tables.answer_table(results, text), title=text("teacher_answers")),
         Block(tables.curation_table(results, text), title=text("curation"), note=text("curation_note"), folded=True),
+        Block(
+            tables.never_right_table(results, text),
+            title=text("never_right"),
+            note=text("never_right_note", n=tables.SHOWN_NEVER_RIGHT),
+            folded=True,
+        ),
     ]
 
 

@@ -14,6 +14,7 @@ from l2s.report.text.strings import Text
 from l2s.tasks.table import task_of
 
 SHOWN_LEAKS = 20
+SHOWN_NEVER_RIGHT = 20  # ids of a domain
 
 
 class Cell(NamedTuple):
@@ -318,6 +319,18 @@ def curation_table(results: Results, text: Text) -> Table:
         "none_right", "few_right", "most_right", "all_right",
     )  # fmt: skip
     return make_table([text(name) for name in header], rows)
+
+
+def never_right_table(results: Results, text: Text) -> Table:
+    """By domain, the training items that no answer gets right: how many of the graded ones, and the first ids."""
+    metrics = results["stages"]["generate"]["metrics"] if "generate" in results["stages"] else {}
+    rows: list[Cells] = []
+    for domain, ids in results["never_right"].items():
+        graded = sum(metrics["curation"][domain]["difficulty"]) if domain in metrics.get("curation", {}) else 0
+        share = formats.percent(len(ids) / graded) if graded else ""
+        named = [*ids[:SHOWN_NEVER_RIGHT], *(["…"] if len(ids) > SHOWN_NEVER_RIGHT else [])]
+        rows.append([domain_label(results, domain, text), Cell(formats.count(len(ids)), share), ", ".join(named)])
+    return make_table([text(name) for name in ("domain", "items", "item_ids")], rows)
 
 
 def _from_to(steps: list[dict[str, float]]) -> str:

@@ -50,7 +50,7 @@ def test_results_have_the_documented_parts(results: Any) -> None:
     assert list(results) == [
         "experiment_name", "evaluation", "sources", "controls", "comparisons", "gap_recovered", "seeds", "fidelity",
         "fidelity_comparisons", "lm_eval", "models", "ratios", "stages", "predicted", "disk_bytes", "curves",
-        "heldout_curves", "opd_health", "contamination", "warnings", "config", "environment",
+        "heldout_curves", "never_right", "opd_health", "contamination", "warnings", "config", "environment",
     ]  # fmt: skip
     assert tuple(results["evaluation"]) == MODELS
     for model in MODELS:

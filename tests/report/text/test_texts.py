@@ -15,6 +15,7 @@ from rich.console import Console
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.generate import _metrics
+from l2s.jsonl import write_jsonl
 from l2s.report import stage
 from l2s.report.text import formats
 from l2s.report.text.chinese import CHINESE
@@ -78,6 +79,27 @@ def test_every_contrast_says_what_it_could_have_shown(markdown: str) -> None:
 def test_the_yield_of_the_teachers_answers_is_reported(markdown: str) -> None:
     assert "| Try 1 | 2,900 of 3,164 right |" in markdown
     assert "| Mean score on math (synthetic) | 80.0% |" in markdown
+
+
+@pytest.mark.parametrize(
+    ("lang", "title"),
+    [("en", "Training items that no answer of the teacher gets right"), ("zh", "教师没有一次答对的训练题")],
+)
+def test_items_that_no_answer_gets_right_are_named_by_domain(tmp_path: Path, lang: str, title: str) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"math": 10, "aiops": 10}, models=("teacher",), lang=lang)
+    missed = {"aiops": ["a|1", "<b>2</b>"], "math": [f"m{number}" for number in range(22)]}
+    rows = [{"id": id_, "domain": domain} for domain, ids in missed.items() for id_ in ids]
+    run_dir.sft.mkdir(exist_ok=True)
+    write_jsonl(run_dir.never_right, rows)
+    stage.run(config, run_dir)
+    assert load_results(run_dir)["never_right"] == missed
+    for report in ("comparison_report.md", "report.html"):
+        assert title in (run_dir.evaluation / report).read_text(encoding="utf-8")
+    shown = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8").split(title)[1].split("###")[0]
+    assert "sft/never_right.jsonl" in shown.replace("\\", "")
+    lines = [line for line in shown.splitlines() if line.startswith("| ")]
+    assert lines[2].endswith(f"| 22 | {', '.join(f'm{number}' for number in range(20))}, … |")
+    assert "2 | a\\|1, &lt;b&gt;2&lt;/b&gt; |" in lines[3]
 
 
 def test_answers_held_out_of_training_are_counted_with_their_loss(reported: RunDir, markdown: str) -> None:

@@ -5,26 +5,74 @@ from __future__ import annotations
 import ast
 import re
 import unicodedata
+from collections.abc import Iterator
 
 from l2s.tasks.chat_answer import DASHES, without_thinking
 
-BETWEEN_WORDS = re.compile(r"[\W_]+")
-EQUATION = re.compile(r"[\d.,()%$+\-*/×÷x\s]*\d[)%\s]*=\s*[$\s]*-?[\d.,]*\d")
-NOT_IN_EQUATION = re.compile(r"[\s,$%]|\.(?!\d)")
-OPERATORS = str.maketrans("×x÷", "**/")
+SIGNS = str.maketrans({"×": "*", "·": "*", "∙": "*", "⋅": "*", "÷": "/", "∕": "/"}) | DASHES
+LATEX = (  # a command and what it stands for
+    (re.compile(r"\\(?:times|cdot|ast)\b"), "*"),
+    (re.compile(r"\\div\b"), "/"),
+    (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"\1/\2"),
+    (re.compile(r"\\(?:left|right|text\w*|math\w*|[()\[\],;:! ])"), " "),
+)
+BULLET = re.compile(r"^[ \t]*[-*>•][ \t]+", re.MULTILINE)
+EMPHASIS = re.compile(r"(?<![^\W_])(?<!\))[*_`~]+(?=\S)|(?<=\S)[*_`~]+(?![^\W_]|\()")
+NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?(?:\s?%)?"
+WORD = r"[^\W\d_][^\W_]*"
+OPERAND = r"\s*[(\[$€£]*\s*[-+]?(?:\.?\d|[^\W\d_](?![^\W_]))"  # a number or a variable of one letter follows
+SIGN_OF_TEXT = rf"-(?<![^\W\d_]{{2}}-)(?={OPERAND})|[+*/^=<>≤≥≠](?={OPERAND}|(?<=\s.)\s+\w)"  # not that of well-known
+TOKEN_OF_TEXT = re.compile(rf"{NUMBER}|{WORD}|{SIGN_OF_TEXT}")
+TIMES = r"(?<=[\d)%\s])[xX](?=\s*[\d(\[$])"  # 3 x 4
+TOKEN_OF_MATH = re.compile(
+    rf"(?P<number>{NUMBER})|(?P<sign>{TIMES}|[-+*/^=])|(?P<bracket>[()])|(?P<word>{WORD})|"
+    r"(?P<end>[^\s$€£{}&]|\n(?![\s&]*=))"
+)
+ALONE_IN_BRACKETS = re.compile(r"\(([^()+*/^=-]*)\)")
+MOST_WORDS = 2  # between the numbers and signs of a calculation: 12 ripe apples / 4 = 3
 
 
 def text_working(response: str) -> str:
-    """The words of the answer's visible part, without case, punctuation and layout."""
-    visible = without_thinking(response) or response
-    return BETWEEN_WORDS.sub(" ", unicodedata.normalize("NFKC", visible).casefold()).strip()
+    """The words, numbers and signs of the answer's visible part, without case, punctuation and layout."""
+    return " ".join(re.sub(r"[,\s]", "", token) for token in TOKEN_OF_TEXT.findall(_plain(response).casefold()))
 
 
 def math_working(response: str) -> str:
-    """The equations of a solution in order; its words if it has no equations."""
-    visible = unicodedata.normalize("NFKC", (without_thinking(response) or response).translate(DASHES))
-    equations = [NOT_IN_EQUATION.sub("", found.translate(OPERATORS)) for found in EQUATION.findall(visible)]
-    return ";".join(equations) or text_working(response)
+    """The calculations of a solution in order; its words if it has none."""
+    return ";".join(_calculations(_plain(response))) or text_working(response)
+
+
+def _plain(response: str) -> str:
+    """The visible part in one notation of signs, without bullets, emphasis and LaTeX's layout."""
+    visible = unicodedata.normalize("NFKC", (without_thinking(response) or response)).translate(SIGNS)
+    for command, meaning in LATEX:
+        visible = command.sub(meaning, visible)
+    return EMPHASIS.sub("", BULLET.sub("", visible))
+
+
+def _calculations(text: str) -> Iterator[str]:
+    """Numbers that signs connect, such as `3*4=12`; units and names among them are left out."""
+    found: list[str] = []
+    numbers = words = opened = 0
+    joined = False  # whether a sign stands after the last number
+    for token in [*TOKEN_OF_MATH.finditer(text), None]:
+        kind = token.lastgroup if token else "end"
+        if kind == "word":
+            words += 1
+            if found[-1:] == ["("]:  # of a remark
+                found.pop()
+                opened -= 1
+            continue
+        if kind == "end" or words > MOST_WORDS or (kind == "number" and numbers and not joined):
+            if numbers > 1:
+                yield ALONE_IN_BRACKETS.sub(r"\1", "".join(found).lstrip("=").rstrip("-+*/^=("))
+            found, numbers, opened, joined = [], 0, 0, False
+        words = 0
+        if token and kind != "end" and (token[0] != ")" or opened):
+            found.append("*" if token[0] in "xX" else re.sub(r"[,\s]", "", token[0]))
+            numbers += kind == "number"
+            opened += (token[0] == "(") - (token[0] == ")")
+            joined = kind == "sign" or (joined and kind == "bracket")
 
 
 def program_working(program: str) -> str:

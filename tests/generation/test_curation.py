@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from l2s.config import ExperimentConfig
-from l2s.generation.curation import curate
+from l2s.generation.curation import curate, never_right
 from l2s.jsonl import Row
 from l2s.tasks.types import Item
 from l2s.tasks.working import math_working, program_working, text_working
@@ -45,6 +45,32 @@ def test_an_item_that_no_answer_gets_right_is_listed_with_its_last_answer() -> N
     curated = curate([item("a"), item("b")], answers, config())
     assert [row["response"] for row in curated.rejected] == ["2"]
     assert curated.counts["math"]["difficulty"] == [1, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("scores", "listed"),
+    [
+        ([0.0], True),
+        ([0.0, 0.0, 0.0], True),
+        ([0.0, 1.0], False),
+        ([1.0], False),
+        ([0.5, 0.9], True),  # a part of the points is not right
+        ([None, 0.0], True),
+        ([None], False),  # not graded: nothing is known
+        ([], False),
+    ],
+)
+def test_items_that_no_answer_gets_right_are_listed(scores: list[float | None], listed: bool) -> None:
+    rows = [answer("a", f"{number}+1=3", score) for number, score in enumerate(scores)]
+    for row in rows:
+        row["graded"]["status"] = "correct" if row["graded"]["score"] == 1 else "wrong"
+    found = never_right([item("a"), item("b")], {"a": rows, "b": [answer("b", "1+2=3")]})
+    assert [row["id"] for row in found] == (["a"] if listed else [])
+    for row in found:
+        graded = [score for score in scores if score is not None]
+        assert (row["answers"], row["statuses"]) == (len(graded), {"wrong": len(graded)})
+        assert row["last_response"] == rows[-1]["response"]
+        assert row["reference"] == "3"
 
 
 def test_answers_far_longer_than_the_others_are_left_out_unless_the_item_has_no_other() -> None:
@@ -106,8 +132,49 @@ def test_workings_ignore_what_changes_nothing_and_tell_apart_what_does() -> None
     assert math_working("3*4=12, 12-2=10") != math_working("4-1=3, 3*4=12")
     assert math_working("Twelve.") == math_working("**twelve**")
     assert text_working("Disk is FULL!") == text_working("disk is full")
+    assert text_working("- a well-known disk: **sda**") == text_working("A well known disk, sda.")
     one = 'def f(n):\n    """Doc."""\n    total = n + 1\n    return total\n'
     two = "def f(number):\n    # add\n    result = number + 1\n    return result\n"
     assert program_working(one) == program_working(two)
     assert program_working(one) != program_working(two.replace("+ 1", "+ 2"))
     assert program_working("def f(:") == text_working("def f(:")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("2 + 3", "2 - 3"),
+        ("2 + 3", "2 \u2212 3"),
+        ("The answer is -3.", "The answer is 3."),
+        ("x + 5", "x - 5"),
+        ("price * count", "price + count"),
+        ("a < b", "a > b"),
+        ("It rose by 5%.", "It rose by 5."),
+        ("1.5 litres", "15 litres"),
+        ("\\( 3 \\times 4 = 12 \\)", "\\( 48 \\div 4 = 12 \\)"),
+        ("x + 5 = 12", "x - 5 = 12"),
+        ("3 apples * 4 = 12", "48 apples / 4 = 12"),
+        ("(2 + 3) * 4 = 20", "2 + (3 * 4) = 14"),
+        ("Let x = 10 - 4. Then 6 * 2 = 12.", "Let x = 3 + 3. Then 6 * 2 = 12."),
+        ("2^3 = 8", "2 * 4 = 8"),
+    ],
+)
+def test_workings_that_differ_in_a_sign_are_different(one: str, other: str) -> None:
+    for response in (one, other):
+        assert math_working(response) == math_working(f"**{response}**\n")
+    assert math_working(one) != math_working(other)
+    assert text_working(one) != text_working(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("3 \u00d7 4 = 12", "3 x 4 = 12"),
+        ("$48 / 4 = $12", "\\( \\frac{48}{4} = 12 \\)"),
+        ("1,200 - 200 = 1,000", "- 1200 eggs - 200 eggs = 1000 eggs (in all)"),
+        ("(12) * 4 = 48", "So (as said) 12 * 4 = 48"),
+        ("2 + 3\n  = 5", "2 + 3 = 5"),
+    ],
+)
+def test_one_calculation_in_two_notations_is_one_working(one: str, other: str) -> None:
+    assert math_working(one) == math_working(other)

@@ -8,15 +8,13 @@ people nor combinations of numbers (`l2s.tasks.word_problems`); the two evaluati
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from l2s.jsonl import Row, make_folder, write_jsonl
 from l2s.tasks.word_problems import TEMPLATES, Problem, generate
 
-EXPERT_SIZE, STUDENT_SIZE = 640, 160
-SELECTION_SIZE, FINAL_SIZE = 200, 320
 SEED = 13
 
 # Numbers of which a model of 135M parameters can learn most sums in ten minutes on one core.
@@ -32,17 +30,21 @@ PROBLEMS = tuple(
 )
 
 
-def write_problems(folder: Path) -> dict[str, Path]:
-    """Write the four files to `folder`; returns their paths by name: expert, student, selection, final."""
-    train = _unlike(generate("train", EXPERT_SIZE + STUDENT_SIZE, seed=SEED, templates=PROBLEMS))
-    size = SELECTION_SIZE + FINAL_SIZE
+def write_problems(folder: Path, sizes: Mapping[str, int]) -> dict[str, Path]:
+    """Write the four files to `folder`, with `sizes` problems: expert, student, selection, final.
+
+    Returns:
+        Their paths by name.
+    """
+    train = _unlike(generate("train", sizes["expert"] + sizes["student"], seed=SEED, templates=PROBLEMS))
+    size = sizes["selection"] + sizes["final"]
     evaluation = _unlike(generate("eval", 4 * size, seed=SEED, templates=PROBLEMS), worked=True)
     evaluation = random.Random(SEED).sample(evaluation, size)  # the two sets: the same mixture
     parts = {
-        "expert": train[:EXPERT_SIZE],
-        "student": train[EXPERT_SIZE:],
-        "selection": evaluation[:SELECTION_SIZE],
-        "final": evaluation[SELECTION_SIZE:],
+        "expert": train[: sizes["expert"]],
+        "student": train[sizes["expert"] :],
+        "selection": evaluation[: sizes["selection"]],
+        "final": evaluation[sizes["selection"] :],
     }
     make_folder(folder)
     for name, problems in parts.items():

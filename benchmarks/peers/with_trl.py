@@ -79,6 +79,7 @@ def training_arguments(arm):
         "lr_scheduler_type": "cosine",
         "warmup_steps": JOB["warmup_ratio"],
         "bf16": JOB["dtype"] == "bfloat16",
+        "use_cpu": not torch.cuda.is_available(),  # else bf16 is refused there
         "gradient_checkpointing": JOB["gradient_checkpointing"],
         "max_length": JOB["max_length"],
         "train_sampling_strategy": "group_by_length",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.experiment.run import ANSWERS, STEPS, Experiment
+from benchmarks.experiment.scale import FULL, SHORT, Scale
+from l2s.config import ExperimentConfig, resolve_config
 from l2s.jsonl import load_jsonl, write_text_atomic
+from l2s.models.tiny import save_tiny_model
 from l2s.report.numbers.files import read_run
 from l2s.report.numbers.results import build_results
 from l2s.run_dir import RunDir
@@ -18,6 +23,31 @@ from support import experiment_tables as show
 from support.synthetic_run import make_run
 
 KEPT = archive.archived()
+SCORES = {  # of SFT and KD in the runs that choose; other runs have 0.5
+    "rate-0.0001": (0.3, 0.4),
+    "rate-5e-05": (0.4, 0.4),
+    "temperature-2": (0.0, 0.6),
+    "temperature-3": (0.0, 0.5),
+    "alpha-0.5": (0.0, 0.6),
+}
+
+
+class Rehearsal(Experiment):
+    """An experiment whose runs are noted, and end with SCORES."""
+
+    def __init__(self, work: Path, scale: Scale) -> None:
+        super().__init__(work, scale)
+        self.runs: list[tuple[str, ExperimentConfig]] = []
+
+    def l2s(self, name: str, settings: Mapping[str, Any]) -> None:
+        """Write results.json alone, and the expert."""
+        self.runs.append((name, resolve_config({**self.scale.settings, **settings})))
+        (self.work / name).mkdir(exist_ok=True)
+        if name == "expert":
+            save_tiny_model(self.work / name / "final_model", seed=1, hidden_size=64, vocab_size=304, tied=True)
+        scores = dict(zip(("student_sft", "student_kd"), SCORES.get(name, (0.5, 0.5)), strict=True))
+        found = {model: {"domain_results": {"own": {"main_metric": score}}} for model, score in scores.items()}
+        write_text_atomic(self.work / name / "results.json", json.dumps({"evaluation": found}))
 
 
 FIGURES = (
@@ -51,6 +81,42 @@ def test_an_unpacked_experiment_gives_the_same_figures(tmp_path: Path) -> None:
     assert not list(unpacked.rglob("*.safetensors"))
     before, after = rebuilt(unpacked)
     assert before == after
+
+
+@pytest.mark.parametrize("scale", [FULL, SHORT], ids=["full", "short"])
+def test_every_step_asks_for_what_the_product_accepts_with_what_the_steps_before_chose(
+    tmp_path: Path, scale: Scale
+) -> None:
+    experiment = Rehearsal(tmp_path, scale)
+    for step in STEPS:
+        getattr(experiment, f"run_{step}")()
+    runs = dict(experiment.runs)
+    assert {step: [*runs][place] for step, place in (("expert", 0), ("rate", 1))} == {
+        "expert": "expert", "rate": "rate-0.0001",
+    }  # fmt: skip
+    final = runs["final"]
+    assert (final.kd_lr, final.temperature, final.alpha) == (1e-4, 2.0, 0.0)  # ties go to the first
+    assert final.sft_lr == (5e-5 if scale is FULL else 1e-4)
+    assert final.seeds == scale.seeds[-1]
+    for start in ("base", "sft"):
+        opd = runs[f"opd-from-{start}"]
+        assert (opd.arms, opd.kd_init, opd.opd_steps) == ("sft,opd", start, scale.opd["opd_steps"])
+    one, several = (runs[f"answers-{number}"] for number in ANSWERS)
+    assert one.model_copy(update={"answers_per_item": several.answers_per_item}) == several
+    for name, config in runs.items():
+        if name not in ("expert", "final"):
+            assert (tmp_path / name).exists()
+            assert config.seeds in ("", scale.seeds[0])
+    layers = json.loads((tmp_path / "pruned" / "config.json").read_text())["num_hidden_layers"]
+    assert layers == (2 if scale is FULL else 1)  # the tiny expert has none of the layers that the full one loses
+
+
+def test_the_problems_of_the_short_form_share_nothing_either(tmp_path: Path) -> None:
+    files = Experiment(tmp_path, SHORT).files
+    rows = {name: load_jsonl(path) for name, path in files.items()}
+    assert {name: len(found) for name, found in rows.items()} == SHORT.problems
+    prompts = [row["prompt"] for found in rows.values() for row in found]
+    assert len(set(prompts)) == len(prompts)
 
 
 def test_what_cannot_be_packed_or_unpacked_is_named(tmp_path: Path) -> None:

@@ -150,7 +150,12 @@ class ExperimentConfig(BaseModel):
     engine: Engine = Field(
         "auto",
         description="engine of generate, score and evaluate; auto: vLLM on CUDA if installed, else transformers; "
-        "endpoint: answers from teacher_endpoint, all else as auto",
+        "endpoint: answers from teacher_endpoint, all else by weights_engine",
+    )
+    weights_engine: Literal["auto", "vllm", "transformers"] = Field(
+        "auto",
+        description="with engine endpoint, the engine of what needs weights: score and the evaluations; auto: vLLM on "
+        "CUDA if installed, else transformers",
     )
     teacher_gpus: int = Field(
         0,
@@ -341,6 +346,11 @@ class ExperimentConfig(BaseModel):
         None, description="folder with your own task definitions for lm-evaluation-harness (YAML)"
     )
     lang: Literal["en", "zh"] = Field("en", description="language of the report")
+
+    @property
+    def engine_of_weights(self) -> Engine:
+        """The engine of stages that hold the weights of a model."""
+        return self.weights_engine if self.engine == "endpoint" else self.engine
 
     @property
     def remote_teacher(self) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from l2s.config import ExperimentConfig
-from l2s.plan.estimates import Situation, estimate
+from l2s.plan.estimates import estimate
+from l2s.plan.situation import Situation
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import process_devices
 
@@ -86,7 +87,8 @@ def _smaller_teacher(situation: Situation) -> list[Changes]:
     """Ways to hold the teacher in less memory. vLLM can also split it; transformers' stages do not."""
     found: list[Changes] = [{"teacher_quantization": name} for name in _stronger(situation)]
     if situation.hardware.is_cuda and not situation.by_vllm:
-        found += [{"engine": "vllm"} | kind for kind in ({}, {"teacher_quantization": "fp8"})]
+        field = "weights_engine" if situation.config.engine == "endpoint" else "engine"
+        found += [{field: "vllm"} | kind for kind in ({}, {"teacher_quantization": "fp8"})]
     return found
 
 

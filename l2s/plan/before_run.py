@@ -27,7 +27,7 @@ def plan_run(config: ExperimentConfig, stages: Sequence[Stage], devices: Devices
     Raises:
         UserError: weights and optimizer states of a stage exceed the memory by far; says what makes it fit.
     """
-    if not any(stage.resources.holds for stage in stages) or config.remote_teacher:
+    if not any(stage.resources.holds for stage in stages):
         return None
     hardware = _measure(config, devices)
     if hardware is None:
@@ -43,9 +43,10 @@ def plan_run(config: ExperimentConfig, stages: Sequence[Stage], devices: Devices
 def in_one_line(plan: Plan) -> str:
     """How long the run is expected to take."""
     longest = max(plan.layout.rows, key=lambda row: row.estimate.seconds)
+    remote = "the endpoint's answers and " if any(row.estimate.of_server for row in plan.layout.rows) else ""
     return (
         f"about {rough_duration(plan.layout.wall_seconds)} on this machine by the plan's estimate, which measured it "
-        f"just now ({longest.stage.name} {rough_duration(longest.estimate.seconds)}); downloads come on top"
+        f"just now ({longest.stage.name} {rough_duration(longest.estimate.seconds)}); {remote}downloads come on top"
     )
 
 

@@ -44,7 +44,8 @@ def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool 
     with as_folders(config if is_here else _as_on_a_gpu(config)) as (known, names):
         known = settle(known)
         stages = select_stages(known)
-        installed = {"engine": "transformers", "teacher_quantization": "none", "sharding": "auto"}
+        field = "weights_engine" if known.engine == "endpoint" else "engine"
+        installed = {field: "transformers", "teacher_quantization": "none", "sharding": "auto"}
         check_settings(known if is_here else known.model_copy(update=installed), stages)
         fleet = find_hardware(known, hardware)
         for name in (known.teacher_model, known.student_model):
@@ -64,6 +65,8 @@ def _as_on_a_gpu(config: ExperimentConfig) -> ExperimentConfig:
     """What `auto` means on GPUs of another machine: bfloat16, and vLLM unless bitsandbytes quantises."""
     engine = "transformers" if config.teacher_quantization in ("int8", "nf4") else "vllm"
     changes = {"engine": engine if config.engine == "auto" else config.engine}
+    if config.engine == "endpoint" and config.weights_engine == "auto":
+        changes["weights_engine"] = engine
     changes["dtype"] = "bfloat16" if config.dtype == "auto" else config.dtype
     return config.model_copy(update=changes)
 
@@ -83,10 +86,13 @@ def _print_plan(plan: Plan, names: Mapping[str, str], *, details: bool) -> None:
         f"{hardware.bandwidth / 1e9:.3g} GB/s, {hardware.layer_seconds * 1e3:.2g} ms to launch a layer "
         f"({hardware.origin})"
     )
-    console.print(f"  engine   {config.engine}")
+    with_weights = f", {config.weights_engine} for what needs weights" if config.engine == "endpoint" else ""
+    console.print(f"  engine   {config.engine}{with_weights}")
     for role, size_of_model in (("teacher", plan.situation.teacher), ("student", plan.situation.student)):
         folder = getattr(config, f"{role}_model")
-        console.print(f"  {role}  {in_one_line(_model_line(names.get(folder, folder), size_of_model))}", markup=False)
+        behind = role == "teacher" and config.remote_teacher
+        line = f"{folder}: behind the endpoint" if behind else _model_line(names.get(folder, folder), size_of_model)
+        console.print(f"  {role}  {in_one_line(line)}", markup=False)
     console.print(f"           {short_count(plan.situation.trainable)} weights trained ({config.tuning})")
     found = {row.stage.name: Manifest.load(RunDir.of(config).manifest(row.stage.name)) for row in plan.layout.rows}
     manifests = {name: manifest for name, manifest in found.items() if manifest}
@@ -108,7 +114,7 @@ def _model_line(name: str, model: ModelSize) -> str:
 
 def stage_table(plan: Plan, manifests: Mapping[str, Manifest]) -> Table:
     """A row for each stage and one for the whole: wall time, fullest device, disk."""
-    rows = plan.layout.rows
+    rows, config = plan.layout.rows, plan.situation.config
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for header in ("stage", "devices", "layout"):
         table.add_column(header)
@@ -123,7 +129,7 @@ def stage_table(plan: Plan, manifests: Mapping[str, Manifest]) -> Table:
             layout_name(row),
             _gib(row.estimate.memory.total),
             rough_duration(row.start),
-            rough_duration(row.estimate.seconds) if row.stage.original in ESTIMATES else "?",
+            time_of(row, config),
             _gib(row.estimate.disk),
             _gib(row.estimate.scratch),
             *([rough_duration(one.seconds) if one else NONE] if manifests else []),
@@ -132,6 +138,13 @@ def stage_table(plan: Plan, manifests: Mapping[str, Manifest]) -> Table:
     table.add_section()
     table.add_row("all", "", "", *_totals(plan.layout), *([_sum_measured(manifests)] if manifests else []))
     return table
+
+
+def time_of(row: Row, config: ExperimentConfig) -> str:
+    """How long a stage takes; `?` if nothing says so, and the least that its rate limit allows an endpoint."""
+    if row.stage.original not in ESTIMATES or (row.estimate.of_server and not config.endpoint_per_minute):
+        return "?"
+    return ("≥ " if row.estimate.of_server else "") + rough_duration(row.estimate.seconds)
 
 
 def _totals(layout: Layout) -> list[str]:
@@ -176,6 +189,15 @@ def assumptions(plan: Plan) -> list[str]:
         lines.append(
             f"vLLM: {VLLM_START_S:.0f} s to start, {VLLM_SHARE:.0%} of those rates; l2s/plan/vllm.py names the "
             "published throughputs behind it. It fills its share of a GPU whatever the model needs."
+        )
+    if any(row.estimate.of_server for row in plan.layout.rows):
+        lines.append(
+            "Answers come from the endpoint, whose speed nobody here knows: the wall time counts "
+            + (
+                f"its limit of {config.endpoint_per_minute} requests a minute."
+                if config.endpoint_per_minute
+                else "no second of it (--endpoint_per_minute gives a limit)."
+            )
         )
     if config.keep_correct:
         lines.append(f"keep_correct is taken to ask again for {ASKED_AGAIN:.0%} of the answers at every try.")

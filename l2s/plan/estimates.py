@@ -7,24 +7,22 @@ are assumed. Each estimate follows what the stage does: when the stage changes, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from math import ceil
-from typing import Any
 
 from l2s.arms import MODELS, original
-from l2s.config import ExperimentConfig, Quantization
+from l2s.config import Quantization
 from l2s.loss.fused_head import CHUNK_BYTES
-from l2s.plan.hardware import GIB, Fleet, Hardware
+from l2s.plan.hardware import GIB
 from l2s.plan.model_size import FORWARD, TRAINING, ModelSize
 from l2s.plan.parts import Memory, Texts
+from l2s.plan.situation import Estimate, Situation
 from l2s.plan.vllm import VLLM_SHARE, VLLM_START_S, answer_seconds, prefill_seconds, vllm_memory
 from l2s.signals.record import BATCH_TOKENS
 from l2s.signals.recorders import SAMPLE_ROWS
 from l2s.signals.tail import OFFSET_FACTORS, RANK
 from l2s.signals.topk import bytes_per_row
-from l2s.tasks.table import tasks_of
-from l2s.tasks.task import Split
 
 ASKED_AGAIN = 0.5  # share of answers that keep_correct rejects, at every try
 
@@ -41,78 +39,6 @@ CUDA_BYTES = int(0.8 * GIB)  # context and workspaces
 PROCESS_BYTES = int(0.5 * GIB)  # the libraries on a CPU (tiny models: 502 MiB)
 TEXT_BYTES = 5  # a token on disk: its text and its share of the row
 REPORT_BYTES = 5 << 20  # upper bound for report.html
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a stage takes. `disk` stays after it ends; `scratch` exists only while it runs."""
-
-    seconds: float
-    disk: float
-    memory: Memory = field(default_factory=Memory)
-    scratch: float = 0
-
-
-@dataclass(frozen=True)
-class Situation:
-    """A configuration on devices, with the sizes of its models and of the student's LoRA.
-
-    A stage runs as `processes`, which share its work, each on `split` devices like `hardware`. `fleet` is all devices
-    of the run, if known.
-    """
-
-    config: ExperimentConfig
-    hardware: Hardware
-    teacher: ModelSize
-    student: ModelSize
-    lora_parameters: int
-    processes: int = 1
-    split: int = 1
-    fleet: Fleet | None = None
-
-    @property
-    def by_vllm(self) -> bool:
-        """Whether vLLM answers and scores; training never uses it."""
-        return self.config.engine == "vllm" and self.hardware.is_cuda
-
-    @property
-    def trainable(self) -> int:
-        """Weights that SFT and KD update."""
-        return self.student.parameters if self.config.tuning == "full" else self.lora_parameters
-
-    def in_trainer(self) -> Situation:
-        """The same with transformers, which holds every model in training."""
-        return self.changed({"engine": "transformers"})
-
-    def changed(self, changes: dict[str, Any]) -> Situation:
-        """The same with other settings."""
-        return replace(self, config=self.config.model_copy(update=changes))
-
-    @property
-    def training_texts(self) -> list[Texts]:
-        """Texts of the training items."""
-        return self._texts("train")
-
-    @property
-    def evaluation_texts(self) -> list[Texts]:
-        """Texts of the evaluation items."""
-        return self._texts("eval")
-
-    def _texts(self, split: Split) -> list[Texts]:
-        config, most = self.config, self.config.max_new_tokens
-        found = [(task.size(split, config), task.lengths(split, config)) for task in tasks_of(config).values()]
-        return [
-            Texts(
-                lengths.source,
-                number,
-                lengths.prompt,
-                lengths.longest_prompt,
-                min(lengths.answer, most),
-                min(lengths.longest_answer, most),
-            )
-            for number, lengths in found
-            if number
-        ]
 
 
 def estimate(stage: str, situation: Situation) -> Estimate:
@@ -134,12 +60,21 @@ def _generate(s: Situation) -> Estimate:
     if config.answers == "reference":  # no model answers
         return Estimate(seconds=START_S, disk=TEXT_BYTES * _tokens(texts))
     tries = sum(ASKED_AGAIN**attempt for attempt in range(config.max_tries)) if config.keep_correct else 1
+    if config.engine == "endpoint":
+        return _by_server(s, tries, texts)
     answering = _answer_seconds(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization)
     return Estimate(
         seconds=_loading_seconds(s, s.teacher) + tries * answering,
         disk=TEXT_BYTES * _tokens(texts),
         memory=_answer_memory(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization),
     )
+
+
+def _by_server(s: Situation, tries: float, texts: list[Texts]) -> Estimate:
+    """Answers from an endpoint: nothing is held here, and only its rate limit says how long they take."""
+    limit = s.config.endpoint_per_minute
+    waiting = tries * _number(texts) / limit * 60 if limit else 0
+    return Estimate(START_S + waiting, disk=TEXT_BYTES * _tokens(texts), of_server=True)
 
 
 def _score(s: Situation) -> Estimate:
@@ -257,9 +192,13 @@ def _training_memory(s: Situation, batch_tokens: float, quantization: Quantizati
 
 def _evaluate(s: Situation, *, model: str) -> Estimate:
     config, texts = s.config, s.evaluation_texts
+    if model == "student_base":  # nothing has taught it to end its answers: one in every batch runs to the limit
+        texts = [replace(text, longest_answer=config.max_new_tokens) for text in texts]
+    if model == "teacher" and config.remote_teacher:
+        return _by_server(s, 1, texts)
     size = s.teacher if model == "teacher" else s.student
     quantization: Quantization = config.teacher_quantization if model == "teacher" else "none"
-    share = min(1, config.fidelity_size / _number(texts))
+    share = 0 if config.remote_teacher else min(1, config.fidelity_size / _number(texts))
     compared = share * _answer_tokens(texts)
     loads = 2 if s.by_vllm and share else 1  # vLLM starts once for answers and once for hidden states
     seconds = loads * _loading_seconds(s, size) + _answer_seconds(s, size, texts, config.eval_batch_size, quantization)
@@ -272,7 +211,7 @@ def _evaluate(s: Situation, *, model: str) -> Estimate:
     return Estimate(
         seconds,
         disk=TEXT_BYTES * _tokens(texts) + signals,
-        memory=_with_head(s, memory, size, quantization),
+        memory=_with_head(s, memory, size, quantization) if share else memory,
     )
 
 
@@ -371,7 +310,7 @@ def _answer_seconds(
         run = partial(size.seconds, s.hardware, FORWARD, quantization=quantization)
         step = run(tokens=batch, passes=1, length=length, decoding=True)
         step += size.head_seconds(s.hardware, tokens=batch, passes=1)
-        step += batch * length * size.cache_bytes * (3 + spread) / s.hardware.bandwidth
+        step += batch * length * size.cache_bytes * (3 + spread) / s.hardware.weights
         total += run(tokens=text.number * prompt, passes=batches, length=prompt) + batches * text.longest_answer * step
     return total
 

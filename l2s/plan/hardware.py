@@ -58,6 +58,7 @@ LAYER_SECONDS = 1.2e-3  # eager Llama-7B, A100, one sequence: 25.5 tokens/s over
 FLOAT32_SHARE = 1 / 16  # of the bfloat16 rate, without TF32: 19.5 of 312 (A100), 67 of 989 (H100)
 CPU_MOVED_BYTES = 16 << 20  # size of a batch's activations; twice as much gets fresh pages, at a third of the rate
 CUDA_MOVED_BYTES = 256 << 20  # much less would finish before the next launch
+CPU_WEIGHT_BYTES = 128 << 20  # read to measure how fast weights come from memory: far more than a core's caches hold
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Hardware:
         memory: bytes.
         products: FLOP/s of large matrix products in the dtype of the run.
         bandwidth: bytes/s read and written by an elementwise operation.
+        weights: bytes/s at which weights are read. On a CPU they come from memory, activations often from a cache.
         layer_seconds: host time to launch a forward pass of one decoder layer.
         origin: source of the figures.
     """
@@ -79,8 +81,17 @@ class Hardware:
     memory: int
     products: float
     bandwidth: float
+    weights: float
     layer_seconds: float
     origin: str
+
+    def product_seconds(self, flops: float, weight_bytes: float) -> float:
+        """Time of matrix products of `flops` with weights of `weight_bytes`.
+
+        A GPU reads weights while it multiplies. The cores of a CPU wait for what they read.
+        """
+        multiplying, reading = flops / self.products, weight_bytes / self.weights
+        return max(multiplying, reading) if self.is_cuda else multiplying + reading
 
 
 @dataclass(frozen=True)
@@ -141,6 +152,7 @@ def share_of(hardware: Hardware, workers: int) -> Hardware:
         memory=hardware.memory // workers,
         products=hardware.products / workers,
         bandwidth=hardware.bandwidth / workers,
+        weights=hardware.weights / workers,
     )
 
 
@@ -154,13 +166,14 @@ def from_data_sheet(name: str, config: ExperimentConfig) -> Hardware:
         memory=sheet.memory_gib * GIB,
         products=sheet.bf16_tflops * 1e12 * share,
         bandwidth=sheet.bandwidth_gbs * 1e9 * COPY_SHARE,
+        weights=sheet.bandwidth_gbs * 1e9 * COPY_SHARE,
         layer_seconds=LAYER_SECONDS,
         origin=f"data sheet, at {share:.0%} of its FLOP/s and {COPY_SHARE:.0%} of its bandwidth",
     )
 
 
 def measure(device: torch.device, dtype: torch.dtype) -> Hardware:
-    """Measure the device: a large product, doubling a tensor, and a decoder layer so small that only its launch counts.
+    """Measure a large product, doubling a tensor, reading weights, and a decoder layer of which only the launch counts.
 
     The doubled tensor goes into new memory, as results of eager operations do; on a CPU that matters.
     """
@@ -168,15 +181,23 @@ def measure(device: torch.device, dtype: torch.dtype) -> Hardware:
     is_cuda = device.type == "cuda"
     moved_bytes = CUDA_MOVED_BYTES if is_cuda else CPU_MOVED_BYTES
     source = torch.ones(moved_bytes // dtype.itemsize, dtype=dtype, device=device)
+    bandwidth = 2 * source.nbytes / _mean_seconds(lambda: source * 2, device)
     return Hardware(
         name=torch.cuda.get_device_name(device) if is_cuda else f"CPU, {torch.get_num_threads()} threads",
         is_cuda=is_cuda,
         memory=torch.cuda.get_device_properties(device).total_memory if is_cuda else psutil.virtual_memory().available,
         products=2 * 1024**3 / _mean_seconds(lambda: left @ right, device),
-        bandwidth=2 * source.nbytes / _mean_seconds(lambda: source * 2, device),
+        bandwidth=bandwidth,
+        weights=bandwidth if is_cuda else _reading_rate(),
         layer_seconds=_layer_seconds(device, dtype),
         origin="measured just now",
     )
+
+
+def _reading_rate() -> float:
+    """Bytes/s at which a CPU reads what no cache holds. The sum of float32 numbers does nothing but read them."""
+    numbers = torch.ones(CPU_WEIGHT_BYTES // 4)
+    return numbers.nbytes / _mean_seconds(numbers.sum, torch.device("cpu"))
 
 
 def _layer_seconds(device: torch.device, dtype: torch.dtype) -> float:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from l2s.config import ExperimentConfig
-from l2s.plan.estimates import ESTIMATES, Estimate, Situation, estimate
+from l2s.plan.estimates import ESTIMATES, estimate
 from l2s.plan.hardware import Fleet
+from l2s.plan.situation import Estimate, Situation
 from l2s.runner.pipeline import Stage
 from l2s.runner.placement import Devices, Placement, groups_of, place
 from l2s.runner.selection import needs_of
@@ -99,6 +100,8 @@ def on_groups(situation: Situation, groups: Sequence[Placement]) -> Situation:
 
 def layout_name(row: Row) -> str:
     """How processes share the devices: `4 replicas x TP2`, `8 ranks`, `1 process`."""
+    if row.estimate.of_server:
+        return "the endpoint"
     spread, split, number = row.stage.resources.spread, len(row.groups[0]), len(row.groups)
     if not split:
         return "no device"

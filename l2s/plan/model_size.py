@@ -175,8 +175,7 @@ class ModelSize:
         flops = tokens * (2 * self.body + 4 * length * self.queries * self.layers)
         gathered = decoding and hardware.is_cuda and self.num_experts > 0
         a_pass = self.read_bytes(quantization, tokens / max(passes, 1e-9), gathered=gathered)
-        reading = passes * a_pass / hardware.bandwidth
-        products = pattern.products * max(flops / hardware.products, reading)
+        products = pattern.products * hardware.product_seconds(flops, passes * a_pass)
         moving = tokens * self.layers * self.moved_bytes(pattern) / hardware.bandwidth
         host = passes * self.layers * pattern.launches * hardware.layer_seconds
         if quantization == "int8":  # in each product the host waits for the number of outliers, so it never runs ahead
@@ -191,8 +190,7 @@ class ModelSize:
 
     def head_seconds(self, hardware: Hardware, *, tokens: float, passes: float, products: int = 1) -> float:
         """Time of the output head on `tokens` positions."""
-        reading = passes * self.head * self.element_bytes / hardware.bandwidth
-        return products * max(2 * tokens * self.head / hardware.products, reading)
+        return products * hardware.product_seconds(2 * tokens * self.head, passes * self.head * self.element_bytes)
 
 
 def size_of(name: str, config: ExperimentConfig) -> ModelSize:

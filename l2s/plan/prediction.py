@@ -8,10 +8,11 @@ from typing import Any
 
 from l2s.config import ExperimentConfig
 from l2s.plan.advice import USABLE, changes_that_fit, fits, least_memory, placed_again
-from l2s.plan.estimates import Situation, estimate
+from l2s.plan.estimates import estimate
 from l2s.plan.hardware import GIB, Fleet
 from l2s.plan.layout import Layout, Row, lay_out, on_groups
 from l2s.plan.model_size import lora_parameters, size_of
+from l2s.plan.situation import Situation
 from l2s.runner.pipeline import Stage
 
 
@@ -63,11 +64,12 @@ def make_plan(config: ExperimentConfig, stages: Sequence[Stage], fleet: Fleet) -
     Raises:
         UserError: the configuration of a model cannot be loaded.
     """
+    student = size_of(config.student_model, config)
     situation = Situation(
         config,
         fleet.hardware,
-        teacher=size_of(config.teacher_model, config),
-        student=size_of(config.student_model, config),
+        teacher=student if config.remote_teacher else size_of(config.teacher_model, config),  # then nothing reads it
+        student=student,
         lora_parameters=lora_parameters(config.student_model, config),
         fleet=fleet,
     )

@@ -22,8 +22,13 @@ def check_engine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     Raises:
         UserError: it is not installed, cannot hold the teacher as asked, or lacks a URL.
     """
-    if config.engine == "vllm":
-        require_extra("vllm", "vllm", "engine='vllm'")
+    if config.engine_of_weights == "vllm":
+        require_extra("vllm", "vllm", f"{engine_flag(config).strip('-')}='vllm'")
+    if config.engine != "endpoint" and config.weights_engine != "auto":
+        raise UserError(
+            f"weights_engine={config.weights_engine!r}: used by --engine endpoint alone; without an endpoint, --engine "
+            "names the engine of all stages"
+        )
     if config.engine == "endpoint":
         from l2s.generation.engines.endpoint_client import check_endpoint
 
@@ -34,16 +39,21 @@ def check_engine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         _check_quantization_fits(config, stages)
 
 
+def engine_flag(config: ExperimentConfig) -> str:
+    """The flag that chooses the engine of stages which hold weights."""
+    return "--weights_engine" if config.engine == "endpoint" else "--engine"
+
+
 def _check_quantization_fits(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     kind = config.teacher_quantization
-    field = f"teacher_quantization={kind!r}"
+    field, flag = f"teacher_quantization={kind!r}", engine_flag(config)
     engine = choose_engine(config, weights=True)
     if kind in BITSANDBYTES and engine.name == "vllm":
-        raise UserError(f"{field}: made by bitsandbytes, in transformers; with vLLM take fp8, or --engine transformers")
+        raise UserError(f"{field}: made by bitsandbytes, in transformers; with vLLM take fp8, or {flag} transformers")
     if kind not in VLLM_ONLY:
         return
     if engine.name != "vllm":
-        raise UserError(f"{field}: needs vLLM, and the engine is {engine}; use --engine vllm, or int8 or nf4")
+        raise UserError(f"{field}: needs vLLM, and the engine is {engine}; use {flag} vllm, or int8 or nf4")
     live = [stage.name for stage in stages if stage.original in IN_TRAINER and "teacher" in stage.resources.holds]
     live = [name for name in live if original(name) == "opd" or config.teacher_signal == "online"]
     if live:
@@ -75,7 +85,7 @@ def check_quantization(config: ExperimentConfig) -> None:
     if kind in BITSANDBYTES and (experts := num_experts(config.teacher_model, config)):
         raise UserError(
             f"{field}: {config.teacher_model} is a mixture of {experts} experts a layer, which bitsandbytes leaves in "
-            "bfloat16: next to nothing would be saved; take --teacher_quantization fp8 with --engine vllm"
+            f"bfloat16: next to nothing would be saved; take --teacher_quantization fp8 with {engine_flag(config)} vllm"
         )
     heads = int(load_config(config.teacher_model, config).get_text_config().num_attention_heads)
     if config.teacher_gpus and heads % config.teacher_gpus:

@@ -40,7 +40,7 @@ TRAINING = (
 LM_EVAL = (
     *MODEL, "teacher_quantization", "lm_eval_tasks", "lm_eval_limit", "lm_eval_batch_size", "lm_eval_include_path",
 )  # fmt: skip
-SIGNALS = (*SEQUENCES, "engine", "teacher_signal", "teacher_quantization", "topk", "temperature")
+SIGNALS = (*SEQUENCES, "engine", "weights_engine", "teacher_signal", "teacher_quantization", "topk", "temperature")
 KD_LOSS = ("alpha", "temperature", "divergence", "divergence_beta", "teacher_signal", "teacher_quantization", "topk")
 OPD = (
     "teacher_quantization", "kd_init", "opd_steps", "opd_batch_size", "opd_lr", "opd_max_new_tokens", "opd_divergence",
@@ -136,7 +136,8 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
     return Stage(
         name=f"evaluate_{model}",
         function="l2s.evaluation.evaluate:run",
-        reads=(*ANSWERS, "eval_batch_size", "fidelity_size", *(ENDPOINT if is_teacher else ())),
+        reads=(*ANSWERS, "weights_engine", "eval_batch_size", "fidelity_size", *(ENDPOINT if is_teacher else ())),
+        unread=lambda config: _unread_engine(config, is_teacher=is_teacher),
         needs=("prepare", *needs),
         inputs=inputs,
         gives=gives,
@@ -151,6 +152,12 @@ def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models
         ),
         arguments={"model": model},
     )
+
+
+def _unread_engine(config: ExperimentConfig, *, is_teacher: bool = False) -> set[str]:
+    """`weights_engine` where it decides nothing: without an endpoint, and for a teacher that is only behind one."""
+    decides = config.engine == "endpoint" and not (is_teacher and config.remote_teacher)
+    return set() if decides else {"weights_engine"}
 
 
 def _grader_files(config: ExperimentConfig) -> list[Path]:
@@ -244,7 +251,9 @@ _TABLE = (
         name="score",
         function="l2s.signals.score:run",
         reads=SIGNALS,
-        unread=lambda config: set() if config.teacher_signal == "topk" else {"temperature", "topk"},
+        unread=lambda config: (
+            _unread_engine(config) | (set() if config.teacher_signal == "topk" else {"temperature", "topk"})
+        ),
         needs=("generate",),
         inputs=lambda run_dir, config: [run_dir.responses],
         gives=lambda run_dir, config: _signals(run_dir.teacher_signals),

@@ -205,7 +205,8 @@ def groups_of(stage: Stage, placement: Placement, config: ExperimentConfig, devi
 
 def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) -> int:
     """Number of devices of one process of `stage`: those that vLLM splits the teacher over, else one."""
-    if config.engine != "vllm" or "teacher" not in stage.resources.holds or "student" in stage.resources.holds:
+    by_vllm = config.engine_of_weights == "vllm" and not asks_a_server(stage, config)
+    if not by_vllm or "teacher" not in stage.resources.holds or "student" in stage.resources.holds:
         return 1
     wanted = config.teacher_gpus or (_fewest_gpus(config, devices) if devices.kind == "gpu" else 1)
     most = devices.most_in_a_machine
@@ -234,7 +235,7 @@ def _ask_card_bytes() -> int:
     return int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
 
 
-def _asks_a_server(stage: Stage, config: ExperimentConfig) -> bool:
+def asks_a_server(stage: Stage, config: ExperimentConfig) -> bool:
     """Whether the work is a server's; a teacher whose weights are here is evaluated with them."""
     if config.engine != "endpoint":
         return False
@@ -248,8 +249,8 @@ def most_devices(stage: Stage, available: int, config: ExperimentConfig, devices
     """
     size = process_devices(stage, config, devices)
     spread = stage.resources.spread
-    by_vllm = config.engine == "vllm" and stage.name == "score"  # one process, which batches by itself
-    if spread in ("none", "one") or by_vllm or _asks_a_server(stage, config):
+    by_vllm = config.engine_of_weights == "vllm" and stage.name == "score"  # one process, which batches by itself
+    if spread in ("none", "one") or by_vllm or asks_a_server(stage, config):
         return min(available, size)
     if spread == "ranks" and devices.sharing > 1:
         return min(available, 1)  # NCCL wants a GPU of its own for each rank

@@ -22,7 +22,7 @@ _ASKS_FOR = {
 
 
 def settle(config: ExperimentConfig) -> ExperimentConfig:
-    """Resolve values that stand for others: engine=auto, kd_init=auto, and demo models, which become folders.
+    """Resolve values that stand for others: auto of the engines and kd_init, and demo models, which become folders.
 
     kd_init=auto is sft if the experiment trains an SFT student or already has one. The engine is chosen once for all
     stages. As the user did not set it, results of another engine that only other stages need are used as they are.
@@ -30,6 +30,9 @@ def settle(config: ExperimentConfig) -> ExperimentConfig:
     if config.engine == "auto":
         config = config.model_copy(update={"engine": choose_engine(config).name})
         config.model_fields_set.discard("engine")
+    if config.engine == "endpoint" and config.weights_engine == "auto":
+        config = config.model_copy(update={"weights_engine": choose_engine(config, weights=True).name})
+        config.model_fields_set.discard("weights_engine")
     folders = {name: demo.locate(getattr(config, name)) for name in ("teacher_model", "student_model")}
     if config.kd_init != "auto":
         return config.model_copy(update=folders)

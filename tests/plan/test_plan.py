@@ -16,19 +16,20 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.plan import before_run
 from l2s.plan.advice import changes_that_fit, fits
-from l2s.plan.estimates import ESTIMATES, Situation, estimate
+from l2s.plan.estimates import ESTIMATES, estimate
 from l2s.plan.hardware import GIB, Fleet, Hardware, find_hardware
 from l2s.plan.layout import Layout, lay_out
 from l2s.plan.model_size import ModelSize
 from l2s.plan.prediction import Plan, advise
+from l2s.plan.situation import Situation
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import Devices
 from l2s.runner.selection import needs_of, select_stages
 
 MakeConfig = Callable[..., ExperimentConfig]
-GPU = Hardware("gpu", True, 80 * GIB, 600e12, 2.8e12, 1.2e-3, "made up")
-CPU = replace(GPU, name="cpu", is_cuda=False, memory=16 * GIB, products=1e12, bandwidth=1e10)
+GPU = Hardware("gpu", True, 80 * GIB, 600e12, 2.8e12, 2.8e12, 1.2e-3, "made up")
+CPU = replace(GPU, name="cpu", is_cuda=False, memory=16 * GIB, products=1e12, bandwidth=1e10, weights=3e9)
 
 
 def dense(billions: float, *, layers: int = 36, hidden: int = 4096) -> ModelSize:
@@ -73,6 +74,23 @@ def test_more_items_take_more_time_and_disk(stage: str, hardware: Hardware) -> N
         assert many.disk > few.disk or stage in ("sft", "kd", "opd")
         assert many.seconds > few.seconds or stage in ("prepare", "opd")
     assert few.seconds > 0
+
+
+def test_a_cpu_waits_for_the_weights_that_it_multiplies_with_and_a_gpu_reads_them_meanwhile() -> None:
+    assert GPU.product_seconds(600e12, 2.8e12) == pytest.approx(1)
+    assert CPU.product_seconds(1e12, 3e9) == pytest.approx(2)
+    slow = replace(CPU, weights=CPU.weights / 2)
+    for stage in ("generate", "evaluate_student_sft"):
+        assert estimate(stage, situation(slow)).seconds > estimate(stage, situation(CPU)).seconds
+
+
+def test_a_base_student_answers_until_the_limit() -> None:
+    for hardware in (GPU, CPU):
+        base, trained = (
+            estimate(f"evaluate_{model}", situation(hardware, max_new_tokens=900)).seconds
+            for model in ("student_base", "student_sft")
+        )
+        assert base > 1.2 * trained
 
 
 def test_a_batch_that_does_not_fit_is_made_smaller() -> None:
@@ -191,7 +209,8 @@ def test_what_a_finished_stage_took_stands_beside_its_estimate(
     assert row.split()[-2:] == ["21", "min"]
 
 
-A100_40 = replace(GPU, memory=40 * GIB, products=187e12, bandwidth=1.3e12)
+ONE = Devices("cpu", ("0",))
+A100_40 = replace(GPU, memory=40 * GIB, products=187e12, bandwidth=1.3e12, weights=1.3e12)
 
 
 def fleet_of(count: int, hardware: Hardware = A100_40) -> Fleet:
@@ -261,6 +280,42 @@ def test_a_plan_that_does_not_fit_says_so_and_ends_with_1(
     assert status == 1
     assert "generate:" in text
     assert "--teacher_quantization nf4" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "time", "said"),
+    [
+        ([], "?", "counts no second of it"),
+        (["--endpoint_per_minute", "10", "--math_train_size", "600"], "≥", "its limit of 10 requests a minute"),
+    ],
+)
+def test_answers_of_an_endpoint_are_a_servers_work(
+    tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str], flags: list[str], time: str, said: str
+) -> None:
+    remote = ["--engine", "endpoint", "--teacher_endpoint", "http://localhost:1/v1", "--domains", "math"]
+    status, text = plan(capsys, tiny_config(), "--hardware", "l4:4", "--teacher_gpus", "2", *remote, *flags)
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert status == 0
+    assert "the endpoint" in rows["generate"]
+    assert time in rows["generate"]
+    assert said in text
+    assert "1 process x TP2" in rows["score"]  # by its own engine
+    assert ("60 min" in rows["generate"]) == bool(flags)
+
+
+def test_a_teacher_without_weights_leaves_the_students_to_plan(
+    tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remote = ["--engine", "endpoint", "--teacher_endpoint", "http://localhost:1/v1", "--arms", "sft"]
+    config = tiny_config(teacher_model="vendor/large")
+    status, text = plan(capsys, config, "--hardware", "l4", *remote)
+    assert status == 0
+    assert "vendor/large: behind the endpoint" in text
+    assert text.count("the endpoint  ") == 2  # generate and the teacher's evaluation
+    fields = {"engine": "endpoint", "weights_engine": "transformers", "arms": "sft"}
+    known = before_run.plan_run(tiny_config(**fields, teacher_model="x/y"), [STAGES["generate"], STAGES["sft"]], ONE)
+    assert known is not None
+    assert "the endpoint's answers and downloads come on top" in before_run.in_one_line(known)
 
 
 def test_a_model_that_cannot_be_had_is_one_line(tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:

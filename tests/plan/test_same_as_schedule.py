@@ -14,11 +14,12 @@ from rich.console import Console
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.plan.estimates import ESTIMATES, Situation, estimate
+from l2s.plan.estimates import ESTIMATES, estimate
 from l2s.plan.hardware import GIB, Fleet, Hardware
 from l2s.plan.known_models import as_folders
 from l2s.plan.layout import lay_out, on_groups
 from l2s.plan.model_size import size_of
+from l2s.plan.situation import Situation
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner import schedule
 from l2s.runner.pipeline import Stage
@@ -26,7 +27,7 @@ from l2s.runner.placement import Devices, Placement
 from l2s.runner.selection import select_stages
 
 Start = tuple[str, float, tuple[Placement, ...]]  # stage, time, devices of each process
-GPU = Hardware("gpu", True, 40 * GIB, 187e12, 1.3e12, 1.2e-3, "made up")
+GPU = Hardware("gpu", True, 40 * GIB, 187e12, 1.3e12, 1.3e12, 1.2e-3, "made up")
 CASES = 60
 
 
@@ -90,7 +91,8 @@ def random_settings(draw: random.Random) -> dict[str, Any]:
         "arms": draw.choice(["sft", "kd", "sft,kd", "sft,kd,opd", "opd,kd"]),
         "kd_init": draw.choice(["sft", "base"]),
         "teacher_signal": draw.choice(["hidden", "topk", "online"]),
-        "engine": draw.choice(["transformers", "vllm", "vllm"]),
+        "engine": draw.choice(["transformers", "vllm", "vllm", "endpoint"]),
+        "weights_engine": draw.choice(["transformers", "vllm"]),
         "teacher_gpus": draw.choice([None, None, 1, 2, 4]),
         "sft_batch_size": draw.choice([1, 2, 3, 4, 8]),
         "kd_batch_size": draw.choice([1, 2, 4]),

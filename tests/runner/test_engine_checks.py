@@ -16,11 +16,13 @@ from l2s.generation.engines import table
 from l2s.generation.engines.table import choose_engine
 from l2s.models.stored import gpus_to_hold
 from l2s.runner.engine_checks import check_engine, check_quantization
+from l2s.runner.freshness import settings_of
 from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models, check_settings
-from l2s.runner.selection import select_stages
+from l2s.runner.selection import select_stages, settle
 
 Make = Callable[..., ExperimentConfig]
+REMOTE = {"engine": "endpoint", "teacher_endpoint": "http://localhost:1/v1"}
 
 
 def stages(config: ExperimentConfig) -> list[Any]:
@@ -54,10 +56,18 @@ def test_auto_is_vllm_on_cuda_where_installed(tiny_config: Make) -> None:
 
 
 @pytest.mark.usefixtures("with_vllm")
-def test_an_endpoint_leaves_the_rest_to_auto(tiny_config: Make) -> None:
+def test_an_endpoint_leaves_the_rest_to_the_engine_of_weights(tiny_config: Make) -> None:
     config = tiny_config(device="auto", engine="endpoint", teacher_endpoint="http://localhost:1/v1")
     assert choose_engine(config).name == "endpoint"
     assert choose_engine(config, weights=True).name == "vllm"
+    settled = settle(config)
+    assert (settled.engine, settled.weights_engine) == ("endpoint", "vllm")
+    assert "weights_engine" not in settled.model_fields_set  # the user did not ask for it
+    chosen = choose_engine(config.model_copy(update={"weights_engine": "transformers"}), weights=True)
+    assert (chosen.name, chosen.reason) == ("transformers", "--weights_engine transformers")
+    for stage in ("score", "evaluate_student_kd"):
+        assert "weights_engine" in settings_of(STAGES[stage], settled)
+        assert "weights_engine" not in settings_of(STAGES[stage], tiny_config())
 
 
 def test_an_engine_that_is_missing_is_named_with_its_extra(tiny_config: Make) -> None:
@@ -79,6 +89,9 @@ def test_an_engine_that_is_missing_is_named_with_its_extra(tiny_config: Make) ->
         ({"engine": "vllm", "teacher_quantization": "fp8", "device": "cpu"}, "needs a CUDA device"),
         ({"engine": "endpoint"}, "teacher_endpoint=''"),
         ({"teacher_endpoint": "http://localhost:1/v1"}, "used by --engine endpoint alone"),
+        ({"weights_engine": "vllm"}, "weights_engine='vllm': used by --engine endpoint alone"),
+        (REMOTE | {"weights_engine": "vllm", "teacher_quantization": "nf4"}, "or --weights_engine transformers"),
+        (REMOTE | {"weights_engine": "transformers", "teacher_quantization": "fp8"}, "use --weights_engine vllm"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(tiny_config: Make, fields: dict[str, Any], said: str) -> None:

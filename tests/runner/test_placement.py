@@ -144,6 +144,19 @@ def test_a_server_is_asked_by_one_process() -> None:
     assert placed("evaluate_teacher", 8, arms="sft,kd", **fields) == {"evaluate_teacher": 8}  # with its weights
 
 
+def test_the_weights_of_a_teacher_behind_an_endpoint_are_split_by_their_own_engine() -> None:
+    fields: dict[str, Any] = {
+        "engine": "endpoint", "teacher_endpoint": "http://localhost:1/v1", "weights_engine": "vllm", "teacher_gpus": 4,
+    }  # fmt: skip
+    assert placed("generate", 8, **fields) == {"generate": 1}  # a server needs no device here
+    assert placed("score", 8, **fields) == {"score": 4}
+    assert placed("evaluate_teacher", 8, **fields) == {"evaluate_teacher": 8}
+    assert placed("evaluate_teacher", 8, arms="sft", **fields) == {"evaluate_teacher": 1}
+    config = ExperimentConfig(**fields)
+    assert groups_of(STAGES["evaluate_teacher"], tuple(range(8)), config, gpus_(8)) == [(0, 1, 2, 3), (4, 5, 6, 7)]
+    assert placed("score", 8, **fields | {"weights_engine": "transformers"}) == {"score": 8}  # ranks of a torchrun
+
+
 def two_machines(first: int, second: int) -> Devices:
     names = tuple(map(str, range(first + second)))
     return Devices("gpu", names, machines=("a",) * first + ("b",) * second)

@@ -16,11 +16,11 @@ from rich.console import Console
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.plan.command import assumptions
-from l2s.plan.estimates import Situation
 from l2s.plan.hardware import GIB, Fleet, Hardware
 from l2s.plan.layout import lay_out
 from l2s.plan.model_size import lora_parameters, size_of
 from l2s.plan.prediction import Plan
+from l2s.plan.situation import Situation
 from l2s.report.text.console import print_summary
 from l2s.run_dir import RunDir
 from l2s.runner.executors import run_stage
@@ -113,7 +113,7 @@ def test_every_report_speaks_of_it_in_its_own_words(
 @pytest.mark.usefixtures("toy_table")
 def test_a_plan_takes_its_sizes_and_lengths(experiment: tuple[ToyConfig, RunDir]) -> None:
     config = experiment[0]
-    hardware = Hardware("gpu", True, 80 * GIB, 600e12, 2.8e12, 1.2e-3, "made up")
+    hardware = Hardware("gpu", True, 80 * GIB, 600e12, 2.8e12, 2.8e12, 1.2e-3, "made up")
     fleet = Fleet(hardware, Devices("gpu", ("0",), hardware.memory), 1)
     teacher, student = (size_of(name, config) for name in (config.teacher_model, config.student_model))
     situation = Situation(config, hardware, teacher, student, lora_parameters(config.student_model, config))

@@ -47,12 +47,12 @@ class EngineChoice:
 def choose_engine(config: ExperimentConfig, *, weights: bool = False) -> EngineChoice:
     """The engine that `config` asks for; `auto` takes vLLM where it is installed and models run on CUDA.
 
-    With `weights`, the engine must have the model's weights: `endpoint` then counts as `auto`.
+    With `weights`, the engine must have the model's weights: `endpoint` then leaves the choice to `weights_engine`.
     """
     name, reason = _automatic(config)
-    asked = "auto" if weights and config.engine == "endpoint" else config.engine
+    asked = config.engine_of_weights if weights else config.engine
     if asked != "auto" and asked != name:
-        name, reason = asked, f"--engine {asked}"
+        name, reason = asked, f"--{'engine' if asked == config.engine else 'weights_engine'} {asked}"
     return EngineChoice(name, _version(name), reason)
 
 

@@ -25,7 +25,7 @@ def check_choices(cluster: Cluster, config: ExperimentConfig) -> None:
     if cluster.devices.kind == "cpu" or pick_device(config).type == "cuda":
         return
     open_ = [f"--{name}" for name in ("engine", "dtype") if getattr(config, name) == "auto"]
-    open_ += ["--teacher_gpus"] if config.engine == "vllm" and not config.teacher_gpus else []
+    open_ += ["--teacher_gpus"] if config.engine_of_weights == "vllm" and not config.teacher_gpus else []
     if open_:
         raise UserError(
             f"executor='ray': this machine has no GPU, by which auto would choose; set {', '.join(open_)}, "

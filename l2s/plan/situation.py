@@ -1,0 +1,89 @@
+"""What an estimate is made of: a configuration on devices, and what it says of a stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from l2s.config import ExperimentConfig
+from l2s.plan.hardware import Fleet, Hardware
+from l2s.plan.model_size import ModelSize
+from l2s.plan.parts import Memory, Texts
+from l2s.tasks.table import tasks_of
+from l2s.tasks.task import Split
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a stage takes. `disk` stays after it ends; `scratch` exists only while it runs.
+
+    `of_server`: a server does the work. Its seconds are then the least that the rate limit allows.
+    """
+
+    seconds: float
+    disk: float
+    memory: Memory = field(default_factory=Memory)
+    scratch: float = 0
+    of_server: bool = False
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A configuration on devices, with the sizes of its models and of the student's LoRA.
+
+    A stage runs as `processes`, which share its work, each on `split` devices like `hardware`. `fleet` is all devices
+    of the run, if known.
+    """
+
+    config: ExperimentConfig
+    hardware: Hardware
+    teacher: ModelSize
+    student: ModelSize
+    lora_parameters: int
+    processes: int = 1
+    split: int = 1
+    fleet: Fleet | None = None
+
+    @property
+    def by_vllm(self) -> bool:
+        """Whether vLLM answers and scores; training never uses it."""
+        return self.config.engine_of_weights == "vllm" and self.hardware.is_cuda
+
+    @property
+    def trainable(self) -> int:
+        """Weights that SFT and KD update."""
+        return self.student.parameters if self.config.tuning == "full" else self.lora_parameters
+
+    def in_trainer(self) -> Situation:
+        """The same with transformers, which holds every model in training."""
+        return self.changed({"engine": "transformers"})
+
+    def changed(self, changes: dict[str, Any]) -> Situation:
+        """The same with other settings."""
+        return replace(self, config=self.config.model_copy(update=changes))
+
+    @property
+    def training_texts(self) -> list[Texts]:
+        """Texts of the training items."""
+        return self._texts("train")
+
+    @property
+    def evaluation_texts(self) -> list[Texts]:
+        """Texts of the evaluation items."""
+        return self._texts("eval")
+
+    def _texts(self, split: Split) -> list[Texts]:
+        config, most = self.config, self.config.max_new_tokens
+        found = [(task.size(split, config), task.lengths(split, config)) for task in tasks_of(config).values()]
+        return [
+            Texts(
+                lengths.source,
+                number,
+                lengths.prompt,
+                lengths.longest_prompt,
+                min(lengths.answer, most),
+                min(lengths.longest_answer, most),
+            )
+            for number, lengths in found
+            if number
+        ]

@@ -76,15 +76,15 @@ def command(folder: Path, models: Path, name: str, **settings: Any) -> list[str]
     return [sys.executable, "-m", "l2s.cli", "run", *(f"--{flag}={value}" for flag, value in flags.items())]
 
 
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    """Start a run, which Ctrl-C can end; what it prints, errors too, is read from its stdout."""
+def start(arguments: list[str], folder: Path = ROOT) -> subprocess.Popen[str]:
+    """Start a run in `folder`, which Ctrl-C can end; what it prints, errors too, is read from its stdout."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job that a script starts in the background ignores it
-    return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def run(arguments: list[str], status: int = 0) -> str:
-    """Run to the end, which must have this exit status; returns what it printed."""
-    process = start(arguments)
+def run(arguments: list[str], status: int = 0, folder: Path = ROOT) -> str:
+    """Run in `folder` to the end, which must have this exit status; returns what it printed."""
+    process = start(arguments, folder)
     try:
         printed = process.communicate(timeout=WAIT_S)[0]
     finally:

@@ -88,7 +88,8 @@ def other_packages(tmp_path: Path) -> Path:
 def test_nodes_that_differ_are_refused_with_a_list(models: Path, other_packages: Path, tmp_path: Path) -> None:
     with ray_cluster(1) as cluster:
         cluster.add_node(**NODE, env_vars={"PYTHONPATH": str(other_packages)})
-        said = run(command(tmp_path, models, "x", run_all="true", executor="ray", address=cluster.address), 2)
+        arguments = command(tmp_path, models, "x", run_all="true", executor="ray", address=cluster.address)
+        said = run(arguments, 2, tmp_path)  # Ray lets nodes import from the folder of a run, which these nodes all see
     assert "executor='ray': versions differ between nodes" in said
     assert "l2s code " in said
     assert "1.2.3 (" in said

@@ -68,7 +68,7 @@ def test_large_files_go_through_a_storage(
         pytest.skip("moto[server] and s3fs are not installed")
     url = {"file": f"file://{tmp_path}/shared", "s3": bucket}[kind]
     settings = {"executor": "ray", "address": cluster.address, "storage_path": url}
-    arguments = command(tmp_path, models, kind, run_kd="true", **settings)
+    arguments = command(tmp_path, models, kind, run_sft="true", run_kd="true", **settings)
     process = start([sys.executable, "-c", SMALL, *arguments[3:]])
     files, place = url_to_fs(f"{url}/{kind}.transfer")
     seen, deadline = set(), time.monotonic() + WAIT_S
@@ -81,6 +81,7 @@ def test_large_files_go_through_a_storage(
     assert f"files move by {url}/{kind}.transfer" in printed
     root = tmp_path / "outputs" / kind
     assert hashlib.sha256((root / "sft" / "final_model" / "model.safetensors").read_bytes()).hexdigest() in seen
+    files.invalidate_cache()
     assert not files.exists(place)
     assert_same(root, local, SAME[:1])
 

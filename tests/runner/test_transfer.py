@@ -132,6 +132,36 @@ def test_large_files_travel_through_a_storage_and_are_checked(ends: tuple[Path, 
     assert not Path(part.key).exists()
 
 
+def test_a_log_that_grows_while_it_is_stored_travels_as_data(
+    ends: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec")
+    node, driver = ends
+    storage, log = Storage(str(tmp_path / "shared"), "name", 10), node / "a.jsonl"
+    log.write_bytes(b"0123456789\n")
+    change, put = transfer.whole(node, "a.jsonl"), storage.put
+
+    def put_late(path: Path, sha256: str) -> str:
+        log.write_bytes(log.read_bytes() + b"more\n")
+        return put(path, sha256)
+
+    monkeypatch.setattr(storage, "put", put_late)
+    for part in read_parts(node, change, Hashes(), storage):
+        Inbox(driver, storage).put(part)
+    assert (driver / "a.jsonl").read_bytes() == b"0123456789\n"
+    assert not list(Path(storage.root).iterdir())
+
+
+def test_a_bucket_that_is_not_there_is_refused_and_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fsspec")
+    storage, made = Storage("memory://x", "name"), list[str]()
+    storage.root = "bucket/name.transfer"  # as file systems of buckets have it: their paths begin with the bucket
+    monkeypatch.setattr(storage.files, "makedirs", lambda path, exist_ok: made.append(path))
+    with pytest.raises(UserError, match=r"storage_path: memory://x/name.transfer cannot be used \(there is no bucket"):
+        storage.check()
+    assert not made
+
+
 def test_a_folder_that_each_node_has_for_itself_is_no_storage(tmp_path: Path) -> None:
     pytest.importorskip("fsspec")
     driver, other = (Storage(str(tmp_path / name), "name", 10, "this run") for name in ("one", "another"))

@@ -96,8 +96,10 @@ class Storage:
         Raises:
             UserError: one of them fails.
         """
-        key = f"{self.root}/probe-{os.getpid()}"
+        key, bucket = f"{self.root}/probe-{os.getpid()}", self.root.partition("/")[0]
         try:
+            if bucket and not self.files.exists(bucket):  # s3fs would make one
+                raise FileNotFoundError(f"there is no bucket {bucket!r}")
             self.files.makedirs(self.root, exist_ok=True)
             self.files.pipe_file(key, b"l2s")
             found = self.files.cat_file(key)
@@ -143,8 +145,13 @@ class Storage:
         """Copy a stored file to `path`."""
         self.files.get_file(key, str(path))
 
+    def remove(self, key: str) -> None:
+        """Remove a stored file."""
+        self.files.rm_file(key)
+
     def clear(self) -> None:
         """Remove all that was stored for this experiment."""
+        self.files.invalidate_cache()  # its lists of files do not have what nodes stored
         if self.files.exists(self.root):
             self.files.rm(self.root, recursive=True)
 
@@ -173,8 +180,11 @@ def read_parts(root: Path, change: Change, hashes: Hashes, storage: Storage | No
     path, name = root / change.name, change.name
     if storage and change.start == 0 and change.now[1] >= storage.least_bytes:
         sha256 = hashes.of(path)
-        yield Part(name, 0, b"", sha256, key=storage.put(path, sha256))
-        return
+        key = storage.put(path, sha256)
+        if stamp(path) == change.now:
+            yield Part(name, 0, b"", sha256, key=key)
+            return
+        storage.remove(key)  # it grew meanwhile, so what was stored may be longer than what the hash is of
     with path.open("rb") as file:
         file.seek(change.start)
         start = change.start

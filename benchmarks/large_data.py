@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 from l2s.config import ExperimentConfig
@@ -26,6 +27,7 @@ from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.models.tiny import save_tiny_pair
 from l2s.run_dir import RunDir
 from l2s.sealed import seal
+from l2s.tasks.types import Item
 
 TRAIN_ROWS, EVAL_ITEMS = 100_000, 10_000
 PARTS = (0.25, 0.5, 1.0)
@@ -139,14 +141,17 @@ class Data:
         evaluate.run(self.config(**remote), self.run_dir, model="student_base")
 
     def grade(self, domain: str) -> Callable[[], None]:
-        """Grade one answer to each of as many items of a built-in domain."""
+        """Grade one answer to each of as many items of a built-in domain.
+
+        HumanEval has 164 items: they repeat, with their own solutions as answers, and each program runs in the sandbox.
+        """
         from l2s.tasks.table import TASKS, grade_all
 
-        config = self.config(
-            domains=domain, math_source="synthetic", math_eval_size=self.eval, aiops_eval_size=self.eval
-        )
-        items = TASKS[domain].eval_items(config)[: self.eval]
-        answered = [(item, f"{item['messages'][-1]['content'][:400]}\nThe answer is 42.", "stop") for item in items]
+        sizes = {"math_eval_size": self.eval, "aiops_eval_size": self.eval, "code_eval_size": min(self.eval, 164)}
+        config = self.config(domains=domain, math_source="synthetic", **sizes)
+        task = TASKS[domain]
+        items = list(islice(cycle(task.eval_items(config)), self.eval))
+        answered = [(item, (domain == "code" and task.solution(item)) or _wrong(item), "stop") for item in items]
 
         def work() -> None:
             grade_all(answered, config)
@@ -175,6 +180,10 @@ def _rows(name: str, number: int, rng: random.Random) -> Iterator[Row]:
         yield {"id": f"{name}-{index}", "prompt": f"{words}?", "reference": str(index)}
 
 
+def _wrong(item: Item) -> str:
+    return f"{item['messages'][-1]['content'][:400]}\nThe answer is 42."
+
+
 def _answer(item: Row) -> Completion:
     words = " ".join(f"step{n}" for n in range(ANSWER_WORDS))
     right = int(item["id"].rpartition("-")[2]) % 3
@@ -189,7 +198,7 @@ def steps(data: Data) -> Iterator[Measured]:
     yield measured("generate: read, grade, write", data.train, data.generate)
     yield measured("train: read, tokenise", data.train, data.render)
     yield measured("evaluate: read, grade, write", data.eval, data.evaluate)
-    for domain in ("math", "aiops"):
+    for domain in ("math", "aiops", "code"):
         yield measured(f"grade {domain}", data.eval, data.grade(domain))
     yield measured("report", data.eval, data.report())
 

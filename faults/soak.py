@@ -2,8 +2,9 @@
 
 Each repetition runs every stage of a tiny experiment in this process, grades programs in the sandbox and answers with a
 user's grader, and runs a second experiment whole, with a process for each stage. After it, the memory, file handles,
-threads and processes of the tree are counted, and the files in TMPDIR, /dev/shm and the output folder. It prints a
-table, and exits with 1 if something grew by more than its bound.
+threads and processes of the tree are counted, and the files in TMPDIR, /dev/shm and the output folder. TMPDIR is its
+own, and so is /dev/shm where `unshare --mount` is allowed. It prints a table, and exits with 1 if something grew by
+more than its bound, or if it ran too short a time to tell.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import gc
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from scipy.stats import theilslopes
 
 from faults.experiment import Experiment
 from faults.finished import GRADER
@@ -38,6 +41,7 @@ from l2s.tasks import code
 
 MIB = 1 << 20
 SHARED_MEMORY = Path("/dev/shm")
+OWN_SHARED_MEMORY = "L2S_SOAK_OWN_SHARED_MEMORY"  # set where no other program's files are in /dev/shm
 PROBLEM = {
     "task_id": "soak/0", "prompt": "def add(a, b):\n", "entry_point": "add",
     "canonical_solution": "    return a + b\n",
@@ -63,7 +67,7 @@ class Measure:
 # What a stage leaks once in each repetition grows by 1; a tenth of that is the noise of other processes on the machine.
 COUNT = 0.1
 MEASURES = (
-    Measure("memory, MiB", 0.5, "the allocator keeps up to this; a repetition touches over a hundred MiB"),
+    Measure("memory, MiB", 0.5, "not shared with others; a repetition touches over a hundred MiB"),
     Measure("file handles", COUNT, "one that a stage leaves open adds 1"),
     Measure("threads", COUNT, "one that a stage leaves adds 1"),
     Measure("processes", COUNT, "one that a stage leaves adds 1"),
@@ -128,12 +132,12 @@ class Soak:
         tree = [psutil.Process(), *psutil.Process().children(recursive=True)]
         outputs = [path for path in self.folder.rglob("*") if path.is_file() and not _is_log(path)]
         return [
-            sum(process.memory_info().rss for process in tree) / MIB,
+            sum(process.memory_full_info().uss for process in tree) / MIB,
             sum(process.num_fds() for process in tree),
             sum(process.num_threads() for process in tree),
             len(tree),
             _number_of_files(Path(tempfile.gettempdir())),
-            _number_of_files(SHARED_MEMORY),
+            _number_of_files(SHARED_MEMORY) if OWN_SHARED_MEMORY in os.environ else 0,
             len(outputs),
             sum(path.stat().st_size for path in outputs) / 1024,
         ]
@@ -147,29 +151,42 @@ def _number_of_files(folder: Path) -> int:
     return sum(1 for _ in folder.rglob("*")) if folder.exists() else 0
 
 
-def growth(samples: list[list[float]]) -> list[float]:
-    """What a repetition adds to each measure: the slope of a line through the samples, without the first third."""
-    settled = np.array(samples[len(samples) // 3 :])
-    times = np.arange(len(settled))
-    return [float(np.polyfit(times, column, 1)[0]) for column in settled.T]
+@dataclass(frozen=True)
+class Growth:
+    """What a repetition adds to a measure: the slope through the second half of the samples, with its 95% interval."""
+
+    measure: Measure
+    slope: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """Whether the whole interval is above the bound, or below it, or neither: then more repetitions must tell."""
+        if self.low > self.measure.bound:
+            return "GREW"
+        return "flat" if self.high <= self.measure.bound else "UNKNOWN"
 
 
-def grown(samples: list[list[float]]) -> list[str]:
-    """The measures that grow by more than their bound."""
+def growths(samples: list[list[float]]) -> list[Growth]:
+    """The growth of each measure. Theil-Sen slopes, with Sen's interval: one jump, or noise, hardly moves them."""
+    settled = np.array(samples[len(samples) // 2 :])
+    found = (theilslopes(column) for column in settled.T)  # a sample is a repetition
     return [
-        f"{measure.name}: {slope:+.3f} in a repetition, at most {measure.bound}"
-        for measure, slope in zip(MEASURES, growth(samples), strict=True)
-        if slope > measure.bound
+        Growth(measure, *map(float, (one.slope, one.low_slope, one.high_slope)))
+        for measure, one in zip(MEASURES, found, strict=True)
     ]
 
 
 def table(samples: list[list[float]]) -> str:
-    """First and last value of each measure, its growth in a repetition, and the bound with its reason."""
-    lines = [f"{'':<18}{'first':>10}{'last':>10}{'growth':>10}{'bound':>8}"]
-    for number, (measure, slope) in enumerate(zip(MEASURES, growth(samples), strict=True)):
-        first, last = samples[0][number], samples[-1][number]
+    """Each measure: first, middle and last value, growth with its interval, bound, verdict, and the bound's reason."""
+    lines = [f"{'':<18}{'first':>10}{'middle':>10}{'last':>10}{'growth':>9}{'95% interval':>18}{'bound':>7}"]
+    for number, one in enumerate(growths(samples)):
+        first, middle, last = (samples[at][number] for at in (0, len(samples) // 2, -1))
+        interval = f"{one.low:+.3f} to {one.high:+.3f}"
         lines.append(
-            f"{measure.name:<18}{first:>10.1f}{last:>10.1f}{slope:>+10.3f}{measure.bound:>8.1f}  {measure.reason}"
+            f"{one.measure.name:<18}{first:>10.1f}{middle:>10.1f}{last:>10.1f}{one.slope:>+9.3f}{interval:>18}"
+            f"{one.measure.bound:>7.1f}  {one.verdict}; {one.measure.reason}"
         )
     return "\n".join(lines)
 
@@ -189,12 +206,29 @@ def own_scratch(folder: Path) -> Iterator[None]:
             os.environ["TMPDIR"] = before
 
 
+def in_own_shared_memory() -> None:
+    """Replace this process by one that alone sees its /dev/shm; where that is not allowed, say so and return."""
+    if OWN_SHARED_MEMORY in os.environ:
+        return
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    mounted = f'mount -t tmpfs l2s-soak {SHARED_MEMORY} && exec "$@"'
+    command = ["unshare", "--mount", *user, "sh", "-c", mounted, "soak"]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as reason:
+        print(f"files in /dev/shm are left out, for other programs use it too: {reason}")
+        return
+    again = [*command, sys.executable, "-m", "faults.soak", *sys.argv[1:]]
+    os.execvpe(again[0], again, os.environ | {OWN_SHARED_MEMORY: "1"})
+
+
 def repeat(soak: Soak, work: Callable[[], None], go_on: Callable[[int], bool]) -> list[list[float]]:
-    """Repeat `work` while `go_on` (of the number of repetitions) holds, at least three times; measure after each."""
+    """Repeat `work` while `go_on` (of the number of repetitions) holds, at least four times; measure after each."""
     samples: list[list[float]] = []
-    while len(samples) < 3 or go_on(len(samples)):
+    while len(samples) < 4 or go_on(len(samples)):
         work()
         samples.append(soak.measure())
+        print(*(f"{value:.1f}" for value in samples[-1]), file=sys.stderr, flush=True)
     return samples
 
 
@@ -204,6 +238,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--work", type=Path, default=Path(".soak"), help="working folder; what is in it is removed")
     arguments = parser.parse_args()
+    in_own_shared_memory()
     os.environ["HF_HUB_OFFLINE"] = "1"
     folder = arguments.work.absolute()
     shutil.rmtree(folder, ignore_errors=True)
@@ -222,9 +257,7 @@ def main() -> int:
         finally:
             server.close()
     print(f"{len(samples)} repetitions in {(time.monotonic() - begin) / 60:.1f} minutes\n\n{table(samples)}")
-    for line in grown(samples):
-        print(f"GREW: {line}")
-    return 1 if grown(samples) else 0
+    return 0 if all(one.verdict == "flat" for one in growths(samples)) else 1
 
 
 if __name__ == "__main__":

@@ -58,10 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     with 143 or 129.
     """
     protect_output()
-    arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    arguments = argparse.Namespace(command="")
     try:
-        handler: Callable[[argparse.Namespace], int] = arguments.handler
         with signals_raise():
+            arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+            handler: Callable[[argparse.Namespace], int] = arguments.handler
             return handler(arguments)
     except UserError as error:
         print(f"l2s {arguments.command}: {visible(str(error))}", file=sys.stderr)

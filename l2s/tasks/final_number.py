@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
+from l2s.tasks.closing import without_closing
 from l2s.tasks.numbers import NUMBER, numbers, plain_numbers, value
 
 # Markers -------------------------------------------------------------------------------------------------------------
@@ -63,6 +64,7 @@ SAME_AS = re.compile(
 EXPLANATION = re.compile(r"\b(?:because|since|as)\b|因为|由于", re.IGNORECASE)
 LONGEST_CLAIM = 500  # characters read after a marker; a response may repeat one word a thousand times
 THOUSANDS_SPACE = re.compile(r"(?<![\d.,])(\d{1,3})((?: \d{3})+)(?![\d-])")
+BRACE_OR_END = re.compile(r"[{}\n]")
 SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)|[。！？]")
 
 # Around the answer ---------------------------------------------------------------------------------------------------
@@ -129,7 +131,7 @@ def final_number(text: str) -> Decimal | None:
     claims = [claim for claim in claims if claim.position < len(text)]
     if claims:
         return max(claims).number
-    text = _without_note(text)
+    text = without_closing(_without_note(text))
     found = list(numbers(text))
     if not found:
         return None
@@ -220,10 +222,12 @@ def _statements(text: str) -> Iterator[tuple[bool, int, str]]:
 def _boxes(text: str) -> Iterator[tuple[bool, int, str]]:
     """The content of every box, up to its closing brace, or to the end of the line if that is missing."""
     for marker in BOX.finditer(text):
-        depth, end = 1, marker.end()
-        while depth and end < min(len(text), marker.end() + LONGEST_CLAIM) and text[end] != "\n":
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            end += 1
+        depth, end = 1, min(len(text), marker.end() + LONGEST_CLAIM)
+        for found in BRACE_OR_END.finditer(text, marker.end(), end):
+            depth += {"{": 1, "}": -1}.get(found.group(), 0)
+            if not depth or found.group() == "\n":
+                end = found.end()
+                break
         yield True, marker.start(), _joined_thousands(text[marker.end() : end])
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, count
 
 from l2s.tasks.fences import Block, join, split_fences, syntax_error
 from l2s.tasks.program_names import defined_names, definitions_of, is_stub, missing_names
 
 LONGEST_ANSWER = 50_000  # characters; longer than any real answer, and slow to parse
+MOST_CUTS = 10  # of a text that may begin with a program
 MOST_STARTS = 20  # lines of a bare answer that are tried as the first line of its program
 INDENT = "    "
 
@@ -103,15 +104,27 @@ def _indented_blocks(lines: list[str]) -> Iterator[str]:
 
 
 def _longest_prefix(text: str) -> str:
-    """The longest prefix that compiles; each line that breaks it is cut off with all that follows."""
+    """The longest prefix that compiles; each line that breaks it is cut off with all that follows.
+
+    After MOST_CUTS a cut takes ever more lines: a thousand decorators never become a program, one less neither.
+    """
     lines = text.removesuffix("\n").split("\n")
-    while lines:
-        source = join(lines)
-        error = syntax_error(source)
+    for cuts in count():
+        body = _without_comments_below(lines)
+        error = syntax_error(join(body))
         if error is None:
-            return source if source.strip() else ""
-        lines = lines[: min(error.lineno or 1, len(lines)) - 1]
-    return ""
+            return join(lines) if body else ""
+        more = 2 ** (cuts - MOST_CUTS) if cuts > MOST_CUTS else 0
+        lines = body[: max(0, min(error.lineno or 1, len(body)) - 1 - more)]
+    raise AssertionError("no line at all compiles")
+
+
+def _without_comments_below(lines: list[str]) -> list[str]:
+    """`lines` without comments and empty lines at their end, which decide nothing about a syntax error."""
+    end = len(lines)
+    while end and lines[end - 1].lstrip()[:1] in ("", "#"):
+        end -= 1
+    return lines[:end]
 
 
 def _something(blocks: list[Block], prose: str, prompt: str, entry_point: str) -> str | None:

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from faults.soak import MEASURES, Soak, grown, own_scratch, repeat, table
+from faults.soak import MEASURES, Soak, growths, own_scratch, repeat, table
 
 NAMES = [measure.name for measure in MEASURES]
 
 
 def flat(number: int) -> list[list[float]]:
     return [[500.0, 20, 8, 2, 0, 48, 195, 3380] for _ in range(number)]
+
+
+def verdicts(samples: list[list[float]]) -> dict[str, str]:
+    """The measures that are not flat, with their verdicts."""
+    return {one.measure.name: one.verdict for one in growths(samples) if one.verdict != "flat"}
 
 
 def test_repeated_stages_leave_nothing_behind(tmp_path: Path) -> None:
@@ -23,9 +28,9 @@ def test_repeated_stages_leave_nothing_behind(tmp_path: Path) -> None:
             soak.repeat()
             soak.grade()
 
-        samples = repeat(soak, work, lambda number: number < 3)
-    # of three repetitions, which warm up, memory says nothing; other tests and programs use /dev/shm
-    assert [line for line in grown(samples) if not line.startswith(("memory", "files in /dev/shm"))] == []
+        samples = repeat(soak, work, lambda number: number < 4)
+    # of four repetitions, which warm up, memory says nothing
+    assert verdicts(samples).keys() <= {NAMES[0]}
     assert samples[-1][NAMES.index("output files")] > 20
 
 
@@ -34,13 +39,31 @@ def test_what_each_repetition_adds_is_named(name: str) -> None:
     samples = flat(12)
     for number, sample in enumerate(samples):
         sample[NAMES.index(name)] += 2.0 * number
-    assert [line.partition(":")[0] for line in grown(samples)] == [name]
+    assert verdicts(samples) == {name: "GREW"}
     assert "+2.000" in table(samples)
+
+
+def test_what_leaks_in_every_third_repetition_is_named() -> None:
+    samples = flat(30)
+    for number, sample in enumerate(samples):
+        sample[1] += number // 3
+    assert verdicts(samples) == {NAMES[1]: "GREW"}
 
 
 def test_what_grows_while_it_warms_up_and_noise_are_not_named() -> None:
     samples = flat(12)
     for number, sample in enumerate(samples):
-        sample[0] += 100 * min(number, 3) + number % 2
-        sample[1] += number == 7
-    assert grown(samples) == []
+        sample[0] += 100 * min(number, 5)
+        sample[1] += number == 9
+    assert verdicts(samples) == {}
+
+
+def test_few_and_noisy_repetitions_do_not_pass_for_flat() -> None:
+    samples = flat(4)
+    for sample, memory in zip(samples, (500, 520, 510, 514), strict=True):
+        sample[0] = memory
+    assert verdicts(samples) == {NAMES[0]: "GREW"}
+    samples = flat(8)
+    for sample, memory in zip(samples, (500, 520, 510, 514, 512, 516, 511, 515), strict=True):
+        sample[0] = memory
+    assert verdicts(samples) == {NAMES[0]: "UNKNOWN"}

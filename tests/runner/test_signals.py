@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from l2s import interrupts
+from l2s import cli, interrupts
 
 RUN = """
 import sys, time
 from l2s import cli
-from l2s import interrupts
+from l2s import cli, interrupts
 
 def wait(arguments):
     with interrupts.signals_raise():
@@ -94,3 +94,19 @@ def test_a_signal_that_python_dropped_ends_the_run_all_the_same() -> None:
         interrupts.raise_if_lost()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
+def test_a_signal_while_the_arguments_are_read_ends_the_command_as_any_other(
+    number: signal.Signals, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(cli, "_parser", lambda: signal.raise_signal(number))
+    try:
+        ended = cli.main(["run", "--run_all"])
+    except SystemExit as end:
+        ended = int(str(end.code))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended == status
+    assert capsys.readouterr().err.strip() == "l2s: interrupted; the same command resumes here"

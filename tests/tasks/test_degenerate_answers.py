@@ -15,7 +15,10 @@ from l2s.tasks.final_number import final_number
 from l2s.tasks.program import extract_program
 
 PROMPT = 'def f(x):\n    """doc"""\n'
-PIECES = ["\n", "  \n", "x = 1\n", "lambda:", "<|channel|>final<|message|>", "Question 1: ", "(", "#### ", "<think>"]
+PIECES = [
+    "\n", "  \n", "x = 1\n", "lambda:", "<|channel|>final<|message|>", "Question 1: ", "(", "#### ", "<think>",
+    "```\n", "```a\n", "```\nx\n```\n", '```\n"""\n', "# ```\n", "~~~\n", "@a\n", "    # c\n\n", "\\boxed{",
+]  # fmt: skip
 
 
 def calls_of(read: Callable[[str], object], text: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from l2s.chat import load_renderer
-from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import Row, load_jsonl, write_jsonl
+from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.loss.reference import distillation_loss
 from l2s.models.head import output_head
 from l2s.models.load import load_model, load_student_for_training
@@ -24,35 +22,15 @@ from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models
 from l2s.training import on_policy
 from support.kills import killed_after
+from support.on_policy import PROMPTS, MakeConfig, metrics, run, short_trainings
 from support.payload import plant
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
 
-MakeConfig = Callable[..., ExperimentConfig]
-PROMPTS: list[on_policy.Prompt] = [[{"role": "user", "content": f"{number} plus {number % 5}?"}] for number in range(6)]
-
 
 @pytest.fixture
 def make(tiny_config: MakeConfig) -> MakeConfig:
-    """Configurations of a short training, with its prompts written."""
-
-    def build(**fields: Any) -> ExperimentConfig:
-        defaults = {"opd_batch_size": 4, "opd_max_new_tokens": 12, "opd_lr": 1e-2, "kd_init": "base"}
-        config = tiny_config(**(defaults | fields))
-        path = RunDir.of(config).train_data
-        path.parent.mkdir(parents=True)
-        write_jsonl(path, [{"id": f"sum/{index}", "messages": prompt} for index, prompt in enumerate(PROMPTS)])
-        return config
-
-    return build
-
-
-def run(config: ExperimentConfig) -> dict[str, Any]:
-    return dict(on_policy.run(config, RunDir.of(config)))
-
-
-def metrics(config: ExperimentConfig) -> list[Row]:
-    return load_jsonl(RunDir.of(config).opd / "metrics.jsonl")
+    return short_trainings(tiny_config)
 
 
 @pytest.mark.parametrize("tuning", ["full", "lora", "qlora"])

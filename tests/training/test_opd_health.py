@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,10 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from l2s.chat import load_renderer
-from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.engines.protocol import Sampling
-from l2s.jsonl import Row, load_jsonl, write_jsonl
+from l2s.jsonl import Row
 from l2s.loss.reference import distillation_loss
 from l2s.models.load import load_model, load_student_for_training
 from l2s.models.tiny import END, save_tiny_model
@@ -25,27 +23,16 @@ from l2s.training import on_policy
 from l2s.training.agreement import evenly, reverse_kl, top_k_overlap
 from l2s.training.end_of_turn import EndOfTurn, sample_turns
 from l2s.training.runaway import WINDOW, Watch, all_runaways, runaway_at_end
+from support.on_policy import PROMPTS, MakeConfig, metrics, run, short_trainings
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
 
-MakeConfig = Callable[..., ExperimentConfig]
-PROMPTS: list[on_policy.Prompt] = [[{"role": "user", "content": f"{number} plus {number % 5}?"}] for number in range(6)]
 HEALTHY = {"truncated": 0.1, "top_k_overlap": 0.7, "reverse_kl": 0.2, "loss": 0.2}
 
 
 @pytest.fixture
 def make(tiny_config: MakeConfig) -> MakeConfig:
-    """Configurations of a short training of all weights, with its prompts written."""
-
-    def build(**fields: Any) -> ExperimentConfig:
-        defaults = {"opd_batch_size": 4, "opd_max_new_tokens": 12, "opd_lr": 1e-2, "kd_init": "base", "tuning": "full"}
-        config = tiny_config(**(defaults | fields))
-        path = RunDir.of(config).train_data
-        path.parent.mkdir(parents=True)
-        write_jsonl(path, [{"id": f"sum/{index}", "messages": prompt} for index, prompt in enumerate(PROMPTS)])
-        return config
-
-    return build
+    return short_trainings(tiny_config, tuning="full")
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +48,6 @@ def ending_student(tmp_path_factory: pytest.TempPathFactory) -> str:
         model.get_output_embeddings().weight[end, 0] = 2.0
     model.save_pretrained(folder)
     return str(folder)
-
-
-def run(config: ExperimentConfig) -> dict[str, Any]:
-    return dict(on_policy.run(config, RunDir.of(config)))
-
-
-def metrics(config: ExperimentConfig) -> list[Row]:
-    return load_jsonl(RunDir.of(config).opd / "metrics.jsonl")
 
 
 def test_overlap_is_the_share_of_likeliest_tokens_in_common() -> None:

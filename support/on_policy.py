@@ -1,0 +1,38 @@
+"""Short trainings of the arm `opd` on tiny models, for its tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from l2s.config import ExperimentConfig
+from l2s.jsonl import Row, load_jsonl, write_jsonl
+from l2s.run_dir import RunDir
+from l2s.training import on_policy
+
+MakeConfig = Callable[..., ExperimentConfig]
+PROMPTS: list[on_policy.Prompt] = [[{"role": "user", "content": f"{number} plus {number % 5}?"}] for number in range(6)]
+SHORT = {"opd_batch_size": 4, "opd_max_new_tokens": 12, "opd_lr": 1e-2, "kd_init": "base"}
+
+
+def short_trainings(tiny_config: MakeConfig, **defaults: Any) -> MakeConfig:
+    """A factory of configurations, each with PROMPTS written where the stage reads them; keywords override fields."""
+
+    def build(**fields: Any) -> ExperimentConfig:
+        config = tiny_config(**(SHORT | defaults | fields))
+        path = RunDir.of(config).train_data
+        path.parent.mkdir(parents=True)
+        write_jsonl(path, [{"id": f"sum/{index}", "messages": prompt} for index, prompt in enumerate(PROMPTS)])
+        return config
+
+    return build
+
+
+def run(config: ExperimentConfig) -> dict[str, Any]:
+    """Run the stage; returns its metrics."""
+    return dict(on_policy.run(config, RunDir.of(config)))
+
+
+def metrics(config: ExperimentConfig) -> list[Row]:
+    """The rows that it logged, one for each update."""
+    return load_jsonl(RunDir.of(config).opd / "metrics.jsonl")

@@ -27,7 +27,6 @@ test: setup
 ENGINES := .venv-engines/bin
 test-engines: .venv-engines/.installed
 	$(ENGINES)/python -m pytest tests/engines
-	$(ENGINES)/python benchmarks/engine_overhead.py
 
 .venv-engines/.installed: pyproject.toml constraints.txt constraints-engines.txt
 	$(PYTHON) -m venv .venv-engines

@@ -1,4 +1,4 @@
-"""The endpoint engine with a real vLLM server, which is killed and restarted while it answers.
+"""A whole experiment whose teacher answers from a real vLLM server, killed and restarted while it answers.
 
 The module below is what `vllm serve` runs; that command also asks for the version of a package that the CPU build
 lacks.
@@ -6,30 +6,24 @@ lacks.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from l2s.chat import load_renderer
-from l2s.config import ExperimentConfig
-from l2s.generation.answers import answer_items
-from l2s.generation.engines import endpoint_client
-from l2s.generation.engines.endpoint import EndpointEngine
-from l2s.generation.engines.protocol import ModelChoice, Sampling
 from l2s.jsonl import load_jsonl
-from l2s.tasks.types import Item
 
-Make = Callable[..., ExperimentConfig]
-ITEMS = 40
+ROOT = Path(__file__).resolve().parents[2]
+ITEMS = 24
+ANSWERED = 4  # answers on disk when the server is killed
 START_SECONDS = 1200
 
 
@@ -92,38 +86,50 @@ def server(dense: str, tmp_path: Path) -> Iterator[Server]:
     running.kill()
 
 
+def command(teacher: str, student: str, server: Server, folder: Path) -> list[str]:
+    flags = {
+        "experiment_name": "tiny", "output_dir": folder, "processed_dir": folder / "processed",
+        "engine": "endpoint", "teacher_endpoint": f"http://127.0.0.1:{server.port}/v1", "endpoint_model": "teacher",
+        "endpoint_concurrency": 4, "endpoint_tries": 100, "teacher_model": teacher, "student_model": student,
+        "device": "cpu", "dtype": "float32", "math_source": "synthetic", "code_train_source": "humaneval",
+        "math_train_size": ITEMS, "code_train_size": 0, "aiops_train_size": 0, "math_eval_size": 4,
+        "code_eval_size": 0, "aiops_eval_size": 0, "max_new_tokens": 300, "max_length": 2048, "tuning": "lora",
+        "lora_r": 4, "gradient_accumulation_steps": 1, "arms": "kd", "kd_init": "base", "fidelity_size": 4,
+    }  # fmt: skip
+    return [sys.executable, "-m", "l2s", "run", "--run_all", *(f"--{name}={value}" for name, value in flags.items())]
+
+
 @pytest.mark.timeout(3600)  # on busy cores; minutes on idle ones
-def test_a_server_that_is_killed_while_it_answers_loses_and_doubles_nothing(
-    server: Server, dense: str, vllm_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_experiment_whose_server_is_killed_while_it_answers_loses_and_doubles_nothing(
+    server: Server, dense: str, tied: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(endpoint_client, "LONGEST_WAIT_S", 3.0)
-    url = f"http://127.0.0.1:{server.port}/v1"
-    config = vllm_config(
-        dense, engine="endpoint", teacher_endpoint=url, endpoint_model="teacher", endpoint_concurrency=4,
-        endpoint_tries=100,
-    )  # fmt: skip
-    items = [item(f"question {number}") for number in range(ITEMS)]
-    renderer = load_renderer(config, "teacher_model")
-    engine = EndpointEngine.open(ModelChoice.of_teacher(config), renderer, config)
-    log = tmp_path / "answers.jsonl"
-    answering = threading.Thread(
-        target=answer_items, args=(items, engine, renderer, Sampling(400), log), kwargs={"label": "test"}
-    )
-    answering.start()
-    while not log.exists() or log.read_bytes().count(b"\n") < 5:
-        assert answering.is_alive()
-        time.sleep(0.01)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    console = tmp_path / "console.txt"
+    with console.open("wb") as out:
+        run = subprocess.Popen(command(dense, tied, server, tmp_path), env=environment, stdout=out, stderr=out)
+    log = tmp_path / "tiny" / "sft" / "answers.partial" / "try-1.jsonl"
+    deadline = time.monotonic() + START_SECONDS
+    while not log.exists() or log.read_bytes().count(b"\n") < ANSWERED:
+        assert run.poll() is None, console.read_text()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     server.kill()
-    before = len(load_jsonl(log))
+    kept = log.read_bytes()
+    before = {row["id"]: row["text"] for row in map(json.loads, kept[: kept.rfind(b"\n") + 1].splitlines())}
     server.start()
     server.wait()
-    answering.join(timeout=1800)
-    assert not answering.is_alive()
-    assert 5 <= before < ITEMS
-    rows = load_jsonl(log)
-    assert sorted(row["id"] for row in rows) == sorted(asked["id"] for asked in items)
-    assert all(row["text"] and row["num_tokens"] for row in rows)
-
-
-def item(text: str) -> Item:
-    return Item(id=text, domain="math", source="", messages=[{"role": "user", "content": text}], reference="", meta={})
+    assert run.wait(timeout=START_SECONDS) == 0, console.read_text()[-3000:]
+    assert ANSWERED <= len(before) < ITEMS
+    experiment = tmp_path / "tiny"
+    asked = [row["id"] for row in load_jsonl(experiment / "data" / "train_dataset.jsonl")]
+    rows = load_jsonl(experiment / "sft" / "sft_train_data.jsonl")
+    assert [row["id"] for row in rows] == asked
+    assert len(set(asked)) == ITEMS
+    assert before.items() <= {row["id"]: row["response"] for row in rows}.items()  # no answer was asked for again
+    assert all(row["num_tokens"] for row in rows)
+    results = json.loads((experiment / "results.json").read_text())
+    assert set(results["evaluation"]) == {"teacher", "student_base", "student_kd"}
+    assert results["fidelity"]["student_kd"]["mean_kl"] > 0.01
+    engines = {name: stage["metrics"].get("engine", {}).get("name") for name, stage in results["stages"].items()}
+    assert engines["generate"] == "endpoint"
+    assert engines["score"] == engines["evaluate_teacher"] == engines["evaluate_student_kd"] == "transformers"

@@ -32,20 +32,25 @@ def batter_ranks(
 ) -> dict[str, Tally]:
     """Deal each of RANK_KILLS `number` times while two ranks train, resume, and compare with the unbroken run.
 
-    The first half of the blows comes while SFT trains, the other while `arm` does.
+    The first half of the blows comes while SFT trains, the other while `arm` does. Another experiment takes the blows
+    that are left when one is done.
     """
     tallies = {blow.name: Tally() for blow in RANK_KILLS}
     first = tallies[RANK_KILLS[0].name]
     first.lost += _not_on_two_ranks(unbroken)
     order: list[Blow] = [blow for _ in range(number) for blow in RANK_KILLS]
     chance.shuffle(order)
-    moments = iter([_Moment(stage, unbroken, chance) for stage in ("sft", arm) for _ in range(-(-len(order) // 2))])
-    experiment = Experiment(folder, FLAGS[arm]).create()
-    batter(
-        experiment, unbroken, start, order, 0.2, chance, tallies,
-        until=lambda process, experiment: next(moments).wait(process, experiment),
-    )  # fmt: skip
-    first.lost += _not_on_two_ranks(experiment)
+    stages = ["sft" if place < len(order) / 2 else arm for place in range(len(order))]
+    dealt = 0
+    while dealt < len(order):
+        moments = _Moments([_Moment(stage, unbroken, chance) for stage in stages[dealt:]])
+        experiment = Experiment(folder / f"after-{dealt}", FLAGS[arm]).create()
+        more = batter(experiment, unbroken, start, order[dealt:], 0.2, chance, tallies, until=moments.wait)
+        first.lost += _not_on_two_ranks(experiment)
+        if not more:
+            first.lost.append(f"no blow fell in a whole run; see {experiment.folder}")
+            break
+        dealt += more
     return tallies
 
 
@@ -67,6 +72,17 @@ class _Moment:
 
     def _has_come(self, process: Process, experiment: Experiment) -> bool:
         return self.stage in stages_at_work(experiment.run_dir) and len(ranks_of(process)) == RANKS
+
+
+class _Moments:
+    """One moment after the other, for each blow."""
+
+    def __init__(self, moments: list[_Moment]) -> None:
+        self._left = iter(moments)
+
+    def wait(self, process: Process, experiment: Experiment) -> None:
+        """Wait for the next one."""
+        next(self._left).wait(process, experiment)
 
 
 def _not_on_two_ranks(experiment: Experiment) -> list[str]:

@@ -10,6 +10,7 @@ loss (agreement.py), and what shows that the training runs away (runaway.py).
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from l2s.training.agreement import OVERLAP_K, MeasuresAgreement
 from l2s.training.end_of_turn import EndOfTurn, sample_turns
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
-from l2s.training.run_trainer import TrainingResult, require_finite, run_trainer, save_student, training_settings
+from l2s.training.run_trainer import TrainingResult, check_step, run_trainer, save_student, training_settings
 from l2s.training.runaway import Watch, all_runaways
 from l2s.training.student import initial_student
 
@@ -166,7 +167,7 @@ def train(
         args=settings,
         train_dataset=Dataset.from_list([{"prompt": renderer.turns(prompt)} for prompt in drawn]),
         processing_class=renderer.tokenizer_for_others(),
-        callbacks=[StepLog(folder, update, Watch(config, cut_before))],
+        callbacks=[StepLog(folder, update, math.log(len(output_head(student).weight)), Watch(config, cut_before))],
     )
     for weight in student.parameters():
         if weight.requires_grad:  # TRL casts LoRA on NF4 weights to bfloat16, in which small updates are lost
@@ -213,10 +214,11 @@ def fit_vocabulary(teacher: PreTrainedModel, rows: int) -> None:
 class StepLog(TrainingProgress):
     """Turns TRL's log of a step into a row of metrics.jsonl, prints the progress, and watches for a runaway."""
 
-    def __init__(self, folder: Path, prompts_a_step: int, watch: Watch) -> None:
+    def __init__(self, folder: Path, prompts_a_step: int, loss_of_guessing: float, watch: Watch) -> None:
         super().__init__(folder.name)
         self.metrics_file = ArmDir(folder).metrics
         self.prompts_a_step = prompts_a_step
+        self.loss_of_guessing = loss_of_guessing
         self.watch = watch
 
     def on_train_begin(
@@ -238,12 +240,12 @@ class StepLog(TrainingProgress):
         """Append a row if `logs` belong to a step.
 
         Raises:
-            UserError: the loss is not a number, or the training runs away and `opd_runaway` is stop.
+            UserError: the training cannot recover, or it runs away and `opd_runaway` is stop.
         """
         if logs is None or "loss" not in logs:
             return
-        require_finite(logs["loss"], state.global_step)
         row = _metrics_row(state.global_step, logs, self.prompts_a_step)
+        check_step(row, state.global_step, self.loss_of_guessing)
         if state.is_world_process_zero:
             append_jsonl(self.metrics_file, [row])
         super().on_log(args, state, control, logs=row, **kwargs)

@@ -137,25 +137,19 @@ def _refusing_pickles(checkpoint: Path | None) -> Iterator[None]:
         ) from None
 
 
-def require_finite(loss: float, step: int) -> None:
-    """Stop a training whose loss is NaN or infinite.
-
-    Raises:
-        UserError: names the step, the loss and settings that help.
-    """
-    if not math.isfinite(loss):
-        raise UserError(f"the loss of step {step} is {loss}; {_remedy(step)}")
-
-
 def check_step(logs: Mapping[str, float], step: int, loss_of_guessing: float) -> None:
     """Stop a training that cannot recover: its loss or gradient is NaN or infinite, or its loss has exploded.
 
-    `loss_of_guessing` is the loss of a student to which all tokens are equally likely.
+    Args:
+        logs: the loss and its terms in nats a token, and the gradient's norm.
+        step: the step, from 1 on.
+        loss_of_guessing: the loss of a student to which all tokens are equally likely.
 
     Raises:
         UserError: names the step, what was found and settings that help.
     """
-    terms = f"cross-entropy {logs['ce']:.4g}, divergence {logs['divergence']:.4g}"
+    names = {"ce": "cross-entropy", "divergence": "divergence"}
+    terms = ", ".join(f"{words} {logs[name]:.4g}" for name, words in names.items() if name in logs)
     for name, words in (("loss", "loss"), ("grad_norm", "gradient norm")):
         if not math.isfinite(logs[name]):
             raise UserError(f"the {words} of step {step} is {logs[name]} ({terms}); {_remedy(step)}")

@@ -21,6 +21,7 @@ from l2s.run_dir import RunDir
 from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models
 from l2s.training import on_policy
+from l2s.training.checkpoints import checkpoints_in
 from support.kills import killed_after
 from support.on_policy import PROMPTS, MakeConfig, metrics, run, short_trainings
 from support.payload import plant
@@ -188,6 +189,45 @@ def test_a_loss_that_is_not_a_number_ends_the_training(make: MakeConfig) -> None
     teacher.get_decoder().norm.weight.data.fill_(float("nan"))
 
     with pytest.raises(UserError, match="loss of step 1 is nan"):
+        on_policy.train(student, teacher, PROMPTS, renderer, config, folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_a_number_ends_the_training_at_its_step(
+    make: MakeConfig, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    config = make(opd_steps=4, save_steps=1)
+    clip = torch.nn.utils.clip_grad_norm_
+    norms = 0
+
+    def spoilt(weights: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal norms
+        norms += 1
+        weights = list(weights)
+        if norms == 3:  # the loss of this step is a number; only the next one would show it
+            next(weight for weight in weights if weight.grad is not None).grad.view(-1)[0] = value
+        return clip(weights, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spoilt)
+    with pytest.raises(UserError, match=rf"the gradient norm of step 3 is {value} .*--opd_lr"):
+        run(config)
+    assert [row["step"] for row in metrics(config)] == [1, 2]
+    assert {path.name for path in checkpoints_in(RunDir.of(config).arm("opd").checkpoints)} <= {
+        "checkpoint-1", "checkpoint-2",
+    }  # fmt: skip
+
+
+def test_a_loss_that_explodes_ends_the_training(make: MakeConfig) -> None:
+    """A student that guesses is at most about ln(304) = 5.7 nats from a teacher; ten times that is no student."""
+    config = make(opd_steps=2)
+    renderer, folder = load_renderer(config, "student_model"), RunDir.of(config).opd
+    student = load_student_for_training(config.student_model, config)
+    teacher: Any = load_model(config.teacher_model, config)
+    teacher.get_output_embeddings().weight.data *= 1e4
+
+    with pytest.raises(
+        UserError, match=r"the loss of step 1 is \d.* more than 10 times that of a student that guesses, 5\.7"
+    ):
         on_policy.train(student, teacher, PROMPTS, renderer, config, folder)
 
 

@@ -22,6 +22,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smollm": {
         "teacher": demo.TEACHER, "student": demo.STUDENT, "train": 64, "eval": 32, "max_new_tokens": 32,
         "batch_size": 4, "accumulation": 1, "rounds": 2, "math_source": "one_step", "max_length": 256,
+        "dtype": "float32",  # as in the demo
     },
 }  # fmt: skip
 

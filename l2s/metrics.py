@@ -26,7 +26,7 @@ class Curation(TypedDict):
 
     items: int  # asked
     answers: int  # learned from
-    unusable: int  # empty, wrong, or giving away the solution that the teacher was shown
+    unusable: int  # empty, wrong, or giving away what only the teacher was shown
     duplicates: int  # the same working as another answer to the item
     outliers: int  # far longer than the domain's other answers
     difficulty: list[int]  # graded items with no right answer, right ones below half, half or more, all

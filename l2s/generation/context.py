@@ -28,26 +28,6 @@ REFERENCE_ZH = (
     "\n\n以下正确解答只给你看：\n\n{solution}\n\n"
     "现在请按上面任务要求的格式，写出你自己的完整回答。写得像你自己得出的一样，不要提到你看过解答。"
 )
-GIVEN_AWAY = re.compile(
-    r"""
-    \breference\s+(?:solution|answer)s?\b
-    | \b(?:provided|given|shown|supplied)\s+(?:correct\s+)?(?:solution|answer|reference)\b
-    | \b(?:solution|answer|reference)\s+(?:that\s+)?(?:\w+\s+)?(?:was|were|is|you)?\s*
-      (?:provided|given|shown|supplied|gave|showed)\b
-    | \b(?:as|per|to|in|from|with|by|like)\s+the\s+(?:correct\s+)?(?:reference|solution)\b
-    | \bthe\s+reference\s+(?:says|shows|states|gives)\b
-    | \bshown\s+(?:only\s+)?to\s+me\b
-    | 参考(?:答案|解答|解法)
-    | (?:上述|上面的|给出的|提供的|给定的|所给的?|看过的?)(?:正确)?(?:答案|解答|解法)
-    | 只给(?:我|你)看
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
-
-
-def gives_context_away(response: str) -> bool:
-    """Whether an answer mentions the solution that only the teacher was shown."""
-    return GIVEN_AWAY.search(response) is not None
 
 
 def teacher_messages(items: Sequence[Item], config: ExperimentConfig) -> dict[str, list[Message]]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from l2s.config import ExperimentConfig
-from l2s.generation.context import context_of, gives_context_away
+from l2s.generation.context import context_of
+from l2s.generation.given_away import gives_context_away
 from l2s.jsonl import Row
 from l2s.metrics import Curation
 from l2s.tasks.chat_answer import without_thinking
@@ -38,15 +39,15 @@ def usable(rows: Iterable[Row], config: ExperimentConfig) -> list[Row]:
     """The answers of one item that students may learn from.
 
     With `keep_correct` these are the answers that the grader found right; answers without a grade are all usable. An
-    answer that gives away the reference solution is never usable, nor is an empty one, such as an endpoint's filter
-    leaves.
+    answer that gives away what only the teacher was shown is never usable, nor is an empty one, such as an endpoint's
+    filter leaves.
     """
     return [
         row
         for row in rows
         if not is_empty(row["response"])
         and (not config.keep_correct or row["graded"]["score"] in (None, 1))
-        and not (context_of(row["domain"], config) == "reference" and gives_context_away(row["response"]))
+        and not gives_context_away(row["response"], context_of(row["domain"], config))
     ]
 
 

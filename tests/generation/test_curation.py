@@ -90,41 +90,77 @@ def test_answers_without_a_grade_are_kept() -> None:
     assert curated.counts["math"]["difficulty"] == [0, 0, 0, 0]
 
 
+def kept(response: str, context: str) -> int:
+    """How many of one answer are learned from under a teacher_context."""
+    return len(curate([item("a")], {"a": [answer("a", response)]}, ExperimentConfig(teacher_context=context)).kept)
+
+
 @pytest.mark.parametrize(
     "response",
     [
         "As the reference says, the disk is full.",
+        "Based on the reference, it is 3.",
+        "This matches the reference.",
+        "The reference indicates 3.",
         "According to the solution, it is 3.",
         "The provided solution shows 1+2=3.",
         "From the answer given above: 3",
+        "As the hint suggests, 3.",
+        "The answer key gives 3.",
+        "The official solution is 3.",
+        "The ground truth is 3.",
+        "As I was shown, it is 3.",
+        "It is 3, as you told me.",
         "根据参考答案，磁盘已满。",
         "按照上述解答，结果是 3。",
+        "根据提示，磁盘已满。",
+        "正如解答所说，结果是 3。",
+        "标准答案是 3。",
     ],
 )
 def test_an_answer_that_gives_the_reference_away_is_never_learned_from(response: str) -> None:
+    assert kept(response, "reference") == kept(response, "math=reference") == 0
+    assert kept(response, "none") == kept(response, "aiops=reference") == 1  # nothing was shown
     shown = ExperimentConfig(teacher_context="reference")
-    curated = curate([item("a")], {"a": [answer("a", response)]}, shown)
-    assert not curated.kept
-    assert len(curated.rejected) == 1
-    assert curate([item("a")], {"a": [answer("a", response)]}, config()).kept  # nothing was shown
-    for context, kept in (("math=reference", 0), ("aiops=reference", 1)):
-        shown = ExperimentConfig(teacher_context=context)
-        assert len(curate([item("a")], {"a": [answer("a", response)]}, shown).kept) == kept
+    assert len(curate([item("a")], {"a": [answer("a", response)]}, shown).rejected) == 1
 
 
+@pytest.mark.parametrize(
+    ("context", "response"),
+    [
+        ("file:runbook.md", "According to the runbook, restart it."),
+        ("file:runbook.md", "The provided context lists three causes."),
+        ("file:runbook.md", "As described in the manual: restart it."),
+        ("file:runbook.md", "根据运维手册，重启服务。"),
+        ("fewshot:2", "As in the previous example, add both."),
+        ("fewshot:2", "Like the examples above: 1+2=3."),
+        ("fewshot:2", "像上面的例子一样，1+2=3。"),
+    ],
+)
+def test_an_answer_that_gives_away_a_text_or_examples_is_never_learned_from(context: str, response: str) -> None:
+    assert kept(response, context) == 0
+    assert kept(response, "none") == kept(response, "reference") == 1
+
+
+@pytest.mark.parametrize("context", ["reference", "file:runbook.md", "fewshot:2"])
 @pytest.mark.parametrize(
     "response",
     [
         "The correct answer is 3.",
         "We are given 2 apples. The answer is 3.",
+        "The answer is given by 1+2=3.",
+        "The final answer is shown below: 3",
+        "In the solution we mix 1 ml and 2 ml.",
         "NullPointerException: object reference not set",
+        "For example, 1+2=3. That is the first example.",
         "答案是 3。",
+        "提示：磁盘已满。根据提示信息，重启服务。",
         "The solution is to grow the volume.",
+        "Write the cause into the runbook.",
     ],
 )
-def test_usual_answers_give_nothing_away(response: str) -> None:
-    shown = ExperimentConfig(teacher_context="reference")
-    assert curate([item("a")], {"a": [answer("a", response)]}, shown).kept
+def test_usual_answers_give_nothing_away(response: str, context: str) -> None:
+    assert kept(response, context) == 1
 
 
 def test_workings_ignore_what_changes_nothing_and_tell_apart_what_does() -> None:

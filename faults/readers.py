@@ -14,8 +14,8 @@ from faults.finished import Finished
 from l2s.chat import load_renderer
 from l2s.config import resolve_config
 from l2s.evaluation.fidelity import _source
+from l2s.generation.collect import collect
 from l2s.generation.engines.protocol import Completion, Request, Sampling
-from l2s.generation.generate import collect
 from l2s.jsonl import cut_unfinished_line, load_jsonl
 from l2s.models.load import load_model
 from l2s.report.numbers.files import read_run
@@ -127,7 +127,8 @@ def _answers(finished: Finished) -> Any:
     items: Any = load_jsonl(finished.killed.train_data)
     engine, renderer = _Again(finished.answers), finished.renderers.teacher
     asked_with = {item["id"]: item["messages"] for item in items}
-    return collect(items, asked_with, engine, renderer, finished.killed_config, finished.killed)
+    collected = collect(items, asked_with, engine, renderer, finished.killed_config, finished.killed)
+    return dict(collected.answers), collected.tries
 
 
 def _checkpoint(finished: Finished) -> str | None:

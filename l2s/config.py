@@ -357,6 +357,11 @@ class ExperimentConfig(BaseModel):
         """Whether the teacher is only known by its answers through an endpoint: no arm needs its weights."""
         return self.engine == "endpoint" and self.arms == "sft"
 
+    @property
+    def most_tries(self) -> int:
+        """How often an item is asked at most."""
+        return max(self.max_tries, self.answers_per_item) if self.keep_correct else self.answers_per_item
+
     # Of the validators before pydantic's own, the last in this class is the first to run.
     @field_validator("*", mode="before")
     @classmethod

@@ -16,11 +16,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 Row = dict[str, Any]  # one JSON object; its fields are the caller's contract
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair, which UTF-8 cannot hold
+TAIL_BYTES = 1 << 16  # of a log that are read at a time
 LONGEST_TEXT = 1_000_000  # characters of a field; more would take a tokenizer minutes, and fits no model here
 OTHER_FORMATS = (  # UTF-32 before UTF-16, because its mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "UTF-32 text; convert it, for example with `iconv -f UTF-32 -t UTF-8`"),
@@ -383,20 +384,32 @@ def recover_jsonl(path: str | Path) -> list[Row]:
     path = Path(path)
     if not path.exists():
         return []
-    return load_jsonl(path) if cut_unfinished_line(path).strip() else []
+    cut_unfinished_line(path)
+    return load_jsonl(path) if path.exists() and path.read_bytes().strip() else []
 
 
-def cut_unfinished_line(path: Path) -> bytes:
-    """Cut a last line without its newline off an append log, and return the rest; b"" where there is no file.
+def cut_unfinished_line(path: Path) -> None:
+    """Cut a last line without its newline off an append log, if there is one.
 
     A folder in its place is removed: nothing of a log is in it.
     """
     if path.is_dir():
         remove(path)
-    data = path.read_bytes() if path.exists() else b""
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        if (end := _end_of_lines(file, size)) < size:
+            file.truncate(end)
             os.fsync(file.fileno())
-    return whole
+
+
+def _end_of_lines(file: BinaryIO, size: int) -> int:
+    """Where the last newline of a file ends; read from behind, because a log may be larger than the memory."""
+    while size > 0:
+        start = max(0, size - TAIL_BYTES)
+        file.seek(start)
+        if (newline := file.read(size - start).rfind(b"\n")) >= 0:
+            return start + newline + 1
+        size = start
+    return 0

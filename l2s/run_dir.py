@@ -116,8 +116,12 @@ class RunDir:
         return self.answer_log / f"try-{attempt + 1}.jsonl"
 
     def grades(self, attempt: int) -> Path:
-        """Their grades, which decide what is asked again."""
-        return self.answers_of_try(attempt).with_suffix(".grades.json")
+        """The grades of the answers of a try."""
+        return self.answer_log / f"grades-{attempt + 1}.jsonl"
+
+    def asked(self, attempt: int) -> Path:
+        """Which items a try asks again."""
+        return self.answer_log / f"asked-{attempt + 1}.json"
 
     @property
     def rejected(self) -> Path:

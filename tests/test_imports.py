@@ -19,7 +19,7 @@ LAZY = {"vllm", "ray", "bitsandbytes", "trl", "deepspeed", "lm_eval", "datasets"
 # Rooms and files of l2s/ from the bottom up. A line may import from the lines above it. Rooms of one line may
 # import modules of each other.
 LAYERS = """
-    __init__ arms errors interrupts jsonl links metrics run_lock sealed terminal visible warning yaml_file
+    __init__ arms errors interrupts jsonl links metrics on_disk run_lock sealed terminal visible warning yaml_file
     hub loss presets sandbox
     config
     devices run_dir

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,81 +16,101 @@ from l2s.generation.engines.protocol import Answering, Completion, Request, Samp
 from l2s.jsonl import append_jsonl, cut_unfinished_line, make_folder
 from l2s.models.load import load_config
 from l2s.models.stored import context_window
+from l2s.on_disk import Ids, SealedLogs, chunks, sealed_lines
 from l2s.run_dir import replica_logs
-from l2s.sealed import seal, unseal
+from l2s.sealed import seal
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.types import Item
 
 REPORT_EVERY_S = 10.0
-POLL_S = 0.5  # seconds between reads of the other replicas' logs; if a replica fails, the launcher ends all
+POLL_S = 0.5  # seconds between looks at the other replicas' logs; if a replica fails, the launcher ends all
+CUT_TOGETHER = 1 << 20  # prompts that are cut into batches together: 0.3 KiB of memory each
+RENDERED = 1 << 14  # prompts whose tokens are in memory at a time
+
+Answers = SealedLogs[Completion]
 
 
 def answer_items(
     items: Sequence[Item], engine: Answering, renderer: ChatRenderer, sampling: Sampling, log: Path, *, label: str
-) -> dict[str, Completion]:
-    """Answer `items` and return the completions by item id.
+) -> Answers:
+    """Answer `items` and return the completions by item id, which stay on disk.
 
     Each finished answer is a line of `log`; items that have one are not asked again. A resumed run gives the answers of
     an uninterrupted one, greedy or sampled, because an engine's answer does not depend on which others are done.
 
     A replica writes its share to its own log. The first replica then waits for the others and returns all answers.
     """
-    number, count = replica()
+    number, _ = replica()
     own_log = log if number == 0 else replica_logs(log) / f"{number}.jsonl"
     make_folder(own_log.parent)
     make_folder(log.parent)
-    requests = [Request(item["id"], renderer.prompt_ids(item["messages"]), item["messages"]) for item in items]
-    wanted = {request.id for request in requests}
     cut_unfinished_line(own_log)
-    answers = read_answers(log, wanted)
-    share = wanted
-    if count > 1:
-        share = {request.id for batch in engine.batches(requests, sampling)[number::count] for request in batch}
-    progress = AnswerProgress(label, len(share), len(share & answers.keys()))
-    for finished in engine.generate(requests, sampling, done=answers.keys() | wanted - share):
-        whole = [_with_opening(completion, renderer) for completion in finished]
-        append_jsonl(own_log, [seal(asdict(completion)) for completion in whole])
-        answers |= {completion.id: completion for completion in whole}
-        progress.count(finished)
-    progress.show()
-    while number == 0 and answers.keys() != wanted:
+    ids = Ids(item["id"] for item in items)
+    answers: Answers = SealedLogs(ids, lambda: _files(log), lambda row: Completion(**row))
+    answers.look()
+    for together in chunks(range(len(items)), CUT_TOGETHER):
+        share = _share(together, items, engine, renderer, sampling)
+        asked = [request.id for batch in share for request in batch]
+        part = f", items {together[0] + 1:,} to {together[-1] + 1:,}" if len(items) > CUT_TOGETHER else ""
+        progress = AnswerProgress(label + part, len(asked), sum(id_ in answers for id_ in asked))
+        for requests in _rendered(share, items, ids, renderer):
+            done = {request.id for request in requests if request.id in answers}
+            for finished in engine.generate(requests, sampling, done=done):
+                append_jsonl(own_log, [seal(asdict(_with_opening(answer, renderer))) for answer in finished])
+                progress.count(finished)
+        progress.show()
+    answers.look()
+    while number == 0 and not answers.is_complete:
         time.sleep(POLL_S)
-        answers = read_answers(log, wanted)
+        answers.look()
     return answers
 
 
-def read_answers(log: Path, wanted: Collection[str]) -> dict[str, Completion]:
-    """The answers to `wanted` in the logs of all replicas, without a last line that is still being written.
+def _share(
+    numbers: Sequence[int], items: Sequence[Item], engine: Answering, renderer: ChatRenderer, sampling: Sampling
+) -> list[list[Request]]:
+    """This replica's batches of the items with these numbers; of many, prompts are only as long as they are."""
+    number, count = replica()
+    requests = (_request(items[n], renderer) for n in numbers)
+    if len(numbers) > RENDERED:
+        requests = (Request(request.id, range(len(request.prompt_ids))) for request in requests)
+    return engine.batches(list(requests), sampling)[number::count]
 
-    A damaged line is left out too: its item is asked again.
-    """
-    return {answer.id: answer for file in _files(log) for answer in _whole_answers(file) if answer.id in wanted}
+
+def _rendered(
+    batches: Iterable[list[Request]], items: Sequence[Item], ids: Ids, renderer: ChatRenderer
+) -> Iterator[list[Request]]:
+    """The requests of whole batches in the order of the items, with their prompts, about RENDERED at a time."""
+
+    def with_prompt(request: Request) -> Request:
+        return _request(items[ids.position(request.id)], renderer) if isinstance(request.prompt_ids, range) else request
+
+    part: list[Request] = []
+    for batch in batches:
+        part += batch
+        if len(part) >= RENDERED:
+            yield [with_prompt(request) for request in sorted(part, key=lambda request: ids.position(request.id))]
+            part = []
+    if part:
+        yield [with_prompt(request) for request in sorted(part, key=lambda request: ids.position(request.id))]
+
+
+def _request(item: Item, renderer: ChatRenderer) -> Request:
+    return Request(item["id"], renderer.prompt_ids(item["messages"]), item["messages"])
 
 
 def _files(log: Path) -> list[Path]:
     return [log, *sorted(replica_logs(log).glob("*.jsonl"))]
 
 
-def _whole_answers(file: Path) -> list[Completion]:
-    whole = file.read_bytes().rpartition(b"\n")[0] if file.is_file() else b""
-    return [answer for line in whole.split(b"\n") if (answer := _completion(line))]
-
-
 def smallest_batch(*logs: Path) -> int | None:
     """The smallest number of prompts at a time in `logs`, from which a resumed run continues; None if unknown."""
-    answers = (answer for log in logs for file in _files(log) for answer in _whole_answers(file))
-    return min((answer.batch_size for answer in answers if answer.batch_size), default=None)
+    files = (file for log in logs for file in _files(log) if file.is_file())
+    sizes = (row.get("batch_size") for file in files for _, row in sealed_lines(file) if row is not None)
+    return min(filter(None, sizes), default=None)
 
 
-def _completion(line: bytes) -> Completion | None:
-    """The answer that a line of a log holds, or None where the line is damaged."""
-    try:
-        return Completion(**unseal(json.loads(line)))
-    except (ValueError, TypeError, RecursionError):
-        return None
-
-
-def check_prompts_fit(items: Sequence[Item], renderer: ChatRenderer, name: str, config: ExperimentConfig) -> None:
+def check_prompts_fit(items: Iterable[Item], renderer: ChatRenderer, name: str, config: ExperimentConfig) -> None:
     """Refuse prompts that leave fewer than max_new_tokens tokens of the model's context window for an answer.
 
     Raises:
@@ -100,12 +119,15 @@ def check_prompts_fit(items: Sequence[Item], renderer: ChatRenderer, name: str, 
     window = context_window(load_config(name, config))
     if window is None:
         return
-    lengths = [len(renderer.prompt_ids(item["messages"])) for item in items]
-    overlong = sum(length + config.max_new_tokens > window for length in lengths)
+    number = longest = overlong = 0
+    for item in items:
+        length = len(renderer.prompt_ids(item["messages"]))
+        number, longest = number + 1, max(longest, length)
+        overlong += length + config.max_new_tokens > window
     if overlong:
         raise UserError(
-            f"max_new_tokens={config.max_new_tokens}: {overlong} of {len(items)} prompts leave less than that of the "
-            f"context window of {name!r}, which has {window} tokens; the longest prompt has {max(lengths)}: lower "
+            f"max_new_tokens={config.max_new_tokens}: {overlong} of {number} prompts leave less than that of the "
+            f"context window of {name!r}, which has {window} tokens; the longest prompt has {longest}: lower "
             "--max_new_tokens, take shorter prompts, or choose another model"
         )
 

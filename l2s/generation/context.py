@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from l2s.config import ALL_DOMAINS, ExperimentConfig, contexts_by_domain
 from l2s.errors import UserError, shown_path
 from l2s.jsonl import check_text, fault_of
+from l2s.on_disk import Ids
 from l2s.tasks.table import TASKS, task_of, tasks_of
 from l2s.tasks.task import Task
 from l2s.tasks.types import Item, Message
@@ -30,36 +32,73 @@ REFERENCE_ZH = (
 )
 
 
-def teacher_messages(items: Sequence[Item], config: ExperimentConfig) -> dict[str, list[Message]]:
+def teacher_messages(items: Sequence[Item], config: ExperimentConfig) -> Mapping[str, list[Message]]:
     """The teacher's messages by item id: the item's own messages, with the context of its domain if there is one.
 
     Raises:
         UserError: an item has no reference solution, too few other items have one, or a file cannot be read.
     """
-    by_context: dict[str, list[Item]] = {}
-    for item in items:
-        by_context.setdefault(context_of(item["domain"], config), []).append(item)
-    found = {id_: shown for context, some in by_context.items() for id_, shown in _shown(some, context, config)}
-    return {item["id"]: found[item["id"]] for item in items}
+    shown = _Shown(items, config)
+    for _ in shown.values():
+        pass  # errors come now, and not after hours
+    return shown
+
+
+class _Shown(Mapping[str, list[Message]]):
+    """The messages with their context, made when they are asked for, so that millions of items can stay on disk."""
+
+    def __init__(self, items: Sequence[Item], config: ExperimentConfig) -> None:
+        self.rows, self.config = items, config
+        self.ids = Ids(item["id"] for item in items)
+        self.texts = {str(file): read_context(file) for file in context_files(config)}
+        self.solved: dict[str, array[int]] = {}  # by domain: the items that can be examples
+        if any(context.startswith("fewshot") for context in contexts_by_domain(config.teacher_context).values()):
+            for number, item in enumerate(items):
+                if task_of(item["domain"]).solution(item) is not None:
+                    self.solved.setdefault(item["domain"], array("q")).append(number)
+
+    def __getitem__(self, id_: str) -> list[Message]:
+        number = self.ids.find(id_)
+        if number is None:
+            raise KeyError(id_)
+        item = self.rows[number]
+        kind, _, argument = context_of(item["domain"], self.config).partition(":")
+        if kind == "none":
+            return item["messages"]
+        if kind == "file":
+            return _with_system(self.texts[str(Path(argument))], item["messages"])
+        if kind == "reference":
+            return _with_solution(item, task_of(item["domain"]).solution(item))
+        return self._after_examples(item, int(argument))
+
+    def _after_examples(self, item: Item, number: int) -> list[Message]:
+        """Solved items of the same domain as earlier turns; the choice depends only on the seed and the item."""
+        solved = self.solved.get(item["domain"], array("q"))
+        rng = random.Random(f"{self.config.seed}-fewshot-{item['id']}")
+        drawn = [self.rows[n] for n in rng.sample(solved, min(number + 1, len(solved)))]
+        examples = [other for other in drawn if other["id"] != item["id"]][:number]
+        if len(examples) < number:
+            raise UserError(
+                f"teacher_context='fewshot:{number}': only {len(solved)} training items of {item['domain']} have a "
+                "reference solution; ask for fewer examples or more items"
+            )
+        shown: list[Message] = []
+        for example in examples:
+            shown += [turn for turn in example["messages"] if turn["role"] != "system"]
+            shown.append({"role": "assistant", "content": task_of(example["domain"]).solution(example) or ""})
+        system = [turn for turn in item["messages"] if turn["role"] == "system"]
+        return [*system, *shown, *(turn for turn in item["messages"] if turn["role"] != "system")]
+
+    def __iter__(self) -> Iterator[str]:
+        return (item["id"] for item in self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 def context_of(domain: str, config: ExperimentConfig) -> str:
     """The context of an item's domain; domains that the user's own rows name have the context of `own`."""
     return config.teacher_context_in(task_of(domain).name)
-
-
-def _shown(items: Sequence[Item], context: str, config: ExperimentConfig) -> Iterable[tuple[str, list[Message]]]:
-    """The messages of items that have the same context, with the item's id."""
-    kind, _, argument = context.partition(":")
-    if kind == "none":
-        return ((item["id"], item["messages"]) for item in items)
-    if kind == "file":
-        text = read_context(Path(argument))
-        return ((item["id"], _with_system(text, item["messages"])) for item in items)
-    solutions = {item["id"]: task_of(item["domain"]).solution(item) for item in items}
-    if kind == "reference":
-        return ((item["id"], _with_solution(item, solutions[item["id"]])) for item in items)
-    return _with_examples(items, solutions, int(argument), config.seed).items()
 
 
 def check_context(config: ExperimentConfig) -> None:
@@ -136,33 +175,3 @@ def _with_solution(item: Item, solution: str | None) -> list[Message]:
     *before, last = item["messages"]
     asked = REFERENCE_ZH if CHINESE.search(last["content"]) else REFERENCE
     return [*before, {"role": last["role"], "content": last["content"] + asked.format(solution=solution)}]
-
-
-def _with_examples(
-    items: Sequence[Item], solutions: Mapping[str, str | None], number: int, seed: int
-) -> dict[str, list[Message]]:
-    """Solved items of the same domain as earlier turns; the choice depends only on the seed and the item."""
-    solved: dict[str, list[Item]] = {}
-    for item in items:
-        if solutions[item["id"]] is not None:
-            solved.setdefault(item["domain"], []).append(item)
-    return {item["id"]: _after(item, solved.get(item["domain"], []), solutions, number, seed) for item in items}
-
-
-def _after(
-    item: Item, solved: Sequence[Item], solutions: Mapping[str, str | None], number: int, seed: int
-) -> list[Message]:
-    rng = random.Random(f"{seed}-fewshot-{item['id']}")
-    drawn = rng.sample(solved, min(number + 1, len(solved)))
-    examples = [other for other in drawn if other["id"] != item["id"]][:number]
-    if len(examples) < number:
-        raise UserError(
-            f"teacher_context='fewshot:{number}': only {len(solved)} training items of {item['domain']} have a "
-            "reference solution; ask for fewer examples or more items"
-        )
-    shown: list[Message] = []
-    for example in examples:
-        shown += [turn for turn in example["messages"] if turn["role"] != "system"]
-        shown.append({"role": "assistant", "content": solutions[example["id"]] or ""})
-    system = [turn for turn in item["messages"] if turn["role"] == "system"]
-    return [*system, *shown, *(turn for turn in item["messages"] if turn["role"] != "system")]

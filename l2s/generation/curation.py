@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from l2s.config import ExperimentConfig
 from l2s.generation.context import context_of
@@ -21,18 +22,24 @@ FEWEST_FOR_FENCE = 8  # answers below which quartiles mean little
 
 
 @dataclass(frozen=True)
-class Curated:
-    """The result of the choice.
+class Choice:
+    """The answers to an item.
 
     Attributes:
-        kept: rows to learn from, item by item.
-        rejected: the last answer of each item that gave none.
-        counts: counts by domain.
+        asked: all of them, in the order of the tries.
+        kept: those to learn from.
+        rejected: the last one, where there is none to learn from.
+        never_right: the item, where no answer is right.
     """
 
-    kept: list[Row]
-    rejected: list[Row]
-    counts: dict[str, Curation]
+    asked: Sequence[Row]
+    kept: Sequence[Row]
+    rejected: Sequence[Row]
+    never_right: Row | None = None
+
+    def without_ids(self) -> Choice:
+        """The same without token ids to learn from, which are of another vocabulary."""
+        return replace(self, kept=[row | {"token_ids": None} for row in self.kept])
 
 
 def usable(rows: Iterable[Row], config: ExperimentConfig) -> list[Row]:
@@ -66,59 +73,59 @@ def different(item: Item, rows: Iterable[Row]) -> list[Row]:
     return list(first.values())
 
 
-def curate(items: Sequence[Item], answers: Mapping[str, Sequence[Row]], config: ExperimentConfig) -> Curated:
-    """Choose up to `answers_per_item` different usable answers of each item, in the order of the tries.
+class Curator:
+    """Chooses up to `answers_per_item` different usable answers of each item, in the order of the tries.
 
     If several are wanted, an answer longer than its domain's outer fence is left out, unless it is the item's only one.
     The second answer of an item gets the id `ITEM~2`, and so on.
+
+    Attributes:
+        counts: by domain, of the items so far.
     """
-    good = {item["id"]: usable(answers[item["id"]], config) for item in items}
-    fences = _fences(items, good) if config.answers_per_item > 1 else {}
-    kept: list[Row] = []
-    rejected: list[Row] = []
-    counts: dict[str, Curation] = {}
-    for item in items:
-        count = counts.setdefault(
+
+    def __init__(self, items: Sequence[Item], answers: Mapping[str, Sequence[Row]], config: ExperimentConfig) -> None:
+        self.config = config
+        self.fences = _fences(items, answers, config) if config.answers_per_item > 1 else {}
+        self.counts: dict[str, Curation] = {}
+
+    def choose(self, item: Item, rows: Sequence[Row]) -> Choice:
+        """Choose of the answers to an item."""
+        good = usable(rows, self.config)
+        distinct = different(item, good)
+        fence = self.fences.get(item["domain"], float("inf"))
+        short = [row for row in distinct if row["num_tokens"] <= fence] or distinct[:1]
+        chosen = short[: self.config.answers_per_item]
+        count = self.counts.setdefault(
             item["domain"], Curation(items=0, answers=0, unusable=0, duplicates=0, outliers=0, difficulty=[0, 0, 0, 0])
         )
-        distinct = different(item, good[item["id"]])
-        fence = fences.get(item["domain"], float("inf"))
-        short = [row for row in distinct if row["num_tokens"] <= fence] or distinct[:1]
-        chosen = short[: config.answers_per_item]
-        kept += [_numbered(row, number) for number, row in enumerate(chosen, start=1)]
-        rejected += [] if chosen else answers[item["id"]][-1:]
         count["items"] += 1
         count["answers"] += len(chosen)
-        count["unusable"] += len(answers[item["id"]]) - len(good[item["id"]])
-        count["duplicates"] += len(good[item["id"]]) - len(distinct)
+        count["unusable"] += len(rows) - len(good)
+        count["duplicates"] += len(good) - len(distinct)
         count["outliers"] += len(distinct) - len(short)
-        _count_difficulty(count, answers[item["id"]])
-    return Curated(kept, rejected, counts)
+        _count_difficulty(count, rows)
+        kept = [_numbered(row, number) for number, row in enumerate(chosen, start=1)]
+        return Choice(rows, kept, [] if chosen else rows[-1:], never_right(item, rows))
 
 
-def never_right(items: Sequence[Item], answers: Mapping[str, Sequence[Row]]) -> list[Row]:
-    """The graded items that no answer gets right, whether an answer is learned from or not.
+def never_right(item: Item, rows: Sequence[Row]) -> Row | None:
+    """The item, if it is graded and no answer gets it right, whether an answer is learned from or not.
 
-    Each has the number of its answers, how often the grader gave each status, and the last answer.
+    It has the number of its answers, how often the grader gave each status, and the last answer.
     """
-    graded = {id_: [row for row in rows if row["graded"]["score"] is not None] for id_, rows in answers.items()}
-    return [
-        {
-            **item,
-            "answers": len(rows),
-            "statuses": dict(Counter(row["graded"]["status"] for row in rows)),
-            "last_response": rows[-1]["response"],
-        }
-        for item in items
-        if (rows := graded[item["id"]]) and not any(row["graded"]["score"] == 1 for row in rows)
-    ]
+    graded = [row for row in rows if row["graded"]["score"] is not None]
+    if not graded or any(row["graded"]["score"] == 1 for row in graded):
+        return None
+    statuses = dict(Counter(row["graded"]["status"] for row in graded))
+    return {**item, "answers": len(graded), "statuses": statuses, "last_response": graded[-1]["response"]}
 
 
-def _fences(items: Sequence[Item], answers: Mapping[str, Sequence[Row]]) -> dict[str, float]:
+def _fences(items: Sequence[Item], answers: Mapping[str, Sequence[Row]], config: ExperimentConfig) -> dict[str, float]:
     """The length in tokens, by domain, above which an answer is an outlier."""
-    lengths: dict[str, list[int]] = {}
+    lengths: dict[str, array[int]] = {}
     for item in items:
-        lengths.setdefault(item["domain"], []).extend(row["num_tokens"] for row in answers[item["id"]])
+        found = lengths.setdefault(item["domain"], array("q"))
+        found.extend(row["num_tokens"] for row in usable(answers[item["id"]], config))
     fences = {}
     for domain, found in lengths.items():
         if len(found) >= FEWEST_FOR_FENCE:

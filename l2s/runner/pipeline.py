@@ -243,7 +243,7 @@ _TABLE = (
         logs=lambda run_dir, config: [run_dir.never_right],
         scratch=lambda run_dir, config: [run_dir.answer_log],
         first_reads=lambda run_dir, config: [run_dir.answer_log],
-        others_read=lambda run_dir, config: [run_dir.grades(attempt) for attempt in range(config.max_tries)],
+        others_read=lambda run_dir, config: [run_dir.asked(attempt) for attempt in range(1, config.most_tries)],
         models=("teacher_model", "student_model"),
         resources=Resources("replicas", frozenset({"teacher"}), share=8, alone=True),
     ),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from l2s.jsonl import load_jsonl
 from support.ray_nodes import assert_same, command, of_ours, ray_cluster, run, wait_until
 
 pytest.importorskip("ray", reason="Ray is not installed; `make test-cluster` runs these tests")
@@ -51,3 +52,12 @@ def test_nodes_keep_nothing_of_a_run(finished: tuple[Path, str]) -> None:
     assert len(copies) == 2
     assert not any(copy.exists() for copy in copies)
     wait_until(lambda: not of_ours())
+
+
+@pytest.mark.timeout(900)
+def test_nodes_agree_on_what_is_asked_again(models: Path, cluster: Any, tmp_path: Path) -> None:
+    """The tiny teacher is never right. The node that does not grade learns from the other which items to ask again."""
+    on_ray = {"executor": "ray", "address": cluster.address, "storage_path": "ray"}
+    run(command(tmp_path, models, "again", run_generate="true", keep_correct="true", max_tries=2, **on_ray), 2)
+    rejected = load_jsonl(tmp_path / "outputs" / "again" / "sft" / "rejected.jsonl")
+    assert [row["sampling"]["seed"] for row in rejected] == [43] * 24

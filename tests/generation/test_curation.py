@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from l2s.config import ExperimentConfig
-from l2s.generation.curation import curate, never_right
+from l2s.generation.curation import Curator, never_right
 from l2s.jsonl import Row
+from l2s.metrics import Curation
 from l2s.tasks.types import Item
 from l2s.tasks.working import math_working, program_working, text_working
 
@@ -24,6 +25,20 @@ def answer(name: str, response: str, score: float | None = 1.0, num_tokens: int 
 
 def config(**settings: Any) -> ExperimentConfig:
     return ExperimentConfig(keep_correct=True, **settings)
+
+
+class Curated:
+    """What is chosen for all items together."""
+
+    def __init__(self, kept: list[Row], rejected: list[Row], counts: dict[str, Curation]) -> None:
+        self.kept, self.rejected, self.counts = kept, rejected, counts
+
+
+def curate(items: list[Item], answers: dict[str, list[Row]], config: ExperimentConfig) -> Curated:
+    curator = Curator(items, answers, config)
+    chosen = [curator.choose(item, answers[item["id"]]) for item in items]
+    kept, rejected = ([row for one in chosen for row in getattr(one, name)] for name in ("kept", "rejected"))
+    return Curated(kept, rejected, curator.counts)
 
 
 def test_up_to_n_different_right_answers_of_an_item_are_kept_in_order_under_their_own_ids() -> None:
@@ -64,13 +79,14 @@ def test_items_that_no_answer_gets_right_are_listed(scores: list[float | None], 
     rows = [answer("a", f"{number}+1=3", score) for number, score in enumerate(scores)]
     for row in rows:
         row["graded"]["status"] = "correct" if row["graded"]["score"] == 1 else "wrong"
-    found = never_right([item("a"), item("b")], {"a": rows, "b": [answer("b", "1+2=3")]})
-    assert [row["id"] for row in found] == (["a"] if listed else [])
-    for row in found:
+    assert never_right(item("b"), [answer("b", "1+2=3")]) is None
+    found = never_right(item("a"), rows)
+    assert (found is not None) == listed
+    if found is not None:
         graded = [score for score in scores if score is not None]
-        assert (row["answers"], row["statuses"]) == (len(graded), {"wrong": len(graded)})
-        assert row["last_response"] == rows[-1]["response"]
-        assert row["reference"] == "3"
+        assert (found["answers"], found["statuses"]) == (len(graded), {"wrong": len(graded)})
+        assert found["last_response"] == rows[-1]["response"]
+        assert found["reference"] == "3"
 
 
 def test_answers_far_longer_than_the_others_are_left_out_unless_the_item_has_no_other() -> None:

@@ -14,6 +14,8 @@ from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.generation import generate
 from l2s.generation.answers import answer_items
+from l2s.generation.collect import CollectedAnswers
+from l2s.generation.collect import collect as collect_answers
 from l2s.generation.context import teacher_messages
 from l2s.generation.engines import transformers as transformers_engine
 from l2s.generation.engines.protocol import Completion, Request, Sampling, cut_at_stop
@@ -51,7 +53,7 @@ def math_items(count: int) -> list[Item]:
     ]
 
 
-def greedy_alone(model: PreTrainedModel, renderer: ChatRenderer, prompt: list[int], limit: int) -> list[int]:
+def greedy_alone(model: PreTrainedModel, renderer: ChatRenderer, prompt: Sequence[int], limit: int) -> list[int]:
     """Greedy decoding one token at a time, without a cache, padding or `generate`."""
     tokens = list(prompt)
     while len(tokens) < len(prompt) + limit:
@@ -201,9 +203,9 @@ class ScriptedEngine:
 
 def collect(
     items: list[Item], engine: ScriptedEngine, renderer: ChatRenderer, config: ExperimentConfig
-) -> generate.CollectedAnswers:
+) -> CollectedAnswers:
     asked_with = teacher_messages(items, config)
-    return generate.collect(items, asked_with, engine, renderer, config, RunDir.of(config))
+    return collect_answers(items, asked_with, engine, renderer, config, RunDir.of(config))
 
 
 def test_keep_correct_asks_again_for_rejected_answers_only(tiny_config: Make, renderer: ChatRenderer) -> None:

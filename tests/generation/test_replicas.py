@@ -78,11 +78,11 @@ def test_replicas_agree_on_what_is_asked_again(tiny_config: Make) -> None:
         for name in ("two", "one")
     )
     program = (
-        "import sys; from l2s.generation import generate; from l2s.run_dir import RunDir\n"
+        "import sys; from l2s.generation import collect, generate; from l2s.run_dir import RunDir\n"
         "from l2s.tasks.types import Grade\n"
         "def grade(asked, config):\n"  # random answers are never right
         "    return [Grade(float(len(text) % 2), 'x') for _, text, _ in asked]\n"
-        "generate.grade_all = grade\n"
+        "collect.grade_all = grade\n"
         "run_dir = RunDir(__import__('pathlib').Path(sys.argv[1]))\n"
         "generate.run(run_dir.load_config(), run_dir)\n"
     )

@@ -12,12 +12,15 @@ from l2s.signals.hidden import HiddenStates
 from l2s.tasks.types import FinishReason, Message
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Request:
-    """A prompt to answer, as token ids. An engine without our tokenizer sends the messages instead."""
+    """A prompt to answer, as token ids. An engine without our tokenizer sends the messages instead.
+
+    `batches` may get requests with the right number of tokens and no more.
+    """
 
     id: str
-    prompt_ids: list[int]
+    prompt_ids: Sequence[int]
     messages: Sequence[Message] = ()
 
 

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.generation.generate import _metrics
-from l2s.jsonl import write_jsonl
+from l2s.generation.curation import Choice
+from l2s.generation.tally import Tally
+from l2s.jsonl import Row, write_jsonl
 from l2s.report import stage
 from l2s.report.text import formats
 from l2s.report.text.chinese import CHINESE
@@ -28,6 +29,7 @@ from l2s.report.text.warnings import say
 from l2s.run_dir import RunDir
 from l2s.signals.topk import TopkCheck
 from l2s.tasks.table import TASKS
+from l2s.warning import Warned
 from support import synthetic_run
 from support.synthetic_run import DISTANCE, load_results, make_run
 
@@ -259,11 +261,17 @@ def test_every_verdict_of_a_grader_has_a_name_in_both_languages() -> None:
     assert [status for task in TASKS.values() for status in task.statuses if status not in task.names] == []
 
 
+def warnings_of(rows: list[Row]) -> list[Warned]:
+    tally = Tally()
+    tally.add(Choice([], rows, []))
+    return tally.metrics()["warnings"]
+
+
 def test_what_stages_warn_of_is_said_in_the_language_of_the_report() -> None:
     row = {"domain": "math", "finish_reason": "length", "num_tokens": 8, "graded": {"score": 0}, "response": "4"}
     rows = [row] * 5
     stopped = [row | {"finish_reason": "stop", "response": "<think>Let me see"}] * 5
-    found = [*_metrics(rows, [])["warnings"], *_metrics(stopped, [])["warnings"]]
+    found = [*warnings_of(rows), *warnings_of(stopped)]
     found += TopkCheck(0.31, 0.5, -0.02, 0.9, 0.8).warnings()
     cut, unclosed, topk = (say(json.loads(json.dumps(warning)), Text("zh")) for warning in found)
     assert cut.startswith("5 条教师在数学上的回答中有 5 条在 max_new_tokens 处被截断")

@@ -5,8 +5,9 @@
     python benchmarks/peers/compare.py --teacher DIR --student DIR --data_dir DATA --math_source gsm8k --train 160 \
         --eval 64 --max_new_tokens 512 --json qwen.json
 
-The peers are with_trl.py, the script that a competent user writes with TRL, and distill-anything where it is installed
-(`pip install distill-anything==0.5.0`), whose command line has the same steps. All do the same job on this machine, one
+The peers are with_trl.py, the script that a competent user writes with TRL, and distill-anything where it can be
+imported, whose command line has the same steps (`pip install --target DIR --no-deps distill-anything==0.5.0 typer click
+shellingham`, then PYTHONPATH=DIR; l2s has installed what else it imports). All do the same job on this machine, one
 after the other: the teacher answers the training problems, the student learns them by SFT and then by KD (forward KL,
 T=1, no cross-entropy), and teacher, base, SFT and KD student answer the evaluation problems. Models, problems, LoRA,
 rates and sequences of an update are the same; batch sizes and dtype too, where a peer has a choice. distill-anything

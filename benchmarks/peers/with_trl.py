@@ -6,7 +6,8 @@ Each step is a process of its own. Settings follow the libraries' documentation.
 loss counts the completion alone. KD is GKDTrainer with lmbda=0 and beta=0: forward KL at T=1 on fixed answers, with the
 teacher in memory. Batches hold answers of similar length; generation pads on the left and takes long prompts first.
 TRL's newer DistillationTrainer is not the peer here: it trains on answers of the student, and l2s itself runs it for
-the arm `opd`.
+the arm `opd`. The evaluation is transformers' generation on the very prompts of l2s, because lm-evaluation-harness has
+no task for generated problems and asks GSM8K in its own words; scores could not be compared.
 """
 
 import json

@@ -178,6 +178,8 @@ class ModelSize:
         products = pattern.products * hardware.product_seconds(flops, passes * a_pass)
         moving = tokens * self.layers * self.moved_bytes(pattern) / hardware.bandwidth
         host = passes * self.layers * pattern.launches * hardware.layer_seconds
+        if decoding and hardware.is_cuda and not self.num_experts and quantization == "none":
+            host = 0.0  # a step is one CUDA graph
         if quantization == "int8":  # in each product the host waits for the number of outliers, so it never runs ahead
             return products + moving + INT8_LAUNCHES * host
         return max(products + moving, host) if hardware.is_cuda else products + moving + host

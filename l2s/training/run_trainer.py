@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from statistics import mean
 from typing import Any
 
 import torch
@@ -173,8 +172,15 @@ def _warnings(rows: Sequence[Row]) -> list[Warned]:
     """What the losses of all steps show."""
     if len(rows) < 2 * COMPARED_STEPS:
         return []
-    before, after = (mean(row["loss"] for row in part) for part in (rows[:COMPARED_STEPS], rows[-COMPARED_STEPS:]))
+    steps = max(COMPARED_STEPS, len(rows) // 5)
+    before, after = _mean_loss(rows[:steps]), _mean_loss(rows[-steps:])
     return [warned("loss_rose", before=before, after=after)] if after > ROSE * before else []
+
+
+def _mean_loss(rows: Sequence[Row]) -> float:
+    """The mean over all response tokens: a step of few, such as short answers of one domain, says little."""
+    total: float = sum(row["loss"] * row["num_tokens"] for row in rows)
+    return total / sum(row["num_tokens"] for row in rows)
 
 
 def _check_weights(student: nn.Module) -> None:

@@ -8,6 +8,17 @@ import torch
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+MIXED_UPDATE = 16  # sequences from which an update must hold several groups
+GROUPS_OF_UPDATE = 4
+
+
+def group_size(batch_size: int, update_size: int) -> int:
+    """Sequences of a group: a micro-batch, but in a large update at most a quarter of it.
+
+    Length depends on the domain, so a large update of one group would teach one domain alone.
+    """
+    return min(batch_size, update_size // GROUPS_OF_UPDATE) if update_size >= MIXED_UPDATE else batch_size
+
 
 class LengthGroupedSampler(Sampler[int]):
     """Groups by length as transformers does, then shuffles the groups.

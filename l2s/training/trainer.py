@@ -32,7 +32,7 @@ from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
 from l2s.training.ranks import add_gradients, any_rank, get_random_state, is_replicated, set_random_state
 from l2s.training.run_trainer import TrainingResult, check_step, run_trainer, save_student, training_settings
-from l2s.training.sampler import LengthGroupedSampler
+from l2s.training.sampler import LengthGroupedSampler, group_size
 from l2s.training.sharding import choose_sharding, keep_sums_wide, sharding_settings
 from l2s.training.student import StudentWithLoss
 from l2s.training.updates import Limit, Update, Updates, UpdateSampler
@@ -63,7 +63,8 @@ class DistillationTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Update]:
         """Updates in order. accelerate does not prepare it, because it would share it between ranks a second time."""
-        order = LengthGroupedSampler(self.updates.lengths, self.args.train_batch_size, self.args.seed)
+        group = group_size(self.args.train_batch_size, self.update_size)
+        order = LengthGroupedSampler(self.updates.lengths, group, self.args.seed)
         return DataLoader(
             self.updates,
             batch_sampler=UpdateSampler(order, self.update_size),

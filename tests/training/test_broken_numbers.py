@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,15 +189,27 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_not_saved(
     assert "holds NaN or infinity" in stopped("sft", config, run_dir)
 
 
-def losses(values: list[float]) -> list[dict[str, Any]]:
-    return [{"step": number, "loss": value} for number, value in enumerate(values, start=1)]
+def losses(values: list[float], tokens: Sequence[int] = ()) -> list[dict[str, Any]]:
+    numbers = tokens or [100] * len(values)
+    return [
+        {"step": step, "loss": value, "num_tokens": number}
+        for step, (value, number) in enumerate(zip(values, numbers, strict=True), start=1)
+    ]
 
 
 def test_a_loss_that_rose_is_a_warning() -> None:
     assert run_trainer._warnings(losses([1.0] * 10 + [5.0] * 9)) == []  # too few steps to say so
     assert run_trainer._warnings(losses([1.0] * 10 + [1.4] * 10)) == []
     (found,) = run_trainer._warnings(losses([1.0] * 10 + [9.0] + [1.6] * 10))
-    assert (found["key"], found["values"]) == ("loss_rose", {"before": 1.0, "after": 1.6})
+    assert found["key"] == "loss_rose"
+    assert found["values"] == {"before": 1.0, "after": pytest.approx(1.6)}
+
+
+def test_a_step_of_few_tokens_at_the_end_is_no_rise() -> None:
+    """As where the last updates hold short answers of a domain whose loss is higher."""
+    values = [0.2] * 38 + [1.3, 1.3]
+    assert run_trainer._warnings(losses(values, [10_000] * 38 + [1_000] * 2)) == []
+    assert run_trainer._warnings(losses(values, [10_000] * 40)) != []
 
 
 @pytest.mark.parametrize("signal", ["hidden", "topk", "online"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from l2s.training.sampler import LengthGroupedSampler
+from l2s.training.sampler import LengthGroupedSampler, group_size
 
 LENGTHS = [100 if number % 4 else 1000 for number in range(64)]
 
@@ -32,3 +32,17 @@ def test_an_epoch_is_repeatable_and_epochs_differ() -> None:
     sampler.set_epoch(1)
     again.set_epoch(1)
     assert list(sampler) == list(again) != first
+
+
+def test_a_large_update_holds_several_groups_whatever_its_micro_batch() -> None:
+    sizes = {(32, 32): 8, (16, 32): 8, (4, 32): 4, (16, 16): 4, (4, 16): 4, (2, 16): 2, (8, 8): 8, (4, 4): 4}
+    assert {key: group_size(*key) for key in sizes} == sizes
+    lengths = LENGTHS * 10
+
+    def of_one_length(size: int) -> int:
+        order = list(LengthGroupedSampler(lengths, size, seed=1))
+        updates = [{lengths[index] for index in order[start : start + 16]} for start in range(0, len(order), 16)]
+        return sum(len(update) == 1 for update in updates)
+
+    assert of_one_length(16) > 35  # of 40
+    assert of_one_length(group_size(16, 16)) < 20

@@ -179,8 +179,8 @@ def _warnings(rows: Sequence[Row]) -> list[Warned]:
 
 def _mean_loss(rows: Sequence[Row]) -> float:
     """The mean over all response tokens: a step of few, such as short answers of one domain, says little."""
-    total: float = sum(row["loss"] * row["num_tokens"] for row in rows)
-    return total / sum(row["num_tokens"] for row in rows)
+    total = sum(row["loss"] * row["num_tokens"] for row in rows)
+    return float(total / sum(row["num_tokens"] for row in rows))
 
 
 def _check_weights(student: nn.Module) -> None:

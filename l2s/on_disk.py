@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, overload
 
-import numpy as np
-
 from l2s.jsonl import Row, rows_of
 from l2s.sealed import unseal
 
@@ -68,6 +66,8 @@ class Ids:
     """
 
     def __init__(self, ids: Iterable[str]) -> None:
+        import numpy as np  # here: the settings are checked without it
+
         hashes = np.fromiter(map(_hash_of, ids), np.uint64)
         self.sequence_length = len(hashes)
         self.positions = hashes.argsort(kind="stable")
@@ -86,7 +86,7 @@ class Ids:
 
     def find(self, id_: str) -> int | None:
         """The position of an id, or None. An unknown id is taken for a known one once in 10**13 times."""
-        sought = np.uint64(_hash_of(id_))
+        sought = self.hashes.dtype.type(_hash_of(id_))
         place = int(self.hashes.searchsorted(sought))
         return int(self.positions[place]) if place < len(self.hashes) and self.hashes[place] == sought else None
 

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import tracemalloc
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from l2s.config import ExperimentConfig
-from l2s.generation.engines.protocol import Completion
+from l2s.generation.collect import collect
+from l2s.generation.context import teacher_messages
+from l2s.generation.curation import Curator
+from l2s.generation.engines.protocol import Completion, Request, Sampling, independent
+from l2s.generation.generate import write_choices
+from l2s.jsonl import write_jsonl
+from l2s.on_disk import RowsOnDisk
 from l2s.plan.hardware import find_hardware
 from l2s.plan.known_models import as_folders
+from l2s.run_dir import RunDir
 from l2s.runner.cluster.executor import LOOK_S
 from l2s.runner.cluster.transfer import Hashes, Inbox, Watch, read_parts
 from l2s.runner.pipeline import STAGES
@@ -36,11 +44,13 @@ from l2s.runner.placement import groups_of, place
 from l2s.sealed import seal
 from l2s.signals.tail import RANK
 from l2s.signals.topk import bytes_per_row
+from l2s.tasks.table import task_of
 
 NODES = (1, 2, 10, 100)
 PER_NODE = 8
 TOKENS = 500  # of an answer
 GIB = 1 << 30
+PROMPT = list(range(1_000, 1_200))
 
 
 @dataclass(frozen=True)
@@ -122,21 +132,66 @@ def move_answers(rows: int) -> None:
     print(json.dumps([(peak - before) / 1024, seconds]))
 
 
-def memory_of(rows: int) -> tuple[float, float]:
-    """`move_answers` in a process of its own: MiB above its start, and seconds."""
-    command = [sys.executable, __file__, "--move", str(rows)]
+def memory_of(work: str, rows: int) -> tuple[float, float]:
+    """`move_answers` or `finish_answers` in a process of its own: MiB above its start, and seconds."""
+    command = [sys.executable, __file__, work, str(rows)]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     grown, seconds = json.loads(found.stdout)
     return grown, seconds
 
 
-def bytes_in_memory() -> float:
-    """Bytes that a replica keeps for each of its answers."""
-    tracemalloc.start()
-    kept = {answer.id: answer for answer in map(an_answer, range(2000))}
-    size = tracemalloc.get_traced_memory()[0] / len(kept)
-    tracemalloc.stop()
-    return size
+class NothingToAsk:
+    """Stands for engine and renderer where all answers are there already."""
+
+    opening = ""
+
+    def prompt_ids(self, messages: object) -> list[int]:
+        """A prompt of 200 tokens, the same for all: RENDERED bounds what prompts take."""
+        return PROMPT
+
+    def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
+        """See `Answering`."""
+        return independent(requests)
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, **done: object) -> Iterator[list[Completion]]:
+        """See `Answering`."""
+        yield from ()
+
+
+def finish_answers(rows: int) -> None:
+    """Find, grade and write `rows` answers as the first replica does; print MiB of peak memory, seconds."""
+    asker: Any = NothingToAsk()
+    with tempfile.TemporaryDirectory() as folder:
+        config = ExperimentConfig(output_dir=Path(folder))
+        run_dir = RunDir.of(config)
+        for file in (run_dir.train_data, run_dir.answers_of_try(0)):
+            file.parent.mkdir(parents=True)
+        write_jsonl(run_dir.train_data, map(an_item, range(rows)))
+        with run_dir.answers_of_try(0).open("wb") as log:
+            log.writelines(line_of(an_answer(number)) for number in range(rows))
+        task_of("own")  # what is imported does not count
+        before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        items: Any = RowsOnDisk(run_dir.train_data)
+        asked = teacher_messages(items, config)
+        with redirect_stdout(sys.stderr):
+            answers = collect(items, asked, asker, asker, config, run_dir).answers
+        curator = Curator(items, answers, config)
+        write_choices((curator.choose(item, answers[item["id"]]) for item in items), run_dir, str)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        print(json.dumps([grown / 1024, time.perf_counter() - begin]))
+
+
+def an_item(number: int) -> dict[str, Any]:
+    """A question of 100 words, whose answer nobody grades."""
+    messages = [{"role": "user", "content": f"{'word ' * 100}{number}?"}]
+    return {
+        "id": f"math/{number}",
+        "domain": "math",
+        "source": "own",
+        "messages": messages,
+        "reference": "1",
+        "meta": {},
+    }
 
 
 def layouts() -> dict[int, tuple[int, int, float]]:
@@ -188,12 +243,14 @@ def print_bytes(prompts: int) -> None:
 def main() -> None:
     """Measure, compute and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="answers that a driver takes")
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="driver's answers")
+    parser.add_argument("--graded", type=int, nargs="+", default=[2_000, 8_000], help="the first replica's answers")
     parser.add_argument("--prompts", type=int, default=3_000_000)
     parser.add_argument("--move", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--finish", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.move:
-        move_answers(arguments.move)
+    if arguments.move or arguments.finish:
+        move_answers(arguments.move) if arguments.move else finish_answers(arguments.finish)
         return
     found = layouts()
     costs = measure_ray({nodes: replicas for nodes, (replicas, _, _) in found.items()})
@@ -201,13 +258,15 @@ def main() -> None:
           f"{costs.next_agent:.1f} s; {costs.calls:,.0f} calls a second\n")  # fmt: skip
     print_nodes(costs, found)
     print_bytes(arguments.prompts)
-    print("\n| answers | GiB on disk | MiB of the driver's memory | seconds |\n|---|---|---|---|")
-    for rows in arguments.rows:
-        grown, seconds = memory_of(rows)
-        print(f"| {rows:,} | {rows * len(line_of(an_answer(0))) / GIB:.2f} | {grown:.0f} | {seconds:.1f} |")
-    size = bytes_in_memory()
-    print(f"\nThe first replica keeps {size / 1024:.0f} KiB an answer: {size * arguments.prompts / GIB:,.0f} GiB "
-          f"for {arguments.prompts:,}.")  # fmt: skip
+    print("\n| process | answers | GiB on disk | MiB of memory | seconds |\n|---|---|---|---|---|")
+    for process, work, sizes in (
+        ("the driver, which passes them on", "--move", arguments.rows),
+        ("the first replica, which grades and writes them", "--finish", arguments.graded),
+    ):
+        for rows in sizes:
+            grown, seconds = memory_of(work, rows)
+            size = rows * len(line_of(an_answer(0))) / GIB
+            print(f"| {process} | {rows:,} | {size:.2f} | {grown:.0f} | {seconds:.1f} |")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     chosen = (curator.choose(item, collected.answers[item["id"]]) for item in items)
     if not renderers.share_vocabulary:  # only SFT can learn from a remote teacher, from its text
         chosen = (choice.without_ids() for choice in chosen)
-    tally = _write(chosen, run_dir, lambda tally: _nothing_kept(tally, items, config, run_dir))
+    tally = write_choices(chosen, run_dir, lambda tally: _nothing_kept(tally, items, config, run_dir))
     return {
         **tally.metrics(no_room),
         "tries": collected.tries,
@@ -69,8 +69,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     }
 
 
-def _write(chosen: Iterable[Choice], run_dir: RunDir, nothing_kept: Callable[[Tally], str]) -> Tally:
-    """Write what is chosen of the answers to each item.
+def write_choices(chosen: Iterable[Choice], run_dir: RunDir, nothing_kept: Callable[[Tally], str]) -> Tally:
+    """Write what is chosen of the answers to each item, and count it; `nothing_kept` says what to do without any.
 
     Raises:
         UserError: nothing is; the items and answers that are set aside are written all the same.
@@ -114,7 +114,7 @@ def _take_references(
     """
     chosen = (Choice([], [row], []) for item in items if (row := _reference_answer(item, renderer)))
     none = "answers='reference': no training item has a reference solution; use --answers teacher"
-    tally = _write(chosen, run_dir, lambda _: none)
+    tally = write_choices(chosen, run_dir, lambda _: none)
     if lacking := len(items) - tally.kept.total():
         print(f"answers=reference: {lacking} of {len(items)} items have no reference solution; left out")
     return tally.metrics(_check_room_for_answers(items, renderer, config))

@@ -12,11 +12,12 @@ import pytest
 from l2s.chat import ChatRenderer, load_renderer
 from l2s.config import ExperimentConfig
 from l2s.devices import REPLICA
-from l2s.generation import answers, collect, generate
+from l2s.generation import answers, collect
 from l2s.generation.answers import answer_items
 from l2s.generation.curation import Curator
 from l2s.generation.engines.protocol import Completion, Request, Sampling
 from l2s.generation.engines.transformers import TransformersEngine
+from l2s.generation.generate import write_choices
 from l2s.jsonl import append_jsonl, load_jsonl, write_jsonl
 from l2s.models.load import load_model
 from l2s.on_disk import RowsOnDisk
@@ -112,7 +113,7 @@ def peak_of(number: int, make: Make, renderer: ChatRenderer) -> int:
     collected = collect.collect(items, asked_with, Counting(), renderer, config, run_dir)  # type: ignore[arg-type]
     curator = Curator(items, collected.answers, config)  # type: ignore[arg-type]
     chosen = (curator.choose(one, collected.answers[one["id"]]) for one in items)  # type: ignore[arg-type]
-    tally = generate._write(chosen, run_dir, str)
+    tally = write_choices(chosen, run_dir, str)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert tally.kept.total() == len(load_jsonl(run_dir.responses)) == number

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -109,9 +108,25 @@ def measure_ray(layout: dict[int, int]) -> Costs:
     return Costs(connect, agents[0][1], agents[-1][1], rate, reserve)
 
 
+class Peak:
+    """The peak memory of this process from now on."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of what was imported (man 5 proc)
+        self.before = self._mib("VmRSS")
+
+    def mib(self) -> float:
+        """MiB above what it had at the start."""
+        return self._mib("VmHWM") - self.before
+
+    def _mib(self, name: str) -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:"))) / 1024
+
+
 def move_answers(rows: int) -> None:
     """Write `rows` answers as a node does and take them over as the driver does; print MiB of peak memory, seconds."""
-    line, before = line_of(an_answer(0)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    line, peak = line_of(an_answer(0)), Peak()
     with tempfile.TemporaryDirectory() as folder:
         node, driver = Path(folder, "node"), Path(folder, "driver")
         for place_ in (node, driver):
@@ -128,8 +143,7 @@ def move_answers(rows: int) -> None:
                     watch.sent(change)
             seconds += time.perf_counter() - begin
         assert (driver / "1.jsonl").stat().st_size == rows * len(line)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps([(peak - before) / 1024, seconds]))
+    print(json.dumps([peak.mib(), seconds]))
 
 
 def memory_of(work: str, rows: int) -> tuple[float, float]:
@@ -170,15 +184,14 @@ def finish_answers(rows: int) -> None:
         with run_dir.answers_of_try(0).open("wb") as log:
             log.writelines(line_of(an_answer(number)) for number in range(rows))
         task_of("own")  # what is imported does not count
-        before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        peak, begin = Peak(), time.perf_counter()
         items: Any = RowsOnDisk(run_dir.train_data)
         asked = teacher_messages(items, config)
         with redirect_stdout(sys.stderr):
             answers = collect(items, asked, asker, asker, config, run_dir).answers
         curator = Curator(items, answers, config)
         write_choices((curator.choose(item, answers[item["id"]]) for item in items), run_dir, str)
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(json.dumps([grown / 1024, time.perf_counter() - begin]))
+        print(json.dumps([peak.mib(), time.perf_counter() - begin]))
 
 
 def an_item(number: int) -> dict[str, Any]:

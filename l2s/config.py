@@ -160,7 +160,8 @@ class ExperimentConfig(BaseModel):
     teacher_gpus: int = Field(
         0,
         ge=0,
-        description="tensor-parallel size of the teacher in vLLM; 0: the fewest GPUs that hold it (CPU: processes)",
+        description="GPUs that a copy of the teacher is split over (vLLM on a CPU: processes); 0: in vLLM the fewest "
+        "that hold it, in transformers one",
     )
     teacher_endpoint: str = Field(
         "", description="URL of an OpenAI-compatible API; its key goes into the environment variable L2S_ENDPOINT_KEY"

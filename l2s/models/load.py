@@ -156,7 +156,7 @@ def _from_pretrained(
         model, found = cast(Any, AutoModelForCausalLM).from_pretrained(
             name,
             dtype=dtype,
-            device_map=_device_map(name, device),
+            device_map=_device_map(name, config, device),
             use_safetensors=True,  # a pickled checkpoint can run code
             trust_remote_code=config.trust_remote_code,
             output_loading_info=True,
@@ -184,12 +184,20 @@ def _check_complete(name: str, config: ExperimentConfig, found: Mapping[str, Any
             )
 
 
-def _device_map(name: str, device: torch.device) -> dict[str, torch.device] | Literal["auto"]:
-    """One device, or all visible GPUs if the files are too large for the GPU of a single process."""
+def _device_map(name: str, config: ExperimentConfig, device: torch.device) -> dict[str, torch.device] | Literal["auto"]:
+    """One device. Layers are spread over all visible GPUs of a single process if --teacher_gpus asks for several.
+
+    Placement shows a process several GPUs only then; a program that shows all of them gets the spread when the files
+    are too large for one.
+    """
     alone = device.type == "cuda" and process_count() == 1 and torch.cuda.device_count() > 1
-    if alone and checkpoint_bytes(name) > USABLE * torch.cuda.get_device_properties(device).total_memory:
+    if alone and (config.teacher_gpus > 1 or checkpoint_bytes(name) > USABLE * _memory_of(device)):
         return "auto"
     return {"": device}
+
+
+def _memory_of(gpu: torch.device) -> int:
+    return int(torch.cuda.get_device_properties(gpu).total_memory)
 
 
 def _quantization_argument(quantization: Quantization, dtype: torch.dtype) -> dict[str, BitsAndBytesConfig]:

@@ -284,7 +284,7 @@ def _forward_memory(s: Situation, size: ModelSize, batch_tokens: float, quantiza
     if s.by_vllm:
         return vllm_memory(s.hardware, size, quantization, split=s.split, runner="pooling")
     return Memory(
-        weights=size.weight_bytes(quantization) + size.scale_bytes(quantization),
+        weights=(size.weight_bytes(quantization) + size.scale_bytes(quantization)) / s.split,
         activations=size.forward_peak(batch_tokens),
         buffers=batch_tokens * size.hidden * size.element_bytes,
     )
@@ -326,8 +326,8 @@ def _answer_memory(
     cache = batch * longest * size.cache_bytes
     one_layer = cache / size.layers * (1 + (size.queries / size.keys if s.hardware.is_cuda else 0))
     return Memory(
-        weights=size.weight_bytes(quantization) + size.scale_bytes(quantization),
+        weights=(size.weight_bytes(quantization) + size.scale_bytes(quantization)) / s.split,
         activations=max(size.forward_peak(prompts), one_layer),
-        cache=cache,
+        cache=cache / s.split,
         buffers=batch * size.vocabulary * (size.element_bytes + 4),
     )

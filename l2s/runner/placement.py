@@ -204,11 +204,16 @@ def groups_of(stage: Stage, placement: Placement, config: ExperimentConfig, devi
 
 
 def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) -> int:
-    """Number of devices of one process of `stage`: those that vLLM splits the teacher over, else one."""
-    by_vllm = config.engine_of_weights == "vllm" and not asks_a_server(stage, config)
-    if not by_vllm or "teacher" not in stage.resources.holds or "student" in stage.resources.holds:
+    """Number of devices of one process of `stage`: those that it splits the teacher over, else one.
+
+    vLLM takes the fewest that hold the teacher. transformers puts its layers on as many GPUs as --teacher_gpus says.
+    """
+    if asks_a_server(stage, config) or stage.resources.holds != {"teacher"}:
         return 1
-    wanted = config.teacher_gpus or (_fewest_gpus(config, devices) if devices.kind == "gpu" else 1)
+    by_vllm = config.engine_of_weights == "vllm"
+    if not by_vllm and devices.kind == "cpu":
+        return 1
+    wanted = config.teacher_gpus or (_fewest_gpus(config, devices) if by_vllm and devices.kind == "gpu" else 1)
     most = devices.most_in_a_machine
     if wanted > most and devices.kind == "gpu":
         where = " in its largest machine" if devices.machines else ""
@@ -249,8 +254,9 @@ def most_devices(stage: Stage, available: int, config: ExperimentConfig, devices
     """
     size = process_devices(stage, config, devices)
     spread = stage.resources.spread
-    by_vllm = config.engine_of_weights == "vllm" and stage.name == "score"  # one process, which batches by itself
-    if spread in ("none", "one") or by_vllm or asks_a_server(stage, config):
+    # scoring is one process in vLLM, which batches by itself, and where transformers spreads the teacher over GPUs
+    in_one = stage.name == "score" and (config.engine_of_weights == "vllm" or size > 1)
+    if spread in ("none", "one") or in_one or asks_a_server(stage, config):
         return min(available, size)
     if spread == "ranks" and devices.sharing > 1:
         return min(available, 1)  # NCCL wants a GPU of its own for each rank

@@ -44,7 +44,9 @@ def sharding_settings(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def zero_config(config: ExperimentConfig, stage: Literal[2, 3]) -> dict[str, Any]:
-    """The configuration of DeepSpeed. l2s cuts the micro-batches, so each is a whole step to DeepSpeed.
+    """The configuration of DeepSpeed. l2s cuts the micro-batches, and accelerate says which is the last of an update.
+
+    transformers fills in `auto`, and refuses a micro-batch other than its own setting.
 
     Gradients are added in fp32: those of LoRA are small, and sums over many ranks in bf16 lose small values.
     """
@@ -52,7 +54,7 @@ def zero_config(config: ExperimentConfig, stage: Literal[2, 3]) -> dict[str, Any
     if stage == 3:
         partition |= {"stage3_gather_16bit_weights_on_model_save": True}
     return {
-        "train_micro_batch_size_per_gpu": 1,
+        "train_micro_batch_size_per_gpu": "auto",
         "gradient_accumulation_steps": 1,
         "gradient_clipping": config.max_grad_norm,
         "bf16": {"enabled": choose_dtype(config).name == "bfloat16"},

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from l2s.config import ExperimentConfig
 from l2s.devices import peak_memory_bytes, pick_device
 from l2s.errors import UserError
 from l2s.loss.logit_transform import IDENTITY, LogitTransform
+from l2s.models import load
 from l2s.models.head import logit_transform, output_head
 from l2s.models.load import count_parameters, load_model, load_student_for_training, weight_bytes
 from l2s.models.save import save_trained_student
@@ -236,3 +238,23 @@ def test_a_cut_file_of_a_model_is_an_error_of_one_line(tiny_model_dir: Path, tmp
     config = ExperimentConfig(student_model=str(tmp_path / "model"), dtype="float32", device="cpu")
     with pytest.raises(UserError, match=r"^student_model=[^\n]*copy or download the model again$"):
         load_model(config.student_model, config)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "teacher_gpus", "card_bytes", "spread"),
+    [(2, 2, 1 << 40, True), (2, 0, 1 << 40, False), (2, 0, 1, True), (1, 2, 1, False)],
+)
+def test_layers_are_spread_over_the_gpus_that_a_process_sees_where_asked_or_needed(
+    gpus: int,
+    teacher_gpus: int,
+    card_bytes: int,
+    spread: bool,
+    tiny_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config, gpu = tiny_config(teacher_gpus=teacher_gpus), torch.device("cuda", 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: SimpleNamespace(total_memory=card_bytes))
+    assert load._device_map(config.teacher_model, config, gpu) == ("auto" if spread else {"": gpu})
+    monkeypatch.setenv("WORLD_SIZE", "2")  # a rank has one GPU
+    assert load._device_map(config.teacher_model, config, gpu) == {"": gpu}

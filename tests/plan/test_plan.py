@@ -16,12 +16,13 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.plan import before_run
 from l2s.plan.advice import changes_that_fit, fits
-from l2s.plan.estimates import ESTIMATES, estimate
+from l2s.plan.estimates import ESTIMATES, FILE_BYTES_S, estimate
 from l2s.plan.hardware import GIB, Fleet, Hardware, find_hardware
 from l2s.plan.layout import Layout, lay_out
 from l2s.plan.model_size import ModelSize
 from l2s.plan.prediction import Plan, advise
 from l2s.plan.situation import Situation
+from l2s.plan.vllm import VLLM_START_S
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import Devices
@@ -91,6 +92,17 @@ def test_a_base_student_answers_until_the_limit() -> None:
             for model in ("student_base", "student_sft")
         )
         assert base > 1.2 * trained
+
+
+@pytest.mark.parametrize("model", ["teacher", "student_kd"])
+def test_vllm_is_loaded_once_for_answers_and_once_for_fidelity(model: str) -> None:
+    with_fidelity, without = (
+        situation(engine="vllm", fidelity_size=number, math_eval_size=1, code_eval_size=1, aiops_eval_size=1)
+        for number in (1, 0)
+    )
+    size = with_fidelity.teacher if model == "teacher" else with_fidelity.student
+    more = estimate(f"evaluate_{model}", with_fidelity).seconds - estimate(f"evaluate_{model}", without).seconds
+    assert more == pytest.approx(VLLM_START_S + size.checkpoint_bytes / FILE_BYTES_S, abs=2)
 
 
 def test_a_batch_that_does_not_fit_is_made_smaller() -> None:

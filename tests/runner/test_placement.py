@@ -136,6 +136,17 @@ def test_vllm_splits_the_teacher_over_some_gpus_and_replicates_it_over_the_rest(
         place([STAGES["generate"]], [0, 1], gpus_(2), config)
 
 
+def test_transformers_spreads_the_teacher_over_the_gpus_that_are_asked_for() -> None:
+    fields: dict[str, Any] = {"engine": "transformers", "teacher_gpus": 2}
+    assert placed("generate", 8, **fields) == {"generate": 8}  # four replicas
+    config = ExperimentConfig(**fields)
+    assert groups_of(STAGES["generate"], (0, 1, 2, 3), config, gpus_(4)) == [(0, 1), (2, 3)]
+    assert placed("score", 8, **fields) == {"score": 2}  # one process: ranks of a torchrun have one GPU each
+    assert placed("kd", 8, **fields) == placed("kd", 8, engine="transformers")
+    workers = Devices("cpu", ("0", "1"))
+    assert place([STAGES["score"]], [0, 1], workers, config) == {"score": (0, 1)}  # on a CPU it is split over nothing
+
+
 def test_a_server_is_asked_by_one_process() -> None:
     fields: dict[str, Any] = {"engine": "endpoint", "teacher_endpoint": "http://localhost:1/v1"}
     assert placed("generate", 8, **fields) == {"generate": 1}
@@ -154,7 +165,8 @@ def test_the_weights_of_a_teacher_behind_an_endpoint_are_split_by_their_own_engi
     assert placed("evaluate_teacher", 8, arms="sft", **fields) == {"evaluate_teacher": 1}
     config = ExperimentConfig(**fields)
     assert groups_of(STAGES["evaluate_teacher"], tuple(range(8)), config, gpus_(8)) == [(0, 1, 2, 3), (4, 5, 6, 7)]
-    assert placed("score", 8, **fields | {"weights_engine": "transformers"}) == {"score": 8}  # ranks of a torchrun
+    ranks = fields | {"weights_engine": "transformers", "teacher_gpus": 0}
+    assert placed("score", 8, **ranks) == {"score": 8}  # of a torchrun
 
 
 def two_machines(first: int, second: int) -> Devices:

@@ -35,7 +35,7 @@ def test_auto_shards_what_is_trained_whole(
 def test_deepspeed_leaves_micro_batches_to_the_trainer() -> None:
     found = zero_config(ExperimentConfig(max_grad_norm=0.5), 3)
     assert found["zero_optimization"]["stage"] == 3
-    assert (found["train_micro_batch_size_per_gpu"], found["gradient_accumulation_steps"]) == (1, 1)
+    assert (found["train_micro_batch_size_per_gpu"], found["gradient_accumulation_steps"]) == ("auto", 1)
     assert (found["gradient_clipping"], found["communication_data_type"]) == (0.5, "fp32")
 
 

@@ -20,8 +20,8 @@ from l2s.report.page.plots import GRID, INK, MUTED, PAPER, STYLE
 from l2s.report.text.formats import nats, percent, points
 from support.experiment_archive import RESULTS
 
-DOMAIN = "own"
-SFT, KD = "student_sft", "student_kd"
+SFT, KD, OPD = "student_sft", "student_kd", "student_opd"
+SELECTION = ("rate-", "temperature-", "alpha-")  # names of the runs that chose settings
 SETTINGS = {"sft": ("sft_lr", "sft_epochs"), "kd": ("kd_lr", "kd_epochs", "kd_init", "temperature", "alpha")}
 
 
@@ -47,10 +47,17 @@ class Kept:
                     predictions[path.stem] = [json.loads(line) for line in file]
         return cls(name, results, predictions)
 
+    @property
+    def first(self) -> DomainResult:
+        """The scores of the first model."""
+        result = self.result(next(iter(self.results["evaluation"])))
+        assert result is not None
+        return result
+
     def result(self, model: str) -> DomainResult | None:
-        """The scores of a model, or None where it was not evaluated."""
+        """The scores of a model on the only domain, or None where it was not evaluated."""
         found = self.results["evaluation"].get(model)
-        return found["domain_results"][DOMAIN] if found else None
+        return next(iter(found["domain_results"].values())) if found else None
 
     def scores(self, model: str) -> list[float]:
         """The score of each item, in the order of the items."""
@@ -81,10 +88,9 @@ def difference(value: float, bounds: Sequence[float]) -> str:
 
 def models_table(kept: Kept) -> list[str]:
     """A row for each model: score, share of the teacher's lead, and distance from the teacher."""
-    first = next(iter(kept.results["evaluation"].values()))["domain_results"][DOMAIN]
     gaps = {gap["model"]: gap for gap in kept.results["gap_recovered"]}
     lines = [
-        f"| model | right answers, n={first['n']} | share of the teacher's lead | mean KL, nats per token |",
+        f"| model | right answers, n={kept.first['n']} | share of the teacher's lead | mean KL, nats per token |",
         "|---|---:|---:|---:|",
     ]
     for model in kept.results["evaluation"]:
@@ -140,8 +146,8 @@ def seeds_table(kept: Kept) -> list[str]:
 
 def settings_table(experiments: Sequence[Kept]) -> list[str]:
     """A row for each trained student: the settings of its arm, its score and its distance from the teacher."""
-    first = next(iter(experiments[0].results["evaluation"].values()))["domain_results"][DOMAIN]
-    lines = [f"| experiment | arm | settings | right answers, n={first['n']} | mean KL |", "|---|---|---|---:|---:|"]
+    number = experiments[0].first["n"]
+    lines = [f"| experiment | arm | settings | right answers, n={number} | mean KL |", "|---|---|---|---:|---:|"]
     for kept in experiments:
         for arm in ARMS.values():
             result = kept.result(arm.model.name)
@@ -162,10 +168,21 @@ FACTORS = (  # title, a student of one experiment, and one of another that diffe
     ("KD: T=3 − T=1", (KD, "temperature-3"), (KD, "rate-0.0001")),
     ("KD: alpha 0.5 − 0", (KD, "alpha-0.5"), (KD, "rate-0.0001")),
 )
+HEALTH = {
+    "reverse_kl": "reverse KL, nats per token",
+    "top_k_overlap": "likeliest 16 tokens in common",
+    "mean_length": "length of an answer, tokens",
+    "truncated": "answers cut at the limit",
+}
 FURTHER = (
     ("KD after SFT − SFT", (KD, "kd-after-sft"), (SFT, "final")),
     ("SFT twice as long − SFT", (SFT, "sft-twice"), (SFT, "final")),
     ("KD after SFT − SFT twice as long", (KD, "kd-after-sft"), (SFT, "sft-twice")),
+)
+DEMO = (
+    ("OPD − Base", (OPD, "demo_opd_base"), (BASE, "demo_opd_base")),
+    ("OPD − SFT", (OPD, "demo_opd_base"), (SFT, "demo")),
+    ("OPD − KD", (OPD, "demo_opd_base"), (KD, "demo")),
 )
 Pairs = Sequence[tuple[str, tuple[str, str], tuple[str, str]]]
 
@@ -185,7 +202,7 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
     """The tables of docs/RESULTS.md, by what they show; those of experiments that are not archived are left out."""
     final = experiments["final"]
     after = ("kd-after-sft", "sft-twice")
-    chosen = [kept for name, kept in experiments.items() if name not in ("final", *after)]
+    chosen = [kept for name, kept in experiments.items() if name.startswith(SELECTION)]
     tables = {
         "final": models_table(final),
         "contrasts": contrasts_table(final),
@@ -197,7 +214,21 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
         tables["further"] = settings_table(found)
         known = [pair for pair in FURTHER if all(name in experiments for _, name in pair[1:])]
         tables["further pairs"] = pairs_table(experiments, known)
+    if {"demo", "demo_opd_base"} <= experiments.keys():
+        tables["opd"] = models_table(experiments["demo_opd_base"])
+        tables["opd health"] = health_table(experiments["demo_opd_base"])
+        tables["opd pairs"] = pairs_table(experiments, DEMO)
     return tables
+
+
+def health_table(kept: Kept) -> list[str]:
+    """The figures of OPD in its first and last ten updates."""
+    shown = {"reverse_kl": nats, "top_k_overlap": percent, "mean_length": "{:.1f}".format, "truncated": percent}
+    lines = ["| OPD, mean of ten updates | first | last |", "|---|---:|---:|"]
+    for row in kept.results["opd_health"]:
+        if show := shown.get(row["figure"]):
+            lines.append(f"| {HEALTH[row['figure']]} | {show(row['first'])} | {show(row['last'])} |")
+    return lines
 
 
 def draw(kept: Kept) -> Figure:

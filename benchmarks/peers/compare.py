@@ -75,6 +75,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Prepare the pair and the problems, let every way do the job in each round, print and write what was found."""
     arguments = parse()
+    asked = {name: str(value) for name, value in vars(arguments).items() if name != "json"}
     ways = ("l2s", *chosen_peers(arguments.peers))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +94,8 @@ def main() -> None:
                 print(f"  {one.seconds:.0f} s", flush=True)
             lines = user_lines(folder / "distill-anything")
             if arguments.json:  # after each round: the next may fail
-                arguments.json.write_text(json.dumps(as_json(found, lines, arguments), indent=1) + "\n")
+                settings = asked | {"dtype": arguments.dtype}
+                arguments.json.write_text(json.dumps(as_json(found, lines, settings), indent=1) + "\n")
     show(found, lines, arguments.eval)
 
 
@@ -121,11 +123,11 @@ def chosen_peers(named: str) -> list[str]:
     return [peer for peer in peers if peer not in missing]
 
 
-def as_json(found: Rounds, lines: dict[str, int], arguments: argparse.Namespace) -> dict[str, Any]:
+def as_json(found: Rounds, lines: dict[str, int], settings: dict[str, str]) -> dict[str, Any]:
     """Settings, machine, versions, the table and every round."""
     packages = ["torch", "transformers", "peft", *(way for way in found if way != "l2s")]
     return {
-        "settings": {name: str(value) for name, value in vars(arguments).items() if name != "json"},
+        "settings": settings,
         "machine": describe_machine(),
         "versions": {package: version(package) for package in packages},
         "user_lines": {way: lines[way] for way in found},

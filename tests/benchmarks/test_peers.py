@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -75,3 +76,11 @@ def test_lines_of_code_are_lines_that_hold_code(tmp_path: Path) -> None:
     lines = ['"""Doc."""', "", "import os", "", "def f(a,", "      b):", '    """Doc."""', "    # why", "    return os"]
     file.write_text("\n".join([*lines, "", "f(", "    1, 2", ")", ""]))
     assert figures.code_lines(file) == 7
+
+
+def test_the_results_page_shows_the_kept_comparison() -> None:
+    kept = json.loads((FOLDER.parent / "results" / "peers_smollm.json").read_text())
+    page = (FOLDER.parents[1] / "docs" / "RESULTS.md").read_text(encoding="utf-8")
+    for row in kept["table"]:
+        cells = [f"{row['median'][way]:.2f}" for way in ("l2s", "trl")] + [f"{row['ratio']['trl']:.2f}"]
+        assert f"| {row['figure']}, {row['unit']} | {' | '.join(cells)} |" in page

@@ -17,10 +17,6 @@ from faults.kill import Tally
 from faults.processes import Process, Start, output_of, wait
 
 SIZE_MIB = 48
-STAGES = (
-    "prepare", "generate", "score", "sft", "kd", "opd", "evaluate_teacher", "evaluate_student_base",
-    "evaluate_student_sft", "evaluate_student_kd", "evaluate_student_opd", "report",
-)  # fmt: skip
 # stage, path and bytes: after a failed write, and when the plan predicts one
 FAILED = re.compile(r"l2s \w+: cannot write (\S+): No space left on device; .*\d bytes")
 REFUSED = re.compile(r"l2s \w+: needs [\d,]+ bytes in (\S+) by the plan")

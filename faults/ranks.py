@@ -7,12 +7,12 @@ the bit: signals are `online`, and each experiment trains SFT and one more arm.
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 
-from faults.experiment import Experiment, stages_at_work
+from faults.experiment import Experiment
 from faults.kill import RANK_KILLS, Blow, Tally, batter, ranks_of
-from faults.processes import Process, Start
+from faults.moments import Moments
+from faults.processes import Start
 from l2s.jsonl import load_jsonl
 from l2s.run_dir import Manifest
 
@@ -43,7 +43,7 @@ def batter_ranks(
     stages = ["sft" if place < len(order) / 2 else arm for place in range(len(order))]
     dealt = 0
     while dealt < len(order):
-        moments = _Moments([_Moment(stage, unbroken, chance) for stage in stages[dealt:]])
+        moments = Moments(stages[dealt:], unbroken, chance, lambda process: len(ranks_of(process)) == RANKS)
         experiment = Experiment(folder / f"after-{dealt}", FLAGS[arm]).create()
         more = batter(experiment, unbroken, start, order[dealt:], 0.2, chance, tallies, until=moments.wait)
         first.lost += _not_on_two_ranks(experiment)
@@ -52,37 +52,6 @@ def batter_ranks(
             break
         dealt += more
     return tallies
-
-
-class _Moment:
-    """A random moment while two ranks train in a stage; `unbroken` says how long it takes."""
-
-    def __init__(self, stage: str, unbroken: Experiment, chance: random.Random) -> None:
-        manifest = Manifest.load(unbroken.run_dir.manifest(stage))
-        assert manifest is not None
-        self.stage, self.seconds = stage, chance.uniform(0.0, 0.6 * manifest.seconds)
-
-    def wait(self, process: Process, experiment: Experiment) -> None:
-        """Return at that moment, or while the two ranks finish before it, or when the run has ended."""
-        while process.poll() is None and not self._has_come(process, experiment):
-            time.sleep(0.01)
-        end = time.monotonic() + self.seconds
-        while time.monotonic() < end and self._has_come(process, experiment):
-            time.sleep(0.01)
-
-    def _has_come(self, process: Process, experiment: Experiment) -> bool:
-        return self.stage in stages_at_work(experiment.run_dir) and len(ranks_of(process)) == RANKS
-
-
-class _Moments:
-    """One moment after the other, for each blow."""
-
-    def __init__(self, moments: list[_Moment]) -> None:
-        self._left = iter(moments)
-
-    def wait(self, process: Process, experiment: Experiment) -> None:
-        """Wait for the next one."""
-        next(self._left).wait(process, experiment)
 
 
 def _not_on_two_ranks(experiment: Experiment) -> list[str]:

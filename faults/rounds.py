@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Self
 
 from faults.broken_files import run as run_damages
-from faults.disk import STAGES, MountError, fill_in_each_stage, refuse_beforehand, small_disk
+from faults.disk import MountError, fill_in_each_stage, refuse_beforehand, small_disk
 from faults.experiment import Experiment
 from faults.forked import ForkServer
 from faults.journal import NoCompilerError
 from faults.kill import KILLS, REQUESTS, Blow, Tally, batter
+from faults.moments import STAGES, Moments, spread
 from faults.power import check_promises, faults_of_recording, recording, resume_from_crashes
 from faults.processes import Start, start_command, start_forked, wait
 from faults.ranks import FLAGS, batter_ranks
@@ -87,19 +88,19 @@ class Bench:
 
 
 def _battered(signal: str, blows: tuple[Blow, ...], number: int, *, real: bool, seed: str) -> Round:
-    """A round with `number` blows to the experiment with one kind of signals."""
+    """A round with `number` of each of `blows` to the experiment with one kind of signals, spread over its stages."""
     name = f"{seed}-{signal}{'-command' if real else ''}"
 
     def run(bench: Bench, folder: Path) -> list[Found]:
-        unbroken, seconds = bench.unbroken(SIGNALS[signal])
+        unbroken, _ = bench.unbroken(SIGNALS[signal])
         chance = random.Random(name)
         start: Start = start_command if real else bench.forked
         experiment = Experiment(folder, SIGNALS[signal]).create()
         order = [blow for _ in range(number) for blow in blows]
         chance.shuffle(order)
         tallies = {blow.name: Tally() for blow in blows}
-        longest = (2.5 if real else 0.4) * seconds
-        batter(experiment, unbroken, start, order, longest, chance, tallies)
+        moments = Moments(spread(len(order)), unbroken, chance)
+        batter(experiment, unbroken, start, order, 0.2, chance, tallies, until=moments.wait)
         return [
             Found(case, tally.tried, tally.lost, dict(tally.stages), tally.seconds) for case, tally in tallies.items()
         ]
@@ -168,8 +169,8 @@ def _damaged(bench: Bench, folder: Path) -> list[Found]:
 
 
 ROUNDS = (
-    *(_battered(signal, KILLS, 3, real=False, seed=f"kill-{n}") for n in range(5) for signal in SIGNALS),
-    *(_battered(signal, REQUESTS, 2, real=False, seed=f"ask-{n}") for n in range(3) for signal in SIGNALS),
+    *(_battered(signal, KILLS, 4, real=False, seed=f"kill-{n}") for n in range(4) for signal in SIGNALS),
+    *(_battered(signal, REQUESTS, 4, real=False, seed=f"ask-{n}") for n in range(2) for signal in SIGNALS),
     *(_battered(signal, (*KILLS, *REQUESTS), 1, real=True, seed="both") for signal in SIGNALS),
     *(_ranked(arm, 4) for arm in FLAGS),
     _ranked("kd", 1, real=True),

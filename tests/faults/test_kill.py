@@ -11,6 +11,7 @@ import pytest
 from faults.compare import broken_promises, leftovers
 from faults.experiment import Experiment
 from faults.kill import KILLS, REQUESTS, Tally, batter
+from faults.moments import Moments, spread
 from faults.rounds import SIGNALS, Bench
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
@@ -23,15 +24,18 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def test_a_run_that_is_killed_and_asked_to_end_gives_what_an_unbroken_one_gives(bench: Bench, tmp_path: Path) -> None:
-    unbroken, seconds = bench.unbroken(SIGNALS["hidden"])
+    unbroken, _ = bench.unbroken(SIGNALS["hidden"])
     experiment = Experiment(tmp_path / "run", SIGNALS["hidden"]).create()
     tallies: dict[str, Tally] = {blow.name: Tally() for blow in (*KILLS, *REQUESTS)}
     blows = [*KILLS, *REQUESTS]
 
-    dealt = batter(experiment, unbroken, bench.forked, blows, 0.5 * seconds, random.Random(1), tallies)
+    chance = random.Random(1)
+    moments = Moments(spread(len(blows)), unbroken, chance)
+    dealt = batter(experiment, unbroken, bench.forked, blows, 0.2, chance, tallies, until=moments.wait)
 
     assert [line for tally in tallies.values() for line in tally.lost] == []
     assert dealt >= 3
+    assert len({stage for tally in tallies.values() for stage in tally.stages} - {"start"}) >= 3
     assert broken_promises(experiment.run_dir) == []
 
 

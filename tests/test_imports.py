@@ -20,7 +20,7 @@ LAZY = {"vllm", "ray", "bitsandbytes", "trl", "deepspeed", "lm_eval", "datasets"
 # import modules of each other.
 LAYERS = """
     __init__ arms errors interrupts jsonl links metrics on_disk run_lock sealed terminal visible warning yaml_file
-    hub loss presets sandbox
+    disk_use hub loss presets sandbox
     config
     devices run_dir
     tasks

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from l2s.config import ExperimentConfig
+from l2s.disk_use import bytes_in
 from l2s.jsonl import WriteError
 from l2s.run_dir import RunDir, existing_parent
 from l2s.runner.pipeline import Stage
@@ -43,6 +44,11 @@ def explain_run(error: WriteError) -> str:
 
 
 def _cannot_write(error: WriteError, needed: str) -> str:
+    if error.errno == errno.ELOOP:
+        return (
+            f"{error.filename}: a link, there or in a folder above, leads out of the experiment's folder; nothing was "
+            "written through it: remove the link, and the same command resumes here"
+        )
     advice = "free some space" if error.errno in FULL else "make it writable"
     free = free_bytes(Path(error.filename))
     return (
@@ -64,9 +70,4 @@ def _still_needed(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> fl
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
     there = {*stage.gives(run_dir, config), *stage.scratch(run_dir, config)}
-    return max(0.0, planned - sum(_size(path) for path in there if not there & set(path.parents)))
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return max(0.0, planned - sum(bytes_in(path) for path in there if not there & set(path.parents)))

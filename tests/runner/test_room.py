@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from l2s.config import ExperimentConfig
-from l2s.jsonl import WriteError, append_jsonl, replacing_file, replacing_folder, writing
+from l2s.jsonl import WriteError, append_jsonl, remove, replacing_file, replacing_folder, writing
 from l2s.run_dir import RunDir
 from l2s.runner import executors, room
 from l2s.runner.executors import LocalJob
@@ -136,3 +138,28 @@ def test_a_stage_killed_after_its_manifest_leaves_nothing_once_it_is_skipped(
     assert run_dir.started("prepare").exists()
     clear_scratch(stage, config, run_dir)
     assert not run_dir.started("prepare").exists()
+
+
+def test_what_a_stage_removes_while_its_files_are_counted_is_no_error(
+    planned: tuple[ExperimentConfig, RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training beside the next stage removes its checkpoints; a run must not end by that."""
+    checkpoints = planned[1].arm("kd").checkpoints
+    for name in ("checkpoint-1/weights", "checkpoint-2/weights", "kept"):
+        (checkpoints / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkpoints / name).write_bytes(b"x" * 100_000)
+    whole = os.walk
+
+    def walk(folder: Path) -> Iterator[Any]:
+        for found in whole(folder):
+            remove(checkpoints / "checkpoint-1")  # it is in the list already
+            yield found
+            remove(checkpoints / "checkpoint-2")
+
+    free(monkeypatch, 400_000)
+    monkeypatch.setattr(os, "walk", walk)
+    problem = shortage(STAGES["score"], *planned, running=[STAGES["kd"]])
+    assert problem is None
+    problem = shortage(SFT, *planned, running=[STAGES["kd"]])
+    assert problem is not None
+    assert "of which running stages need 400,000" in problem

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from l2s.arms import ARMS, COPY
+from l2s.disk_use import bytes_in
 from l2s.errors import UserError
 from l2s.report.numbers.schema import Environment, Machine, ModelCost, Ratios, StageCost
 from l2s.run_dir import Manifest
@@ -101,17 +102,13 @@ def disk_bytes(root: Path) -> dict[str, int]:
     """Size of each folder that the stages wrote, without the reports; links are not followed."""
     names = (*FOLDERS, *sorted(path.name for path in root.glob(f"*{COPY}*")))
     folders = [folder for name in names if (root / name).is_dir() for folder in _innermost(root / name)]
-    return {folder.relative_to(root).as_posix(): _folder_bytes(folder) for folder in folders}
+    return {folder.relative_to(root).as_posix(): bytes_in(folder) for folder in folders}
 
 
 def _innermost(folder: Path) -> list[Path]:
     """The folders inside `folder`, or `folder` itself if it holds only files."""
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "plots")
     return inside or [folder]
-
-
-def _folder_bytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def environment(manifests: Mapping[str, Manifest]) -> Environment:

@@ -16,7 +16,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, cast
 
 Row = dict[str, Any]  # one JSON object; its fields are the caller's contract
 
@@ -33,7 +33,7 @@ OTHER_FORMATS = (  # UTF-32 before UTF-16, because its mark begins with that of 
     (b"PAR1", "a parquet file; write its rows as JSON Lines"),
     (b"version https://git-lfs", "a pointer of Git LFS; run `git lfs pull`"),
 )
-WRITE_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+WRITE_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ELOOP)
 TORCH_WRITE_FAILURES = ("PytorchStreamWriter failed", "inline_container.cc")  # torch.save gives no reason
 NAMES_OF_TYPES = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
@@ -204,7 +204,7 @@ def append_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """
     path = Path(path)
     data = "".join(dump_row(row) for row in rows).encode()
-    with writing(path, len(data)), path.open("ab", buffering=0) as file:
+    with writing(path, len(data)), open_in_place(path, "ab") as file:
         before = file.tell()
         try:
             written = 0
@@ -338,15 +338,53 @@ def writing(path: str | Path, needed: int | None = None) -> Iterator[None]:
     """Name `path` where writing it in this block fails: most libraries do not say which file they could not write.
 
     Raises:
-        WriteError: the disk is full, a quota is used up, or the like.
+        WriteError: the disk is full, a quota is used up, or the like; or a link leads out of a guarded folder.
     """
     try:
+        _check_way(Path(path))
         yield
     except Exception as error:
         failure = as_write_error(error, path, needed)
         if failure is None or failure is error:
             raise
         raise failure from error
+
+
+_guarded: dict[str, str] = {}  # absolute path of a folder -> where it is
+
+
+def guard(folder: Path) -> None:
+    """From now on, nothing below `folder` is written through a link that leads out of it, whenever that was made."""
+    _guarded[str(folder.absolute())] = os.path.realpath(folder)
+
+
+def _check_way(path: Path) -> None:
+    parent = str(path.parent.absolute())
+    for folder, place in _guarded.items():
+        if os.path.commonpath([folder, parent]) == folder:
+            found = os.path.realpath(parent)
+            if os.path.commonpath([place, found]) != place:
+                raise WriteError(errno.ELOOP, path)
+
+
+def open_in_place(path: Path, mode: str) -> BinaryIO:
+    """Open a file that is changed in place: it must be no link, and a hard link first becomes a file of its own.
+
+    So its other names keep what they hold: a copy that `cp -al` made of the folder, or a file that is not ours.
+
+    Raises:
+        WriteError: it is a link.
+    """
+    if path.is_symlink():
+        raise WriteError(errno.ELOOP, path)
+    if path.exists() and path.stat().st_nlink > 1:
+        with replacing_file(path) as partial:
+            shutil.copy2(path, partial)
+    return cast(BinaryIO, open(path, mode, buffering=0, opener=_open_no_link))
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def as_write_error(error: Exception, path: str | Path, needed: int | None = None) -> WriteError | None:
@@ -397,7 +435,7 @@ def cut_unfinished_line(path: Path) -> None:
         remove(path)
     if not path.exists():
         return
-    with path.open("r+b") as file:
+    with open_in_place(path, "r+b") as file:
         size = file.seek(0, os.SEEK_END)
         if (end := _end_of_lines(file, size)) < size:
             file.truncate(end)

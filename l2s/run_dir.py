@@ -17,7 +17,7 @@ from l2s import run_lock
 from l2s.arms import ARMS, BASE, COPY, TEACHER, copy_name, original
 from l2s.config import Dtype, ExperimentConfig
 from l2s.errors import SHOWN_OF_PATH, UserError, shown_path
-from l2s.jsonl import append_jsonl, make_folder, replacing_file, write_text_atomic
+from l2s.jsonl import append_jsonl, guard, make_folder, replacing_file, write_text_atomic
 from l2s.links import check_links
 from l2s.metrics import StageMetrics
 from l2s.sealed import read_sealed, write_sealed
@@ -248,6 +248,7 @@ class RunDir:
             raise UserError(f"{published}: l2s keeps a link to the last student there; move this one away")
         try:
             make_folder(self.root)
+            guard(self.root)
             probe = self.root / ".writable"
             probe.touch()
             probe.unlink()

@@ -45,7 +45,9 @@ def hold(path: Path) -> Iterator[int]:
 
 def _open(path: Path) -> IO[str]:
     try:
-        return path.open("a+", encoding="utf-8")  # "w" would erase the holder's own entry
+        # "w" would erase the holder's own entry
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        return os.fdopen(descriptor, "a+", encoding="utf-8")
     except OSError as error:
         raise UserError(
             f"{path}: cannot be opened ({error.strerror}); fix its permissions, or choose another --output_dir"
@@ -73,6 +75,8 @@ def _write(file: IO[str]) -> None:
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
         "command": Path(sys.argv[0]).name,
     }
+    if os.fstat(file.fileno()).st_nlink > 1:  # a file of somebody else's, or in a backup; the lock works all the same
+        return
     with suppress(OSError):  # disk full; the lock works without the entry
         file.truncate(0)
         file.write(json.dumps(holder))

@@ -37,7 +37,8 @@ from l2s.devices import (
 )
 from l2s.errors import UserError
 from l2s.interrupts import GRACE_S, LAUNCHER, end_on_request
-from l2s.jsonl import as_write_error
+from l2s.jsonl import as_write_error, guard, open_in_place
+from l2s.links import check_links
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.freshness import State, begin, clear_scratch, settings_of
 from l2s.runner.pipeline import Stage, stage_of
@@ -103,7 +104,7 @@ class LocalExecutor:
         together = job.open_store(len(groups)) if ranks else {}
         visible = tuple(chain.from_iterable(groups))
         with ExitStack() as opened:
-            output = opened.enter_context(log.open("ab")) if log else None
+            output = opened.enter_context(open_in_place(log, "ab")) if log else None
             pipe = [opened.enter_context(job.open_words(log)).fileno()] if log else []
             for number, group in enumerate(groups):
                 own = {REPLICA: f"{number}/{len(groups)}"} if len(groups) > 1 else {}
@@ -234,6 +235,8 @@ def run_stage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: St
     """
     if process_count() > 1 and stage.resources.spread != "ranks":
         raise UserError(f"stage {stage.name}: its work cannot be shared by {process_count()} processes; run one alone")
+    check_links(run_dir.root)  # a link may have come since the run began
+    guard(run_dir.root)
     inputs = begin(stage, config, run_dir, state) if does_what_is_done_once() else {}
     started_at, start = datetime.now(UTC), time.monotonic()
     module, function = stage.function.split(":")

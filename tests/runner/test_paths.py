@@ -12,11 +12,23 @@ import pytest
 
 from l2s.config import ExperimentConfig, resolve_config
 from l2s.errors import UserError
-from l2s.jsonl import load_jsonl, replacing_file, replacing_folder, write_jsonl
+from l2s.jsonl import (
+    WriteError,
+    append_jsonl,
+    cut_unfinished_line,
+    load_jsonl,
+    replacing_file,
+    replacing_folder,
+    write_jsonl,
+)
 from l2s.run_dir import RunDir
+from l2s.run_lock import hold
 from l2s.runner.cluster.agent import Agent
 from l2s.runner.cluster.transfer import Inbox, Part, Storage
+from l2s.runner.executors import run_stage
 from l2s.runner.experiment import _print_result, _publish, dry_run, rebuild_report, run_experiment
+from l2s.runner.pipeline import STAGES
+from l2s.runner.room import explain_run
 from l2s.tasks import prepare
 from l2s.visible import visible
 from support.synthetic_run import make_run
@@ -212,3 +224,79 @@ def test_a_folder_is_no_markup_and_no_command_on_the_console(
     run_dir.responses.touch()
     _print_result(config, run_dir, [])
     assert visible(name) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_that_comes_while_a_run_is_at_work_is_refused_by_the_next_stage(
+    tiny_config: Make, outside: Path, link: str
+) -> None:
+    config = tiny_config(run_prepare=True, domains="math", math_source="one_step")
+    run_dir = RunDir.of(config)
+    run_dir.create()
+    path = run_dir.root / link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(outside)
+    before = state(outside)
+    with pytest.raises(UserError, match="a link that leads out"):
+        run_stage(STAGES["prepare"], config, run_dir, "run")
+    assert state(outside) == before
+    assert not run_dir.manifest("prepare").exists()
+
+
+def _append(path: Path) -> None:
+    append_jsonl(path / "log.jsonl", [{"step": 1}])
+
+
+def _write(path: Path) -> None:
+    write_jsonl(path / "manifest.json", [{"step": 1}])
+
+
+def _write_folder(path: Path) -> None:
+    with replacing_folder(path / "checkpoints") as partial:
+        partial.mkdir()
+
+
+@pytest.mark.parametrize("write", [_append, _write, _write_folder])
+@pytest.mark.parametrize("depth", ["sft", "sft/deeper"])
+def test_a_link_that_comes_while_a_stage_is_at_work_is_not_written_through(
+    tiny_config: Make, outside: Path, write: Callable[[Path], None], depth: str
+) -> None:
+    run_dir = RunDir.of(tiny_config())
+    run_dir.create()
+    (run_dir.root / "sft").symlink_to(outside)
+    (outside / "deeper").mkdir()
+    before = state(outside)
+    with pytest.raises(WriteError) as caught:
+        write(run_dir.root / depth)
+    assert state(outside) == before
+    assert "leads out of the experiment's folder" in explain_run(caught.value)
+
+
+def test_a_file_that_becomes_a_link_is_not_appended_to(tmp_path: Path, outside: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.symlink_to(outside / "log.jsonl")
+    for change in (lambda: append_jsonl(log, [{"step": 1}]), lambda: hold(log).__enter__()):
+        with pytest.raises((WriteError, UserError), match=r"log\.jsonl"):
+            change()
+    assert (outside / "log.jsonl").read_text() == "precious\n"
+
+
+def test_a_hard_link_becomes_a_file_of_its_own_before_it_is_changed(tmp_path: Path) -> None:
+    """As in a copy that `cp -al` made of the folder: its files are other names of ours."""
+    log, backup = tmp_path / "log.jsonl", tmp_path / "backup"
+    log.write_text('{"step": 1}\n{"st')
+    os.link(log, backup)
+    cut_unfinished_line(log)
+    backup.rename(tmp_path / "first")
+    os.link(log, backup)
+    append_jsonl(log, [{"step": 2}])
+    assert [row["step"] for row in load_jsonl(log)] == [1, 2]
+    assert backup.read_text() == '{"step": 1}\n'
+    assert (tmp_path / "first").read_text() == '{"step": 1}\n{"st'
+
+
+def test_a_lock_that_is_another_file_too_is_taken_and_not_written(tmp_path: Path, outside: Path) -> None:
+    os.link(outside / "log.jsonl", tmp_path / ".lock")
+    with hold(tmp_path / ".lock"), pytest.raises(UserError, match="another run is working"), hold(tmp_path / ".lock"):
+        pass
+    assert (outside / "log.jsonl").read_text() == "precious\n"

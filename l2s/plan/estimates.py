@@ -152,7 +152,7 @@ def _training(s: Situation, epochs: float, batch_size: int) -> Estimate:
     products = 3 if full else 2  # logits, gradient of the hidden states, and the head's gradient if it is trained
     answers = on_a_rank * _answer_tokens(texts) / _number(texts)
     head = products * student.head_seconds(s.hardware, tokens=answers, passes=batches)
-    moved = trainable * (UPDATE_BYTES * updates + (BATCH_BYTES + CAST_BYTES * full) * batches)
+    moved = trainable * (UPDATE_BYTES * updates + (BATCH_BYTES + CAST_BYTES * (full and _casts(s))) * batches)
     final = 2 * student.parameters
     state = 12 * trainable  # float32: the weight and AdamW's two moments
     return Estimate(
@@ -177,10 +177,15 @@ def _exchange_seconds(s: Situation, updates: float, batches: float) -> float:
     return (8 * s.trainable * updates + shared) / LINK_BYTES_S
 
 
+def _casts(s: Situation) -> bool:
+    """Whether products run in a narrower type than the float32 weights of full tuning."""
+    return s.student.element_bytes < 4
+
+
 def _training_memory(s: Situation, batch_tokens: float, quantization: Quantization) -> Memory:
     student, trainable, full = s.student, s.trainable, s.config.tuning == "full"
     frozen = student.weight_bytes(quantization) + student.scale_bytes(quantization)
-    copies = 2 * student.parameters + 4 * student.head if full else 0  # bfloat16 weights; the head's gradient
+    copies = 2 * student.parameters * _casts(s) + 4 * student.head if full else 0  # weights; the head's gradient
     shards = s.processes if full and s.hardware.is_cuda and s.config.sharding != "ddp" else 1
     return Memory(
         weights=4 * trainable / shards + (0 if full else frozen),

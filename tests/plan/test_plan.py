@@ -123,6 +123,13 @@ def test_training_keeps_its_global_batch_when_batches_get_smaller() -> None:
     assert fits("sft", crowded.changed(changes))
 
 
+def test_full_tuning_in_float32_holds_no_copy_of_the_weights_in_bfloat16() -> None:
+    narrow = situation(CPU, tuning="full")
+    wide = replace(narrow, student=replace(narrow.student, element_bytes=4))
+    buffers = [estimate("sft", one).memory.buffers for one in (narrow, wide)]
+    assert buffers[0] - buffers[1] == 2 * narrow.student.parameters
+
+
 def test_checkpointing_comes_before_smaller_batches() -> None:
     crowded = situation(gradient_checkpointing=False, sft_batch_size=8)
     assert not fits("sft", crowded)

@@ -20,7 +20,7 @@ from l2s.report.page.plots import GRID, INK, MUTED, PAPER, STYLE
 from l2s.report.text.formats import nats, percent, points
 from support.experiment_archive import RESULTS
 
-SFT, KD, OPD = "student_sft", "student_kd", "student_opd"
+SFT, KD = "student_sft", "student_kd"
 SELECTION = ("rate-", "temperature-", "alpha-")  # names of the runs that chose settings
 SETTINGS = {"sft": ("sft_lr", "sft_epochs"), "kd": ("kd_lr", "kd_epochs", "kd_init", "temperature", "alpha")}
 
@@ -168,21 +168,10 @@ FACTORS = (  # title, a student of one experiment, and one of another that diffe
     ("KD: T=3 − T=1", (KD, "temperature-3"), (KD, "rate-0.0001")),
     ("KD: alpha 0.5 − 0", (KD, "alpha-0.5"), (KD, "rate-0.0001")),
 )
-HEALTH = {
-    "reverse_kl": "reverse KL, nats per token",
-    "top_k_overlap": "likeliest 16 tokens in common",
-    "mean_length": "length of an answer, tokens",
-    "truncated": "answers cut at the limit",
-}
 FURTHER = (
     ("KD after SFT − SFT", (KD, "kd-after-sft"), (SFT, "final")),
     ("SFT twice as long − SFT", (SFT, "sft-twice"), (SFT, "final")),
     ("KD after SFT − SFT twice as long", (KD, "kd-after-sft"), (SFT, "sft-twice")),
-)
-DEMO = (
-    ("OPD − Base", (OPD, "demo_opd_base"), (BASE, "demo_opd_base")),
-    ("OPD − SFT", (OPD, "demo_opd_base"), (SFT, "demo")),
-    ("OPD − KD", (OPD, "demo_opd_base"), (KD, "demo")),
 )
 Pairs = Sequence[tuple[str, tuple[str, str], tuple[str, str]]]
 
@@ -214,21 +203,7 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
         tables["further"] = settings_table(found)
         known = [pair for pair in FURTHER if all(name in experiments for _, name in pair[1:])]
         tables["further pairs"] = pairs_table(experiments, known)
-    if {"demo", "demo_opd_base"} <= experiments.keys():
-        tables["opd"] = models_table(experiments["demo_opd_base"])
-        tables["opd health"] = health_table(experiments["demo_opd_base"])
-        tables["opd pairs"] = pairs_table(experiments, DEMO)
     return tables
-
-
-def health_table(kept: Kept) -> list[str]:
-    """The figures of OPD in its first and last ten updates."""
-    shown = {"reverse_kl": nats, "top_k_overlap": percent, "mean_length": "{:.1f}".format, "truncated": percent}
-    lines = ["| OPD, mean of ten updates | first | last |", "|---|---:|---:|"]
-    for row in kept.results["opd_health"]:
-        if show := shown.get(row["figure"]):
-            lines.append(f"| {HEALTH[row['figure']]} | {show(row['first'])} | {show(row['last'])} |")
-    return lines
 
 
 def draw(kept: Kept) -> Figure:

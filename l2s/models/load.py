@@ -230,7 +230,10 @@ def _field_of(name: str, config: ExperimentConfig) -> str:
 
 def load_base(name: str, config: ExperimentConfig) -> PreTrainedModel:
     """The model that training started from, on the CPU and in the configured dtype; 4-bit weights are dequantised."""
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
     cpu = torch.device("cpu")
+    unset_hf_deepspeed_config()  # of the training in this process: with ZeRO-3 transformers would shard this model too
     model: Any = _from_pretrained(name, config, dtype=torch_dtype(config), device=cpu, quantization="none")
     if getattr(model, "is_quantized", False):
         model = model.dequantize()

@@ -200,7 +200,10 @@ def assumptions(plan: Plan) -> list[str]:
             )
         )
     if config.keep_correct:
-        lines.append(f"keep_correct is taken to ask again for {ASKED_AGAIN:.0%} of the answers at every try.")
+        lines.append(
+            f"keep_correct is taken to reject {ASKED_AGAIN:.0%} of the answers at every try, and to find as many as "
+            "are wanted."
+        )
     if any(row.stage.original not in ESTIMATES for row in plan.layout.rows):
         lines.append("lm-evaluation-harness is not estimated: its length is that of its tasks.")
     if len(plan.fleet.devices) > plan.fleet.per_machine:

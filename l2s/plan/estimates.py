@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from math import ceil
+from math import ceil, comb
 
 from l2s.arms import MODELS, original
 from l2s.config import Quantization
@@ -59,7 +59,7 @@ def _generate(s: Situation) -> Estimate:
     config, texts = s.config, s.training_texts
     if config.answers == "reference":  # no model answers
         return Estimate(seconds=START_S, disk=TEXT_BYTES * _tokens(texts))
-    tries = sum(ASKED_AGAIN**attempt for attempt in range(config.max_tries)) if config.keep_correct else 1
+    tries = _tries(config.answers_per_item, config.max_tries) if config.keep_correct else config.answers_per_item
     if config.engine == "endpoint":
         return _by_server(s, tries, texts)
     answering = _answer_seconds(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization)
@@ -67,6 +67,15 @@ def _generate(s: Situation) -> Estimate:
         seconds=_loading_seconds(s, s.teacher) + tries * answering,
         disk=TEXT_BYTES * _tokens(texts),
         memory=_answer_memory(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization),
+    )
+
+
+def _tries(wanted: int, most: int) -> float:
+    """How often an item is asked on average, at most `most` times, until it has as many right answers as are wanted."""
+    rejected = ASKED_AGAIN
+    return sum(  # of each further try, the chance that the tries before it gave too few
+        sum(comb(before, right) * (1 - rejected) ** right * rejected ** (before - right) for right in range(wanted))
+        for before in range(most)
     )
 
 
@@ -78,7 +87,7 @@ def _by_server(s: Situation, tries: float, texts: list[Texts]) -> Estimate:
 
 
 def _score(s: Situation) -> Estimate:
-    texts, quantization = s.training_texts, s.config.teacher_quantization
+    texts, quantization = s.answered_texts, s.config.teacher_quantization
     signals = _signal_bytes(s, _answer_tokens(texts), s.config.teacher_signal)
     seconds = _loading_seconds(s, s.teacher) + 2 * signals / FILE_BYTES_S  # written, then read for their hash
     seconds += _forward_seconds(s, s.teacher, texts, BATCH_TOKENS, quantization)
@@ -89,13 +98,13 @@ def _score(s: Situation) -> Estimate:
 
 
 def _sft(s: Situation) -> Estimate:
-    return _training(s, s.config.sft_epochs, s.config.sft_batch_size)
+    return _training(s, s.answered_texts, s.config.sft_epochs, s.config.sft_batch_size)
 
 
 def _kd(s: Situation) -> Estimate:
     s = s.in_trainer()
-    config, texts, teacher = s.config, s.training_texts, s.teacher
-    student = _training(s, config.kd_epochs, config.kd_batch_size)
+    config, texts, teacher = s.config, s.answered_texts, s.teacher
+    student = _training(s, texts, config.kd_epochs, config.kd_batch_size)
     head = HEAD_OVERHEAD * teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1) / s.processes
     if config.teacher_signal == "online":
         batch_tokens = config.kd_batch_size * _tokens(texts) / _number(texts)
@@ -118,7 +127,7 @@ def _opd(s: Situation) -> Estimate:
     own = s.changed({"max_new_tokens": config.opd_max_new_tokens})
     texts, batch_size, quantization = own.training_texts, config.opd_batch_size, config.teacher_quantization
     epochs = config.opd_steps * batch_size * config.gradient_accumulation_steps / _number(texts)
-    student = _training(own, epochs, batch_size)
+    student = _training(own, texts, epochs, batch_size)
     batch_tokens = batch_size * _tokens(texts) / _number(texts)
     seconds = _answer_seconds(own, s.student, texts, batch_size, "nf4" if config.tuning == "qlora" else "none")
     seconds += _forward_seconds(own, s.teacher, texts, batch_tokens, quantization)
@@ -131,8 +140,8 @@ def _opd(s: Situation) -> Estimate:
     )
 
 
-def _training(s: Situation, epochs: float, batch_size: int) -> Estimate:
-    config, student, texts, trainable = s.config, s.student, s.training_texts, s.trainable
+def _training(s: Situation, texts: list[Texts], epochs: float, batch_size: int) -> Estimate:
+    config, student, trainable = s.config, s.student, s.trainable
     full = config.tuning == "full"
     quantization: Quantization = "nf4" if config.tuning == "qlora" else "none"
     update = batch_size * config.gradient_accumulation_steps

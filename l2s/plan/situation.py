@@ -68,6 +68,14 @@ class Situation:
         return self._texts("train")
 
     @property
+    def answered_texts(self) -> list[Texts]:
+        """What is learned from: each training item with every answer that it is to have."""
+        config = self.config
+        most = min(config.answers_per_item, config.max_tries) if config.keep_correct else config.answers_per_item
+        answers = 1 if config.answers == "reference" else most
+        return [replace(text, number=text.number * answers) for text in self.training_texts]
+
+    @property
     def evaluation_texts(self) -> list[Texts]:
         """Texts of the evaluation items."""
         return self._texts("eval")

@@ -14,7 +14,7 @@ from transformers import Qwen3Config
 from l2s.cli import main
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.plan import before_run
+from l2s.plan import before_run, estimates
 from l2s.plan.advice import changes_that_fit, fits
 from l2s.plan.estimates import ESTIMATES, FILE_BYTES_S, estimate
 from l2s.plan.hardware import GIB, Fleet, Hardware, find_hardware
@@ -128,6 +128,15 @@ def test_full_tuning_in_float32_holds_no_copy_of_the_weights_in_bfloat16() -> No
     wide = replace(narrow, student=replace(narrow.student, element_bytes=4))
     buffers = [estimate("sft", one).memory.buffers for one in (narrow, wide)]
     assert buffers[0] - buffers[1] == 2 * narrow.student.parameters
+
+
+def test_several_answers_to_an_item_are_asked_for_scored_and_learned_from() -> None:
+    one, four = (situation(engine="vllm", answers_per_item=number) for number in (1, 4))
+    kept = situation(engine="vllm", answers_per_item=4, keep_correct=True, max_tries=4)
+    for stage in ("generate", "score", "sft", "kd"):
+        seconds = [estimate(stage, one_of).seconds for one_of in (one, four, kept)]
+        assert seconds[0] < seconds[2] <= seconds[1]
+    assert [estimates._tries(1, 2), estimates._tries(4, 4), estimates._tries(2, 3)] == [1.5, 4, 2.75]
 
 
 def test_checkpointing_comes_before_smaller_batches() -> None:

@@ -23,7 +23,7 @@ def spread(number: int) -> list[str]:
 
 
 class Moments:
-    """One moment after the other, each in one of `stages`; `unbroken` says how long these take."""
+    """One moment after the other, each in one of `stages`; `unbroken` says how long they take."""
 
     def __init__(
         self,
@@ -32,17 +32,19 @@ class Moments:
         chance: random.Random,
         ready: Callable[[Process], bool] = lambda process: True,
     ) -> None:
-        self._left = iter([(stage, chance.uniform(0.0, 0.8 * _seconds(stage, unbroken))) for stage in stages])
+        self._left = iter([(stage, chance.uniform(0.0, 0.8)) for stage in stages])
+        self._unbroken = unbroken
         self._ready = ready
 
     def wait(self, process: Process, experiment: Experiment) -> None:
-        """Wait for the next moment; less if its stage or the run ends before, and not at all if the stage is done."""
-        stage, seconds = next(self._left)
+        """Wait for the next moment: of its stage, or of the next one that is not done; less if that or the run ends."""
+        wanted, share = next(self._left)
+        later = STAGES[STAGES.index(wanted) :]
+        stage = wanted
         while process.poll() is None and not self._has_come(stage, process, experiment):
-            if experiment.run_dir.manifest(stage).exists():
-                return
             time.sleep(0.02)
-        end = time.monotonic() + seconds
+            stage = next((one for one in later if not experiment.run_dir.manifest(one).exists()), stage)
+        end = time.monotonic() + share * _seconds(stage, self._unbroken)
         while time.monotonic() < end and self._has_come(stage, process, experiment):
             time.sleep(0.02)
 
@@ -52,5 +54,4 @@ class Moments:
 
 def _seconds(stage: str, unbroken: Experiment) -> float:
     manifest = Manifest.load(unbroken.run_dir.manifest(stage))
-    assert manifest is not None
-    return manifest.seconds
+    return manifest.seconds if manifest else 0.0

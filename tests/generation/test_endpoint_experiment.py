@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import yaml
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
@@ -131,3 +137,30 @@ def test_a_filtered_answer_is_counted_and_not_learned_from(tiny_config: Make, qu
     blocked = server.asked[FILTERED - 1]["messages"][-1]["content"]
     assert [row["messages"][-1]["content"] for row in load_jsonl(run_dir.rejected)] == [blocked]
     assert blocked not in {row["messages"][-1]["content"] for row in load_jsonl(run_dir.responses)}
+
+
+def test_key_and_token_are_in_no_command_line_while_the_stage_asks(tiny_config: Make, tmp_path: Path) -> None:
+    secrets = {"L2S_ENDPOINT_KEY": "sentinel-key-71", "HF_TOKEN": "sentinel-token-71"}
+    flags = {"run_all": False, "run_prepare": True, "run_generate": True, "math_train_size": 2, "math_eval_size": 1}
+    titles: dict[int, str] = {}
+    with FakeServer.listening() as server:
+        config, _ = experiment(tiny_config, server, **flags)
+        (tmp_path / "settings.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+        answer = server.reply
+
+        def reply(body: dict[str, Any], number: int) -> Reply:
+            parent = psutil.Process(started.pid)
+            for process in (parent, *parent.children(recursive=True)):
+                titles[process.pid] = " ".join([process.name(), *process.cmdline()])
+            return answer(body, number)
+
+        server.reply = reply
+        command = [sys.executable, "-m", "l2s", "run", "--config", str(tmp_path / "settings.yaml")]
+        with subprocess.Popen(
+            command, env=os.environ | secrets, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as started:
+            said = started.communicate()[0].decode()
+    assert started.returncode == 0, said
+    assert server.keys == ["Bearer sentinel-key-71"] * len(server.keys)
+    assert any("generate" in title for title in titles.values())
+    assert [title for title in [*titles.values(), said] if "sentinel" in title] == []

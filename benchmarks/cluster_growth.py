@@ -26,6 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from l2s.config import ExperimentConfig
+from l2s.generation import answers
 from l2s.generation.collect import collect
 from l2s.generation.context import teacher_messages
 from l2s.generation.curation import Curator
@@ -173,7 +174,11 @@ class NothingToAsk:
 
 
 def finish_answers(rows: int) -> None:
-    """Find, grade and write `rows` answers as the first replica does; print MiB of peak memory, seconds."""
+    """Find, grade and write `rows` answers as the first replica does; print MiB of peak memory, seconds.
+
+    What waits to be asked is kept small, because it grows to a limit only.
+    """
+    answers.CUT_TOGETHER, answers.RENDERED = 1024, 256
     asker: Any = NothingToAsk()
     with tempfile.TemporaryDirectory() as folder:
         config = ExperimentConfig(output_dir=Path(folder))
@@ -188,9 +193,9 @@ def finish_answers(rows: int) -> None:
         items: Any = RowsOnDisk(run_dir.train_data)
         asked = teacher_messages(items, config)
         with redirect_stdout(sys.stderr):
-            answers = collect(items, asked, asker, asker, config, run_dir).answers
-        curator = Curator(items, answers, config)
-        write_choices((curator.choose(item, answers[item["id"]]) for item in items), run_dir, str)
+            found = collect(items, asked, asker, asker, config, run_dir).answers
+        curator = Curator(items, found, config)
+        write_choices((curator.choose(item, found[item["id"]]) for item in items), run_dir, str)
         print(json.dumps([peak.mib(), time.perf_counter() - begin]))
 
 
@@ -235,12 +240,12 @@ def print_nodes(costs: Costs, found: dict[int, tuple[int, int, float]]) -> None:
 
 def print_bytes(prompts: int) -> None:
     """What moves for a number of prompts, where nodes share no folder."""
-    answers = prompts * len(line_of(an_answer(0)))
+    bytes_of_answers = prompts * len(line_of(an_answer(0)))
     tokens = prompts * TOKENS
     student = 2 * 8.19e9
     print(f"\n{prompts:,} prompts with answers of {TOKENS} tokens:\n\n| what | GiB | from | to |\n|---|---|---|---|")
     for what, size, source, target in (
-        ("answers", answers, "each replica", "the driver and the first replica"),
+        ("answers", bytes_of_answers, "each replica", "the driver and the first replica"),
         ("hidden states of the teacher (H = 2,048)", tokens * 2 * 2048, "scoring", "the driver and each node of KD"),
         (
             "top 64 with the tail",
@@ -257,7 +262,7 @@ def main() -> None:
     """Measure, compute and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="driver's answers")
-    parser.add_argument("--graded", type=int, nargs="+", default=[2_000, 8_000], help="the first replica's answers")
+    parser.add_argument("--graded", type=int, nargs="+", default=[3_000, 25_000], help="the first replica's answers")
     parser.add_argument("--prompts", type=int, default=3_000_000)
     parser.add_argument("--move", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--finish", type=int, help=argparse.SUPPRESS)
@@ -271,15 +276,20 @@ def main() -> None:
           f"{costs.next_agent:.1f} s; {costs.calls:,.0f} calls a second\n")  # fmt: skip
     print_nodes(costs, found)
     print_bytes(arguments.prompts)
+    grown: dict[int, float] = {}
     print("\n| process | answers | GiB on disk | MiB of memory | seconds |\n|---|---|---|---|---|")
     for process, work, sizes in (
         ("the driver, which passes them on", "--move", arguments.rows),
         ("the first replica, which grades and writes them", "--finish", arguments.graded),
     ):
         for rows in sizes:
-            grown, seconds = memory_of(work, rows)
+            grown[rows], seconds = memory_of(work, rows)
             size = rows * len(line_of(an_answer(0))) / GIB
-            print(f"| {process} | {rows:,} | {size:.2f} | {grown:.0f} | {seconds:.1f} |")
+            print(f"| {process} | {rows:,} | {size:.2f} | {grown[rows]:.1f} | {seconds:.1f} |")
+    few, many = min(arguments.graded), max(arguments.graded)
+    each = (grown[many] - grown[few]) * (1 << 20) / max(1, many - few)
+    print(f"\nEach further answer takes {each:.0f} bytes of the first replica's memory: "
+          f"{each * arguments.prompts / GIB:.1f} GiB for {arguments.prompts:,}.")  # fmt: skip
 
 
 if __name__ == "__main__":

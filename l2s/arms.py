@@ -67,7 +67,7 @@ ARMS = {
                 "OPD 学生",
                 "#8b4fd1",
                 ("#8b4fd1", "#bd92f2"),
-                contrasts=("student_sft", "student_kd"),
+                contrasts=(BASE, "student_sft", "student_kd"),
             ),
             "OPD",
             starts_from="sft",

@@ -60,7 +60,7 @@ class Experiment:
         files = {"train_file": self.files["expert"], "eval_file": self.files["selection"]}
         base = self.scale.base or str(self.work / "base")
         if not self.scale.base and not (self.work / "base").exists():
-            save_tiny_model(self.work / "base", seed=1, hidden_size=64, vocab_size=304, tied=True)
+            save_tiny_model(self.work / "base", seed=1, hidden_size=64, vocab_size=259, tied=True)
         models = {"teacher_model": base, "student_model": base}
         own = {"answers": "reference", "sft_epochs": 1, "sft_lr": 1e-4, "heldout_answers": 0, "run_sft": True}
         self.l2s("expert", {**files, **models, **own})

@@ -154,7 +154,7 @@ def plan_shards(sequences: Sequence[TrainingSequence], shard_rows: int) -> list[
     shards: list[list[TrainingSequence]] = []
     rows = shard_rows
     for sequence in sorted(sequences, key=lambda item: (-len(item.input_ids), item.id)):
-        if rows + sequence.num_response_tokens > shard_rows:
+        if not shards or rows + sequence.num_response_tokens > shard_rows:
             shards.append([])
             rows = 0
         shards[-1].append(sequence)

@@ -93,3 +93,14 @@ def test_no_answers_asked_for_leave_an_empty_file(evaluated: tuple[ExperimentCon
     config = config.model_copy(update={"fidelity_size": 0})
     measure_teacher(config, run_dir)
     assert run_dir.fidelity("teacher").read_text() == ""
+
+
+def test_an_answer_of_tokens_that_no_text_stands_for_is_left_out(evaluated: tuple[ExperimentConfig, RunDir]) -> None:
+    config, run_dir = evaluated
+    rows = load_jsonl(run_dir.predictions("teacher"))
+    unknown = {"response": "", "finish_reason": "length", "num_tokens": 2, "token_ids": [319, 319]}
+    longest = rows[0]["messages"][0] | {"content": "x" * 200}  # it would begin the first shard
+    write_jsonl(run_dir.predictions("teacher"), [rows[0] | unknown | {"messages": [longest]}, *rows[1:]])
+    measure_teacher(config, run_dir)
+    assert rows[0]["id"] not in {row["id"] for row in load_jsonl(run_dir.fidelity("teacher"))}
+    assert load_jsonl(run_dir.fidelity("teacher"))

@@ -68,19 +68,27 @@ def test_an_interval_stands_beside_every_score(markdown: str) -> None:
 def test_only_detectable_differences_are_bold(markdown: str) -> None:
     table = markdown.split("## Contrasts")[1].split("###")[0]
     rows = [line for line in table.splitlines() if re.match(r"\| (math|code|AIOps)", line)]
-    assert len(rows) == 15
+    assert len(rows) == 18
     for row in rows:
         assert ("**" in row) is ("no detectable difference" not in row)
 
 
 def test_every_contrast_says_what_it_could_have_shown(markdown: str) -> None:
     table = markdown.split("## Contrasts")[1].split("###")[0]
-    assert len(re.findall(r"\| ±\d+\.\d \|", table)) == 15
+    assert len(re.findall(r"\| ±\d+\.\d \|", table)) == 18
 
 
 def test_the_yield_of_the_teachers_answers_is_reported(markdown: str) -> None:
     assert "| Try 1 | 2,900 of 3,164 right |" in markdown
     assert "| Mean score on math (synthetic) | 80.0% |" in markdown
+
+
+def test_a_student_of_opd_alone_is_compared_with_the_base(tmp_path: Path) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"math": 40}, models=("teacher", "student_base", "student_opd"))
+    stage.run(config, run_dir)
+    markdown = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
+    assert "**OPD against Base: math " in markdown
+    assert "No trained student" not in markdown
 
 
 @pytest.mark.parametrize(
@@ -153,16 +161,17 @@ def test_the_verdict_leads_with_what_the_student_gained_its_share_of_the_gap_its
     results = load_results(reported)
     headline, lines = re.split("^## ", markdown, flags=re.MULTILINE)[1].strip().split("\n\n")[1:]
     (math,) = [found for found in results["comparisons"] if found["domain"] == "math"
-               and (found["model"], found["reference"]) == ("student_kd", "student_base")]  # fmt: skip
+               and (found["model"], found["reference"]) == ("student_opd", "student_base")]  # fmt: skip
     (gap,) = [
-        found for found in results["gap_recovered"] if (found["domain"], found["model"]) == ("math", "student_kd")
+        found for found in results["gap_recovered"] if (found["domain"], found["model"]) == ("math", "student_opd")
     ]
     low, high = (formats.points(bound) for bound in math["ci95"])
     gain = f"math (synthetic) {formats.points(math['difference'])} points \\[{low}, {high}\\]"
-    assert headline.startswith(f"**KD against Base: {gain} ({gap['recovered']:.0%} of the teacher's lead)")
+    assert headline.startswith(f"**OPD against Base: {gain} ({gap['recovered']:.0%} of the teacher's lead)")
     assert headline.endswith("3.12 times smaller and 2.49 times as fast as the teacher.**")
     assert all(line.startswith("- ") for line in lines.splitlines())
-    assert "KD against Base" not in lines
+    assert "OPD against Base" not in lines
+    assert "KD against Base" in lines
     console = Console(width=400, file=io.StringIO(), record=True)
     print_summary(reported, console)
     plain = headline.strip("*").replace("\\", "")

@@ -79,7 +79,7 @@ def test_lines_of_code_are_lines_that_hold_code(tmp_path: Path) -> None:
 
 
 def test_the_results_page_shows_the_kept_comparison() -> None:
-    kept = json.loads((FOLDER.parent / "results" / "peers_smollm.json").read_text())
+    kept = json.loads((FOLDER / "smollm.json").read_text())
     page = (FOLDER.parents[1] / "docs" / "RESULTS.md").read_text(encoding="utf-8")
     for row in kept["table"]:
         cells = [f"{row['median'][way]:.2f}" for way in ("l2s", "trl")] + [f"{row['ratio']['trl']:.2f}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from l2s.chat import load_renderer
+from l2s.config import ExperimentConfig
 from l2s.generation.engines import static_decoding
-from l2s.generation.engines.protocol import Sampling
+from l2s.generation.engines.protocol import Request, Sampling
 from l2s.generation.engines.static_decoding import decode, has_static_steps, pick
+from l2s.generation.engines.transformers import TransformersEngine
 from l2s.models.attention import use_grouped_attention
+from l2s.models.load import load_model
+from l2s.tasks.types import Message
 
 PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [70, 3], [9, 9, 200, 41], [17]]
 
@@ -88,3 +94,20 @@ def test_a_model_with_a_window_or_another_attention_has_no_static_steps(tiny_mod
     assert has_static_steps(usual)
     usual.config.sliding_window = 4
     assert not has_static_steps(usual)
+
+
+def test_the_engine_gives_the_same_answers_either_way(tiny_config: Callable[..., ExperimentConfig]) -> None:
+    config = tiny_config()
+    renderer = load_renderer(config, "teacher_model")
+    engine = TransformersEngine(load_model(config.teacher_model, config), renderer, batch_size=3)
+    assert not engine.static  # on a CPU
+    messages: list[Message] = [{"role": "user", "content": f"What is {n} + 1?"} for n in range(7)]
+    requests = [Request(str(number), renderer.prompt_ids([one])) for number, one in enumerate(messages)]
+
+    def answers() -> list[tuple[str, str, list[int] | None, str, int | None]]:
+        batches = engine.generate(requests, Sampling(9))
+        return [(a.id, a.text, a.token_ids, a.finish_reason, a.batch_size) for batch in batches for a in batch]
+
+    expected = answers()
+    engine.static = True
+    assert answers() == expected

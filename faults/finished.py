@@ -13,9 +13,10 @@ from pathlib import Path
 
 from l2s.chat import Renderers, load_renderers
 from l2s.config import ExperimentConfig
+from l2s.durable import remove
 from l2s.generation import generate
 from l2s.generation.engines.protocol import Completion
-from l2s.jsonl import load_jsonl, remove, write_jsonl
+from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.metrics import StageMetrics
 from l2s.models.load import load_model
 from l2s.models.tiny import save_tiny_pair

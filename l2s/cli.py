@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 from l2s import __version__
 from l2s.config import ExperimentConfig, choices, expand_home, resolve_config, suggest
+from l2s.durable import WriteError
 from l2s.errors import UserError
 from l2s.interrupts import signals_raise
-from l2s.jsonl import WriteError
 from l2s.presets import PRESETS
 from l2s.terminal import protect_output
 from l2s.visible import visible

@@ -1,22 +1,18 @@
-"""JSON Lines: read with line numbers in errors, append durably, write atomically. Imports nothing from l2s.
-
-`replacing_file` and `replacing_folder` write anything else atomically.
-"""
+"""JSON Lines: read with line numbers in errors, append durably, write atomically."""
 
 from __future__ import annotations
 
 import codecs
-import errno
 import json
 import math
 import os
 import re
-import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, NoReturn
+
+from l2s.durable import flush, open_in_place, remove, replacing_file, writing
 
 Row = dict[str, Any]  # one JSON object; its fields are the caller's contract
 
@@ -33,8 +29,6 @@ OTHER_FORMATS = (  # UTF-32 before UTF-16, because its mark begins with that of 
     (b"PAR1", "a parquet file; write its rows as JSON Lines"),
     (b"version https://git-lfs", "a pointer of Git LFS; run `git lfs pull`"),
 )
-WRITE_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ELOOP)
-TORCH_WRITE_FAILURES = ("PytorchStreamWriter failed", "inline_container.cc")  # torch.save gives no reason
 NAMES_OF_TYPES = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
@@ -222,196 +216,6 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write `rows` atomically: a reader sees the old file or the complete new one."""
     with replacing_file(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.writelines(dump_row(row) for row in rows)
-
-
-def write_text_atomic(path: str | Path, text: str) -> None:
-    """Write `text` atomically: a reader sees the old file or the complete new one."""
-    with replacing_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def replacing_file(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path`; the file or link written there replaces `path` once it is whole and on disk.
-
-    Several processes may do so at once: the last one wins. If the block raises, `path` stays as it is.
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with writing(path):
-            partial.unlink(missing_ok=True)
-            yield partial
-            if not partial.is_symlink():
-                flush(partial)
-            partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    flush(path.parent)
-
-
-def remove_partials(folder: Path) -> None:
-    """Remove what killed processes of this machine have left of `replacing_file` anywhere in `folder`."""
-    for path in folder.rglob(".*.partial"):
-        process = path.name.split(".")[-2]
-        if process.isdigit() and not _is_alive(int(process)):
-            remove(path)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # it is another user's
-        return True
-    return True
-
-
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`; the folder written there replaces `path` once it is whole and on disk.
-
-    For one process at a time. A reader sees the old folder, briefly none, or the whole new one. What a killed process
-    left there is removed first.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    remove(partial)
-    make_folder(path.parent)
-    try:
-        with writing(path):
-            yield partial
-            for part in [partial, *partial.rglob("*")]:
-                flush(part)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)  # room for another try
-        raise
-    remove(path)
-    partial.rename(path)
-    flush(path.parent)
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a link or a folder, if it exists."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder and its parents, so that they are on disk: a file in a folder that is lost is lost as well."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for folder in missing:
-        flush(folder.parent)
-
-
-def flush(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on disk; some file systems cannot do so for a folder."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP, errno.EACCES)):
-            raise
-
-
-class WriteError(OSError):
-    """Nothing more can be written; `errno`, `strerror` and `filename` are those of OSError.
-
-    Attributes:
-        needed: bytes that were to be written, where that is known.
-    """
-
-    def __init__(self, number: int, path: str | Path, needed: int | None = None) -> None:
-        super().__init__(number, os.strerror(number), str(path))
-        self.needed = needed
-
-
-@contextmanager
-def writing(path: str | Path, needed: int | None = None) -> Iterator[None]:
-    """Name `path` where writing it in this block fails: most libraries do not say which file they could not write.
-
-    Raises:
-        WriteError: the disk is full, a quota is used up, or the like; or a link leads out of a guarded folder.
-    """
-    try:
-        _check_way(Path(path))
-        yield
-    except Exception as error:
-        failure = as_write_error(error, path, needed)
-        if failure is None or failure is error:
-            raise
-        raise failure from error
-
-
-_guarded: dict[str, str] = {}  # absolute path of a folder -> where it is
-
-
-def guard(folder: Path) -> None:
-    """From now on, nothing below `folder` is written through a link that leads out of it, whenever that was made."""
-    _guarded[str(folder.absolute())] = os.path.realpath(folder)
-
-
-def _check_way(path: Path) -> None:
-    parent = str(path.parent.absolute())
-    for folder, place in _guarded.items():
-        if os.path.commonpath([folder, parent]) == folder:
-            found = os.path.realpath(parent)
-            if os.path.commonpath([place, found]) != place:
-                raise WriteError(errno.ELOOP, path)
-
-
-def open_in_place(path: Path, mode: str) -> BinaryIO:
-    """Open a file that is changed in place: it must be no link, and a hard link first becomes a file of its own.
-
-    So its other names keep what they hold: a copy that `cp -al` made of the folder, or a file that is not ours.
-
-    Raises:
-        WriteError: it is a link.
-    """
-    if path.is_symlink():
-        raise WriteError(errno.ELOOP, path)
-    if path.exists() and path.stat().st_nlink > 1:
-        with replacing_file(path) as partial:
-            shutil.copy2(path, partial)
-    return cast(BinaryIO, open(path, mode, buffering=0, opener=_open_no_link))
-
-
-def _open_no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
-
-
-def as_write_error(error: Exception, path: str | Path, needed: int | None = None) -> WriteError | None:
-    """`error` as a WriteError, at `path` where it names no file itself; None where it is something else."""
-    if isinstance(error, WriteError):
-        return error
-    number = _write_failure(error)
-    return None if number is None else WriteError(number, getattr(error, "filename", None) or path, needed)
-
-
-def _write_failure(error: Exception) -> int | None:
-    """The errno of a failure to write, by a library that raises OSError or another (safetensors, tokenizers, torch)."""
-    if isinstance(error, OSError):
-        refused = error.errno in (errno.EACCES, errno.EPERM) and _is_read_only(error.filename)
-        return error.errno if refused or error.errno in WRITE_FAILURES else None
-    text = str(error)
-    if found := re.search(r"\(os error (\d+)\)", text):
-        return int(found[1]) if int(found[1]) in WRITE_FAILURES else None
-    return errno.ENOSPC if any(words in text for words in TORCH_WRITE_FAILURES) else None
-
-
-def _is_read_only(name: Any) -> bool:
-    """Whether this user may read a file, or the folder that it would be in, and not write to it."""
-    if not isinstance(name, str | os.PathLike):
-        return False
-    nearest = next(path for path in (Path(name).absolute(), *Path(name).absolute().parents) if path.exists())
-    return os.access(nearest, os.R_OK) and not os.access(nearest, os.W_OK)
 
 
 def recover_jsonl(path: str | Path) -> list[Row]:

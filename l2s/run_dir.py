@@ -16,8 +16,9 @@ import yaml
 from l2s import run_lock
 from l2s.arms import ARMS, BASE, COPY, TEACHER, copy_name, original
 from l2s.config import Dtype, ExperimentConfig
+from l2s.durable import guard, make_folder, replacing_file, write_text_atomic
 from l2s.errors import SHOWN_OF_PATH, UserError, shown_path
-from l2s.jsonl import append_jsonl, guard, make_folder, replacing_file, write_text_atomic
+from l2s.jsonl import append_jsonl
 from l2s.links import check_links
 from l2s.metrics import StageMetrics
 from l2s.sealed import read_sealed, write_sealed

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from l2s.jsonl import Row, write_text_atomic
+from l2s.durable import write_text_atomic
+from l2s.jsonl import Row
 
 SEAL = "seal"
 

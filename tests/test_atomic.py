@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from l2s.jsonl import replacing_file, replacing_folder
+from l2s.durable import replacing_file, replacing_folder
 
 
 def test_a_file_stays_as_it_is_where_writing_fails(tmp_path: Path) -> None:

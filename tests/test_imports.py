@@ -19,7 +19,7 @@ LAZY = {"vllm", "ray", "bitsandbytes", "trl", "deepspeed", "lm_eval", "datasets"
 # Rooms and files of l2s/ from the bottom up. A line may import from the lines above it. Rooms of one line may
 # import modules of each other.
 LAYERS = """
-    __init__ arms errors interrupts jsonl links metrics on_disk run_lock sealed terminal visible warning yaml_file
+    __init__ arms durable errors interrupts jsonl links metrics on_disk run_lock sealed terminal visible warning yaml_file
     disk_use hub loss presets sandbox
     config
     devices run_dir
@@ -111,7 +111,7 @@ def test_stages_never_import_each_other(module: str) -> None:
     assert imported(MODULES[module]) & (STAGE_MODULES - {module}) == set()
 
 
-@pytest.mark.parametrize("module", ["l2s.loss.reference", "l2s.evaluation.stats", "l2s.jsonl"])
+@pytest.mark.parametrize("module", ["l2s.loss.reference", "l2s.evaluation.stats", "l2s.durable"])
 def test_the_foundations_import_nothing_of_l2s(module: str) -> None:
     assert {name for name in imported(MODULES[module]) if name.split(".")[0] == "l2s"} == set()
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from l2s.jsonl import append_jsonl, load_jsonl, recover_jsonl, remove_partials, write_jsonl
+from l2s.durable import remove_partials
+from l2s.jsonl import append_jsonl, load_jsonl, recover_jsonl, write_jsonl
 
 
 def test_what_is_written_is_read_back_with_text_readable(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from l2s.jsonl import Row, make_folder, write_jsonl
+from l2s.durable import make_folder
+from l2s.jsonl import Row, write_jsonl
 from l2s.tasks.word_problems import TEMPLATES, Problem, generate
 
 SEED = 13

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.experiment.problems import write_problems
 from benchmarks.experiment.scale import FULL, SHORT, Scale
 from l2s.config import resolve_config
-from l2s.jsonl import replacing_folder
+from l2s.durable import replacing_folder
 from l2s.models import demo
 from l2s.models.tiny import save_tiny_model
 from l2s.run_dir import RunDir

@@ -15,7 +15,8 @@ from torch import Tensor
 from l2s.chat import Renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype
-from l2s.jsonl import Row, load_jsonl, make_folder, write_jsonl
+from l2s.durable import make_folder
+from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.loss.reference import IGNORE_INDEX, distillation_loss
 from l2s.models.head import Head
 from l2s.run_dir import RunDir

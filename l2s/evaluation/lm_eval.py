@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from l2s import hub
 from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig
+from l2s.durable import make_folder, write_text_atomic
 from l2s.errors import UserError
 from l2s.generation.engines.transformers import stop_ids
-from l2s.jsonl import make_folder, write_text_atomic
 from l2s.metrics import HarnessMetrics
 from l2s.models.load import load_model
 from l2s.run_dir import RunDir

@@ -11,9 +11,10 @@ from typing import Any
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.devices import replica
+from l2s.durable import make_folder
 from l2s.errors import UserError
 from l2s.generation.engines.protocol import Answering, Completion, Request, Sampling
-from l2s.jsonl import append_jsonl, cut_unfinished_line, make_folder
+from l2s.jsonl import append_jsonl, cut_unfinished_line
 from l2s.models.load import load_config
 from l2s.models.stored import context_window
 from l2s.on_disk import Ids, SealedLogs, chunks, sealed_lines

@@ -12,6 +12,7 @@ from typing import cast
 from l2s.chat import ChatRenderer, Renderers, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import replica
+from l2s.durable import make_folder, replacing_file
 from l2s.errors import UserError
 from l2s.generation.answers import check_prompts_fit, smallest_batch
 from l2s.generation.collect import collect, row_of, shown_item
@@ -20,7 +21,7 @@ from l2s.generation.curation import Choice, Curator
 from l2s.generation.engines.protocol import Completion, Metered, ModelChoice
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.generation.tally import Tally
-from l2s.jsonl import Row, dump_row, load_jsonl, make_folder, replacing_file
+from l2s.jsonl import Row, dump_row, load_jsonl
 from l2s.metrics import GenerateMetrics
 from l2s.on_disk import RowsOnDisk
 from l2s.run_dir import RunDir

@@ -45,29 +45,17 @@ def grouped_sdpa(
 
 
 def folded_sdpa(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    is_causal: bool | None = None,
-    **kwargs: Any,
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """As `grouped_sdpa`. For T = 1 the heads of a group become the positions of one query; else as transformers does.
 
     A mask of one position, [B, 1, 1, S], holds for all heads.
     """
     if query.shape[2] != 1:
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout, scaling=scaling, is_causal=is_causal, **kwargs
-        )
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     batch, groups, _, width = key.shape
     folded = query.reshape(batch, groups, -1, width)  # [B, groups, heads of a group, D]
-    output = F.scaled_dot_product_attention(
-        folded, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
-    )
+    output = F.scaled_dot_product_attention(folded, key, value, attn_mask=attention_mask, scale=kwargs.get("scaling"))
     return output.flatten(1, 2).unsqueeze(1), None
 
 

@@ -18,8 +18,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from l2s.durable import replacing_folder
 from l2s.errors import UserError
-from l2s.jsonl import replacing_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

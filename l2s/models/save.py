@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from l2s.config import ExperimentConfig
 from l2s.devices import process_rank, torch_dtype
-from l2s.jsonl import replacing_folder
+from l2s.durable import replacing_folder
 from l2s.models.load import load_base
 from l2s.run_dir import ArmDir
 

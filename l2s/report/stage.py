@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from l2s.config import ExperimentConfig
-from l2s.jsonl import make_folder, write_text_atomic
+from l2s.durable import make_folder, write_text_atomic
 from l2s.metrics import ReportMetrics
 from l2s.report.numbers.files import RunFiles, read_run
 from l2s.report.numbers.results import build_results, item_rows

@@ -35,9 +35,9 @@ from l2s.devices import (
     stay_on_cores,
     wait_for_others,
 )
+from l2s.durable import as_write_error, guard, open_in_place
 from l2s.errors import UserError
 from l2s.interrupts import GRACE_S, LAUNCHER, end_on_request
-from l2s.jsonl import as_write_error, guard, open_in_place
 from l2s.links import check_links
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.freshness import State, begin, clear_scratch, settings_of

@@ -12,8 +12,9 @@ from rich.markup import escape
 from l2s.arms import ARMS
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype
+from l2s.durable import remove_partials
 from l2s.errors import UserError
-from l2s.jsonl import cut_unfinished_line, remove_partials
+from l2s.jsonl import cut_unfinished_line
 from l2s.links import check_links
 from l2s.run_dir import RunDir
 from l2s.runner.executors import USER_ERROR, Executor, LocalExecutor, quiet_libraries

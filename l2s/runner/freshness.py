@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from l2s.config import ExperimentConfig
+from l2s.durable import flush, make_folder, remove
 from l2s.errors import UserError
-from l2s.jsonl import flush, make_folder, remove
 from l2s.run_dir import SIGNAL_INDEX, Manifest, RunDir, fingerprint
 from l2s.runner.pipeline import Stage, all_stages
 from l2s.runner.selection import needs_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from l2s.config import ExperimentConfig
 from l2s.disk_use import bytes_in
-from l2s.jsonl import WriteError
+from l2s.durable import WriteError
 from l2s.run_dir import RunDir, existing_parent
 from l2s.runner.pipeline import Stage
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from l2s.config import ExperimentConfig
+from l2s.durable import WriteError, make_folder
 from l2s.interrupts import raise_if_lost, signals_raise
-from l2s.jsonl import WriteError, make_folder
 from l2s.report.text.strings import Text
 from l2s.report.text.warnings import say
 from l2s.run_dir import Manifest, RunDir

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from l2s.devices import gather_from_all, process_count, process_rank
-from l2s.jsonl import make_folder, remove, replacing_file
+from l2s.durable import make_folder, remove, replacing_file
 from l2s.models.head import Head
 from l2s.run_dir import SIGNALS_SHARED
 from l2s.sealed import read_sealed, write_sealed

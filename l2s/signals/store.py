@@ -24,8 +24,8 @@ from torch import Tensor
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype
+from l2s.durable import remove
 from l2s.errors import UserError
-from l2s.jsonl import remove
 from l2s.loss.logit_transform import LogitTransform
 from l2s.run_dir import SIGNAL_INDEX, SIGNALS_SHARED, RunDir
 from l2s.sealed import read_sealed, write_sealed

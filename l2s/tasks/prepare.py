@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 from l2s.config import ExperimentConfig
+from l2s.durable import make_folder, replacing_file
 from l2s.errors import UserError, shown
-from l2s.jsonl import make_folder, replacing_file, write_jsonl
+from l2s.jsonl import write_jsonl
 from l2s.metrics import PrepareMetrics
 from l2s.run_dir import RunDir
 from l2s.tasks.contamination import duplicates, repeats

@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from l2s.devices import process_rank
-from l2s.jsonl import flush, make_folder, remove, replacing_file, write_text_atomic, writing
+from l2s.durable import flush, make_folder, remove, replacing_file, write_text_atomic, writing
 from l2s.run_dir import ArmDir, fingerprint
 
 SEAL = "complete.json"  # its presence and content say that a checkpoint is whole

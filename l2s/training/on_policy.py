@@ -23,9 +23,10 @@ from transformers import PreTrainedModel, TrainerControl, TrainerState, Training
 from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import gather_from_all, process_count, process_rank
+from l2s.durable import make_folder
 from l2s.errors import UserError, require_extra
 from l2s.generation.engines.protocol import Sampling
-from l2s.jsonl import append_jsonl, load_jsonl, make_folder, recover_jsonl
+from l2s.jsonl import append_jsonl, load_jsonl, recover_jsonl
 from l2s.loss.divergences import ON_POLICY_BETA
 from l2s.metrics import OpdMetrics
 from l2s.models.head import output_head

@@ -22,10 +22,11 @@ from transformers.trainer_callback import PrinterCallback
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype, gather_from_all, peak_memory_bytes, pick_device
+from l2s.durable import make_folder, writing
 from l2s.errors import UserError
 from l2s.hub import first_line
 from l2s.interrupts import request
-from l2s.jsonl import Row, make_folder, recover_jsonl, writing
+from l2s.jsonl import Row, recover_jsonl
 from l2s.metrics import TrainingCost
 from l2s.models.save import save_trained_student
 from l2s.run_dir import ArmDir

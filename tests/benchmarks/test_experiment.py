@@ -12,7 +12,8 @@ import pytest
 from benchmarks.experiment.run import ANSWERS, STEPS, Experiment
 from benchmarks.experiment.scale import FULL, SHORT, Scale
 from l2s.config import ExperimentConfig, resolve_config
-from l2s.jsonl import load_jsonl, write_text_atomic
+from l2s.durable import write_text_atomic
+from l2s.jsonl import load_jsonl
 from l2s.models.tiny import save_tiny_model
 from l2s.report.numbers.files import read_run
 from l2s.report.numbers.results import build_results

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from l2s.config import ExperimentConfig
-from l2s.jsonl import remove
+from l2s.durable import remove
 from l2s.run_dir import Manifest, RunDir, replica_logs
 from l2s.runner.pipeline import STAGES
 from support.ray_nodes import NODE, ROOT, assert_same, command, of_ours, ray_cluster, run, start, wait_until

@@ -11,16 +11,9 @@ from typing import Any
 import pytest
 
 from l2s.config import ExperimentConfig, resolve_config
+from l2s.durable import WriteError, replacing_file, replacing_folder
 from l2s.errors import UserError
-from l2s.jsonl import (
-    WriteError,
-    append_jsonl,
-    cut_unfinished_line,
-    load_jsonl,
-    replacing_file,
-    replacing_folder,
-    write_jsonl,
-)
+from l2s.jsonl import append_jsonl, cut_unfinished_line, load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
 from l2s.run_lock import hold
 from l2s.runner.cluster.agent import Agent

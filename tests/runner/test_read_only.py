@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from l2s.config import ExperimentConfig
+from l2s.durable import as_write_error
 from l2s.errors import UserError
-from l2s.jsonl import as_write_error, write_jsonl
+from l2s.jsonl import write_jsonl
 from l2s.models import demo, load
 from l2s.run_dir import RunDir
 from l2s.runner.experiment import run_experiment

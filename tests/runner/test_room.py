@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from l2s.config import ExperimentConfig
-from l2s.jsonl import WriteError, append_jsonl, remove, replacing_file, replacing_folder, writing
+from l2s.durable import WriteError, remove, replacing_file, replacing_folder, writing
+from l2s.jsonl import append_jsonl
 from l2s.run_dir import RunDir
 from l2s.runner import executors, room
 from l2s.runner.executors import LocalJob

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from l2s.config import ExperimentConfig
+from l2s.durable import remove, write_text_atomic
 from l2s.errors import UserError
-from l2s.jsonl import remove, write_text_atomic
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.cluster.transfer import Change, Hashes, Inbox, Part, Storage, Watch, files_under, read_parts, whole
 from l2s.runner.pipeline import ModelField, stage_of

@@ -18,7 +18,7 @@ import yaml
 
 from l2s.arms import ARMS
 from l2s.config import ExperimentConfig
-from l2s.jsonl import remove
+from l2s.durable import remove
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.cluster.agent import OUTSIDE, ROOT
 from l2s.runner.cluster.nodes import Cluster, Node, get

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from l2s.durable import replacing_file
 from l2s.errors import UserError
-from l2s.jsonl import replacing_file
 
 PART_BYTES = 16 << 20  # memory that a transfer takes at each end
 GROWING = (".jsonl", ".log")  # files that are mostly appended to: what is there already is not sent again
@@ -321,5 +321,5 @@ def files_under(root: Path, names: list[str]) -> list[str]:
 
 
 def is_partial(name: str) -> bool:
-    """Whether a file or folder is still being written, by its name (`l2s.jsonl.replacing_file`)."""
+    """Whether a file or folder is still being written, by its name (`l2s.durable.replacing_file`)."""
     return name.startswith(".") and name.endswith(".partial")

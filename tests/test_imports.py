@@ -19,8 +19,8 @@ LAZY = {"vllm", "ray", "bitsandbytes", "trl", "deepspeed", "lm_eval", "datasets"
 # Rooms and files of l2s/ from the bottom up. A line may import from the lines above it. Rooms of one line may
 # import modules of each other.
 LAYERS = """
-    __init__ arms durable errors interrupts jsonl links metrics on_disk run_lock sealed terminal visible warning yaml_file
-    disk_use hub loss presets sandbox
+    __init__ arms durable errors interrupts jsonl links metrics on_disk run_lock sealed terminal visible warning
+    disk_use hub loss presets sandbox yaml_file
     config
     devices run_dir
     tasks

@@ -20,9 +20,13 @@ from l2s.report.page.plots import GRID, INK, MUTED, PAPER, STYLE
 from l2s.report.text.formats import nats, percent, points
 from support.experiment_archive import RESULTS
 
-SFT, KD = "student_sft", "student_kd"
+SFT, KD, OPD = "student_sft", "student_kd", "student_opd"
 SELECTION = ("rate-", "temperature-", "alpha-")  # names of the runs that chose settings
-SETTINGS = {"sft": ("sft_lr", "sft_epochs"), "kd": ("kd_lr", "kd_epochs", "kd_init", "temperature", "alpha")}
+SETTINGS = {
+    "sft": ("sft_lr", "sft_epochs"),
+    "kd": ("kd_lr", "kd_epochs", "kd_init", "temperature", "alpha"),
+    "opd": ("opd_lr", "opd_steps", "opd_batch_size", "kd_init"),
+}
 
 
 @dataclass(frozen=True)
@@ -166,18 +170,39 @@ FACTORS = (  # title, a student of one experiment, and one of another that diffe
     ("KD: rate 5e-5 − 1e-4", (KD, "rate-5e-05"), (KD, "rate-0.0001")),
     ("KD: T=2 − T=1", (KD, "temperature-2"), (KD, "rate-0.0001")),
     ("KD: T=3 − T=1", (KD, "temperature-3"), (KD, "rate-0.0001")),
+    ("KD: alpha 0.3 − 0", (KD, "alpha-0.3"), (KD, "rate-0.0001")),
     ("KD: alpha 0.5 − 0", (KD, "alpha-0.5"), (KD, "rate-0.0001")),
 )
-FURTHER = (
-    ("KD after SFT − SFT", (KD, "kd-after-sft"), (SFT, "final")),
-    ("SFT twice as long − SFT", (SFT, "sft-twice"), (SFT, "final")),
-    ("KD after SFT − SFT twice as long", (KD, "kd-after-sft"), (SFT, "sft-twice")),
-)
 Pairs = Sequence[tuple[str, tuple[str, str], tuple[str, str]]]
+FURTHER: Mapping[str, tuple[Sequence[str], Pairs]] = {  # experiments beside the final one, and their contrasts
+    "longer": (
+        ("kd-after-sft", "sft-twice"),
+        (
+            ("KD after SFT − SFT", (KD, "kd-after-sft"), (SFT, "final")),
+            ("SFT twice as long − SFT", (SFT, "sft-twice"), (SFT, "final")),
+            ("KD after SFT − SFT twice as long", (KD, "kd-after-sft"), (SFT, "sft-twice")),
+        ),
+    ),
+    "opd": (
+        ("opd-from-base", "opd-from-sft"),
+        (
+            ("OPD from base − Base", (OPD, "opd-from-base"), (BASE, "opd-from-base")),
+            ("OPD from base − SFT", (OPD, "opd-from-base"), (SFT, "final")),
+            ("OPD from base − KD", (OPD, "opd-from-base"), (KD, "final")),
+            ("OPD from SFT − SFT", (OPD, "opd-from-sft"), (SFT, "opd-from-sft")),
+            ("OPD from SFT − OPD from base", (OPD, "opd-from-sft"), (OPD, "opd-from-base")),
+        ),
+    ),
+    "answers": (
+        ("answers-1", "answers-4"),
+        (("SFT: up to 4 answers − 1", (SFT, "answers-4"), (SFT, "answers-1")),),
+    ),
+}
 
 
 def pairs_table(experiments: Mapping[str, Kept], pairs: Pairs) -> list[str]:
-    """A row for each pair of students: the difference on the same items; Holm over the rows."""
+    """A row for each pair of archived students: the difference on the same items; Holm over the rows."""
+    pairs = [pair for pair in pairs if all(name in experiments for _, name in pair[1:])]
     scores = [[experiments[name].scores(model) for model, name in pair[1:]] for pair in pairs]
     compared = [stats.paired_comparison(new, old) for new, old in scores]
     adjusted = stats.holm([one.p_value for one in compared])
@@ -190,7 +215,6 @@ def pairs_table(experiments: Mapping[str, Kept], pairs: Pairs) -> list[str]:
 def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
     """The tables of docs/RESULTS.md, by what they show; those of experiments that are not archived are left out."""
     final = experiments["final"]
-    after = ("kd-after-sft", "sft-twice")
     chosen = [kept for name, kept in experiments.items() if name.startswith(SELECTION)]
     tables = {
         "final": models_table(final),
@@ -199,10 +223,10 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
         "selection": settings_table(chosen),
         "factors": pairs_table(experiments, FACTORS),
     }
-    if found := [experiments[name] for name in after if name in experiments]:
-        tables["further"] = settings_table(found)
-        known = [pair for pair in FURTHER if all(name in experiments for _, name in pair[1:])]
-        tables["further pairs"] = pairs_table(experiments, known)
+    for title, (names, pairs) in FURTHER.items():
+        if found := [experiments[name] for name in names if name in experiments]:
+            tables[title] = settings_table(found)
+            tables[f"{title}: differences"] = pairs_table(experiments, pairs)
     return tables
 
 

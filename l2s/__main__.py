@@ -1,8 +1,27 @@
-"""`python -m l2s` is the command `l2s`."""
+"""The command `l2s`, also `python -m l2s`. A signal during its imports, which take a second, ends it in one line."""
 
+import os
+import signal
 import sys
 
-from l2s.cli import main
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; see `l2s.cli.main`."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+    try:
+        from l2s import cli
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is not installed; run `pip install -c constraints.txt .` in the checkout")
+    return cli.main(argv)
+
+
+def _end(number: int, frame: object) -> None:
+    """Say so and leave: nothing is open yet, and a module that is being imported could catch an exception."""
+    os.write(2, b"\nl2s: interrupted; the same command resumes here\n")
+    os._exit(128 + number)
+
 
 if __name__ == "__main__":
     sys.exit(main())

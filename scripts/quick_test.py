@@ -5,10 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # works from a checkout that was not installed
 
-try:
-    from l2s.cli import main
-except ModuleNotFoundError as error:
-    sys.exit(f"{error.name} is not installed; run `pip install -c constraints.txt .` in the checkout")
+from l2s.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main(["check", *sys.argv[1:]]))

@@ -20,7 +20,7 @@ LAZY = {"vllm", "ray", "bitsandbytes", "trl", "deepspeed", "lm_eval", "datasets"
 # import modules of each other.
 LAYERS = """
     __init__ arms durable errors interrupts jsonl links metrics on_disk run_lock sealed terminal visible warning
-    disk_use hub loss presets sandbox yaml_file
+    disk_use hub loss presets sandbox secret_variables yaml_file
     config
     devices run_dir
     tasks

@@ -74,6 +74,6 @@ def test_a_loss_names_its_sums() -> None:
 
 def test_the_console_script_and_the_make_targets_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert project["project"]["scripts"] == {"l2s": "l2s.cli:main"}
+    assert project["project"]["scripts"] == {"l2s": "l2s.__main__:main"}
     makefile = (ROOT / "Makefile").read_text()
     assert [name for name in ("setup", "demo", "test", "check", "bench") if f"\n{name}:" not in makefile] == []

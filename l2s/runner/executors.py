@@ -42,9 +42,10 @@ from l2s.links import check_links
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.freshness import State, begin, clear_scratch, settings_of
 from l2s.runner.pipeline import Stage, stage_of
-from l2s.runner.placement import Devices, Placement
+from l2s.runner.placement import Devices, Placement, asks_a_server
 from l2s.runner.room import explain
 from l2s.runner.versions import package_versions
+from l2s.secret_variables import ENDPOINT_KEY, HUB_TOKENS, without_secrets
 from l2s.terminal import protect_output
 from l2s.visible import visible
 
@@ -92,8 +93,10 @@ class LocalExecutor:
 
     shares_console = True
 
-    def __init__(self, devices: Devices, lock_fd: int) -> None:
+    def __init__(self, devices: Devices, lock_fd: int, config: ExperimentConfig | None = None) -> None:
+        """Stages ask no server without a `config` that says so."""
         self.devices = devices
+        self.config = config
         self.lock_fd = lock_fd  # children inherit the lock: a child that outlives a killed parent keeps other runs out
 
     def start(self, stage: Stage, run_dir: RunDir, groups: Sequence[Placement], *, log: Path | None) -> LocalJob:
@@ -103,6 +106,9 @@ class LocalExecutor:
         ranks = stage.resources.spread == "ranks" and len(groups) > 1
         together = job.open_store(len(groups)) if ranks else {}
         visible = tuple(chain.from_iterable(groups))
+        secrets = hub_tokens_of(stage.name)
+        if self.config and asks_a_server(stage, self.config):
+            secrets = (*secrets, ENDPOINT_KEY)
         with ExitStack() as opened:
             output = opened.enter_context(open_in_place(log, "ab")) if log else None
             pipe = [opened.enter_context(job.open_words(log)).fileno()] if log else []
@@ -115,7 +121,7 @@ class LocalExecutor:
                     subprocess.Popen(
                         command,
                         pass_fds=[self.lock_fd, *pipe],
-                        env=_environment(self.devices, visible if ranks else group, group) | own,
+                        env=_environment(self.devices, visible if ranks else group, group, secrets) | own,
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=output and subprocess.STDOUT,
@@ -205,9 +211,9 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _environment(devices: Devices, visible: Placement, own: Placement) -> dict[str, str]:
+def _environment(devices: Devices, visible: Placement, own: Placement, secrets: Sequence[str]) -> dict[str, str]:
     """The environment of a stage's process: its visible GPUs, or the cores of its CPU workers."""
-    environment = stage_environment()
+    environment = stage_environment(secrets)
     gpus = visible if devices.kind == "gpu" else ()
     environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices.names[number] for number in gpus)
     if devices.kind == "cpu" and len(devices) > 1 and own:
@@ -216,9 +222,15 @@ def _environment(devices: Devices, visible: Placement, own: Placement) -> dict[s
     return environment
 
 
-def stage_environment() -> dict[str, str]:
-    """What the environment of every stage's process has beside its devices."""
-    environment = {"HF_HUB_DISABLE_TELEMETRY": "1"} | os.environ  # TRL reports each training where nobody says no
+def hub_tokens_of(stage: str) -> tuple[str, ...]:
+    """The variables with a token of the hub that a stage gets: any may load a model or a data set but the report."""
+    return () if stage == "report" else HUB_TOKENS
+
+
+def stage_environment(secrets: Sequence[str]) -> dict[str, str]:
+    """What the environment of a stage's process has beside its devices; of all secrets only the variables `secrets`."""
+    environment = {"HF_HUB_DISABLE_TELEMETRY": "1"}  # TRL reports each training where nobody says no
+    environment |= without_secrets(os.environ, keep=secrets)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_package_root(), os.getenv("PYTHONPATH")]))
     environment[LAUNCHER] = str(os.getpid())
     environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed is in the log

@@ -88,7 +88,7 @@ def _run(config: ExperimentConfig, cluster: Cluster | None, *, force: bool) -> N
         cut_unfinished_line(run_dir.log_file)
         remove_partials(run_dir.root)
         run_dir.log("run", stages=states)
-        executor: Executor = LocalExecutor(devices, lock_fd)
+        executor: Executor = LocalExecutor(devices, lock_fd, config)
         if cluster:
             from l2s.runner.cluster.executor import RayExecutor
 

@@ -18,9 +18,10 @@ from l2s.errors import UserError
 from l2s.generation.answers import answer_items
 from l2s.generation.engines import endpoint_client
 from l2s.generation.engines.endpoint import EndpointEngine
-from l2s.generation.engines.endpoint_client import KEY_VARIABLE, Pace, check_endpoint
+from l2s.generation.engines.endpoint_client import Pace, check_endpoint
 from l2s.generation.engines.protocol import Completion, ModelChoice, Request, Sampling
 from l2s.jsonl import load_jsonl
+from l2s.secret_variables import ENDPOINT_KEY
 from l2s.tasks.types import Item
 from support.fake_endpoint import FakeServer, chat_completion
 
@@ -30,7 +31,7 @@ KEY = "sk-not-to-be-seen"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    monkeypatch.delenv(ENDPOINT_KEY, raising=False)
     monkeypatch.setattr(endpoint_client, "FIRST_WAIT_S", 0.001)
     with FakeServer.listening() as fake:
         yield fake
@@ -253,7 +254,7 @@ def test_half_a_surrogate_pair_is_replaced(server: FakeServer, engine: Any, rend
 def test_the_key_travels_in_a_header_and_shows_nowhere(
     server: FakeServer, engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.setenv(ENDPOINT_KEY, KEY)
     answers_of(engine(), 1)
     assert server.keys == [f"Bearer {KEY}"]
     assert KEY not in json.dumps(server.asked)
@@ -266,7 +267,7 @@ def test_the_key_travels_in_a_header_and_shows_nowhere(
 
 
 def test_prompts_and_key_follow_no_redirect(server: FakeServer, engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.setenv(ENDPOINT_KEY, KEY)
     with FakeServer.listening() as other:
         for status in (301, 302, 307, 308):
             server.reply = lambda body, _, status=status: (status, {"Location": other.url}, {})  # type: ignore[misc]
@@ -327,7 +328,7 @@ def test_hidden_states_are_refused(engine: Any) -> None:
 def test_an_endpoint_that_cannot_be_used_is_refused_without_a_secret(
     tiny_config: Make, monkeypatch: pytest.MonkeyPatch, fields: dict[str, str], said: str
 ) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.setenv(ENDPOINT_KEY, KEY)
     with pytest.raises(UserError, match=said) as caught:
         check_endpoint(tiny_config(**{"engine": "endpoint", "teacher_endpoint": "https://host/v1", **fields}))
     assert KEY not in str(caught.value)

@@ -23,6 +23,7 @@ from l2s.runner.executors import run_stage
 from l2s.runner.freshness import state_of
 from l2s.runner.preflight import check_models, check_settings
 from l2s.runner.selection import select_stages, settle
+from l2s.secret_variables import ENDPOINT_KEY
 from support.fake_endpoint import FakeServer, chat_completion
 
 Make = Callable[..., ExperimentConfig]
@@ -70,7 +71,7 @@ def troubled(body: dict[str, Any], number: int) -> Reply:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(endpoint_client.KEY_VARIABLE, raising=False)
+    monkeypatch.delenv(ENDPOINT_KEY, raising=False)
     monkeypatch.setattr(endpoint_client, "FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(endpoint_client, "LONGEST_WAIT_S", 0.01)
 

@@ -16,7 +16,8 @@ import pytest
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.engines import endpoint_client
-from l2s.generation.engines.endpoint_client import KEY_VARIABLE, Client, check_endpoint
+from l2s.generation.engines.endpoint_client import Client, check_endpoint
+from l2s.secret_variables import ENDPOINT_KEY
 
 Make = Callable[..., ExperimentConfig]
 KEY = "sk-not-to-be-seen"
@@ -112,7 +113,7 @@ def test_a_server_on_this_machine_is_asked_past_any_proxy(server: Server, monkey
 def test_white_space_around_a_key_is_left_out(
     server: Server, tiny_config: Make, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, key)
+    monkeypatch.setenv(ENDPOINT_KEY, key)
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     Client.of(tiny_config(engine="endpoint", teacher_endpoint=url)).post("/chat", {}, dict)
     assert server.heard == [("/v1/chat", f"Bearer {KEY}")]
@@ -122,9 +123,9 @@ def test_white_space_around_a_key_is_left_out(
 def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(
     server: Server, tiny_config: Make, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    monkeypatch.setattr("os.environ", {KEY_VARIABLE: key})
+    monkeypatch.setattr("os.environ", {ENDPOINT_KEY: key})
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    with pytest.raises(UserError, match=KEY_VARIABLE) as caught:
+    with pytest.raises(UserError, match=ENDPOINT_KEY) as caught:
         Client.of(tiny_config(engine="endpoint", teacher_endpoint=url))
     assert KEY not in str(caught.value)
     assert server.heard == []
@@ -138,7 +139,7 @@ def test_a_reply_without_end_does_not_fill_the_memory(server: Server, monkeypatc
 
 
 def test_only_loopback_may_get_a_key_in_the_clear(tiny_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.setenv(ENDPOINT_KEY, KEY)
     for host in ("127.0.0.1.evil.example", "localhost.evil.example", "0.0.0.0", "127.1", "2130706433"):
         with pytest.raises(UserError, match="would travel unencrypted"):
             check_endpoint(tiny_config(engine="endpoint", teacher_endpoint=f"http://{host}/v1"))

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from l2s.config import ExperimentConfig
-from l2s.generation.engines.endpoint_client import KEY_VARIABLE
 from l2s.run_dir import RunDir
 from l2s.runner.cluster.executor import RayJob
 from l2s.runner.cluster.nodes import Node
 from l2s.runner.cluster.worker import Task
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import Devices
+from l2s.secret_variables import ENDPOINT_KEY
 
 Make = Callable[..., ExperimentConfig]
 KEY, TOKEN = "sk-not-to-be-seen", "hf_not-to-be-seen"
@@ -37,14 +37,14 @@ def task_of(stage: str, config: ExperimentConfig) -> Task:
 
 
 @pytest.mark.parametrize("engine", ["endpoint", "transformers"])
+@pytest.mark.parametrize(("arms", "asking"), [("sft,kd", ["generate"]), ("sft", ["generate", "evaluate_teacher"])])
 @pytest.mark.parametrize("stage", ["generate", "evaluate_teacher", "score", "sft", "kd", "evaluate_student_kd"])
 def test_a_key_goes_to_the_stages_that_ask_and_shows_nowhere(
-    tiny_config: Make, monkeypatch: pytest.MonkeyPatch, stage: str, engine: str
+    tiny_config: Make, monkeypatch: pytest.MonkeyPatch, stage: str, engine: str, arms: str, asking: list[str]
 ) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.setenv(ENDPOINT_KEY, KEY)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    task = task_of(stage, tiny_config(engine=engine, teacher_endpoint="https://host/v1"))
-    asks = engine == "endpoint" and stage in ("generate", "evaluate_teacher")
-    assert (task.environment.get(KEY_VARIABLE) == KEY) == asks
+    task = task_of(stage, tiny_config(arms=arms, engine=engine, teacher_endpoint="https://host/v1"))
+    assert (task.environment.get(ENDPOINT_KEY) == KEY) == (engine == "endpoint" and stage in asking)
     assert TOKEN not in task.environment.values()
     assert KEY not in repr(task)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from l2s import cli, interrupts
 
+ROOT = Path(__file__).parents[2]
 RUN = """
 import sys, time
 from l2s import cli
@@ -110,3 +113,44 @@ def test_a_signal_while_the_arguments_are_read_ends_the_command_as_any_other(
         signal.signal(signal.SIGINT, before)
     assert ended == status
     assert capsys.readouterr().err.strip() == "l2s: interrupted; the same command resumes here"
+
+
+def catches(process: subprocess.Popen[str], number: signal.Signals) -> bool:
+    """Whether a process handles a signal in Python; true as well once it has ended."""
+    if process.poll() is not None:
+        return True
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> number - 1 & 1)
+
+
+def test_a_signal_during_the_imports_ends_the_command_in_one_line() -> None:
+    moments = [
+        (number, status, delay, command)
+        for number, status, command in (
+            (signal.SIGINT, 130, ["-m", "l2s", "run"]),
+            (signal.SIGTERM, 143, ["-m", "l2s", "run"]),
+            (signal.SIGHUP, 129, ["scripts/run_experiment.py"]),
+        )
+        for delay in (0.0, 0.1, 0.4)
+    ]
+    ended = []
+    for number, status, delay, command in moments:
+        process = subprocess.Popen(
+            [sys.executable, *command, "--experiment_name=../x"],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGHUP)],
+        )
+        while not catches(process, signal.SIGTERM):
+            time.sleep(0.002)
+        time.sleep(delay)
+        process.send_signal(number)
+        errors = process.communicate(timeout=60)[1].strip()
+        ended.append(process.returncode)
+        if process.returncode == status:
+            assert errors == "l2s: interrupted; the same command resumes here"
+        else:  # it had refused the name
+            assert process.returncode == 2
+            assert len(errors.splitlines()) == 1
+    assert set(ended) >= {130, 143, 129}

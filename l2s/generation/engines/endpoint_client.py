@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError, shown
 from l2s.jsonl import refuse_constant
+from l2s.secret_variables import ENDPOINT_KEY
 
 T = TypeVar("T")
-KEY_VARIABLE = "L2S_ENDPOINT_KEY"
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # the server is busy or unavailable for a moment
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 SAID = 300  # characters of a server's error message that our error quotes
@@ -107,7 +107,7 @@ class Client:
         if 300 <= status < 400:
             return f"{what}, a redirect to {location!r}, which is not followed; give the URL that it leads to"
         if status in (401, 403):
-            return f"{what}; set the environment variable {KEY_VARIABLE} to a key that it accepts"
+            return f"{what}; set the environment variable {ENDPOINT_KEY} to a key that it accepts"
         hint = (
             '--endpoint_model names the model as the server knows it, and --endpoint_body \'{"chat_template_kwargs": '
             "null}' leaves out a field that only some servers know"
@@ -171,9 +171,9 @@ def endpoint_key() -> str | None:
     Raises:
         UserError: it cannot be sent; does not show it.
     """
-    key = os.environ.get(KEY_VARIABLE, "").strip()
+    key = os.environ.get(ENDPOINT_KEY, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise UserError(f"{KEY_VARIABLE}: holds a character that no header can (not shown); set it to the key alone")
+        raise UserError(f"{ENDPOINT_KEY}: holds a character that no header can (not shown); set it to the key alone")
     return key or None
 
 
@@ -211,12 +211,12 @@ def check_endpoint(config: ExperimentConfig) -> None:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UserError(
             "teacher_endpoint: a URL is kept in files, so it must hold no user name, password or query; put a key "
-            f"into the environment variable {KEY_VARIABLE}"
+            f"into the environment variable {ENDPOINT_KEY}"
         )
     key = endpoint_key()
     if parts.scheme == "http" and host not in LOOPBACK and key:
         raise UserError(
-            f"teacher_endpoint={url!r}: the key in {KEY_VARIABLE} would travel unencrypted; use https, or unset it"
+            f"teacher_endpoint={url!r}: the key in {ENDPOINT_KEY} would travel unencrypted; use https, or unset it"
         )
     try:
         body = json.loads(config.endpoint_body, parse_constant=refuse_constant)

@@ -20,6 +20,7 @@ from l2s.runner.cluster.checks import check_choices, check_versions
 from l2s.runner.cluster.nodes import PING_S, START_S, Cluster, Node, get, on_node
 from l2s.runner.cluster.transfer import PART_BYTES, Storage
 from l2s.runner.placement import Devices
+from l2s.secret_variables import ENDPOINT_KEY
 
 SETTINGS = b"\x04"  # type of the first frame of each side of HTTP/2 (RFC 9113, section 3.4)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + SETTINGS + bytes(5)
@@ -67,6 +68,7 @@ def _connect(address: str) -> Any:
     import ray
 
     handler = signal.getsignal(signal.SIGTERM)
+    key = os.environ.pop(ENDPOINT_KEY, None)  # all workers of a cluster that starts here would have it
     try:
         _check_port(address)
         return ray.init(address=address, log_to_driver=False, logging_level="ERROR", namespace="l2s")
@@ -76,6 +78,8 @@ def _connect(address: str) -> Any:
             "`ray start --head` here and `ray start --address=HOST:6379` on the other nodes"
         ) from None
     finally:
+        if key is not None:
+            os.environ[ENDPOINT_KEY] = key
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray replaces the one that ends a run in order
 

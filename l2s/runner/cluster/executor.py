@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from l2s.config import ExperimentConfig
 from l2s.devices import PATIENCE, REPLICA
+from l2s.durable import open_in_place
 from l2s.errors import UserError
-from l2s.generation.engines.endpoint_client import KEY_VARIABLE
 from l2s.run_dir import RunDir
 from l2s.runner.cluster.files import NodeSettings, StageFiles
 from l2s.runner.cluster.nodes import PING_S, START_S, Cluster, Node, get, on_node
@@ -23,9 +23,9 @@ from l2s.runner.cluster.worker import Task, Training, Worker
 from l2s.runner.executors import INTERRUPTED, NODE_LOST, USER_ERROR, Job, LocalExecutor
 from l2s.runner.freshness import clear_scratch
 from l2s.runner.pipeline import Stage
-from l2s.runner.placement import Devices, Placement
+from l2s.runner.placement import Devices, Placement, asks_a_server
+from l2s.secret_variables import ENDPOINT_KEY
 
-ASKING = ("generate", "evaluate_teacher")  # the stages that may ask an endpoint; no other gets its key
 LOOK_S = 0.5  # between looks at what the nodes wrote
 GIVE_BACK_S = 60.0  # for Ray Train to notice that a node is gone
 SETTLE_S = 2.0  # what runs on a node may answer for a moment after the node has failed
@@ -121,8 +121,8 @@ class RayJob:
             self._give_back()
 
     def _note(self, text: str) -> None:
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(text)
+        with open_in_place(self.log, "ab") as file:
+            file.write(text.encode())
 
     def _end_of(self, status: int) -> int:
         """What a status means: a process may fail because a node is gone, its own or that of another rank."""
@@ -211,8 +211,8 @@ class RayJob:
             time.sleep(LOOK_S)
 
     def _task(self, node: Node) -> Task:
-        asks = self.config.engine == "endpoint" and self.stage.name in ASKING
-        environment = {name: os.environ[name] for name in (KEY_VARIABLE,) if asks and name in os.environ}
+        given = (ENDPOINT_KEY,) if asks_a_server(self.stage, self.config) else ()
+        environment = {name: os.environ[name] for name in given if name in os.environ}
         if self.cluster.devices.kind == "cpu":
             environment |= {"CUDA_VISIBLE_DEVICES": ""}
         environment["OMP_NUM_THREADS"] = str(self.cluster.threads(node) * len(self.groups[0]))

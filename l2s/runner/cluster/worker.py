@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from l2s.durable import open_in_place
 from l2s.run_dir import RunDir
 from l2s.runner.cluster.agent import share_lock
-from l2s.runner.executors import LocalJob, stage_environment, status_of_stage
+from l2s.runner.executors import LocalJob, hub_tokens_of, stage_environment, status_of_stage
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,12 @@ class Worker:
     def start(self, own: Mapping[str, str]) -> None:
         """Start the process, with `own` in its environment."""
         task = self.task
-        with share_lock(Path(task.lock_file)) as lock, task.log_of(self.number).open("ab") as log:
+        with share_lock(Path(task.lock_file)) as lock, open_in_place(task.log_of(self.number), "ab") as log:
             self.job.processes.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "l2s.runner.executors", task.root, task.stage, "resume"],
                     pass_fds=[lock.fileno()],
-                    env=stage_environment() | task.environment | dict(own),
+                    env=stage_environment(hub_tokens_of(task.stage)) | task.environment | dict(own),
                     cwd=task.folder if task.folder and Path(task.folder).is_dir() else None,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -112,7 +114,10 @@ def train_rank(tasks: Mapping[str, Task]) -> None:
     task = tasks[ray.get_runtime_context().get_node_id()]
     if task.folder and Path(task.folder).is_dir():
         os.chdir(task.folder)
-    os.environ.update(stage_environment() | task.environment)
+    environment = stage_environment(hub_tokens_of(task.stage)) | task.environment
+    for name in os.environ.keys() - environment:
+        del os.environ[name]
+    os.environ.update(environment)
     if threads := task.environment.get("OMP_NUM_THREADS"):
         import torch  # Ray Train has loaded it, which is when it reads the variable
 
@@ -127,7 +132,7 @@ def train_rank(tasks: Mapping[str, Task]) -> None:
 @contextmanager
 def _output_to(log: Path) -> Iterator[None]:
     """Send what this process prints to `log`: Python's streams, and the descriptors that libraries write to."""
-    with log.open("a", encoding="utf-8", buffering=1) as file:
+    with TextIOWrapper(open_in_place(log, "ab"), encoding="utf-8", line_buffering=True) as file:
         kept = [os.dup(number) for number in (1, 2)]
         try:
             for number in (1, 2):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import json
 import math
+import os
 import re
 import select
 import subprocess
@@ -20,6 +21,7 @@ from typing import IO, Any, NamedTuple
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError, shown_path
+from l2s.secret_variables import without_secrets
 from l2s.tasks.types import Item
 from l2s.visible import in_one_line
 
@@ -134,7 +136,9 @@ class _Process:
 
     def _start(self) -> None:
         self.stop()
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=without_secrets(os.environ)
+        )
         self._answer(LOADING_S, "loading it")
 
     def _ask(self, request: str, timeout_s: float) -> Any:

@@ -1,4 +1,4 @@
-"""How many bytes files take, while a stage at work may remove some of them. Imports nothing from l2s."""
+"""How many bytes files take, while a stage may remove some of them, and where new ones would be written."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def bytes_in(path: Path) -> int:
             found = file.lstat()
             total += found.st_size if stat.S_ISREG(found.st_mode) else 0
     return total
+
+
+def existing_parent(folder: Path) -> Path:
+    """`folder`, or its nearest parent that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

@@ -15,9 +15,10 @@ from rich.console import Console
 
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype
+from l2s.disk_use import existing_parent
 from l2s.errors import UserError
 from l2s.jsonl import load_jsonl
-from l2s.run_dir import RunDir, existing_parent
+from l2s.run_dir import RunDir
 from l2s.runner.executors import quiet_libraries
 from l2s.runner.pipeline import STAGES
 from l2s.runner.selection import settle

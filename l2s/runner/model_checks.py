@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.quantizers.auto import AutoHfQuantizer
 
 from l2s.chat import ChatRenderer
-from l2s.config import ExperimentConfig
+from l2s.config import ExperimentConfig, ModelField
 from l2s.devices import pick_device, torch_dtype
 from l2s.errors import UserError
 from l2s.generation.engines.table import choose_engine
@@ -21,7 +21,6 @@ from l2s.loss.logit_transform import declared_transform
 from l2s.models.head import output_head
 from l2s.models.load import load_config, prepare_for_training, quantised_by
 from l2s.models.stored import context_window, empty_model
-from l2s.runner.pipeline import ModelField
 
 TRAINING = ("sft", "kd", "opd")
 READS_ANSWERS = ("score", *TRAINING)

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from l2s.arms import ARMS, copy_name, original
-from l2s.config import ExperimentConfig
+from l2s.config import ExperimentConfig, ModelField
 from l2s.generation.context import context_files
 from l2s.run_dir import SIGNAL_INDEX, SIGNALS_SHARED, RunDir, replica_logs
 from l2s.tasks.table import TASKS, tasks_of
 
-ModelField = Literal["teacher_model", "student_model"]
 Spread = Literal["none", "one", "replicas", "ranks"]
 Paths = Callable[[RunDir, ExperimentConfig], list[Path]]
 

@@ -10,13 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from l2s.arms import ARMS
-from l2s.config import TRACKERS, ExperimentConfig
+from l2s.config import TRACKERS, ExperimentConfig, ModelField
 from l2s.errors import UserError, require_extra, shown_path
 from l2s.generation.context import check_context
 from l2s.models import demo
 from l2s.run_dir import RunDir
 from l2s.runner.engine_checks import check_engine, check_quantization, why_weights
-from l2s.runner.pipeline import ModelField, Stage
+from l2s.runner.pipeline import Stage
 from l2s.tasks.table import TASKS, tasks_of
 from l2s.tasks.task import Split
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from l2s.config import ExperimentConfig
-from l2s.disk_use import bytes_in
+from l2s.disk_use import bytes_in, existing_parent
 from l2s.durable import WriteError
-from l2s.run_dir import RunDir, existing_parent
+from l2s.run_dir import RunDir
 from l2s.runner.pipeline import Stage
 
 MARGIN = 0.1  # estimates this close to the free space are accepted

@@ -40,7 +40,7 @@ def test_the_table_has_every_file_in_every_damage(finished: Finished) -> None:
 
 def test_damage_that_nobody_notices_is_counted(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table itself must be able to fail: without its checksum a changed byte in config.yaml passes."""
-    monkeypatch.setattr("l2s.run_dir.CHECKSUM", "# another mark")
+    monkeypatch.setattr("l2s.run_dir.folder.CHECKSUM", "# another mark")
     monkeypatch.setitem(
         DAMAGES, "flipped bytes", lambda data, rng: data.replace(b"max_length: 512", b"max_length: 513")
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from l2s.config import ExperimentConfig, resolve_config
+from l2s.config.yaml_file import read_settings
 from l2s.errors import UserError, plain, shown
 from l2s.jsonl import append_jsonl, dump_row, finite, load_jsonl, recover_jsonl, write_jsonl
 from l2s.tasks.own import TASK
@@ -17,7 +18,6 @@ from l2s.tasks.own.files import read_rows
 from l2s.tasks.own.graders import GRADERS
 from l2s.tasks.own.rows import make_items
 from l2s.tasks.types import Item
-from l2s.yaml_file import read_settings
 from support.properties import CHARACTERS, JSON, holds, st
 
 ROWS = st.lists(st.dictionaries(st.text(CHARACTERS, max_size=5), JSON, max_size=3), min_size=1, max_size=4)

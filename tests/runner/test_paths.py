@@ -15,7 +15,7 @@ from l2s.durable import WriteError, replacing_file, replacing_folder
 from l2s.errors import UserError
 from l2s.jsonl import append_jsonl, cut_unfinished_line, load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
-from l2s.run_lock import hold
+from l2s.run_dir.run_lock import hold
 from l2s.runner.cluster.agent import Agent
 from l2s.runner.cluster.transfer import Inbox, Part, Storage
 from l2s.runner.executors import run_stage

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from l2s import run_lock
 from l2s.config import ExperimentConfig
 from l2s.jsonl import load_jsonl, write_jsonl
-from l2s.run_dir import Manifest, RunDir
+from l2s.run_dir import Manifest, RunDir, run_lock
 from l2s.runner.executors import LocalExecutor, LocalJob, run_stage
 from l2s.runner.freshness import begin
 from l2s.runner.pipeline import STAGES

@@ -19,12 +19,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from l2s.config import ExperimentConfig
+from l2s.config import ExperimentConfig, ModelField
 from l2s.durable import remove, write_text_atomic
 from l2s.errors import UserError
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.cluster.transfer import Change, Hashes, Inbox, Part, Storage, Watch, files_under, read_parts, whole
-from l2s.runner.pipeline import ModelField, stage_of
+from l2s.runner.pipeline import stage_of
 
 NODE_ID = re.compile(r"[0-9a-f]{12}")  # what `connect.join` takes of Ray's
 ROOT = "@node-copy@"  # in settings: the folder of a node's copy

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from l2s.config import ExperimentConfig
+from l2s.config import ExperimentConfig, ModelField
 from l2s.errors import UserError
 from l2s.runner.cluster.nodes import START_S, Cluster, get, on_node
-from l2s.runner.pipeline import ModelField, Stage
+from l2s.runner.pipeline import Stage
 from l2s.runner.placement import process_devices
 from l2s.runner.versions import PACKAGES
 

@@ -1,8 +1,7 @@
-"""The only user of a chat template: messages and answers become token ids and labels, the same way in every stage.
+"""Messages and answers become token ids and labels, with one tokenizer and its template.
 
-Teacher and student each get their own template; the tokens of an answer are the same for both. So a sequence is a
-model's own prompt followed by the answer's tokens. The answer's tokens begin with the tag that opens its thinking, even
-where a template writes that tag for the model.
+A sequence is a model's own prompt followed by the answer's tokens. The answer's tokens begin with the tag that opens
+its thinking, even where a template writes that tag for the model.
 """
 
 from __future__ import annotations
@@ -10,27 +9,22 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jinja2 import TemplateError
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from l2s import hub
-from l2s.chat_template import freeze_clock, opening_of
-from l2s.config import ExperimentConfig
+from l2s.chat.template import freeze_clock, opening_of
 from l2s.errors import UserError
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.tasks.chat_answer import MARKERS, THINKING
 from l2s.tasks.types import Message
 
 SOME_DAY = date(2026, 1, 1)
-ModelField = Literal["teacher_model", "student_model"]
 
 
 @dataclass(frozen=True)
@@ -290,112 +284,3 @@ class ChatRenderer:
         tokenizer.chat_template = self.template
         tokenizer.eos_token = self.tokenizer.convert_ids_to_tokens(self.end_id)
         return tokenizer
-
-
-@dataclass(frozen=True)
-class Renderers:
-    """The renderers of both models. Each uses its own template; both stop at the same tokens."""
-
-    teacher: ChatRenderer
-    student: ChatRenderer
-
-    def of(self, model: str) -> ChatRenderer:
-        """The renderer of an evaluated model: the teacher's own, and the student's for every student."""
-        return self.teacher if model == "teacher" else self.student
-
-    @property
-    def share_vocabulary(self) -> bool:
-        """Whether each id is the same token for both, so that the student can learn the teacher's tokens."""
-        return self.teacher.vocabulary() == self.student.vocabulary()
-
-
-def load_renderers(config: ExperimentConfig) -> Renderers:
-    """The renderers of teacher and student. If they share a vocabulary, both stop at the end tokens of either.
-
-    Raises:
-        UserError: a tokenizer cannot be loaded.
-    """
-    if config.remote_teacher:  # the endpoint renders the prompts itself
-        student = load_renderer(config, "student_model")
-        return Renderers(student, student)
-    both = Renderers(load_renderer(config, "teacher_model"), load_renderer(config, "student_model"))
-    if both.share_vocabulary:
-        ends = both.teacher.stop_ids | both.student.stop_ids
-        both.teacher.declared_ends = both.student.declared_ends = ends
-    return both
-
-
-def load_renderer(config: ExperimentConfig, field: ModelField) -> ChatRenderer:
-    """A renderer with the tokenizer of the model that `field` of `config` names.
-
-    Raises:
-        UserError: the tokenizer cannot be loaded.
-    """
-    name = getattr(config, field)
-    hub.expect(name)
-    try:
-        return ChatRenderer(
-            AutoTokenizer.from_pretrained(name, trust_remote_code=config.trust_remote_code),
-            thinking=config.thinking == "on",
-            today=config.prompt_date,
-            declared_ends=_declared_ends(name, config),
-            rows=_embedding_rows(name, config),
-        )
-    except UserError:
-        raise
-    except Exception as error:  # a broken file raises whatever its reader stumbles over
-        if code := hub.asks_for_code(error):
-            why = code
-        elif Path(name).is_dir():
-            reason = hub.first_line(error)
-            why = f"this folder holds no tokenizer that loads ({reason}); put the tokenizer's files beside the weights"
-        else:
-            why = hub.explain(name, error)
-        raise UserError(f"{field}={name!r}: {why}") from error
-
-
-def _declared_ends(name: str, config: ExperimentConfig) -> set[int]:
-    """The EOS ids, one or several, that a model's generation_config.json or config.json declares."""
-    declared: list[Any] = [getattr(_text_config(name, config), "eos_token_id", None)]
-    with _may_be_missing(name, "generation_config.json"):
-        declared.append(GenerationConfig.from_pretrained(name).eos_token_id)
-    flat = [token for entry in declared for token in (entry if isinstance(entry, list) else [entry])]
-    return {int(token) for token in flat if token is not None}
-
-
-def _embedding_rows(name: str, config: ExperimentConfig) -> int | None:
-    return getattr(_text_config(name, config), "vocab_size", None)
-
-
-def _text_config(name: str, config: ExperimentConfig) -> Any:
-    """The configuration of a model's text part; None beside a tokenizer without a model."""
-    with _may_be_missing(name, "config.json"):
-        return AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code).get_text_config()
-    return None
-
-
-@contextmanager
-def _may_be_missing(name: str, file: str) -> Iterator[None]:
-    """Suppress the error of a model that has no such file; one that it has must be read."""
-    try:
-        yield
-    except (OSError, ValueError):
-        if (Path(name) / file).exists():
-            raise
-
-
-def check_same_vocabulary(teacher: ChatRenderer, student: ChatRenderer) -> None:
-    """Require that each id is the same token for both models, because KD compares distributions token by token.
-
-    Raises:
-        UserError: the vocabularies differ; names the first token that does.
-    """
-    left, right = teacher.vocabulary(), student.vocabulary()
-    if left == right:
-        return
-    token = min((t for t in left.keys() | right.keys() if left.get(t) != right.get(t)), key=lambda t: (len(t), t))
-    raise UserError(
-        f"student_model={student.tokenizer.name_or_path!r}: its tokenizer is not the teacher's "
-        f"({len(left)} tokens against {len(right)}; {token!r} is id {left.get(token)} for the teacher, "
-        f"{right.get(token)} for the student); KD needs one vocabulary: choose a student of the teacher's family"
-    )

@@ -1,0 +1,25 @@
+"""The settings of an experiment: what they are, what each may be, and how flags, a YAML file and a preset become one.
+
+Only pydantic and PyYAML are imported here, so a wrong value is reported before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+from l2s.config.field_types import TRACKERS, Dtype, ModelField, Quantization, choices, expand_home
+from l2s.config.resolve import resolve_config, suggest
+from l2s.config.settings import ExperimentConfig
+from l2s.config.teacher_context import ALL_DOMAINS, contexts_by_domain
+
+__all__ = [
+    "ALL_DOMAINS",
+    "TRACKERS",
+    "Dtype",
+    "ExperimentConfig",
+    "ModelField",
+    "Quantization",
+    "choices",
+    "contexts_by_domain",
+    "expand_home",
+    "resolve_config",
+    "suggest",
+]

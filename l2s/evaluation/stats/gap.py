@@ -1,0 +1,37 @@
+"""How much of the gap between base and teacher a model has closed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from numpy.typing import ArrayLike
+
+from l2s.evaluation.stats.intervals import Interval, ratio_interval
+from l2s.evaluation.stats.paired import paired_comparison
+from l2s.evaluation.stats.units import by_cluster, vector
+
+
+@dataclass(frozen=True)
+class GapRecovered:
+    """(model - base) / (teacher - base); 1 means that the student reached the teacher.
+
+    `ratio` and `ci95` are None unless the interval of teacher - base lies above 0: otherwise no gap is known to exist.
+    """
+
+    ratio: float | None
+    ci95: Interval | None
+    gap: float  # teacher - base
+    gap_ci95: Interval
+
+
+def gap_recovered(
+    model: ArrayLike, base: ArrayLike, teacher: ArrayLike, *, clusters: Sequence[Hashable] | None = None
+) -> GapRecovered:
+    """The share of the distance from base to teacher that a model has covered, on the same items in the same order."""
+    gap = paired_comparison(teacher, base, clusters=clusters)
+    if gap.ci95.low <= 0:
+        return GapRecovered(None, None, gap.difference, gap.ci95)
+    gained, _ = by_cluster(vector(model) - vector(base), clusters)
+    missing, _ = by_cluster(vector(teacher) - vector(base), clusters)
+    return GapRecovered(float(gained.sum() / missing.sum()), ratio_interval(gained, missing), gap.difference, gap.ci95)

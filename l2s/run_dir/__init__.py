@@ -1,0 +1,9 @@
+"""The folder of one experiment: no other code knows its paths, manifests and lock."""
+
+from __future__ import annotations
+
+from l2s.run_dir.folder import RunDir
+from l2s.run_dir.manifest import Manifest, fingerprint
+from l2s.run_dir.paths import SIGNAL_INDEX, SIGNALS_SHARED, ArmDir, replica_logs
+
+__all__ = ["SIGNALS_SHARED", "SIGNAL_INDEX", "ArmDir", "Manifest", "RunDir", "fingerprint", "replica_logs"]

@@ -12,7 +12,7 @@ from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
 from l2s.tasks.aiops.scoring import MAX_WORDS, grade
 from l2s.tasks.types import Item
 
-LOUD = re.compile(r"error|warn|critical|fatal| 5\d\d ", re.IGNORECASE)
+SEVERE = re.compile(r"error|warn|critical|fatal| 5\d\d ", re.IGNORECASE)
 LONGEST_KEYWORD = 4  # longest keyword worth stuffing, in words
 PUNCTUATION = ".,:;!?\"'()[]{}"
 
@@ -72,8 +72,8 @@ def _whole_log(item: Item) -> str:
     return str(item["meta"]["problem"])
 
 
-def _loud_lines(item: Item) -> str:
-    return "\n".join(line for line in _whole_log(item).splitlines() if LOUD.search(line))
+def _severe_lines(item: Item) -> str:
+    return "\n".join(line for line in _whole_log(item).splitlines() if SEVERE.search(line))
 
 
 def _last_lines(item: Item) -> str:
@@ -81,12 +81,12 @@ def _last_lines(item: Item) -> str:
 
 
 def _words_of_log(item: Item) -> str:
-    """Each word of the log once, so that no passage is a quotation: words of loud lines first, most frequent first."""
-    words = Counter(word.strip(PUNCTUATION) for word in _loud_lines(item).split())
+    """Each word of the severe lines once, so that no passage is a quotation; the most frequent first."""
+    words = Counter(word.strip(PUNCTUATION) for word in _severe_lines(item).split())
     return ", ".join(word for word, _ in words.most_common() if word)
 
 
-EXCERPTS: tuple[Callable[[Item], str], ...] = (_whole_log, _loud_lines, _last_lines, _words_of_log)
+EXCERPTS: tuple[Callable[[Item], str], ...] = (_whole_log, _severe_lines, _last_lines, _words_of_log)
 
 
 def stuffed_answer(items: Sequence[Item]) -> str:

@@ -1,4 +1,4 @@
-"""How many bytes files take, while a stage may remove some of them, and where new ones would be written."""
+"""How many bytes files take, even while a stage removes some of them; and the folder in which a new file would be."""
 
 from __future__ import annotations
 

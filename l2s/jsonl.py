@@ -120,7 +120,7 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> Row:
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
         twin = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twin!r:.60} stands twice in one object: keep one")
+        raise ValueError(f"the key {twin!r:.60} occurs twice in one object: keep one")
     return row
 
 

@@ -1,4 +1,4 @@
-"""The settings of an experiment: what they are, what each may be, and how flags, a YAML file and a preset become one.
+"""The settings of an experiment: the fields, what each accepts, and how preset, YAML file and flags are merged.
 
 Only pydantic and PyYAML are imported here, so a wrong value is reported before anything heavy is loaded.
 """

@@ -1,4 +1,4 @@
-"""The types of fields that take more than pydantic's own types say: names, numbers in a list, paths, dates."""
+"""Types of fields that check more than Python's types: names, comma-separated lists, paths, dates."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def names_in(value: str) -> list[str]:
     """The names in a comma-separated text.
 
     Raises:
-        ValueError: one stands twice.
+        ValueError: a name occurs twice.
     """
     named = [name.strip() for name in value.split(",")]
     if twins := [name for name in named if name and named.count(name) > 1]:

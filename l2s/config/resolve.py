@@ -1,4 +1,4 @@
-"""Flags, a YAML file and a preset become one ExperimentConfig, or an error of one line."""
+"""Merges preset, YAML file and flags into one ExperimentConfig. A wrong value is an error of one line."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class ExperimentConfig(BaseModel):
     run_sft: bool = Field(False, description="train the student on the teacher's answers (SFT)")
     run_kd: bool = Field(False, description="train the student on the teacher's distribution (KD)")
     run_opd: bool = Field(
-        False, description="train the student on its own answers by the teacher's distribution (OPD; needs TRL)"
+        False, description="train the student on its own answers toward the teacher's distribution (OPD; needs TRL)"
     )
     run_eval: bool = Field(False, description="evaluate the models of this experiment and write the report")
 
@@ -80,8 +80,8 @@ class ExperimentConfig(BaseModel):
     )
     gpus: GpuNumbers = Field(
         "all",
-        description="GPUs that stages share: all, or their numbers such as 0,1,2,3; with 0,0 two processes at a time "
-        "use GPU 0, for models that fill it badly",
+        description="GPUs that stages share: all, or numbers such as 0,1,2,3; 0,0 runs two processes on GPU 0, for "
+        "small models",
     )
     cpu_workers: int = Field(
         1, ge=1, le=256, description="workers that share the CPU's cores; each runs a stage or a rank"
@@ -93,8 +93,8 @@ class ExperimentConfig(BaseModel):
     storage_path: str = Field(
         "auto",
         min_length=1,
-        description="how files reach Ray nodes: in place if all see the run folder, else through Ray (auto); "
-        "always through Ray (ray); or through this folder or fsspec URL, such as s3://bucket/folder",
+        description="how files reach Ray nodes; auto: in place if all nodes see the run folder, else through Ray; "
+        "ray: through Ray; else a folder or fsspec URL that all nodes reach, such as s3://bucket/folder",
     )
     node_dir: OptionalPlace = Field(
         None, description="folder of each Ray node for its copies of the run folder; default: in its temporary folder"
@@ -102,18 +102,18 @@ class ExperimentConfig(BaseModel):
     engine: Engine = Field(
         "auto",
         description="engine of generate, score and evaluate; auto: vLLM on CUDA if installed, else transformers; "
-        "endpoint: answers from teacher_endpoint, all else by weights_engine",
+        "endpoint: teacher_endpoint answers, and weights_engine does the rest",
     )
     weights_engine: Literal["auto", "vllm", "transformers"] = Field(
         "auto",
-        description="with engine endpoint, the engine of what needs weights: score and the evaluations; auto: vLLM on "
-        "CUDA if installed, else transformers",
+        description="engine of score and evaluate if engine is endpoint; auto: vLLM on CUDA if installed, else "
+        "transformers",
     )
     teacher_gpus: int = Field(
         0,
         ge=0,
-        description="GPUs that a copy of the teacher is split over (vLLM on a CPU: processes); 0: in vLLM the fewest "
-        "that hold it, in transformers one",
+        description="GPUs for each copy of the teacher (vLLM on a CPU: processes); 0: the fewest that hold it in vLLM, "
+        "one in transformers",
     )
     teacher_endpoint: str = Field(
         "", description="URL of an OpenAI-compatible API; its key goes into the environment variable L2S_ENDPOINT_KEY"
@@ -143,8 +143,8 @@ class ExperimentConfig(BaseModel):
     seed: int = Field(42, ge=0, lt=2**32, description="seed of data selection, sampling and training")
     seeds: Seeds = Field(
         "",
-        description="seeds of training, such as 1,2,3: each arm is trained and evaluated once with each on the same "
-        "data, and the first is the arm's student in all tables (empty: seed alone)",
+        description="seeds of training, such as 1,2,3; each arm is trained and evaluated with every seed on the same "
+        "data, and tables of one student show that of the first seed; empty: seed alone",
     )
 
     # Data
@@ -186,7 +186,7 @@ class ExperimentConfig(BaseModel):
     sampling_temperature: float = Field(
         0.0, ge=0, le=10, description="sampling temperature of the teacher's answers; 0: greedy"
     )
-    sampling_top_p: float = Field(1.0, gt=0, le=1, description="top-p threshold")
+    sampling_top_p: float = Field(1.0, gt=0, le=1, description="top-p of sampling")
     keep_correct: bool = Field(
         False, description="resample answers that the grader rejects; drop items whose tries all fail"
     )
@@ -194,8 +194,8 @@ class ExperimentConfig(BaseModel):
         1,
         ge=1,
         le=64,
-        description="different answers of an item to learn from, right ones with keep_correct; those after the first "
-        "are sampled",
+        description="number of different answers to each item to learn from; with keep_correct, of right ones; all but "
+        "the first are sampled",
     )
     max_tries: int = Field(
         4, ge=2, le=64, description="maximum tries for an item with keep_correct; at least answers_per_item are made"
@@ -203,9 +203,9 @@ class ExperimentConfig(BaseModel):
     retry_temperature: float = Field(0.7, gt=0, le=10, description="sampling temperature from the second try on")
     teacher_context: str = Field(
         "none",
-        description="what the teacher sees before it answers and the student does not: none, fewshot:K (K solved "
-        "training items), file:FILE (a text such as a runbook) or reference (the item's reference solution); for some "
-        "domains only: math=fewshot:4,aiops=reference",
+        description="what only the teacher sees before it answers: none, fewshot:K (K solved training items), "
+        "file:FILE (a text such as a runbook) or reference (the item's reference solution); for single domains: "
+        "math=fewshot:4,aiops=reference",
     )
 
     # Sequences
@@ -240,7 +240,7 @@ class ExperimentConfig(BaseModel):
     max_grad_norm: float = Field(1.0, gt=0, description="gradient norm above which gradients are clipped")
     save_steps: int = Field(50, ge=1, description="updates between checkpoints; a killed run resumes from the last one")
     heldout_answers: int = Field(
-        16, ge=0, description="answers held out of SFT and KD to track the loss on; at most 5% of all; 0: none"
+        16, ge=0, description="answers held out of SFT and KD, to measure the loss on; at most 5% of all; 0: none"
     )
     report_to: Trackers = Field(
         "none", description=f"experiment trackers: none, or comma-separated: {', '.join(TRACKERS)}"
@@ -248,7 +248,7 @@ class ExperimentConfig(BaseModel):
 
     # SFT
     sft_epochs: int = Field(1, ge=1, description="epochs of SFT")
-    sft_batch_size: int = Field(4, ge=1, description="sequences of a micro-batch in SFT")
+    sft_batch_size: int = Field(4, ge=1, description="sequences in a micro-batch of SFT")
     sft_lr: float = Field(2e-4, gt=0, lt=1, description="peak learning rate of SFT")
 
     # KD
@@ -257,13 +257,13 @@ class ExperimentConfig(BaseModel):
         description="initial student of KD and OPD; auto: the SFT student if there is one, else the base",
     )
     kd_epochs: int = Field(1, ge=1, description="epochs of KD")
-    kd_batch_size: int = Field(2, ge=1, description="sequences of a micro-batch in KD")
+    kd_batch_size: int = Field(2, ge=1, description="sequences in a micro-batch of KD")
     kd_lr: float = Field(1.5e-4, gt=0, lt=1, description="peak learning rate of KD")
     temperature: float = Field(2.0, gt=0, le=100, description="temperature of the KD loss")
     alpha: float = Field(
         0.5, ge=0, le=1, description="weight of the cross-entropy in the KD loss; the divergence has weight 1 - alpha"
     )
-    divergence: Divergence = Field("forward_kl", description="divergence minimised between teacher and student")
+    divergence: Divergence = Field("forward_kl", description="divergence between teacher and student that KD minimises")
     divergence_beta: float = Field(
         0.5, gt=0, lt=1, description="weight of the teacher in the mixture of jsd and skew_kl"
     )
@@ -274,26 +274,26 @@ class ExperimentConfig(BaseModel):
 
     # OPD
     opd_steps: int = Field(100, ge=1, description="updates of OPD; each uses new answers of the student")
-    opd_batch_size: int = Field(2, ge=1, description="prompts on a device at a time in OPD")
+    opd_batch_size: int = Field(2, ge=1, description="prompts in a micro-batch of OPD")
     opd_lr: float = Field(1e-4, gt=0, lt=1, description="peak learning rate of OPD")
     opd_max_new_tokens: int = Field(256, ge=1, description="maximum length of the student's answers in OPD, in tokens")
     opd_divergence: OnPolicyDivergence = Field(
-        "reverse_kl", description="divergence minimised between teacher and student on the student's answers"
+        "reverse_kl", description="divergence between teacher and student that OPD minimises on the student's answers"
     )
     opd_runaway: Literal["stop", "warn"] = Field(
         "stop",
-        description="end OPD, or only warn, when the student runs away: nearly all answers are cut, or it leaves the "
+        description="stop OPD, or only warn, if the student runs away: nearly all answers are cut, or it leaves the "
         "teacher's distribution",
     )
 
     # Evaluation
     eval_batch_size: int = Field(16, ge=1, description="maximum prompts in an evaluation batch")
     fidelity_size: int = Field(
-        350, ge=0, description="teacher answers on evaluation items on which KL to the teacher is measured"
+        350, ge=0, description="number of the teacher's evaluation answers on which the KL to the teacher is measured"
     )
     code_timeout_s: float = Field(10.0, gt=0, le=600, description="time limit of a program in the sandbox, in seconds")
     lm_eval_tasks: Names = Field(
-        "", description="comma-separated tasks of lm-evaluation-harness to evaluate as well; empty: none"
+        "", description="tasks of lm-evaluation-harness to run as well, comma-separated; empty: none"
     )
     lm_eval_limit: int = Field(0, ge=0, description="items of each of those tasks; 0: all")
     lm_eval_batch_size: int = Field(8, ge=1, description="batch size in those tasks")

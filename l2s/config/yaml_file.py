@@ -17,7 +17,7 @@ MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which PyYAML would take the last."""
+    """Refuses a key that occurs twice; PyYAML would take the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node, whose keys are all different."""
@@ -25,7 +25,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
                 if key.value in seen:
-                    problem = f"the key {shown(key.value)} stands twice, leave one out"
+                    problem = f"the key {shown(key.value)} occurs twice, leave one out"
                     raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)

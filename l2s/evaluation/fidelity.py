@@ -42,7 +42,7 @@ def measure(model: str, hidden: HiddenStates, renderers: Renderers, config: Expe
     sequences = [render_answer(row, renderers.student, renderers.teacher) for row in answers]
     if model == "teacher":
         sequences = [sequence.for_teacher() for sequence in sequences]
-    sequences = [sequence for sequence in sequences if sequence.num_response_tokens]  # else no text stands for it
+    sequences = [sequence for sequence in sequences if sequence.num_response_tokens]  # no tokens, no KL
     make_folder(run_dir.evaluation_signals)
     make_folder(run_dir.fidelity(model).parent)
     if not sequences:

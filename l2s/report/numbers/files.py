@@ -104,7 +104,7 @@ def _read(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
 
 
 def _unfinished(model: str, manifests: Mapping[str, Manifest | None], run_dir: RunDir) -> bool:
-    """Whether the evaluation of `model` is at work, or was killed, or is of weights that are no longer there."""
+    """Whether the evaluation of `model` is running, was killed, or is of weights that no longer exist."""
     evaluation = manifests[f"evaluate_{model}"]
     if evaluation is None:
         return run_dir.started(f"evaluate_{model}").exists()
@@ -129,7 +129,7 @@ class Reader:
     def rows(self, path: Path) -> list[Row]:
         """The rows of a file that may be missing or empty; that of lm-evaluation-harness is a single object.
 
-        A stage at work may still be writing the last line of its log, which is left out.
+        A running stage may still be writing the last line of its log, which is left out.
 
         Raises:
             UserError: it is broken, or changed.

@@ -99,7 +99,7 @@ class Harmless:
 
 @dataclass(frozen=True)
 class RedHerring:
-    """The loudest entries of a misleading log: an unrelated trouble that is over, as its last entry shows."""
+    """The most severe entries of a misleading log: an unrelated problem that is over, as its last entry shows."""
 
     blames: str  # key of the suggested cause in CAUSES
     lines: tuple[Line, ...]

@@ -6,20 +6,20 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from faults.experiment import Experiment, stages_at_work
+from faults.experiment import Experiment, events, stages_at_work
 from faults.processes import Process
 from l2s.run_dir import Manifest
 
-# in the order in which they begin
-STAGES = (
-    "prepare", "generate", "score", "sft", "kd", "opd", "evaluate_teacher", "evaluate_student_base",
-    "evaluate_student_sft", "evaluate_student_kd", "evaluate_student_opd", "report",
-)  # fmt: skip
+
+def in_order(unbroken: Experiment) -> list[str]:
+    """The stages in the order in which they began: blows that follow it find each stage before it is done."""
+    return [str(event["stage"]) for event in events(unbroken.run_dir) if event["event"] == "stage_start"]
 
 
-def spread(number: int) -> list[str]:
+def spread(number: int, unbroken: Experiment) -> list[str]:
     """`number` of the stages, evenly over all and in their order; each as often as the others."""
-    return [STAGES[place * len(STAGES) // number] for place in range(number)]
+    stages = in_order(unbroken)
+    return [stages[place * len(stages) // number] for place in range(number)]
 
 
 class Moments:
@@ -34,12 +34,13 @@ class Moments:
     ) -> None:
         self._left = iter([(stage, chance.uniform(0.0, 0.8)) for stage in stages])
         self._unbroken = unbroken
+        self._order = in_order(unbroken)
         self._ready = ready
 
     def wait(self, process: Process, experiment: Experiment) -> None:
         """Wait for the next moment: of its stage, or of the next one that is not done; less if that or the run ends."""
         wanted, share = next(self._left)
-        later = STAGES[STAGES.index(wanted) :]
+        later = self._order[self._order.index(wanted) :]
         stage = wanted
         while process.poll() is None and not self._has_come(stage, process, experiment):
             time.sleep(0.02)

@@ -16,7 +16,7 @@ from faults.experiment import Experiment
 from faults.forked import ForkServer
 from faults.journal import NoCompilerError
 from faults.kill import KILLS, REQUESTS, Blow, Tally, batter
-from faults.moments import STAGES, Moments, spread
+from faults.moments import Moments, in_order, spread
 from faults.power import check_promises, faults_of_recording, recording, resume_from_crashes
 from faults.processes import Start, start_command, start_forked, wait
 from faults.ranks import FLAGS, batter_ranks
@@ -99,7 +99,7 @@ def _battered(signal: str, blows: tuple[Blow, ...], number: int, *, real: bool, 
         order = [blow for _ in range(number) for blow in blows]
         chance.shuffle(order)
         tallies = {blow.name: Tally() for blow in blows}
-        moments = Moments(spread(len(order)), unbroken, chance)
+        moments = Moments(spread(len(order), unbroken), unbroken, chance)
         batter(experiment, unbroken, start, order, 0.2, chance, tallies, until=moments.wait)
         return [
             Found(case, tally.tried, tally.lost, dict(tally.stages), tally.seconds) for case, tally in tallies.items()
@@ -146,7 +146,7 @@ def _filled(bench: Bench, folder: Path) -> list[Found]:
     filled, refused = tallies.values()
     try:
         with small_disk(folder / "disk") as disk:
-            fill_in_each_stage(disk, unbroken, bench.forked, filled, STAGES)
+            fill_in_each_stage(disk, unbroken, bench.forked, filled, in_order(unbroken))
         with small_disk(folder / "small") as disk:
             refuse_beforehand(disk, bench.forked, refused, unbroken)
     except MountError as reason:

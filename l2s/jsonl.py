@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import math
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -37,17 +39,29 @@ def load_jsonl(path: str | Path) -> list[Row]:
     return [row for _, row in numbered_rows(path, strict=False)]
 
 
+def require_file(path: str | Path) -> None:
+    """Refuse a pipe, a socket or a device: who reads one may wait for ever, or until the memory is full.
+
+    Raises:
+        OSError: it is one, or there is nothing. A folder is left to whoever opens it.
+    """
+    mode = Path(path).stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+
+
 def numbered_rows(path: str | Path, name: str | None = None, *, strict: bool = True) -> list[tuple[int, Row]]:
     """Objects of a JSON Lines file with their line numbers; blank lines and a byte order mark are skipped.
 
     `name` is the name of the file in errors, if that is not its path. If `strict`, NaN and Infinity are no JSON.
 
     Raises:
-        FileNotFoundError: the file does not exist.
+        OSError: the file does not exist, or is a pipe or a device.
         ValueError: the file holds no row, is not UTF-8 text, or a line is not a JSON object; the message names the file
             and, where there is one, the line.
     """
     name = str(path) if name is None else name
+    require_file(path)
     data = Path(path).read_bytes()
     check_text(data, name, "UTF-8 text with one JSON object a line")
     rows = rows_of(data, name, strict=strict)

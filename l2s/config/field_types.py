@@ -113,6 +113,8 @@ def _different_seeds(value: str) -> str:
 def _one_folder(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         raise ValueError("must have at most 100 letters, digits, '.', '_' and '-', and start with a letter or digit")
+    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.", value, re.IGNORECASE):
+        raise ValueError("must not be the name of a Windows device, nor end with a dot: no folder there has it")
     return value
 
 

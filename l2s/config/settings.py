@@ -123,7 +123,9 @@ class ExperimentConfig(BaseModel):
     endpoint_concurrency: int = Field(16, ge=1, le=1024, description="concurrent requests to the endpoint")
     endpoint_per_minute: int = Field(0, ge=0, description="rate limit of requests to the endpoint; 0: none")
     endpoint_tries: int = Field(8, ge=1, le=100, description="attempts at a request while the endpoint is busy or down")
-    endpoint_timeout_s: float = Field(600.0, gt=0, description="timeout of a request to the endpoint, in seconds")
+    endpoint_timeout_s: float = Field(
+        600.0, gt=0, le=86_400, description="timeout of a request to the endpoint, in seconds"
+    )
     mix_versions: bool = Field(
         False, description="continue an experiment whose stages were made with other versions of l2s or its packages"
     )
@@ -236,7 +238,7 @@ class ExperimentConfig(BaseModel):
     lr_scheduler: Literal["cosine", "linear", "constant"] = Field(
         "cosine", description="learning-rate schedule after warm-up"
     )
-    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
+    weight_decay: float = Field(0.0, ge=0, le=100, description="AdamW weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="gradient norm above which gradients are clipped")
     save_steps: int = Field(50, ge=1, description="updates between checkpoints; a killed run resumes from the last one")
     heldout_answers: int = Field(
@@ -339,6 +341,16 @@ class ExperimentConfig(BaseModel):
             raise ValueError("must be text; in a YAML file, put it in quotes")
         if isinstance(value, str | Path) and ("\0" in str(value) or SURROGATE.search(str(value))):
             raise ValueError("must not hold NUL or bytes that are not UTF-8; remove them")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _number_can_be_computed_with(cls, value: Any) -> Any:
+        """Refuse what overflows in libraries, or makes another number infinite that is divided by it."""
+        if type(value) is int and value >= 2**32:
+            raise ValueError("must be less than 4294967296")
+        if isinstance(value, float) and 0 < abs(value) < 1e-12:
+            raise ValueError("must be 0 or at least 1e-12")
         return value
 
     @field_validator(*LISTS, mode="before")

@@ -9,15 +9,25 @@ from typing import Any
 import yaml
 
 from l2s.errors import UserError, shown
-from l2s.jsonl import check_text
+from l2s.jsonl import check_text, require_file
 
 MOST_BYTES = 1_000_000  # a configuration has a few lines; more would take the parser minutes
 NAMES_OF_TYPES = {str: "text", list: "a list", int: "a number", float: "a number", type(None): "nothing"}
 MERGE = "tag:yaml.org,2002:merge"
 
 
+OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+:[0-9_:]+)")
+
+
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that occurs twice; PyYAML would take the last one."""
+    """Refuses a key that occurs twice, of which PyYAML would take the last, and numbers that are not what they seem."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A number; YAML 1.1 would read 010 as 8, and 1:30 as 90."""
+        if OTHER_BASE.fullmatch(node.value):
+            problem = f"{shown(node.value)} would be a number of base 8 or 60, write it without 0 in front and colons"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return super().construct_yaml_int(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node, whose keys are all different."""
@@ -31,6 +41,9 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
 def read_settings(file: Path) -> dict[str, Any]:
     """The settings in the file of `--config`, not yet validated.
 
@@ -39,12 +52,13 @@ def read_settings(file: Path) -> dict[str, Any]:
     """
     name = f"--config {file}"
     try:
+        require_file(file)
         with file.open("rb") as opened:
             data = opened.read(MOST_BYTES + 1)
         check_text(data, name, "UTF-8 text of `field: value` lines")
         if len(data) > MOST_BYTES:
             raise UserError(f"{name}: has more than {MOST_BYTES:,} bytes; give a file of `field: value` lines")
-        content = _Loader(data.decode("utf-8")).get_single_data()
+        content = _content(data.decode("utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise _unreadable(name, error) from None
     if not isinstance(content, dict):
@@ -53,6 +67,13 @@ def read_settings(file: Path) -> dict[str, Any]:
     if unnamed := [key for key in content if not isinstance(key, str)]:
         raise UserError(f"{name}: {shown(unnamed[0])} is not the name of a setting; `l2s run --help` lists all")
     return content
+
+
+def _content(text: str) -> Any:
+    try:
+        return _Loader(text).get_single_data()
+    except (LookupError, AttributeError, TypeError) as error:  # how PyYAML ends at `!!bool maybe` and `!!timestamp x`
+        raise ValueError("a value is not of the type that its tag says") from error
 
 
 def _unreadable(name: str, error: Exception) -> UserError:

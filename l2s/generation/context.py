@@ -14,7 +14,7 @@ from pathlib import Path
 
 from l2s.config import ALL_DOMAINS, ExperimentConfig, contexts_by_domain
 from l2s.errors import UserError, shown_path
-from l2s.jsonl import check_text, fault_of
+from l2s.jsonl import check_text, fault_of, require_file
 from l2s.on_disk import Ids
 from l2s.tasks.table import TASKS, task_of, tasks_of
 from l2s.tasks.task import Task
@@ -140,6 +140,7 @@ def read_context(file: Path) -> str:
     """
     where = f"teacher_context={shown_path(f'file:{file}')}"
     try:
+        require_file(file)
         data = file.read_bytes()
         check_text(data, where, "UTF-8 text")
     except (OSError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -54,6 +55,11 @@ TABLE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("--experiment_name", "a\udcff"), ("experiment_name='a\\udcff'", "not UTF-8")),
     (("--experiment_name", "a\u202eb"), ("experiment_name='a\\u202eb'", "letters")),
     (("--experiment_name", "a\n"), ("experiment_name='a\\n'", "letters")),
+    (("--experiment_name", "a..."), ("experiment_name='a...'", "end with a dot")),
+    (("--experiment_name", "CON"), ("experiment_name='CON'", "Windows device")),
+    (("--experiment_name", "lpt1.v2"), ("experiment_name='lpt1.v2'", "Windows device")),
+    (("--experiment_name", "%00"), ("experiment_name='%00'", "letters")),
+    (("--experiment_name", "a" * 101), ("experiment_name='aaa", "at most 100")),
     (("--output_dir", ""), ("output_dir=''", "name a folder")),
     (("--output_dir", "x" * 300), ("output_dir='xxx", "choose another folder")),
     (("--output_dir", "a\0b"), ("output_dir='a\\x00b'", "must not hold NUL")),
@@ -73,6 +79,10 @@ TABLE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("--config", "FOLDER"), ("--config FOLDER", "directory", "give a file")),
     (("--config", "DANGLING"), ("--config DANGLING", "give a file")),
     (("--config", ""), ("--config", "give a file")),
+    (("--config", "PIPE"), ("--config PIPE", "a pipe or a device", "give a file")),
+    (("--config", "/dev/zero"), ("--config /dev/zero", "a pipe or a device", "give a file")),
+    (("--teacher_context", "file:PIPE"), ("teacher_context='file:PIPE'", "a pipe or a device", "give a text file")),
+    (("--teacher_context", "file:/dev/zero"), ("teacher_context='file:/dev/zero'", "a pipe or a device")),
     # models
     (("--teacher_model", " "), ("teacher_model=' '", "existing folder or a hub name")),
     (("--teacher_model", "FILE"), ("teacher_model='FILE'", "is a file", "folder")),
@@ -148,6 +158,16 @@ TABLE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("--prompt_date", "1767225600"), ("prompt_date='1767225600'", "2026-01-31")),
     (("--prompt_date", "2026-01-01T10:00"), ("prompt_date='2026-01-01T10:00'", "date")),
     (("--system_prompt", "Be brief."), ("system_prompt='Be brief.'", "data of your own")),
+    # numbers that something overflows with
+    *(((f"--{name}", "1" + "0" * 18), (f"{name}=", "must be less than 4294967296")) for name in (
+        "sft_batch_size", "kd_epochs", "max_length", "max_new_tokens", "aiops_train_size", "math_eval_size", "topk",
+        "opd_steps", "save_steps", "gradient_accumulation_steps", "lm_eval_limit", "endpoint_per_minute",
+    )),
+    *(((f"--{name}", "5e-324"), (f"{name}=", "must be 0 or at least 1e-12")) for name in (
+        "temperature", "sampling_temperature", "retry_temperature", "endpoint_timeout_s", "alpha", "max_grad_norm",
+    )),
+    (("--endpoint_timeout_s", "1e308"), ("endpoint_timeout_s='1e308'", "less than or equal to 86400")),
+    (("--weight_decay", "1e308"), ("weight_decay='1e308'", "less than or equal to 100")),
     # settings that contradict each other
     (("--max_length", "512"), ("max_new_tokens=512", "must be below max_length=512")),
     (("--answers", "reference", "--teacher_context", "reference"), ("teacher_context='reference'", "leave one out")),
@@ -204,6 +224,7 @@ def prepared(folder: Path) -> None:
     (folder / "FOLDER").mkdir()
     (folder / "DANGLING").symlink_to(folder / "nowhere" / "at all")
     (folder / "LOOP").symlink_to(folder / "LOOP")
+    os.mkfifo(folder / "PIPE")
     (folder / "EMPTY").write_text(" \n")
     (folder / "LATIN1").write_bytes("Übersicht".encode("latin-1"))
     (folder / "UTF16").write_bytes("Runbook".encode("utf-16"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,8 @@ ROWS: list[tuple[str, bytes, tuple[str, ...]]] = [
      ("messages[2].role='assistant'", "take turns")),
     ("an id twice", row(id="a") + row(id="a"), ("id='a'", "also at line 2", "its own id")),
     ("an id as number and text", row(id=7) + row(id="7"), ("id='7'", "also at line 2")),
+    ("an id in another Unicode form", row(id="\u00e9") + row(id="e\u0301"), ("id='e", "also at line 2")),
+    ("an id with a space after it", row(id="a") + row(id="a "), ("id='a '", "also at line 2")),
     ("an id like a default", row(id="own-train-00002") + row(), ("id='own-train-00002'", "also at line 2")),
     ("a fraction as id", row(id=1.5), ("id=1.5", "whole number")),
     ("true as id", row(id=True), ("id=True", "whole number")),
@@ -243,12 +246,15 @@ def test_a_parquet_file_of_another_form_is_refused(
         ("loop", ("cannot be read",)),
         ("train.jsonl/x", ("cannot be read",)),
         ("x" * 300, ("cannot be read",)),
+        ("pipe", ("a pipe or a device", "give a file")),
+        ("/dev/zero", ("a pipe or a device", "give a file")),
         ("a\0b", ("must not hold NUL",)),
     ],
 )
 def test_a_path_that_is_no_file_is_refused(refuse: Refusals, flag: str, path: str, words: tuple[str, ...]) -> None:
     flags = given(GOOD)
     Path("folder").mkdir()
+    os.mkfifo("pipe")
     Path("dangling").symlink_to("nowhere")
     Path("loop").symlink_to("loop")
     line = refuse.line("run", "--run_all", *flags, flag, path)

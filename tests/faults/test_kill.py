@@ -30,7 +30,7 @@ def test_a_run_that_is_killed_and_asked_to_end_gives_what_an_unbroken_one_gives(
     blows = [*KILLS, *REQUESTS]
 
     chance = random.Random(1)
-    moments = Moments(spread(len(blows)), unbroken, chance)
+    moments = Moments(spread(len(blows), unbroken), unbroken, chance)
     dealt = batter(experiment, unbroken, bench.forked, blows, 0.2, chance, tallies, until=moments.wait)
 
     assert [line for tally in tallies.values() for line in tally.lost] == []

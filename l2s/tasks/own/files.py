@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l2s.errors import UserError, plain, shown_path
-from l2s.jsonl import Row, numbered_rows
+from l2s.jsonl import Row, numbered_rows, require_file
 
 PARQUET_MAGIC = b"PAR1"
 FIELDS = ("messages", "prompt", "id", "reference", "domain")
@@ -29,6 +29,7 @@ def read_rows(field: str, path: Path) -> list[Placed]:
     """
     where = f"{field}={shown_path(path)}"
     try:
+        require_file(path)
         with path.open("rb") as file:
             is_parquet = file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
         if is_parquet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,13 +49,13 @@ def make_items(
     for number, (place, row) in enumerate(rows):
         try:
             item = _item(row, f"{NAME}-{split}-{number:05d}", grader, system_prompt, taken, unlabelled=unlabelled)
-            if item["id"] in places:
-                raise RowError(f"id={shown(item['id'])}: also at {places[item['id']]}; give every row its own id")
+            if (key := _look(item["id"])) in places:
+                raise RowError(f"id={shown(item['id'])}: also at {places[key]}; give every row its own id")
         except RowError as wrong:
             raise UserError(f"{place}: {wrong}") from None
         except RecursionError:
             raise UserError(f"{place}: nested too deeply; repair or remove this row") from None
-        places[item["id"]] = place.rpartition(", ")[2]
+        places[key] = place.rpartition(", ")[2]
         items.append(item)
     return items
 
@@ -177,6 +178,11 @@ def _id(row: Row, default: str) -> str:
     if not text.strip():
         raise RowError(f"id={shown(text)}: is blank; write an id, or leave it out")
     return text
+
+
+def _look(name: str) -> str:
+    """What a reader sees of an id: two that look alike are a mistake, even where their bytes differ."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _domain(row: Row, taken: Sequence[str]) -> str:

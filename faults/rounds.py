@@ -146,7 +146,7 @@ def _filled(bench: Bench, folder: Path) -> list[Found]:
     filled, refused = tallies.values()
     try:
         with small_disk(folder / "disk") as disk:
-            fill_in_each_stage(disk, unbroken, bench.forked, filled, in_order(unbroken))
+            fill_in_each_stage(disk, unbroken, bench.forked, filled, tuple(in_order(unbroken)))
         with small_disk(folder / "small") as disk:
             refuse_beforehand(disk, bench.forked, refused, unbroken)
     except MountError as reason:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from l2s.config import ExperimentConfig
 from l2s.models import demo
 from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, START_S
-from l2s.plan.hardware import GIB, find_hardware
+from l2s.plan.hardware import GIB, Fleet, find_hardware
 from l2s.plan.known_models import as_folders
 from l2s.plan.layout import Layout, Row, device_numbers, layout_name
 from l2s.plan.model_size import ModelSize
@@ -28,7 +28,7 @@ from l2s.visible import in_one_line
 
 CUDA_FACTOR = 3.0
 COLUMNS = ("weights", "optimizer", "activations", "cache", "buffers", "memory")
-FILE_WIDTH = 140  # width of the table if the output is not a terminal
+FILE_WIDTH = 100  # columns if the output is not a terminal
 
 
 def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool = False) -> bool:
@@ -53,11 +53,10 @@ def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool 
         plan = make_plan(known, stages, fleet)
         advice = plan.advice()
     _print_plan(plan, names, details=details)
-    console = _console()
     for line in advice:
-        console.print(in_one_line(line), style="red", markup=False)
+        _say(line, style="red")
     for line in assumptions(plan):
-        console.print(in_one_line(line), style="dim", markup=False)
+        _say(line, style="dim")
     return not advice
 
 
@@ -78,30 +77,58 @@ def _console() -> Console:
     return console
 
 
-def _print_plan(plan: Plan, names: Mapping[str, str], *, details: bool) -> None:
-    console, config, hardware = _console(), plan.situation.config, plan.fleet.hardware
-    console.print(f"[bold]Plan[/bold] of {escape(in_one_line(str(RunDir.of(config).root)))}")
-    console.print(
-        f"  devices  {plan.fleet}, each {hardware.memory / GIB:.0f} GiB, {hardware.products / 1e12:.3g} TFLOP/s, "
-        f"{hardware.bandwidth / 1e9:.3g} GB/s, {hardware.layer_seconds * 1e3:.2g} ms to launch a layer "
-        f"({hardware.origin})"
+def _say(line: str, *, label: str = "", indent: int = 2, style: str | None = None) -> None:
+    """Print a line in the width of the output; further lines begin at the column `indent`."""
+    console = _console()
+    filled = textwrap.fill(
+        in_one_line(line),
+        console.width,
+        initial_indent=label.ljust(indent) if label else "",
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
+    console.print(filled, style=style, markup=False)
+
+
+def _print_plan(plan: Plan, names: Mapping[str, str], *, details: bool) -> None:
+    config = plan.situation.config
+    _say(f"Plan of {RunDir.of(config).root}", style="bold")
     with_weights = f", {config.weights_engine} for what needs weights" if config.engine == "endpoint" else ""
-    console.print(f"  engine   {config.engine}{with_weights}")
+    heading = {"devices": _device_line(plan.fleet), "engine": config.engine + with_weights}
     for role, size_of_model in (("teacher", plan.situation.teacher), ("student", plan.situation.student)):
         folder = getattr(config, f"{role}_model")
         behind = role == "teacher" and config.remote_teacher
-        line = f"{folder}: behind the endpoint" if behind else _model_line(names.get(folder, folder), size_of_model)
-        console.print(f"  {role}  {in_one_line(line)}", markup=False)
-    console.print(f"           {short_count(plan.situation.trainable)} weights trained ({config.tuning})")
+        heading[role] = (
+            f"{folder}: behind the endpoint" if behind else _model_line(names.get(folder, folder), size_of_model)
+        )
+    heading["trained"] = f"{short_count(plan.situation.trainable)} weights of the student ({config.tuning})"
+    for label, line in heading.items():
+        _say(line, label=f"  {label}", indent=11)
     found = {row.stage.name: Manifest.load(RunDir.of(config).manifest(row.stage.name)) for row in plan.layout.rows}
     manifests = {name: manifest for name, manifest in found.items() if manifest}
+    console = _console()
     console.print(stage_table(plan, manifests))
     if details:
         console.print(memory_table(plan))
     path = plan.layout.critical_path(config)
     steps = [f"{row.stage.name} {rough_duration(row.estimate.seconds)}" for row in path if row.estimate.seconds >= 1]
-    console.print(f"Wall time {rough_duration(plan.layout.wall_seconds)}: {' > '.join(steps)}")
+    _say(f"Wall time {rough_duration(plan.layout.wall_seconds)}: {' > '.join(steps)}")
+
+
+def _device_line(fleet: Fleet) -> str:
+    hardware = fleet.hardware
+    return (
+        f"{fleet}, {hardware.memory / GIB:.0f} GiB each; {_rate(hardware.products)}FLOP/s, "
+        f"{_rate(hardware.bandwidth)}B/s, {hardware.layer_seconds * 1e3:.1f} ms to launch a layer ({hardware.origin})"
+    )
+
+
+def _rate(value: float) -> str:
+    """Three digits and a prefix: `187 T`, `1.32 T`, `15.7 G`."""
+    prefix, unit = next(((p, u) for p, u in (("T", 1e12), ("G", 1e9)) if value >= u), ("M", 1e6))
+    number = value / unit
+    return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f} {prefix}"
 
 
 def _model_line(name: str, model: ModelSize) -> str:
@@ -119,7 +146,7 @@ def stage_table(plan: Plan, manifests: Mapping[str, Manifest]) -> Table:
     for header in ("stage", "devices", "layout"):
         table.add_column(header)
     measured = ["measured"] if manifests else []
-    for header in ("GiB a device", "starts", "time", "disk GiB", "scratch GiB", *measured):
+    for header in ("GiB each", "starts", "time", "disk GiB", "scratch GiB", *measured):
         table.add_column(header, justify="right")
     for row in rows:
         one = manifests.get(row.stage.name)
@@ -165,7 +192,7 @@ def _sum_measured(manifests: Mapping[str, Manifest]) -> str:
 def memory_table(plan: Plan) -> Table:
     """What fills the memory of a device, in GiB."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("GiB a device")
+    table.add_column("GiB of a device")
     for header in COLUMNS:
         table.add_column(header, justify="right")
     rows: list[Row] = plan.on_devices()
@@ -210,7 +237,7 @@ def assumptions(plan: Plan) -> list[str]:
         lines.append("Several machines take --executor ray, which uses this layout; without it a run uses one machine.")
     if hardware.is_cuda:
         lines.append(
-            f"No GPU run has checked these times: take them as good to a factor of {CUDA_FACTOR:g} either way."
+            f"No whole run on GPUs has checked these times: they may be off by a factor of {CUDA_FACTOR:g} either way."
         )
     return lines
 

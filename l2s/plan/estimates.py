@@ -7,18 +7,18 @@ are assumed. Each estimate follows what the stage does: when the stage changes, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, comb
 
 from l2s.arms import MODELS, original
 from l2s.config import Quantization
 from l2s.loss.fused_head import CHUNK_BYTES
+from l2s.plan import decoding, vllm
 from l2s.plan.hardware import GIB
 from l2s.plan.model_size import FORWARD, TRAINING, ModelSize
 from l2s.plan.parts import Memory, Texts
 from l2s.plan.situation import Estimate, Situation
-from l2s.plan.vllm import VLLM_SHARE, VLLM_START_S, answer_seconds, prefill_seconds, vllm_memory
 from l2s.signals.record import BATCH_TOKENS
 from l2s.signals.recorders import SAMPLE_ROWS
 from l2s.signals.tail import OFFSET_FACTORS, RANK
@@ -30,7 +30,10 @@ START_S = 6.0  # imports and first use of everything, measured on the CPU
 LINK_BYTES_S = 50e9  # between ranks: 400 Gb/s of p4d's network; NVLink inside a machine is faster
 FILE_BYTES_S = 1e9  # weights and signals from and to a local SSD
 HEAD_OVERHEAD = 1.25  # time of the fused loss over its matrix products; docs/PERFORMANCE.md measures 1.21
-HEAD_BUFFERS = 6  # chunks of logits: student's, teacher's, and on CUDA float32 copies of both
+CUDA_CHUNKS = 3  # chunks of logits for each of student and teacher: in bfloat16 and widened to float32
+HEAP_KEEPS = (
+    0.9  # of activations, on a CPU: malloc keeps blocks of steps with other lengths (350 MiB beside 377 in use)
+)
 UPDATE_BYTES = 40  # read and written for each trained weight in an update: AdamW 28, norm and clipping 12
 BATCH_BYTES = 12  # and in every batch, to add to its gradient
 CAST_BYTES = 12  # and with full tuning, between float32 weights and bfloat16 products
@@ -62,11 +65,13 @@ def _generate(s: Situation) -> Estimate:
     tries = _tries(config.answers_per_item, config.max_tries) if config.keep_correct else config.answers_per_item
     if config.engine == "endpoint":
         return _by_server(s, tries, texts)
-    answering = _answer_seconds(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization)
+    drawn = config.sampling_temperature > 0
+    batch_size, kind = config.generation_batch_size, config.teacher_quantization
+    answering = _answer_seconds(s, s.teacher, texts, batch_size, kind, drawn=drawn)
     return Estimate(
         seconds=_loading_seconds(s, s.teacher) + tries * answering,
         disk=TEXT_BYTES * _tokens(texts),
-        memory=_answer_memory(s, s.teacher, texts, config.generation_batch_size, config.teacher_quantization),
+        memory=_answer_memory(s, s.teacher, texts, batch_size, kind),
     )
 
 
@@ -98,13 +103,13 @@ def _score(s: Situation) -> Estimate:
 
 
 def _sft(s: Situation) -> Estimate:
-    return _training(s, s.answered_texts, s.config.sft_epochs, s.config.sft_batch_size)
+    return _training(s, s.answered_texts, s.config.sft_epochs, s.config.sft_batch_size, models=1)
 
 
 def _kd(s: Situation) -> Estimate:
     s = s.in_trainer()
     config, texts, teacher = s.config, s.answered_texts, s.teacher
-    student = _training(s, texts, config.kd_epochs, config.kd_batch_size)
+    student = _training(s, texts, config.kd_epochs, config.kd_batch_size, models=2)
     head = HEAD_OVERHEAD * teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1) / s.processes
     if config.teacher_signal == "online":
         batch_tokens = config.kd_batch_size * _tokens(texts) / _number(texts)
@@ -127,28 +132,31 @@ def _opd(s: Situation) -> Estimate:
     own = s.changed({"max_new_tokens": config.opd_max_new_tokens})
     texts, batch_size, quantization = own.training_texts, config.opd_batch_size, config.teacher_quantization
     epochs = config.opd_steps * batch_size * config.gradient_accumulation_steps / _number(texts)
-    student = _training(own, texts, epochs, batch_size)
+    student = _training(own, texts, epochs, batch_size, models=2)
     batch_tokens = batch_size * _tokens(texts) / _number(texts)
-    seconds = _answer_seconds(own, s.student, texts, batch_size, "nf4" if config.tuning == "qlora" else "none")
+    by_trl = replace(s.student, static_steps=False)  # TRL calls `generate`, and draws
+    kind: Quantization = "nf4" if config.tuning == "qlora" else "none"
+    seconds = _answer_seconds(own, by_trl, texts, batch_size, kind, drawn=True)
     seconds += _forward_seconds(own, s.teacher, texts, batch_tokens, quantization)
     head = s.teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=_number(texts) / batch_size)
     seconds += head / s.processes
     return replace(
         student,
-        seconds=student.seconds + _loading_seconds(s, s.teacher, vllm=False) + epochs * seconds,
+        seconds=student.seconds + _loading_seconds(s, s.teacher, by_vllm=False) + epochs * seconds,
         memory=student.memory + _forward_memory(own, s.teacher, batch_size * _longest(own, texts), quantization),
     )
 
 
-def _training(s: Situation, texts: list[Texts], epochs: float, batch_size: int) -> Estimate:
+def _training(s: Situation, texts: list[Texts], epochs: float, batch_size: int, *, models: int) -> Estimate:
+    """A training whose loss needs the logits of `models`: the student, and for KD the teacher."""
     config, student, trainable = s.config, s.student, s.trainable
     full = config.tuning == "full"
     quantization: Quantization = "nf4" if config.tuning == "qlora" else "none"
     update = batch_size * config.gradient_accumulation_steps
     updates = ceil(_number(texts) / update * epochs)
     share = ceil(min(update, _number(texts)) / s.processes)  # sequences of an update on each rank
-    batch_size = min(batch_size, share)
-    batches = updates * ceil(share / batch_size)
+    cut = _cut(s, texts, batch_size, share)
+    batches = updates * cut.number
     mean_length, on_a_rank = _tokens(texts) / _number(texts), min(updates * share, epochs * _number(texts))
     passes = student.seconds(
         s.hardware,
@@ -165,7 +173,7 @@ def _training(s: Situation, texts: list[Texts], epochs: float, batch_size: int) 
     final = 2 * student.parameters
     state = 12 * trainable  # float32: the weight and AdamW's two moments
     return Estimate(
-        seconds=_loading_seconds(s, student, vllm=False)
+        seconds=_loading_seconds(s, student, by_vllm=False)
         + passes
         + HEAD_OVERHEAD * head
         + moved / s.hardware.bandwidth
@@ -174,8 +182,29 @@ def _training(s: Situation, texts: list[Texts], epochs: float, batch_size: int) 
         + final / FILE_BYTES_S,  # merged and written
         disk=final + (0 if full else 4 * trainable),
         scratch=min(3, ceil(updates / config.save_steps)) * state,
-        memory=_training_memory(s, batch_size * _longest(s, texts), quantization),
+        memory=_training_memory(s, cut, quantization, models),
     )
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The micro-batches of an update on a rank: how many, and the tokens and answer tokens of the largest."""
+
+    number: int
+    tokens: float
+    answer_tokens: float
+
+
+def _cut(s: Situation, texts: list[Texts], batch_size: int, share: int) -> _Cut:
+    """Cut `share` sequences as `l2s.training.updates` does: by a number of sequences, or by a number of tokens."""
+    longest, answer = _longest(s, texts), max(text.longest_answer for text in texts)
+    if most := s.config.tokens_per_batch:
+        number = ceil(share / max(1.0, most * _number(texts) / _tokens(texts)))
+        sequences = min(share, max(1.0, most / longest))
+    else:
+        sequences = min(batch_size, share)
+        number = ceil(share / sequences)
+    return _Cut(number, sequences * longest, sequences * min(answer, longest))
 
 
 def _exchange_seconds(s: Situation, updates: float, batches: float) -> float:
@@ -191,16 +220,27 @@ def _casts(s: Situation) -> bool:
     return s.student.element_bytes < 4
 
 
-def _training_memory(s: Situation, batch_tokens: float, quantization: Quantization) -> Memory:
+def _training_memory(s: Situation, cut: _Cut, quantization: Quantization, models: int) -> Memory:
+    """Memory at the fullest moment of an update: the backward pass frees activations while it makes gradients.
+
+    So of both only the larger counts, unless gradients of an earlier micro-batch are there. The head's gradient comes
+    first: it is made in the forward pass and scaled in the backward pass.
+    """
     student, trainable, full = s.student, s.trainable, s.config.tuning == "full"
     frozen = student.weight_bytes(quantization) + student.scale_bytes(quantization)
-    copies = 2 * student.parameters * _casts(s) + 4 * student.head if full else 0  # weights; the head's gradient
     shards = s.processes if full and s.hardware.is_cuda and s.config.sharding != "ddp" else 1
+    gradients = 4 * trainable / shards
+    checkpointed, spread = s.config.gradient_checkpointing, s.hardware.is_cuda  # on CPUs attention.py reads groups
+    activations = student.training_peak(cut.tokens, full=full, checkpointed=checkpointed, spread=spread)
+    kept = 0 if s.hardware.is_cuda else HEAP_KEEPS * activations
+    activations += 8 * student.head if full else 0
+    chunk = min(CHUNK_BYTES, student.element_bytes * cut.answer_tokens * student.vocabulary)
+    narrow = 2 * student.parameters * _casts(s) if full else 0  # copies of the weights for products
     return Memory(
         weights=4 * trainable / shards + (0 if full else frozen),
-        optimizer=12 * trainable / shards,  # gradient and AdamW's two moments, float32
-        activations=student.training_peak(batch_tokens, full=full, checkpointed=s.config.gradient_checkpointing),
-        buffers=copies / shards + HEAD_BUFFERS * min(CHUNK_BYTES, 4 * batch_tokens * student.vocabulary),
+        optimizer=8 * trainable / shards + gradients,  # AdamW's two moments, float32
+        activations=kept + (activations if cut.number > 1 else max(activations - gradients, 0)),
+        buffers=narrow / shards + models * (CUDA_CHUNKS if s.hardware.is_cuda else 1) * chunk,
     )
 
 
@@ -234,7 +274,7 @@ def _with_head(s: Situation, answering: Memory, size: ModelSize, quantization: Q
     head = Memory(weights=s.teacher.head * s.teacher.element_bytes)
     if not s.by_vllm:
         return answering + head
-    scoring = vllm_memory(s.hardware, size, quantization, split=s.split, runner="pooling") + head
+    scoring = vllm.vllm_memory(s.hardware, size, quantization, split=s.split, runner="pooling") + head
     return max(answering, scoring, key=lambda memory: memory.total)
 
 
@@ -276,9 +316,9 @@ def _signal_bytes(s: Situation, tokens: float, signal: str) -> float:
     return (tokens * teacher.hidden + teacher.head) * teacher.element_bytes
 
 
-def _loading_seconds(s: Situation, size: ModelSize, *, vllm: bool | None = None) -> float:
+def _loading_seconds(s: Situation, size: ModelSize, *, by_vllm: bool | None = None) -> float:
     """Start of the process and of the model; the processes of a machine read the same files once."""
-    start = VLLM_START_S if (s.by_vllm if vllm is None else vllm) else START_S
+    start = vllm.VLLM_START_S if (s.by_vllm if by_vllm is None else by_vllm) else START_S
     return start + size.checkpoint_bytes / FILE_BYTES_S
 
 
@@ -288,7 +328,7 @@ def _forward_seconds(
     tokens = _tokens(texts)
     length = tokens / _number(texts)
     if s.by_vllm:
-        return prefill_seconds(s.hardware, size, tokens=tokens, length=length, split=s.split) / VLLM_SHARE
+        return vllm.prefill_seconds(s.hardware, size, tokens=tokens, length=length, split=s.split) / vllm.VLLM_SHARE
     tokens /= s.processes
     passes = ceil(tokens / batch_tokens)
     return size.seconds(s.hardware, FORWARD, tokens=tokens, passes=passes, length=length, quantization=quantization)
@@ -296,7 +336,7 @@ def _forward_seconds(
 
 def _forward_memory(s: Situation, size: ModelSize, batch_tokens: float, quantization: Quantization) -> Memory:
     if s.by_vllm:
-        return vllm_memory(s.hardware, size, quantization, split=s.split, runner="pooling")
+        return vllm.vllm_memory(s.hardware, size, quantization, split=s.split, runner="pooling")
     return Memory(
         weights=(size.weight_bytes(quantization) + size.scale_bytes(quantization)) / s.split,
         activations=size.forward_peak(batch_tokens),
@@ -305,43 +345,29 @@ def _forward_memory(s: Situation, size: ModelSize, batch_tokens: float, quantiza
 
 
 def _answer_seconds(
-    s: Situation, size: ModelSize, texts: list[Texts], batch_size: int, quantization: Quantization
+    s: Situation,
+    size: ModelSize,
+    texts: list[Texts],
+    batch_size: int,
+    quantization: Quantization,
+    *,
+    drawn: bool = False,
 ) -> float:
-    """Prompts in one pass for each batch, then one pass for every token of the longest answer.
-
-    Each step reads the cache and copies it to lengthen it. On CUDA the cache is also expanded to all heads, because
-    with a padding mask transformers cannot use the kernel that reads groups; on the CPU attention.py does.
-    """
-    texts = [replace(text, number=text.number / s.processes) for text in texts]
+    texts = _of_a_process(s, texts)
     if s.by_vllm:
-        return answer_seconds(s.hardware, size, texts, quantization, split=s.split)
-    batch = min(batch_size, _number(texts))
-    spread = 2 * size.queries / size.keys if s.hardware.is_cuda else 0
-    total = 0.0
-    for text in texts:
-        batches, prompt = text.number / batch, text.prompt
-        length = prompt + text.longest_answer / 2
-        run = partial(size.seconds, s.hardware, FORWARD, quantization=quantization)
-        step = run(tokens=batch, passes=1, length=length, decoding=True)
-        step += size.head_seconds(s.hardware, tokens=batch, passes=1)
-        step += batch * length * size.cache_bytes * (3 + spread) / s.hardware.weights
-        total += run(tokens=text.number * prompt, passes=batches, length=prompt) + batches * text.longest_answer * step
-    return total
+        return vllm.answer_seconds(s.hardware, size, texts, quantization, split=s.split)
+    return decoding.answer_seconds(s.hardware, size, texts, batch_size, quantization, split=s.split, drawn=drawn)
 
 
 def _answer_memory(
     s: Situation, size: ModelSize, texts: list[Texts], batch_size: int, quantization: Quantization
 ) -> Memory:
     if s.by_vllm:
-        return vllm_memory(s.hardware, size, quantization, split=s.split, runner="generate")
-    batch = min(batch_size, ceil(_number(texts) / s.processes))
-    prompts = batch * max(text.longest_prompt for text in texts)
-    longest = max(text.longest_prompt for text in texts) + s.config.max_new_tokens
-    cache = batch * longest * size.cache_bytes
-    one_layer = cache / size.layers * (1 + (size.queries / size.keys if s.hardware.is_cuda else 0))
-    return Memory(
-        weights=(size.weight_bytes(quantization) + size.scale_bytes(quantization)) / s.split,
-        activations=max(size.forward_peak(prompts), one_layer),
-        cache=cache / s.split,
-        buffers=batch * size.vocabulary * (size.element_bytes + 4),
-    )
+        return vllm.vllm_memory(s.hardware, size, quantization, split=s.split, runner="generate")
+    texts, most = _of_a_process(s, texts), s.config.max_new_tokens
+    return decoding.answer_memory(s.hardware, size, texts, batch_size, quantization, max_new_tokens=most, split=s.split)
+
+
+def _of_a_process(s: Situation, texts: list[Texts]) -> list[Texts]:
+    """The share of `texts` that each of the stage's processes answers."""
+    return [replace(text, number=text.number / s.processes) for text in texts]

@@ -13,6 +13,7 @@ from torch import nn
 
 from l2s.config import ExperimentConfig, Quantization
 from l2s.devices import torch_dtype
+from l2s.generation.engines.static_decoding import allows_static_steps
 from l2s.models.head import output_head
 from l2s.models.load import checkpoint_bytes, count_parameters, load_config, prepare_for_training, weight_bytes
 from l2s.models.stored import empty_model
@@ -39,6 +40,7 @@ class Pattern:
     launches: float
 
 
+GRAPH_LAYER_S = 0.25e-3  # beside products and bytes, of a layer in a CUDA graph: what is missing to the measured 14 ms
 INT8_LAUNCHES = 3.7  # LLM.int8 quantises rows and separates outliers: Qwen2.5-0.5B, T4, 24.4 tokens/s became ~6.3
 VLLM_BYTES: dict[str, float] = {"fp8": 1.0, "awq": 0.53, "gptq": 0.53}  # of a weight, experts and scales included
 EXPERT_COPIES = 3  # transformers on CUDA, decoding: each token's experts are gathered (read, written) and multiplied
@@ -48,6 +50,25 @@ TRAINING = {  # (all weights?, checkpointed?); an update of LoRA needs no produc
     (True, True): Pattern(4, 496, 80, 38, 397, 341, 4.3),
     (False, False): Pattern(2, 468, 64, 86, 234, 214, 4.7),
     (False, True): Pattern(3, 616, 80, 128, 321, 291, 6.6),
+}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes that a layer keeps of a token for its backward pass, per unit of the layer's sizes (see `Pattern`)."""
+
+    hidden: int
+    gathered: int
+    intermediate: int
+    queries: int
+    keys: int
+
+
+KEPT = {  # (all weights?, bytes of an element); float32 needs no copies in another type
+    (True, 2): Kept(26, 8, 8, 10, 10),
+    (False, 2): Kept(18, 4, 8, 10, 8),
+    (True, 4): Kept(24, 16, 16, 16, 16),
+    (False, 4): Kept(16, 8, 16, 12, 12),
 }
 
 
@@ -67,6 +88,7 @@ class ModelSize:
         intermediate: width of a token's MLP, over all its experts.
         queries, keys: number of heads times their width.
         checkpoint_bytes: size of the files that are read to load the model.
+        static_steps: whether it can decode in steps of one shape on a GPU.
     """
 
     parameters: int
@@ -85,6 +107,7 @@ class ModelSize:
     num_experts: int
     experts_per_token: int
     checkpoint_bytes: int
+    static_steps: bool = True
 
     @property
     def active_parameters(self) -> int:
@@ -144,21 +167,23 @@ class ModelSize:
             wide = 4 * self.hidden + 3 * self.intermediate
         return tokens * wide * self.element_bytes
 
-    def training_peak(self, tokens: float, *, full: bool, checkpointed: bool) -> float:
+    def training_peak(self, tokens: float, *, full: bool, checkpointed: bool, spread: bool) -> float:
         """Bytes of activations at the start of the backward pass.
 
-        The hidden state between layers is float32 if all weights are trained. A checkpointed model keeps only these and
-        recomputes the activations of one layer at a time.
+        A checkpointed model keeps only the hidden states between layers, which are float32 if all weights are trained,
+        and recomputes one layer at a time. `spread`: keys and values are copied for all heads of their groups.
         """
-        hidden, gathered = (26, 8) if full else (18, 4)
+        kept = KEPT[full, self.element_bytes]
+        copies = 2 * self.element_bytes if spread else 0
         layer = (
-            (hidden + gathered * self.experts_per_token) * self.hidden
-            + 8 * self.intermediate
-            + 14 * self.queries
-            + (6 if full else 4) * self.keys
+            (kept.hidden + kept.gathered * self.experts_per_token) * self.hidden
+            + kept.intermediate * self.intermediate
+            + (kept.queries + copies) * self.queries
+            + (kept.keys - copies) * self.keys
         )
-        kept = self.layers * (4 if full else 2) * self.hidden + layer if checkpointed else self.layers * layer
-        return tokens * (kept + 18 * self.hidden + 6 * self.intermediate) * self.element_bytes / 2
+        between = 4 if full else self.element_bytes
+        all_layers = self.layers * between * self.hidden + layer if checkpointed else self.layers * layer
+        return tokens * (all_layers + (18 * self.hidden + 6 * self.intermediate) * self.element_bytes / 2)
 
     def seconds(
         self,
@@ -169,17 +194,20 @@ class ModelSize:
         passes: float,
         length: float,
         quantization: Quantization = "none",
-        decoding: bool = False,
+        gathered: bool = False,
+        captured: bool = False,
     ) -> float:
-        """Time in transformers of `passes` passes over `tokens` tokens in total, each of which attends to `length`."""
+        """Time in transformers of `passes` passes over `tokens` tokens in total, each of which attends to `length`.
+
+        `gathered`: see `read_bytes`. `captured`: a pass is one CUDA graph, which the host launches in no time.
+        """
         flops = tokens * (2 * self.body + 4 * length * self.queries * self.layers)
-        gathered = decoding and hardware.is_cuda and self.num_experts > 0
         a_pass = self.read_bytes(quantization, tokens / max(passes, 1e-9), gathered=gathered)
         products = pattern.products * hardware.product_seconds(flops, passes * a_pass)
         moving = tokens * self.layers * self.moved_bytes(pattern) / hardware.bandwidth
+        if captured:
+            return products + moving + passes * self.layers * GRAPH_LAYER_S
         host = passes * self.layers * pattern.launches * hardware.layer_seconds
-        if decoding and hardware.is_cuda and not self.num_experts and quantization == "none":
-            host = 0.0  # a step is one CUDA graph
         if quantization == "int8":  # in each product the host waits for the number of outliers, so it never runs ahead
             return products + moving + INT8_LAUNCHES * host
         return max(products + moving, host) if hardware.is_cuda else products + moving + host
@@ -226,6 +254,7 @@ def size_of(name: str, config: ExperimentConfig) -> ModelSize:
         num_experts=_number_of_experts(text) if experts else 0,
         experts_per_token=chosen,
         checkpoint_bytes=checkpoint_bytes(name) or 2 * count_parameters(model),
+        static_steps=allows_static_steps(model),
     )
 
 

@@ -25,9 +25,12 @@ class Plan:
     layout: Layout
 
     def advice(self) -> list[str]:
-        """One line for every stage that does not fit."""
-        lines = [advise(row.stage.original, on_groups(self.situation, row.groups)) for row in self.on_devices()]
-        return [line for line in lines if line]
+        """A line for the stages that do not fit; those with the same problem share one."""
+        found: dict[str, list[str]] = {}
+        for row in self.on_devices():
+            if problem := advise(row.stage.original, on_groups(self.situation, row.groups)):
+                found.setdefault(problem, []).append(row.stage.name)
+        return [f"{', '.join(stages)}: {problem}" for problem, stages in found.items()]
 
     def too_large(self, margin: float) -> list[Row]:
         """The stages whose weights and optimizer states alone exceed the memory by more than the share `margin`.
@@ -77,15 +80,15 @@ def make_plan(config: ExperimentConfig, stages: Sequence[Stage], fleet: Fleet) -
 
 
 def advise(stage: str, situation: Situation) -> str | None:
-    """One line if `stage` does not fit: which setting to change, or that no setting helps."""
+    """What does not fit of `stage`, and which setting to change or that none helps; None if it fits."""
     if fits(stage, situation):
         return None
     needed, there = estimate(stage, situation).memory.total, situation.hardware.memory
     changes = changes_that_fit(stage, situation)
-    problem = f"{stage}: {gib(needed)} GiB a device do not fit into {gib(there)} GiB"
+    problem = f"{gib(needed)} GiB a device do not fit into {gib(there)} GiB"
     if changes is None:
         least = gib(least_memory(stage, situation))
-        return f"{problem}, and the settings bring it to {least} GiB at best; take a smaller model or a larger device"
+        return f"{problem}, and no setting brings it below {least} GiB; take a smaller model or a larger device"
     flags = " ".join(f"--{name} {str(value).lower()}" for name, value in changes.items())
     after = estimate(stage, placed_again(stage, situation.changed(changes))).memory.total
     return f"{problem}; with {flags} it takes {gib(after)} GiB"
@@ -102,7 +105,10 @@ def gib(value: float) -> str:
 
 
 def rough_duration(seconds: float) -> str:
-    """Seconds as 45 s, 12 min or 3.4 h."""
+    """Seconds as 45 s, 12 min, 3.4 h or 5 days."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 72 else f"{hours / 24:,.0f} days"

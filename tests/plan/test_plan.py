@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,12 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.plan import before_run, estimates
 from l2s.plan.advice import changes_that_fit, fits
+from l2s.plan.command import FILE_WIDTH, _rate
 from l2s.plan.estimates import ESTIMATES, FILE_BYTES_S, estimate
 from l2s.plan.hardware import GIB, Fleet, Hardware, find_hardware
 from l2s.plan.layout import Layout, lay_out
 from l2s.plan.model_size import ModelSize
-from l2s.plan.prediction import Plan, advise
+from l2s.plan.prediction import Plan, advise, rough_duration
 from l2s.plan.situation import Situation
 from l2s.plan.vllm import VLLM_START_S
 from l2s.run_dir import Manifest, RunDir
@@ -220,6 +222,28 @@ def test_the_command_prints_a_row_for_every_stage_and_writes_nothing(
     assert not config.output_dir.exists()
 
 
+@pytest.mark.parametrize("hardware", ["p4d.24xlarge:2", "rtx-4090"])
+def test_no_line_is_wider_than_100_columns_and_one_problem_is_told_once(
+    hardware: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status = main(["plan", "--hardware", hardware, "--teacher_model", "Qwen/Qwen3-32B", "--details"])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= FILE_WIDTH
+    assert status == (hardware == "rtx-4090")
+    if status:
+        assert text.count("do not fit into") == 2  # the teacher's stages, of which one also holds a second head
+        assert re.search(r"^generate, score: ", text, flags=re.MULTILINE)
+
+
+def test_durations_are_rounded_to_what_a_reader_needs() -> None:
+    days = 24 * 3600
+    assert [rough_duration(seconds) for seconds in (0.2, 89, 90, 5399, 5400, 71 * 3600, 3 * days, 1234 * days)] == [
+        "0 s", "89 s", "2 min", "90 min", "1.5 h", "71.0 h", "3 days", "1,234 days",
+    ]  # fmt: skip
+    assert [_rate(value) for value in (187.2e12, 1.3217e12, 15.74e9, 449e6)] == ["187 T", "1.32 T", "15.7 G", "449 M"]
+
+
 def test_only_the_stages_asked_for_are_planned(tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
     _, text = plan(capsys, tiny_config(), "--hardware", "l4", "--run_sft")
     assert "sft" in text
@@ -306,8 +330,8 @@ def test_a_plan_that_does_not_fit_says_so_and_ends_with_1(
     config = tiny_config(teacher_model=str(tmp_path / "large"))
     status, text = plan(capsys, config, "--hardware", "rtx-4090", "--run_generate", "--engine", "transformers")
     assert status == 1
-    assert "generate:" in text
-    assert "--teacher_quantization nf4" in text
+    assert "generate: " in text
+    assert "--teacher_quantization nf4" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(
@@ -326,7 +350,7 @@ def test_answers_of_an_endpoint_are_a_servers_work(
     assert status == 0
     assert "the endpoint" in rows["generate"]
     assert time in rows["generate"]
-    assert said in text
+    assert said in " ".join(text.split())
     assert "1 process x TP2" in rows["score"]  # by its own engine
     assert ("60 min" in rows["generate"]) == bool(flags)
 

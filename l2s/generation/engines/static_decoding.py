@@ -28,12 +28,17 @@ ALIGNED = 16  # attention kernels take masks whose rows begin at such multiples
 
 
 def has_static_steps(model: PreTrainedModel) -> bool:
-    """Whether the model decodes in steps of one shape: all layers see all tokens, through our attention."""
+    """Whether the model decodes in steps of one shape: it allows them, and its attention is ours."""
+    ours = {name for name, _ in ATTENTION.values()}
+    return model.config.get_text_config()._attn_implementation in ours and allows_static_steps(model)
+
+
+def allows_static_steps(model: PreTrainedModel) -> bool:
+    """Whether steps of one shape are possible: all layers see all tokens, and transformers can compile the model."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return (
-        config._attn_implementation in {name for name, _ in ATTENTION.values()}
-        and kinds == {"full_attention"}
+        kinds == {"full_attention"}
         and not getattr(config, "sliding_window", None)
         and bool(getattr(model, "_can_compile_fullgraph", False))
         and "logits_to_keep" in inspect.signature(model.forward).parameters

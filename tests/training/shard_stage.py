@@ -1,8 +1,10 @@
 """Run by torchrun from test_sft_kd_stages.py: a stage whose trainer shards with FSDP2, on the CPU.
 
+Arguments: the run folder, the stage, and what to do: `break` stops after the second step, `resume` continues.
+
 accelerate's variables (ACCELERATE_USE_FSDP and its kin) only shard on accelerators; with CPU processes accelerate
 ignores them. Here CPU processes pass as accelerators. All that follows, from `fully_shard` to checkpoints, is its usual
-path, over gloo. The training stops after its second step and resumes from the checkpoint of the first.
+path, over gloo.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ def break_off(self: TrainingProgress, args: Any, state: Any, control: Any, **kwa
 
 
 if __name__ == "__main__":
+    root, stage, *parts = sys.argv[1:]
     with mock.patch.object(AcceleratorState, "__init__", initialize_sharded):
-        with mock.patch.object(TrainingProgress, "on_step_end", break_off):
-            assert main(sys.argv[1], "kd", "run") == 1
-        sys.exit(main(sys.argv[1], "kd", "resume"))
+        if "break" in parts:
+            with mock.patch.object(TrainingProgress, "on_step_end", break_off):
+                assert main(root, stage, "run") == 1
+        if "resume" in parts:
+            sys.exit(main(root, stage, "resume"))

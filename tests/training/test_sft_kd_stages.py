@@ -30,6 +30,7 @@ from l2s.sequences import Collator, load_sequences
 from l2s.signals import recorders, score
 from l2s.signals.store import SignalIndex
 from l2s.training import kd, sft
+from l2s.training.progress import TrainingProgress
 
 MakeConfig = Callable[..., ExperimentConfig]
 # Batches of another size round differently. A bf16 value is off by up to 2**-9, and a gradient of the two-layer model
@@ -261,8 +262,7 @@ def test_fsdp2_trains_breaks_off_and_resumes_as_one_process(tiny_config: MakeCon
     for config in (two, one):
         write_responses(RunDir.of(config), count=11)
         RunDir.of(config).save_config(config)
-    variables = {"CUDA_VISIBLE_DEVICES": ""}  # otherwise `fully_shard` would choose an available GPU
-    torchrun_two(str(Path(__file__).parent / "shard_stage.py"), str(RunDir.of(two).root), **variables)
+    two_shards(RunDir.of(two), "kd", "break", "resume")
     run_stage(STAGES["kd"], one, RunDir.of(one), "run")
 
     curves = [load_jsonl(RunDir.of(config).kd / "metrics.jsonl") for config in (two, one)]
@@ -274,6 +274,50 @@ def test_fsdp2_trains_breaks_off_and_resumes_as_one_process(tiny_config: MakeCon
     weights = [AutoModelForCausalLM.from_pretrained(RunDir.of(config).kd_model).state_dict() for config in (two, one)]
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-2, atol=1e-3)
     assert not (RunDir.of(two).kd / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("ranks_before", [1, 2])
+def test_a_checkpoint_of_n_ranks_resumes_under_m(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, ranks_before: int
+) -> None:
+    """All weights trained, in shards on two ranks: one rank resumes what two saved, and two what one saved."""
+    fields: dict[str, Any] = {"tuning": "full", "sharding": "fsdp2", "sft_lr": 1e-2, "sft_batch_size": 4}
+    moved, unbroken = (tiny_config(experiment_name=name, save_steps=1, **fields) for name in ("moved", "unbroken"))
+    for config in (moved, unbroken):
+        write_responses(RunDir.of(config), count=16)
+        RunDir.of(config).save_config(config)
+    run_stage(STAGES["sft"], unbroken, RunDir.of(unbroken), "run")
+
+    if ranks_before == 2:
+        two_shards(RunDir.of(moved), "sft", "break")
+        run_stage(STAGES["sft"], moved, RunDir.of(moved), "resume")
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainingProgress, "on_step_end", break_off)
+            with pytest.raises(RuntimeError, match="on purpose"):
+                run_stage(STAGES["sft"], moved, RunDir.of(moved), "run")
+        two_shards(RunDir.of(moved), "sft", "resume")
+
+    curves = [load_jsonl(RunDir.of(config).sft / "metrics.jsonl") for config in (moved, unbroken)]
+    assert [row["step"] for row in curves[0]] == [1, 2, 3, 4]
+    for left, right in zip(*curves, strict=True):
+        assert left == pytest.approx(right, rel=1e-5)
+    manifest = Manifest.load(RunDir.of(moved).manifest("sft"))
+    assert manifest is not None
+    assert (manifest.metrics["ranks"], manifest.metrics["sharding"]) == ((2, "fsdp2"), (1, "none"))[ranks_before - 1]
+    weights = [AutoModelForCausalLM.from_pretrained(RunDir.of(one).sft_model).state_dict() for one in (moved, unbroken)]
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-4, atol=1e-6)
+
+
+def break_off(self: TrainingProgress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    if state.global_step == 2:
+        raise RuntimeError("broken off on purpose")
+
+
+def two_shards(run_dir: RunDir, stage: str, *parts: str) -> None:
+    """Run a stage on two ranks that hold shards."""
+    variables = {"CUDA_VISIBLE_DEVICES": ""}  # otherwise `fully_shard` would choose an available GPU
+    torchrun_two(str(Path(__file__).parent / "shard_stage.py"), str(run_dir.root), stage, *parts, **variables)
 
 
 def torchrun_two(*command: str, **variables: str) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from l2s.config import ExperimentConfig, Tuning
+from l2s.config import ExperimentConfig
 from l2s.loss import buffers
 from l2s.models.attention import use_grouped_attention
 from l2s.models.load import prepare_for_training
@@ -67,7 +67,11 @@ def update_of(config: ExperimentConfig, vocabulary: int, micro_batches: int) -> 
 @pytest.mark.parametrize("micro_batches", [1, 2])
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_an_update_takes_what_torch_allocates(
-    tuning: Tuning, micro_batches: int, vocabulary: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tuning: Literal["full", "lora"],
+    micro_batches: int,
+    vocabulary: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(estimates, "HEAP_KEEPS", 0)  # what malloc keeps is not seen by the profile
     monkeypatch.setattr(buffers, "_allocate", lambda size, dtype: torch.empty(size, dtype=dtype))  # seen by the profile

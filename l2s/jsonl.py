@@ -108,7 +108,7 @@ def _parse(line: bytes, place: str, decoder: json.JSONDecoder) -> Row:
     if b"\0" in line:
         raise ValueError(f"{place}: holds a NUL byte; repair this line, or save the file as UTF-8 if it is UTF-16")
     if line.startswith(codecs.BOM_UTF8):
-        raise ValueError(f"{place}: starts with a byte order mark, as where files were joined; remove it")
+        raise ValueError(f"{place}: starts with a byte order mark, which joining files leaves; remove it")
     try:
         row = decoder.decode(line.decode("utf-8"))
     except RecursionError:

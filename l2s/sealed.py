@@ -34,7 +34,7 @@ def unseal(value: Any) -> Row:
         raise ValueError(f"expected a JSON object, found {type(value).__name__}")
     plain = {name: part for name, part in value.items() if name != SEAL}
     if SEAL in value and value[SEAL] != _checksum(plain):
-        raise ValueError("it is not what was written, by its checksum")
+        raise ValueError("its checksum does not match")
     return plain
 
 

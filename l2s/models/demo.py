@@ -74,8 +74,8 @@ def _check_cache(folder: Path) -> None:
     nearest = next((path for path in folder.parents if path.exists()), folder)
     if str(folder).startswith("~") or not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(
-            f"{folder}: the demo's models are made there, and it cannot be written to; set the environment variable "
-            "L2S_CACHE to a folder that can"
+            f"{folder}: cannot be written to, and the demo makes its models there; set the environment variable "
+            "L2S_CACHE to a writable folder"
         )
 
 

@@ -36,7 +36,7 @@ def plan_run(config: ExperimentConfig, stages: Sequence[Stage], devices: Devices
     if too_large := plan.too_large(MARGIN):
         names = ", ".join(row.stage.name for row in too_large)
         advice = "; ".join(plan.advice())
-        raise UserError(f"the models do not fit into the memory here, at {names}: {advice}; `l2s plan` shows the whole")
+        raise UserError(f"the models do not fit into this machine's memory in {names}: {advice}; `l2s plan` shows all")
     return plan
 
 

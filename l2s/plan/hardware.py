@@ -120,14 +120,14 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
     field = f"--hardware {plain(text)}"
     if name in ("cpu", "this"):
         if colon:
-            raise UserError(f"{field}: a number goes with GPUs and machines; use --cpu_workers to share a CPU")
+            raise UserError(f"{field}: only GPUs and machines take a number; use --cpu_workers to share a CPU")
         here = config.model_copy(update={"device": "cpu"}) if name == "cpu" else config
         devices = find_devices(here)
         hardware = measure(pick_device(here), torch_dtype(here))
         hardware = share_of(hardware, len(devices) if devices.kind == "cpu" else devices.sharing)
         return Fleet(hardware, Devices(devices.kind, devices.names, hardware.memory), len(devices))
     if colon and not re.fullmatch("[1-9][0-9]{0,4}", number):
-        raise UserError(f"{field}: after the colon comes a number from 1 to 99999, such as a100-40gb:8")
+        raise UserError(f"{field}: needs a number from 1 to 99999 after the colon, such as a100-40gb:8")
     machines = {sheet: (sheet, 1) for sheet in DATA_SHEETS} | MACHINES
     if name not in machines:
         raise UserError(f"{field}: not in the table; take one of {', '.join(machines)}, cpu, or this for this machine")

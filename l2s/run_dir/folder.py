@@ -72,7 +72,7 @@ class RunDir(RunPaths):
             text = self.config_file.read_bytes().decode("utf-8")
             first, _, rest = text.partition("\n")
             if first.startswith(CHECKSUM) and first != CHECKSUM + hashlib.sha256(rest.encode()).hexdigest():
-                raise ValueError("its checksum is another")
+                raise ValueError("its checksum does not match")
             return ExperimentConfig(**yaml.safe_load(text))
         except (FileNotFoundError, NotADirectoryError):
             raise _no_experiment(self.config_file) from None
@@ -121,8 +121,8 @@ class RunDir(RunPaths):
     def changed(self, path: Path, stage: str) -> UserError:
         """The error for a file or folder that is not as `stage` left it."""
         return UserError(
-            f"{path}: changed since stage {stage} wrote it, by its checksum; put it back as it was, or remove "
-            f"{self.manifest(stage)}, and the same command makes it again"
+            f"{path}: changed since stage {stage} wrote it (its checksum does not match); restore it, or remove "
+            f"{self.manifest(stage)} and repeat the command, which runs the stage again"
         )
 
     def publish_model(self, model: Path) -> None:

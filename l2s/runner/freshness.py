@@ -148,7 +148,7 @@ def clear_scratch(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> No
 
 
 def _begun(path: Path) -> dict[str, Any] | None:
-    """What an unfinished stage was begun with, or None where there is no such note.
+    """The settings that an unfinished stage was started with, or None where there is no such note.
 
     Raises:
         UserError: the note is damaged.
@@ -161,8 +161,8 @@ def _begun(path: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
-            f"{path}: the note of what an unfinished stage was begun with is damaged ({error}); remove it, and the "
-            "same command begins that stage from its start"
+            f"{path}: the settings of an unfinished stage are damaged ({error}); remove this file, and the "
+            "same command starts that stage from its beginning"
         ) from None
 
 

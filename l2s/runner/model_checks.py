@@ -107,7 +107,7 @@ def check_tokenizer(field: ModelField, config: ExperimentConfig, renderer: ChatR
     renderer.prompt_ids([{"role": "user", "content": "?"}])  # the template's own tokens
     if renderer.opening and not renderer.thinking:
         raise UserError(
-            f"thinking='off': the chat template of {field}={name!r} opens {renderer.opening.strip()} all the same; set "
+            f"thinking='off': the chat template of {field}={name!r} opens {renderer.opening.strip()} anyway; set "
             "--thinking on, or choose another model"
         )
 

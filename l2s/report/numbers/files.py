@@ -66,13 +66,13 @@ def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
         state = _state(config, run_dir)
         try:
             files = _read(config, run_dir)
-        except (UserError, FileNotFoundError) as error:  # cleared between two looks by a stage that begins
+        except (UserError, FileNotFoundError) as error:  # a stage that starts clears its files in between
             if isinstance(error, UserError) and _state(config, run_dir) == state:
                 raise
         else:
             if _state(config, run_dir) == state:
                 return files
-    raise UserError(f"{run_dir.root}: its files change all the time; try again once its run is done")
+    raise UserError(f"{run_dir.root}: its files keep changing; try again when its run has ended")
 
 
 def _state(config: ExperimentConfig, run_dir: RunDir) -> list[tuple[int, int] | None]:

@@ -40,7 +40,7 @@ def read_rows(field: str, path: Path) -> list[Placed]:
     except IsADirectoryError:
         raise UserError(f"{where}: is a folder; give the JSONL or parquet file in it") from None
     except OSError as error:
-        raise UserError(f"{where}: cannot be read ({error.strerror}); give a file that can be") from None
+        raise UserError(f"{where}: cannot be read ({error.strerror}); give a readable file") from None
     except ValueError as error:
         raise UserError(str(error)) from None
 

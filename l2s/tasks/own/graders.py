@@ -146,7 +146,7 @@ def _json(value: Any) -> str:
         parse_json(value)
         return value
     except ValueError as error:
-        raise ValueError(f'own_grader=\'json\' needs JSON ({error}); a plain text is written "\\"so\\""') from None
+        raise ValueError(f'own_grader=\'json\' needs JSON ({error}); write plain text as "\\"so\\""') from None
 
 
 def _judge_json(item: Item, visible: str, config: ExperimentConfig) -> Verdict:

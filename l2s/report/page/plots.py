@@ -17,7 +17,10 @@ from l2s.report.numbers.results import shown_domains
 from l2s.report.numbers.schema import Bounds, Contrast, DomainResult, Results
 from l2s.report.text import formats
 from l2s.report.text.strings import Text
-from l2s.report.text.tables import contrast_name, domain_label, held_out_answers, is_detectable, metric_label
+from l2s.report.text.tables.contrasts import contrast_name, is_detectable
+from l2s.report.text.tables.scores import metric_label
+from l2s.report.text.tables.table import domain_label
+from l2s.report.text.tables.training import held_out_answers
 
 INK, MUTED, GRID, PAPER = "#1c2430", "#5f6b7a", "#d9dee6", "#ffffff"
 LINES = {"loss": "#1c2430", "ce": "#2f6fde", "divergence": "#d9730d"}

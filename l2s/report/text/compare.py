@@ -14,10 +14,13 @@ from l2s.report.numbers.files import RunFiles, read_run
 from l2s.report.numbers.results import build_results, shown_domains
 from l2s.report.numbers.schema import Results
 from l2s.report.numbers.scores import clusters, contrast, pair
-from l2s.report.text import formats, tables
+from l2s.report.text import formats
 from l2s.report.text.markdown import escape, render_table
 from l2s.report.text.strings import Text
-from l2s.report.text.tables import Cells, Table, make_table
+from l2s.report.text.tables.contrasts import contrast_cells
+from l2s.report.text.tables.fidelity import kl_cell
+from l2s.report.text.tables.scores import score_cell
+from l2s.report.text.tables.table import Cells, Table, domain_label, make_table
 from l2s.run_dir import RunDir
 from l2s.tasks.table import in_order
 
@@ -90,7 +93,7 @@ def _score_table(a: Run, b: Run, text: Text) -> Table:
         [
             _label(a, b, domain, text),
             text(model),
-            *(tables.score_cell(result, show_count=True) for result in results),
+            *(score_cell(result, show_count=True) for result in results),
         ]
         for (domain, model), results in found.items()
         if any(results)
@@ -104,7 +107,7 @@ def _domains(a: Run, b: Run) -> list[str]:
 
 def _label(a: Run, b: Run, domain: str, text: Text) -> str:
     """The domain's name, called synthetic if a generator made its items in either run."""
-    labels = {tables.domain_label(run.results, domain, text) for run in (a, b)}
+    labels = {domain_label(run.results, domain, text) for run in (a, b)}
     return max(labels, key=len)
 
 
@@ -122,7 +125,7 @@ def _contrast_table(a: Run, b: Run, text: Text) -> Table:
                     _label(a, b, domain, text),
                     text(model),
                     formats.count(found["n"]),
-                    *tables.contrast_cells(found, text),
+                    *contrast_cells(found, text),
                 ]
             )
     header = ("domain", "model", "items", "difference", "ci95", "p_holm", "wins_losses", "detectable", "conclusion")
@@ -149,7 +152,7 @@ def _compare(pairs: Sequence[tuple[Row, Row]]) -> stats.PairedComparison:
 def _fidelity_table(a: Run, b: Run, text: Text) -> Table:
     """Fidelity of both runs. It is not paired: each run has the answers of its own teacher."""
     rows: list[Cells] = [
-        [text(model), *(tables.kl_cell(run.results["fidelity"].get(model)) for run in (a, b))]
+        [text(model), *(kl_cell(run.results["fidelity"].get(model)) for run in (a, b))]
         for model in MODELS
         if any(model in run.results["fidelity"] for run in (a, b))
     ]

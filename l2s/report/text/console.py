@@ -12,9 +12,10 @@ from rich.text import Text as Line
 from l2s.report.numbers.schema import Results
 from l2s.report.numbers.warnings import trusted_code
 from l2s.report.text.formats import NONE
-from l2s.report.text.seed_table import seed_lines
 from l2s.report.text.strings import Lang, Text
-from l2s.report.text.tables import Cell, score_table
+from l2s.report.text.tables.scores import score_table
+from l2s.report.text.tables.seeds import seed_lines
+from l2s.report.text.tables.table import Cell
 from l2s.report.text.verdict import contamination_sentences, write_verdict
 from l2s.report.text.warnings import say
 from l2s.run_dir import RunDir

@@ -5,7 +5,7 @@ from __future__ import annotations
 from l2s.report.numbers.schema import Results
 from l2s.report.text.sections import Block, Section, build_sections
 from l2s.report.text.strings import Text
-from l2s.report.text.tables import Cell, Table
+from l2s.report.text.tables.table import Cell, Table
 from l2s.report.text.verdict import write_verdict
 from l2s.visible import in_one_line
 

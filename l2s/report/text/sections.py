@@ -6,11 +6,25 @@ from dataclasses import dataclass, field
 
 from l2s.report.numbers.results import has_scores, shown_domains
 from l2s.report.numbers.schema import Results
-from l2s.report.text import cost_tables, tables
-from l2s.report.text.opd_table import opd_table
-from l2s.report.text.seed_table import seed_table
 from l2s.report.text.strings import Text
-from l2s.report.text.tables import Table
+from l2s.report.text.tables.answers import SHOWN_NEVER_RIGHT, answer_table, curation_table, never_right_table
+from l2s.report.text.tables.contamination import SHOWN_LEAKS, contamination_table, leak_table
+from l2s.report.text.tables.contrasts import contrast_table, gap_table
+from l2s.report.text.tables.costs import (
+    config_table,
+    disk_table,
+    environment_table,
+    model_table,
+    prediction_table,
+    stage_table,
+)
+from l2s.report.text.tables.fidelity import domain_fidelity_table, fidelity_contrast_table, fidelity_table
+from l2s.report.text.tables.harness import harness_table
+from l2s.report.text.tables.opd import opd_table
+from l2s.report.text.tables.scores import control_table, outcome_table, score_table
+from l2s.report.text.tables.seeds import seed_table
+from l2s.report.text.tables.table import Table
+from l2s.report.text.tables.training import training_table
 from l2s.tasks.table import TASKS, task_of
 
 
@@ -54,17 +68,17 @@ def build_sections(results: Results, text: Text, plots: list[str]) -> list[Secti
             text("contamination"),
             _contamination_blocks(results, text),
         ),
-        Section("environment", text("environment"), [Block(cost_tables.environment_table(results, text))], folded=True),
-        Section("configuration", text("configuration"), [Block(cost_tables.config_table(results, text))], folded=True),
+        Section("environment", text("environment"), [Block(environment_table(results, text))], folded=True),
+        Section("configuration", text("configuration"), [Block(config_table(results, text))], folded=True),
     ]
 
 
 def _score_blocks(results: Results, text: Text) -> list[Block]:
     return [
-        Block(tables.score_table(results, text), note=_scores_note(results, text), empty=text("say_nothing")),
+        Block(score_table(results, text), note=_scores_note(results, text), empty=text("say_nothing")),
         *([Block(seed_table(results, text), title=text("seeds"), note=text("seeds_note"))] if results["seeds"] else []),
-        Block(tables.outcome_table(results, text), title=text("outcomes"), folded=True),
-        Block(tables.control_table(results, text), title=text("controls"), note=text("controls_note"), folded=True),
+        Block(outcome_table(results, text), title=text("outcomes"), folded=True),
+        Block(control_table(results, text), title=text("controls"), note=text("controls_note"), folded=True),
     ]
 
 
@@ -81,16 +95,16 @@ def _contrast_blocks(results: Results, text: Text) -> list[Block]:
         notes.append(text("kd_after_sft_note", epochs=results["config"]["kd_epochs"]))
     empty = text("no_contrasts" if has_scores(results) else "say_not_graded")
     return [
-        Block(tables.contrast_table(results, text), note=text("space").join(notes), empty=empty),
-        Block(tables.gap_table(results, text), title=text("gap"), note=text("gap_note")),
+        Block(contrast_table(results, text), note=text("space").join(notes), empty=empty),
+        Block(gap_table(results, text), title=text("gap"), note=text("gap_note")),
     ]
 
 
 def _fidelity_blocks(results: Results, text: Text) -> list[Block]:
     return [
-        Block(tables.fidelity_table(results, text), note=text("fidelity_note"), empty=text("no_fidelity")),
-        Block(tables.fidelity_contrast_table(results, text), note=text("fidelity_contrast_note")),
-        Block(tables.domain_fidelity_table(results, text), title=text("by_domain"), folded=True),
+        Block(fidelity_table(results, text), note=text("fidelity_note"), empty=text("no_fidelity")),
+        Block(fidelity_contrast_table(results, text), note=text("fidelity_contrast_note")),
+        Block(domain_fidelity_table(results, text), title=text("by_domain"), folded=True),
     ]
 
 
@@ -98,19 +112,19 @@ def _harness_blocks(results: Results, text: Text) -> list[Block]:
     found = results["lm_eval"].values()
     notes = [text("lm_eval_note", version=", ".join(sorted({run["version"] for run in found})))]
     notes += [text("lm_eval_limited", limit=run["limit"]) for run in found if run["limit"] is not None][:1]
-    return [Block(tables.harness_table(results, text), note=text("space").join(notes))]
+    return [Block(harness_table(results, text), note=text("space").join(notes))]
 
 
 def _curve_blocks(results: Results, text: Text) -> list[Block]:
     return [
-        Block(tables.training_table(results, text), note=text("curves_note"), empty=text("no_curves")),
+        Block(training_table(results, text), note=text("curves_note"), empty=text("no_curves")),
         Block(opd_table(results, text), title=text("opd_health"), note=text("opd_note")),
-        Block(tables.answer_table(results, text), title=text("teacher_answers")),
-        Block(tables.curation_table(results, text), title=text("curation"), note=text("curation_note"), folded=True),
+        Block(answer_table(results, text), title=text("teacher_answers")),
+        Block(curation_table(results, text), title=text("curation"), note=text("curation_note"), folded=True),
         Block(
-            tables.never_right_table(results, text),
+            never_right_table(results, text),
             title=text("never_right"),
-            note=text("never_right_note", n=tables.SHOWN_NEVER_RIGHT),
+            note=text("never_right_note", n=SHOWN_NEVER_RIGHT),
             folded=True,
         ),
     ]
@@ -118,11 +132,11 @@ def _curve_blocks(results: Results, text: Text) -> list[Block]:
 
 def _contamination_blocks(results: Results, text: Text) -> list[Block]:
     return [
-        Block(tables.contamination_table(results, text), note=text("contamination_note"), empty=text("none")),
+        Block(contamination_table(results, text), note=text("contamination_note"), empty=text("none")),
         Block(
-            tables.leak_table(results, text),
+            leak_table(results, text),
             title=text("leaks"),
-            note=text("leaks_note", n=tables.SHOWN_LEAKS),
+            note=text("leaks_note", n=SHOWN_LEAKS),
             folded=True,
         ),
     ]
@@ -130,14 +144,14 @@ def _contamination_blocks(results: Results, text: Text) -> list[Block]:
 
 def _cost_blocks(results: Results, text: Text) -> list[Block]:
     return [
-        Block(cost_tables.model_table(results, text), title=text("models"), note=text("models_note")),
-        Block(cost_tables.stage_table(results, text), title=text("stages")),
+        Block(model_table(results, text), title=text("models"), note=text("models_note")),
+        Block(stage_table(results, text), title=text("stages")),
         Block(
-            cost_tables.prediction_table(results, text),
+            prediction_table(results, text),
             title=text("predictions"),
             note=text("predictions_note"),
             folded=True,
             empty=text("no_predictions"),
         ),
-        Block(cost_tables.disk_table(results, text), title=text("disk"), note=text("disk_note")),
+        Block(disk_table(results, text), title=text("disk"), note=text("disk_note")),
     ]

@@ -10,7 +10,8 @@ from l2s.report.numbers.results import has_scores, is_contaminated
 from l2s.report.numbers.schema import Contrast, Results, Verdict
 from l2s.report.text import formats
 from l2s.report.text.strings import Text
-from l2s.report.text.tables import domain_label, is_detectable
+from l2s.report.text.tables.contrasts import is_detectable
+from l2s.report.text.tables.table import domain_label
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from l2s.report.numbers.schema import Results
 from l2s.report.text import formats
 from l2s.report.text.strings import Text
-from l2s.report.text.tables import Cells, Table, make_table
+from l2s.report.text.tables.table import Cells, Table, make_table
 
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {  # figure -> its name and format
     "truncated": ("opd_truncated", formats.percent),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from l2s.report.numbers.schema import Results, SeedSpread
 from l2s.report.text import formats
 from l2s.report.text.strings import Text
-from l2s.report.text.tables import Cell, Cells, Table, bounds_text, domain_label, make_table
+from l2s.report.text.tables.table import Cell, Cells, Table, bounds_text, domain_label, make_table
 
 HEADER = ("domain", "model", "seeds_used", "seed_mean", "seed_sd", "seed_range", "item_ci95", "over_base")
 

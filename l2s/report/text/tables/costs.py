@@ -7,7 +7,7 @@ from collections import Counter
 from l2s.report.numbers.schema import Machine, Results
 from l2s.report.text import formats
 from l2s.report.text.strings import Text
-from l2s.report.text.tables import Cell, Cells, Table, make_table
+from l2s.report.text.tables.table import Cell, Cells, Table, make_table
 
 
 def model_table(results: Results, text: Text) -> Table:

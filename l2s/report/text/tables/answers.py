@@ -1,0 +1,62 @@
+"""The tables of the teacher's answers: their number, those that students learn from, and items without a right one."""
+
+from __future__ import annotations
+
+from l2s.report.numbers.schema import Results
+from l2s.report.text import formats
+from l2s.report.text.strings import Text
+from l2s.report.text.tables.table import Cell, Cells, Table, domain_label, make_table
+
+SHOWN_NEVER_RIGHT = 20  # ids of a domain
+
+
+def answer_table(results: Results, text: Text) -> Table:
+    """How many of the teacher's training answers were right, and how many more the further tries added."""
+    metrics = results["stages"]["generate"]["metrics"] if "generate" in results["stages"] else {}
+    rows: list[Cells] = [
+        [text(name), formats.count(metrics[name])]
+        for name in ("num_responses", "num_rejected", "truncated")
+        if name in metrics
+    ]
+    if "generate" in results["stages"] and results["config"].get("teacher_context", "none") != "none":
+        rows.append([text("teacher_context"), str(results["config"]["teacher_context"])])
+    for domain, score in metrics.get("mean_score", {}).items():
+        rows.append([text("mean_score_on", domain=domain_label(results, domain, text)), formats.percent(score)])
+    for found in metrics.get("tries", []):
+        yielded = text("try_yield", correct=formats.count(found["correct"]), asked=formats.count(found["asked"]))
+        rows.append([text("try", number=found["try"]), yielded])
+    return make_table([text("teacher_answers"), text("value")], rows)
+
+
+def curation_table(results: Results, text: Text) -> Table:
+    """Of the answers in each domain: how many were kept, why the others were not, and how hard the items were."""
+    metrics = results["stages"]["generate"]["metrics"] if "generate" in results["stages"] else {}
+    rows: list[Cells] = [
+        [
+            domain_label(results, domain, text),
+            formats.count(found["items"]),
+            formats.count(found["answers"]),
+            formats.count(found["unusable"]),
+            formats.count(found["duplicates"]),
+            formats.count(found["outliers"]),
+            *(formats.count(number) for number in found["difficulty"]),
+        ]
+        for domain, found in metrics.get("curation", {}).items()
+    ]
+    header = (
+        "domain", "curation_items", "curation_answers", "curation_unusable", "curation_duplicates", "curation_outliers",
+        "none_right", "few_right", "most_right", "all_right",
+    )  # fmt: skip
+    return make_table([text(name) for name in header], rows)
+
+
+def never_right_table(results: Results, text: Text) -> Table:
+    """By domain, the training items that no answer gets right: how many of the graded ones, and the first ids."""
+    metrics = results["stages"]["generate"]["metrics"] if "generate" in results["stages"] else {}
+    rows: list[Cells] = []
+    for domain, ids in results["never_right"].items():
+        graded = sum(metrics["curation"][domain]["difficulty"]) if domain in metrics.get("curation", {}) else 0
+        share = formats.percent(len(ids) / graded) if graded else ""
+        named = [*ids[:SHOWN_NEVER_RIGHT], *(["…"] if len(ids) > SHOWN_NEVER_RIGHT else [])]
+        rows.append([domain_label(results, domain, text), Cell(formats.count(len(ids)), share), ", ".join(named)])
+    return make_table([text(name) for name in ("domain", "items", "item_ids")], rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from l2s.arms import MODELS
@@ -29,12 +30,8 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> EvaluationM
     """
     items: list[Item] = load_jsonl(run_dir.eval_data)  # type: ignore[assignment]
     renderers = load_renderers(config)
-    renderer = renderers.of(model)
-    log = run_dir.prediction_log(model)
-    size, fits = config.eval_batch_size, _fits(config, run_dir, log)
-    choice = ModelChoice(run_dir.weights(model, config), batch_size=size, fits=fits)
-    if model == "teacher":
-        choice = ModelChoice.of_teacher(config, batch_size=size, fits=fits)
+    renderer, log = renderers.of(model), run_dir.prediction_log(model)
+    choice = _choice(model, config, run_dir)
     weights = not (model == "teacher" and config.remote_teacher)
     if weights:
         check_prompts_fit(items, renderer, choice.name, config)
@@ -43,28 +40,28 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> EvaluationM
         if replica()[0] != 0:
             return {}
         cost = engine.cost()  # while answering; fidelity also holds logits
-        graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in items]
-        grades = grade_all(graded, config)
-        rows = [_prediction(item, answers[item["id"]], grade) for item, grade in zip(items, grades, strict=True)]
+        rows = _predictions(items, answers, config)
         write_jsonl(run_dir.predictions(model), rows)
         if config.remote_teacher:  # an endpoint shows no distribution
             fidelity.leave_out(model, run_dir)
         else:
             fidelity.measure(model, engine.hidden(), renderers, config, run_dir)
-    seconds = sum(answer.seconds for answer in answers.values())
-    tokens = sum(answer.num_tokens for answer in answers.values())
-    return {
+    metrics: EvaluationMetrics = {
         "engine": choose_engine(config, weights=weights).metric(),
         "parameters": cost.parameters,
         "weight_bytes": cost.weight_bytes,
         "peak_memory_bytes": cost.peak_memory_bytes,
-        "generated_tokens": tokens,
-        "seconds": seconds,
-        "tokens_per_second": tokens / seconds,
         "unclosed_thinking": count_unclosed_thinking(rows),
         "sandbox": _sandbox_name(items),
-        "batch_sizes": sorted({answer.batch_size for answer in answers.values() if answer.batch_size}, reverse=True),
     }
+    return metrics | _speed(answers.values())
+
+
+def _choice(model: str, config: ExperimentConfig, run_dir: RunDir) -> ModelChoice:
+    size, fits = config.eval_batch_size, _fits(config, run_dir, run_dir.prediction_log(model))
+    if model == "teacher":
+        return ModelChoice.of_teacher(config, batch_size=size, fits=fits)
+    return ModelChoice(run_dir.weights(model, config), batch_size=size, fits=fits)
 
 
 def _fits(config: ExperimentConfig, run_dir: RunDir, log: Path) -> int | None:
@@ -73,6 +70,24 @@ def _fits(config: ExperimentConfig, run_dir: RunDir, log: Path) -> int | None:
     alike = [one for one in done if one and one.config.get("eval_batch_size") == config.eval_batch_size]
     sizes = [size for one in alike for size in one.metrics.get("batch_sizes", [])]
     return min([*sizes, *filter(None, [smallest_batch(log)])], default=None)
+
+
+def _speed(answers: Collection[Completion]) -> EvaluationMetrics:
+    seconds = sum(answer.seconds for answer in answers)
+    tokens = sum(answer.num_tokens for answer in answers)
+    return {
+        "generated_tokens": tokens,
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "batch_sizes": sorted({answer.batch_size for answer in answers if answer.batch_size}, reverse=True),
+    }
+
+
+def _predictions(items: Sequence[Item], answers: Mapping[str, Completion], config: ExperimentConfig) -> list[Row]:
+    """The items with their answers and grades."""
+    graded = [(item, answers[item["id"]].text, answers[item["id"]].finish_reason) for item in items]
+    grades = grade_all(graded, config)
+    return [_prediction(item, answers[item["id"]], grade) for item, grade in zip(items, grades, strict=True)]
 
 
 def _prediction(item: Item, answer: Completion, grade: Grade | None) -> Row:

@@ -19,6 +19,7 @@ from l2s.generation.answers import answer_items
 from l2s.generation.engines.protocol import ModelChoice, Sampling
 from l2s.generation.engines.vllm import VllmEngine
 from l2s.models import demo
+from l2s.presets import DEMO_BASE
 from l2s.tasks import word_problems
 from l2s.tasks.types import Item
 
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--max_new_tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    folder = demo.locate(demo.BASE)
+    folder = demo.locate(DEMO_BASE)
     demo.build_if_missing(Path(folder))
     config = ExperimentConfig(teacher_model=folder, student_model=folder, device="cpu", dtype="float32", engine="vllm")
     renderer = load_renderer(config, "teacher_model")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from l2s.models import demo
+# Names of the models that l2s.models.demo makes
+DEMO_BASE, DEMO_TEACHER, DEMO_STUDENT = "demo:smollm2-135m", "demo:smollm2-135m-tuned", "demo:smollm2-135m-pruned"
 
 DEMO_PROBLEMS: dict[str, Any] = {  # tasks with short answers that end, which a model of 135M parameters can learn
     "math_source": "one_step",
@@ -95,8 +96,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "recommended": RECOMMENDED,
     "demo": {
         "experiment_name": "demo",
-        "teacher_model": demo.TEACHER,
-        "student_model": demo.STUDENT,
+        "teacher_model": DEMO_TEACHER,
+        "student_model": DEMO_STUDENT,
         "processed_dir": "data/demo",
         "dtype": "float32",  # faster than bfloat16 on CPUs without AMX (docs/LOG.md)
         "max_length": 256,
@@ -124,8 +125,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "demo_teacher": {
         "experiment_name": "demo_teacher",
         "run_sft": True,
-        "teacher_model": demo.BASE,
-        "student_model": demo.BASE,
+        "teacher_model": DEMO_BASE,
+        "student_model": DEMO_BASE,
         "answers": "reference",
         "dtype": "float32",
         "max_length": 256,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from l2s.models import demo
+from l2s.presets import DEMO_BASE
 
 SETTINGS: dict[str, Any] = {
     "domains": "own",
@@ -57,7 +57,7 @@ class Scale:
 
 
 FULL = Scale(
-    base=demo.BASE,
+    base=DEMO_BASE,
     dropped=(2, 12, 22),  # of 30 layers: enough to lose nearly all of the score
     problems={"expert": 640, "student": 160, "selection": 200, "final": 320},
     rates=(1e-4, 5e-5),

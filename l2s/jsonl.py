@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -51,7 +51,12 @@ def require_file(path: str | Path) -> None:
 
 
 def numbered_rows(path: str | Path, name: str | None = None, *, strict: bool = True) -> list[tuple[int, Row]]:
-    """Objects of a JSON Lines file with their line numbers; blank lines and a byte order mark are skipped.
+    """All rows of `each_row`."""
+    return list(each_row(path, name, strict=strict))
+
+
+def each_row(path: str | Path, name: str | None = None, *, strict: bool = True) -> Iterator[tuple[int, Row]]:
+    """Objects of a JSON Lines file with their line numbers, one at a time; skips blank lines and a byte order mark.
 
     `name` is the name of the file in errors, if that is not its path. If `strict`, NaN and Infinity are no JSON.
 
@@ -62,43 +67,49 @@ def numbered_rows(path: str | Path, name: str | None = None, *, strict: bool = T
     """
     name = str(path) if name is None else name
     require_file(path)
-    data = Path(path).read_bytes()
-    check_text(data, name, "UTF-8 text with one JSON object a line")
-    rows = rows_of(data, name, strict=strict)
-    if not rows:
+    start = lines = found = 0
+    with Path(path).open("rb") as file:
+        for data in file:  # up to \n; lines may also end with \r
+            check_text(data, name, "UTF-8 text with one JSON object a line", start, lines)
+            for numbered in rows_of(data, name, lines, strict=strict):
+                found += 1
+                yield numbered
+            start, lines = start + len(data), lines + len(data.splitlines())
+    if not found:
         raise ValueError(f"{name}: the file is empty, it holds no row; write one JSON object a line")
-    return rows
 
 
-def rows_of(data: bytes, name: str, *, strict: bool = True) -> list[tuple[int, Row]]:
-    """The objects of UTF-8 lines of JSON with their line numbers; errors call the file `name`.
+def rows_of(data: bytes, name: str, before: int = 0, *, strict: bool = True) -> list[tuple[int, Row]]:
+    """The objects of UTF-8 lines of JSON with their line numbers, after `before` lines; errors call the file `name`.
 
     Raises:
         ValueError: a line is not a JSON object.
     """
-    lines = data.removeprefix(codecs.BOM_UTF8).splitlines()  # splits bytes: at \n, \r and \r\n alone
+    text = data if before else data.removeprefix(codecs.BOM_UTF8)
     decoder = _STRICT if strict else _LENIENT
     return [
         (number, _parse(line, f"{name}, line {number}", decoder))
-        for number, line in enumerate(lines, start=1)
+        for number, line in enumerate(text.splitlines(), start=before + 1)  # bytes: at \n, \r and \r\n alone
         if line.strip()
     ]
 
 
-def check_text(data: bytes, name: str, expected: str) -> None:
+def check_text(data: bytes, name: str, expected: str, start: int = 0, before: int = 0) -> None:
     """Check that the content of the file `name` is UTF-8, with or without a byte order mark.
+
+    `data` begins at the byte `start`, after `before` lines.
 
     Raises:
         ValueError: it is of another format or encoding; says which, where, and what to do.
     """
     for mark, kind in OTHER_FORMATS:
-        if data.startswith(mark):
+        if not start and data.startswith(mark):
             raise ValueError(f"{name}: this is {kind}; expected {expected}")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        number = len((data[: error.start] + b"x").splitlines())
-        byte = f"the byte 0x{data[error.start]:02x} at offset {error.start} of the file"
+        number = before + len((data[: error.start] + b"x").splitlines())
+        byte = f"the byte 0x{data[error.start]:02x} at offset {start + error.start} of the file"
         raise ValueError(
             f"{name}, line {number}: {byte} is not UTF-8; save the file as UTF-8, or remove this line"
         ) from None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
 from typing import TypeVar, overload
 
+from l2s.durable import writing
 from l2s.jsonl import Row, rows_of
 from l2s.sealed import unseal
 
@@ -32,6 +35,42 @@ class Made(Sequence[T]):
     def __getitem__(self, index: int | slice) -> T | Sequence[T]:
         numbers = range(self.length)[index]
         return [self.make(number) for number in numbers] if isinstance(numbers, range) else self.make(numbers)
+
+
+def chosen(values: Sequence[T], numbers: Sequence[int]) -> Sequence[T]:
+    """The values with these numbers, in this order, read when they are asked for."""
+    return Made(len(numbers), lambda n: values[numbers[n]])
+
+
+class Spilled(Made[T]):
+    """Values in a file without a name in TMPDIR, which goes with the process. Memory: 8 bytes a value.
+
+    Processes that are forked afterwards read it too.
+
+    Raises:
+        WriteError: the file does not fit there.
+    """
+
+    def __init__(self, values: Iterable[T], pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> None:
+        self.file, self.starts, self.unpack = TemporaryFile(), array("q", [0]), unpack  # noqa: SIM115
+        place = Path(gettempdir()) / "(unnamed)"
+        for value in values:
+            packed = pack(value)
+            with writing(place, len(packed)):
+                self.file.write(packed)
+            self.starts.append(self.starts[-1] + len(packed))
+        with writing(place):
+            self.file.flush()
+        super().__init__(len(self.starts) - 1, self._read)
+
+    def _read(self, number: int) -> T:
+        start, end = self.starts[number], self.starts[number + 1]
+        return self.unpack(os.pread(self.file.fileno(), end - start, start))
+
+
+def spilled_rows(rows: Iterable[T]) -> Spilled[T]:
+    """Rows that JSON can hold, in a file without a name."""
+    return Spilled(rows, lambda row: json.dumps(row).encode(), json.loads)
 
 
 class RowsOnDisk(Made[Row]):
@@ -77,6 +116,14 @@ class Ids:
     def __len__(self) -> int:
         """The number of different ids."""
         return self.number
+
+    def repeated(self) -> list[tuple[int, int]]:
+        """The position of each id that stood before, in order, with the position where it stood first."""
+        import numpy as np
+
+        begins = np.append(True, self.hashes[1:] != self.hashes[:-1])[: self.sequence_length]
+        first = self.positions[begins][begins.cumsum() - 1]
+        return sorted(zip(self.positions[~begins].tolist(), first[~begins].tolist(), strict=True))
 
     def position(self, id_: str) -> int:
         """The position of an id that is there."""

@@ -8,7 +8,10 @@ Shapes: B sequences, T positions, N response tokens of the whole batch, row-majo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -21,8 +24,9 @@ from torch.utils.data import Dataset
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import load_jsonl
+from l2s.jsonl import Row, each_row
 from l2s.loss.reference import IGNORE_INDEX
+from l2s.on_disk import Made, Spilled, chosen
 
 Signals = Mapping[str, Tensor]  # teacher signals at the response tokens of a sequence, one row per token
 HELD_OUT_OF = 20  # at most one in this many answers is held out
@@ -87,47 +91,76 @@ class SequenceCounts:
 
 def load_sequences(
     path: Path, renderer: ChatRenderer, config: ExperimentConfig, *, teacher: ChatRenderer | None = None
-) -> tuple[list[TrainingSequence], SequenceCounts]:
+) -> tuple[Sequence[TrainingSequence], SequenceCounts]:
     """Render the response rows of `path`. Rows above config.max_length are dropped or cut, and counted.
 
-    `renderer` is the student's. With `teacher`, sequences also hold that model's prompt where it differs.
+    `renderer` is the student's. With `teacher`, sequences also hold that model's prompt where it differs. The tokens
+    are on disk, so that memory does not grow with the answers.
 
     Raises:
         UserError: the file is missing, broken or empty, a row lacks a field, or no row fits max_length.
     """
-    try:
-        rows = load_jsonl(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"teacher answers: {error}") from error
-    sequences: list[TrainingSequence] = []
-    counts = SequenceCounts()
-    for row in rows:
+    found = Counter[str]()
+    sequences = Spilled(_usable(path, renderer, teacher, config, found), _pack, _unpack)
+    counts = SequenceCounts(num_sequences=len(sequences), **found)
+    number = len(sequences) + counts.dropped_empty + counts.dropped_overlong
+    if counts.dropped_empty == number:
+        raise UserError(f"teacher answers: none of the {number} answers in {path} has a token; use another teacher")
+    if not sequences:
+        raise UserError(
+            f"max_length={config.max_length}: none of the {number} sequences of {path} fits; "
+            "raise --max_length or set --overlong cut"
+        )
+    return sequences, counts
+
+
+def _usable(
+    path: Path, renderer: ChatRenderer, teacher: ChatRenderer | None, config: ExperimentConfig, counts: Counter[str]
+) -> Iterator[TrainingSequence]:
+    """The sequences that can be trained on; `counts` gets what `SequenceCounts` says of all rows."""
+    for row in _rows(path):
         sequence = _render(row, renderer, teacher, path)
         if not sequence.num_response_tokens:
-            counts = replace(counts, dropped_empty=counts.dropped_empty + 1)
+            counts["dropped_empty"] += 1
             continue
         if len(sequence.input_ids) > config.max_length:
             sequence = sequence.cut(config.max_length)
             if config.overlong == "drop" or not sequence.num_response_tokens:
-                counts = replace(counts, dropped_overlong=counts.dropped_overlong + 1)
+                counts["dropped_overlong"] += 1
                 continue
-            counts = replace(counts, cut_overlong=counts.cut_overlong + 1)
-        counts = replace(counts, tokenised_text=counts.tokenised_text + (written_ids(row, renderer) is None))
-        sequences.append(sequence)
-    if counts.dropped_empty == len(rows):
-        raise UserError(f"teacher answers: none of the {len(rows)} answers in {path} has a token; use another teacher")
-    if not sequences:
-        raise UserError(
-            f"max_length={config.max_length}: none of the {len(rows)} sequences of {path} fits; "
-            "raise --max_length or set --overlong cut"
-        )
-    total = sum(sequence.num_response_tokens for sequence in sequences)
-    return sequences, replace(counts, num_sequences=len(sequences), num_tokens=total)
+            counts["cut_overlong"] += 1
+        counts["tokenised_text"] += written_ids(row, renderer) is None
+        counts["num_tokens"] += sequence.num_response_tokens
+        yield sequence
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    try:
+        yield from (row for _, row in each_row(path, strict=False))
+    except (OSError, ValueError) as error:
+        raise UserError(f"teacher answers: {error}") from error
+
+
+def _pack(sequence: TrainingSequence) -> bytes:
+    """Names and lengths as a line, then the tokens, of which the counted labels are the last ones."""
+    ids, theirs = sequence.input_ids, sequence.teacher_input_ids or []
+    ignored = sequence.labels.count(IGNORE_INDEX)
+    assert sequence.labels[ignored:] == ids[ignored:]
+    head = json.dumps([sequence.id, sequence.item, len(ids), ignored]).encode()
+    return head + b"\n" + array("i", ids + theirs).tobytes()
+
+
+def _unpack(packed: bytes) -> TrainingSequence:
+    head, _, tokens = packed.partition(b"\n")
+    id_, item, length, ignored = json.loads(head)
+    numbers = array("i", tokens).tolist()
+    ids, theirs = numbers[:length], numbers[length:] or None
+    return TrainingSequence(id_, ids, [IGNORE_INDEX] * ignored + ids[ignored:], theirs, item)
 
 
 def hold_out(
     sequences: Sequence[TrainingSequence], counts: SequenceCounts, config: ExperimentConfig
-) -> tuple[list[TrainingSequence], list[TrainingSequence], SequenceCounts]:
+) -> tuple[Sequence[TrainingSequence], Sequence[TrainingSequence], SequenceCounts]:
     """The sequences to train on, config.heldout_answers held-out ones (at most one in 20), and the updated counts.
 
     An item is held out with all its answers; the loss is tracked on the first. Held-out items are spread evenly over
@@ -136,11 +169,16 @@ def hold_out(
     """
     items = list(dict.fromkeys(sequence.item or sequence.id for sequence in sequences))
     number = min(config.heldout_answers, len(items) // HELD_OUT_OF)
-    chosen = {items[(2 * i + 1) * len(items) // (2 * number)] for i in range(number)}
-    trained = [sequence for sequence in sequences if (sequence.item or sequence.id) not in chosen]
-    held_out = [sequence for sequence in sequences if sequence.id in chosen]
-    tokens = sum(sequence.num_response_tokens for sequence in trained)
-    return trained, held_out, replace(counts, num_sequences=len(trained), held_out=number, num_tokens=tokens)
+    held = {items[(2 * i + 1) * len(items) // (2 * number)] for i in range(number)}
+    trained, held_out, tokens = array("q"), array("q"), 0
+    for place, sequence in enumerate(sequences):
+        if sequence.id in held:
+            held_out.append(place)
+        if (sequence.item or sequence.id) not in held:
+            trained.append(place)
+            tokens += sequence.num_response_tokens
+    counts = replace(counts, num_sequences=len(trained), held_out=number, num_tokens=tokens)
+    return chosen(sequences, trained), chosen(sequences, held_out), counts
 
 
 def render_answer(
@@ -158,6 +196,11 @@ def render_answer(
     theirs = ours if teacher is None else teacher.sequence(row.get("teacher_messages", messages), answer)
     other = None if theirs.input_ids == ours.input_ids else theirs.input_ids
     return TrainingSequence(row["id"], ours.input_ids, ours.labels, other, row.get("item"))
+
+
+def as_the_teacher_reads(sequences: Sequence[TrainingSequence]) -> Sequence[TrainingSequence]:
+    """`for_teacher` of each sequence, when it is asked for."""
+    return Made(len(sequences), lambda n: sequences[n].for_teacher())
 
 
 def written_ids(row: Mapping[str, Any], renderer: ChatRenderer) -> list[int] | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
 
 from l2s import on_disk
+from l2s.durable import WriteError
 from l2s.jsonl import append_jsonl, load_jsonl, write_jsonl
-from l2s.on_disk import Ids, RowsOnDisk, SealedLogs
+from l2s.on_disk import Ids, RowsOnDisk, SealedLogs, chosen, spilled_rows
 from l2s.sealed import seal
 
 
@@ -42,6 +45,31 @@ def test_a_row_that_is_no_object_is_named_by_file_and_byte(tmp_path: Path) -> No
     file.write_bytes(b"\n")
     with pytest.raises(ValueError, match="holds no row"):
         RowsOnDisk(file)
+
+
+def test_values_without_a_file_of_their_own_are_read_back_also_by_a_forked_process() -> None:
+    values = [{"text": "三" * n} for n in range(50)]
+    spilled = spilled_rows(iter(values))
+    assert list(spilled) == values
+    assert list(chosen(spilled, [7, 3])) == [values[7], values[3]]
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writing, json.dumps(spilled[-1]).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert json.loads(os.read(reading, 1000)) == spilled[49]
+
+
+def test_values_that_do_not_fit_in_tmpdir_are_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("l2s.on_disk.TemporaryFile", lambda: open("/dev/full", "w+b", buffering=0))  # noqa: PTH123, SIM115
+    with pytest.raises(WriteError, match=gettempdir()) as found:
+        spilled_rows([{"text": "long"}])
+    assert found.value.needed == len('{"text": "long"}')
+
+
+def test_ids_that_stood_before_are_named_with_their_first_place() -> None:
+    assert Ids(["b", "a", "三", "a", "b", "a"]).repeated() == [(3, 1), (4, 0), (5, 1)]
+    assert Ids(["a", "b"]).repeated() == Ids([]).repeated() == []
 
 
 def test_ids_are_found_at_their_place_and_unknown_ones_nowhere() -> None:

@@ -8,6 +8,7 @@ the index. It does not look for the other ranks' files, because a network file s
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
@@ -21,6 +22,7 @@ from torch import Tensor
 from l2s.devices import gather_from_all, process_count, process_rank
 from l2s.durable import make_folder, remove, replacing_file
 from l2s.models.head import Head
+from l2s.on_disk import chosen
 from l2s.run_dir import SIGNALS_SHARED
 from l2s.sealed import read_sealed, write_sealed
 from l2s.sequences import TrainingSequence
@@ -104,7 +106,7 @@ def _announce(recorder: Recorder, num_sequences: int, num_tokens: int, num_shard
 
 
 def _own_shards(
-    hidden: HiddenStates, encode: Encode, shards: list[list[TrainingSequence]], folder: Path, *, origin: str
+    hidden: HiddenStates, encode: Encode, shards: list[Sequence[TrainingSequence]], folder: Path, *, origin: str
 ) -> tuple[dict[int, Shard], int]:
     """Write this rank's missing shards; return its entries by number, and the number of rows written."""
     start, recorded, entries = time.monotonic(), 0, {}
@@ -133,8 +135,9 @@ def _recorder(head: Head, source: SignalSource, vocabulary: int | None) -> Recor
 def pick_sample(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:
     """Evenly spaced sequences with about SAMPLE_TOKENS response tokens for the fit, longest first."""
     fit_tokens = _num_tokens(sequences) * (CHECK_EVERY - 1) // CHECK_EVERY
-    spread = sorted(sequences, key=lambda item: item.id)[:: max(1, fit_tokens // SAMPLE_TOKENS)]
-    return sorted(spread, key=lambda item: (-len(item.input_ids), item.id))
+    ids = [sequence.id for sequence in sequences]
+    spread = sorted(range(len(ids)), key=ids.__getitem__)[:: max(1, fit_tokens // SAMPLE_TOKENS)]
+    return sorted((sequences[number] for number in spread), key=lambda item: (-len(item.input_ids), item.id))
 
 
 def split_sample(
@@ -146,20 +149,23 @@ def split_sample(
     return fit or check, check
 
 
-def plan_shards(sequences: Sequence[TrainingSequence], shard_rows: int) -> list[list[TrainingSequence]]:
+def plan_shards(sequences: Sequence[TrainingSequence], shard_rows: int) -> list[Sequence[TrainingSequence]]:
     """Split into shards of at most `shard_rows` rows (or one sequence), longest sequences first.
 
     Neighbours in length share a batch with little padding, and a batch that is too large for the memory fails at once.
     """
-    shards: list[list[TrainingSequence]] = []
+    order = sorted(
+        (-len(item.input_ids), item.id, number, item.num_response_tokens) for number, item in enumerate(sequences)
+    )
+    shards: list[array[int]] = []
     rows = shard_rows
-    for sequence in sorted(sequences, key=lambda item: (-len(item.input_ids), item.id)):
-        if not shards or rows + sequence.num_response_tokens > shard_rows:
-            shards.append([])
+    for _, _, number, its_rows in order:
+        if not shards or rows + its_rows > shard_rows:
+            shards.append(array("q"))
             rows = 0
-        shards[-1].append(sequence)
-        rows += sequence.num_response_tokens
-    return shards
+        shards[-1].append(number)
+        rows += its_rows
+    return [chosen(sequences, numbers) for numbers in shards]
 
 
 def _write_shared(

@@ -9,7 +9,7 @@ from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.metrics import ScoreMetrics
 from l2s.models.load import vocabulary_size
 from l2s.run_dir import RunDir
-from l2s.sequences import load_sequences
+from l2s.sequences import as_the_teacher_reads, load_sequences
 from l2s.signals.hidden import OnlyFinite
 from l2s.signals.record import record_signals
 from l2s.signals.store import signal_source
@@ -24,7 +24,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> ScoreMetrics:
     renderers = load_renderers(config)
     check_same_vocabulary(renderers.teacher, renderers.student)
     answers, _ = load_sequences(run_dir.responses, renderers.student, config, teacher=renderers.teacher)
-    sequences = [answer.for_teacher() for answer in answers]
+    sequences = as_the_teacher_reads(answers)
     source = signal_source(config, renderers.teacher, sequences)
     with open_engine(ModelChoice.of_teacher(config), renderers.teacher, config, weights=True) as engine:
         hidden = OnlyFinite(engine.hidden())

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,7 @@ from l2s.errors import UserError
 from l2s.loss.logit_transform import LogitTransform
 from l2s.run_dir import SIGNAL_INDEX, SIGNALS_SHARED, RunDir
 from l2s.sealed import read_sealed, write_sealed
-from l2s.sequences import Signals, TrainingSequence
+from l2s.sequences import Signals, TrainingSequence, as_the_teacher_reads
 
 FORMAT = 2  # version of the files; increased when older files can no longer be read
 
@@ -110,7 +110,7 @@ class SignalIndex:
 
 
 def signal_source(
-    config: ExperimentConfig, teacher: ChatRenderer, sequences: Iterable[TrainingSequence]
+    config: ExperimentConfig, teacher: ChatRenderer, sequences: Sequence[TrainingSequence]
 ) -> SignalSource:
     """The source of the training signals that `config` asks for; `teacher` renders the teacher's prompts."""
     kind: SignalKind = "topk" if config.teacher_signal == "topk" else "hidden"
@@ -120,16 +120,21 @@ def signal_source(
         quantization=config.teacher_quantization,
         dtype=choose_dtype(config).name,
         render_hash=teacher.hash(),
-        sequences_hash=hash_sequences(sequence.for_teacher() for sequence in sequences),
+        sequences_hash=hash_sequences(as_the_teacher_reads(sequences)),
         topk=config.topk if kind == "topk" else None,
         temperature=config.temperature if kind == "topk" else None,
     )
 
 
-def hash_sequences(sequences: Iterable[TrainingSequence]) -> str:
-    """sha256 of ids, tokens and labels; the order of the sequences does not matter."""
-    lines = sorted(json.dumps([item.id, item.input_ids, item.labels]) for item in sequences)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def hash_sequences(sequences: Sequence[TrainingSequence]) -> str:
+    """sha256 of ids, tokens and labels; the order of the sequences does not matter, because each has its own id."""
+    names = [json.dumps(item.id) for item in sequences]
+    digest, between = hashlib.sha256(), b""
+    for number in sorted(range(len(names)), key=names.__getitem__):
+        item = sequences[number]
+        digest.update(between + json.dumps([item.id, item.input_ids, item.labels]).encode())
+        between = b"\n"
+    return digest.hexdigest()
 
 
 def hash_file(path: Path) -> str:
@@ -216,7 +221,7 @@ def check_source(folder: Path, found: SignalSource, wanted: SignalSource) -> Non
 
 
 def open_training_signals(
-    config: ExperimentConfig, run_dir: RunDir, teacher: ChatRenderer, sequences: Iterable[TrainingSequence]
+    config: ExperimentConfig, run_dir: RunDir, teacher: ChatRenderer, sequences: Sequence[TrainingSequence]
 ) -> SignalStore:
     """The signals of this experiment, checked to be complete and to belong to these sequences.
 

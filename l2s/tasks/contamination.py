@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from l2s.on_disk import Ids
 from l2s.tasks.table import task_of
 from l2s.tasks.types import Item
 
@@ -62,17 +63,19 @@ class Repeats:
 
 def repeats(items: Sequence[Item]) -> dict[str, Repeats]:
     """The repeats of each domain that has any."""
-    first: dict[tuple[str, str], Item] = {}
     found: dict[str, Repeats] = {}
-    for item in items:
-        text = unicodedata.normalize("NFKC", " ".join(message["content"] for message in item["messages"]))
-        earlier = first.setdefault((item["domain"], " ".join(text.casefold().split())), item)
-        if earlier is not item:
-            of_domain = found.setdefault(item["domain"], Repeats([], []))
-            of_domain.pairs.append((item["id"], earlier["id"]))
-            if item["reference"] != earlier["reference"]:
-                of_domain.contradicting.append((item["id"], earlier["id"]))
+    for place, first in Ids(map(_conversation, items)).repeated():
+        item, earlier = items[place], items[first]
+        of_domain = found.setdefault(item["domain"], Repeats([], []))
+        of_domain.pairs.append((item["id"], earlier["id"]))
+        if item["reference"] != earlier["reference"]:
+            of_domain.contradicting.append((item["id"], earlier["id"]))
     return found
+
+
+def _conversation(item: Item) -> str:
+    text = unicodedata.normalize("NFKC", " ".join(message["content"] for message in item["messages"]))
+    return f"{item['domain']}\n{' '.join(text.casefold().split())}"
 
 
 def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOverlap]:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import errno
 import shutil
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
+from typing import TypeAlias
 
 from l2s.config import ExperimentConfig
 from l2s.durable import make_folder, replacing_file
 from l2s.errors import UserError, shown
 from l2s.jsonl import write_jsonl
 from l2s.metrics import PrepareMetrics
+from l2s.on_disk import Ids
 from l2s.run_dir import RunDir
 from l2s.tasks.contamination import duplicates, repeats
-from l2s.tasks.table import TASKS, task_of, tasks_of
+from l2s.tasks.table import TASKS, tasks_of
 from l2s.tasks.task import Split
 from l2s.tasks.types import Item
 from l2s.warning import Warned, warned
 
+Parts: TypeAlias = Mapping[str, Sequence[Item]]  # the items of each domain, by the name of its task
 REPEATED: dict[Split, str] = {"train": "repeated_train", "eval": "repeated_eval"}
 
 
@@ -28,16 +33,17 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> PrepareMetrics:
     The run reads its own copies, so another experiment with other sizes does not change them. The metrics hold the
     scores of answers without understanding on the evaluation items; the report shows them beside the models.
     """
-    tasks = tasks_of(config).values()
-    train = [item for task in tasks for item in task.train_items(config)]
-    evaluation = [item for task in tasks for item in task.eval_items(config)]
+    tasks = tasks_of(config)
+    train: Parts = {name: task.train_items(config) for name, task in tasks.items()}
+    evaluation: Parts = {name: task.eval_items(config) for name, task in tasks.items()}
     _check_ids(train, evaluation)
     _say_overlap(train, evaluation)
     make_folder(run_dir.train_data.parent)
-    for path, items in ((run_dir.train_data, train), (run_dir.eval_data, evaluation)):
-        write_jsonl(path, items)
+    for path, parts in ((run_dir.train_data, train), (run_dir.eval_data, evaluation)):
+        write_jsonl(path, _all(parts))
         _publish(path, config)
-        print(f"{path.name}: {len(items)} rows {dict(Counter(item['domain'] for item in items))}")
+        by_domain = Counter(item["domain"] for item in _all(parts))
+        print(f"{path.name}: {by_domain.total()} rows {dict(by_domain)}")
     return {
         "train": _counts(train),
         "eval": _counts(evaluation),
@@ -46,9 +52,13 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> PrepareMetrics:
     }
 
 
-def _repeated(split: Split, items: list[Item]) -> list[Warned]:
+def _all(parts: Parts) -> Iterator[Item]:
+    return chain.from_iterable(parts.values())
+
+
+def _repeated(split: Split, parts: Parts) -> list[Warned]:
     """Warnings of the user's own rows that repeat each other. Other sources are as their makers publish them."""
-    own = [item for item in items if task_of(item["domain"]) is TASKS["own"]]
+    own = parts.get(TASKS["own"].name, [])
     warnings = []
     for domain, found in repeats(own).items():
         n = sum(item["domain"] == domain for item in own)
@@ -59,13 +69,12 @@ def _repeated(split: Split, items: list[Item]) -> list[Warned]:
     return warnings
 
 
-def _say_overlap(train: list[Item], evaluation: list[Item]) -> None:
+def _say_overlap(train: Parts, evaluation: Parts) -> None:
     """Print at once what the report will warn of: evaluation items that students are trained on."""
-    for task in TASKS.values():
-        parts = [[item for item in items if task_of(item["domain"]) is task] for items in (train, evaluation)]
-        if found := duplicates(*parts):
+    for name, items in evaluation.items():
+        if found := duplicates(train[name], items):
             pair = " = ".join(found[0])
-            print(f"{task.name}: {len(found)} of {len(parts[1])} evaluation items are training items ({pair})")
+            print(f"{name}: {len(found)} of {len(items)} evaluation items are training items ({pair})")
 
 
 def _publish(path: Path, config: ExperimentConfig) -> None:
@@ -82,24 +91,21 @@ def _publish(path: Path, config: ExperimentConfig) -> None:
         ) from None
 
 
-def _controls(evaluation: list[Item]) -> dict[str, dict[str, float]]:
+def _controls(evaluation: Parts) -> dict[str, dict[str, float]]:
     """The scores of each domain's controls on its items."""
-    asked = {name: [item for item in evaluation if item["domain"] == name] for name in TASKS}
-    return {
-        name: task.controls(asked[name]) for name, task in TASKS.items() if task.controls is not None and asked[name]
-    }
+    return {name: controls(items) for name, items in evaluation.items() if items and (controls := TASKS[name].controls)}
 
 
-def _counts(items: list[Item]) -> dict[str, int]:
+def _counts(parts: Parts) -> dict[str, int]:
     """Number of rows by `domain/source`; counts always show a synthetic source."""
-    return dict(Counter(f"{item['domain']}/{item['source']}" for item in items))
+    return dict(Counter(f"{item['domain']}/{item['source']}" for item in _all(parts)))
 
 
-def _check_ids(train: list[Item], evaluation: list[Item]) -> None:
-    for items in (train, evaluation):
-        double = [name for name, count in Counter(item["id"] for item in items).items() if count > 1]
-        if double:
+def _check_ids(train: Parts, evaluation: Parts) -> None:
+    for parts in (train, evaluation):
+        if double := Ids(item["id"] for item in _all(parts)).repeated():
+            item = next(islice(_all(parts), double[0][0], None))
             raise UserError(
-                f"two items share the id {shown(double[0])}: ids name answers and must be unique; "
+                f"two items share the id {shown(item['id'])}: ids name answers and must be unique; "
                 "rename it in your own data"
             )

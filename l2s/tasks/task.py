@@ -87,8 +87,8 @@ class Task:
     title: Names
     metric: Callable[[ExperimentConfig], str]
     statuses: tuple[str, ...]
-    train_items: Callable[[ExperimentConfig], list[Item]]
-    eval_items: Callable[[ExperimentConfig], list[Item]]
+    train_items: Callable[[ExperimentConfig], Sequence[Item]]
+    eval_items: Callable[[ExperimentConfig], Sequence[Item]]
     grade: Callable[[Item, str, str, ExperimentConfig], Grade | None]
     lengths: Callable[[Split, ExperimentConfig], Lengths]
     trial: Mapping[str, Any]

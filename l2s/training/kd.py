@@ -97,7 +97,8 @@ def _topk_of_sample(
     device = next(student.parameters()).device
     shared = {name: tensor.to(device) for name, tensor in store.shared().items()}
     exact_SV, rows_S = shared["sample_logits"], shared["sample_rows"]
-    by_id = {sequence.id: sequence for sequence in sequences}
+    wanted = set(store.index.sample_ids)
+    by_id = {sequence.id: sequence for sequence in sequences if sequence.id in wanted}
     sample = [by_id[id_] for id_ in store.index.sample_ids]
     hidden_SH = torch.cat([hidden_of(student.causal_lm, [sequence]) for sequence in sample])[rows_S]
     weight_VH = output_head(student.causal_lm).weight[: exact_SV.shape[1]]

@@ -6,6 +6,7 @@ An update holds the same sequences on any number of ranks: batch_size x gradient
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,10 +74,10 @@ class Updates(Dataset[Update]):
 
     def __init__(self, dataset: SequenceDataset, rank: int, ranks: int) -> None:
         self.dataset, self.rank, self.ranks = dataset, rank, ranks
-        self.lengths = [len(sequence.input_ids) for sequence in dataset.sequences]
-        self.num_tokens = [
-            sum(label != IGNORE_INDEX for label in sequence.labels[1:]) for sequence in dataset.sequences
-        ]
+        self.lengths, self.num_tokens = array("i"), array("i")
+        for sequence in dataset.sequences:
+            self.lengths.append(len(sequence.input_ids))
+            self.num_tokens.append(len(sequence.labels) - 1 - sequence.labels[1:].count(IGNORE_INDEX))
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -14,7 +14,7 @@ from l2s.config.yaml_file import read_settings
 from l2s.errors import UserError, plain, shown
 from l2s.jsonl import append_jsonl, dump_row, finite, load_jsonl, recover_jsonl, write_jsonl
 from l2s.tasks.own import TASK
-from l2s.tasks.own.files import read_rows
+from l2s.tasks.own.files import RowsOfFile
 from l2s.tasks.own.graders import GRADERS
 from l2s.tasks.own.rows import make_items
 from l2s.tasks.types import Item
@@ -104,7 +104,7 @@ def test_any_bytes_are_own_rows_or_an_error_that_names_field_and_file(folder: Pa
 
 
 def own_items(path: Path, grader: str) -> list[Item]:
-    return make_items(read_rows("train_file", path), "train", GRADERS[grader], "", ["math"])
+    return list(make_items(RowsOfFile("train_file", path), "train", GRADERS[grader], "", ["math"]))
 
 
 def load_again(folder: Path, rows: Any) -> Any:

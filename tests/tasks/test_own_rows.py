@@ -38,7 +38,7 @@ def own(folder: Path, *rows: Any, **fields: Any) -> ExperimentConfig:
 
 
 def items(folder: Path, *rows: Any, **fields: Any) -> list[Item]:
-    return TASK.train_items(own(folder, *rows, **fields))
+    return list(TASK.train_items(own(folder, *rows, **fields)))
 
 
 def refusal(folder: Path, *rows: Any, **fields: Any) -> str:

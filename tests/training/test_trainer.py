@@ -206,7 +206,7 @@ def test_an_answer_that_was_cut_does_not_teach_to_stop(tiny_config: MakeConfig, 
     ("content", "message"),
     [
         ("", "empty"),
-        ('{"id": "a"}\nnot json\n', "line 2"),
+        ("\nnot json\n", "line 2"),
         ('{"id": "a", "response": "b", "finish_reason": "stop"}\n', "messages"),
     ],
 )

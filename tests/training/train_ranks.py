@@ -7,6 +7,7 @@ FSDP2, and students that were wrapped while they learned and were saved.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,14 @@ def build_student(config: ExperimentConfig) -> StudentWithLoss:
     return StudentWithLoss(load_student_for_training(config.student_model, config), kd_objective(config))
 
 
-def train_steps(config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator) -> None:
+def train_steps(config: ExperimentConfig, sequences: Sequence[TrainingSequence], collator: Collator) -> None:
     teacher = OnlineTeacher(load_model(config.teacher_model, config))
     schedule = Schedule(config.kd_epochs, config.kd_batch_size, config.kd_lr)
     dataset = SequenceDataset(sequences)
     train(build_student(config), dataset, collator, config, schedule, RunDir.of(config).kd, teacher=teacher)
 
 
-def train_short_of_memory(config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator) -> None:
+def train_short_of_memory(config: ExperimentConfig, sequences: Sequence[TrainingSequence], collator: Collator) -> None:
     """Train while memory runs out on the last rank only, in its second and fifth forward pass."""
     calls = 0
     forward = StudentWithLoss.forward
@@ -67,7 +68,7 @@ def train_short_of_memory(config: ExperimentConfig, sequences: list[TrainingSequ
 
 
 def gradients(
-    config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator, wrapping: str
+    config: ExperimentConfig, sequences: Sequence[TrainingSequence], collator: Collator, wrapping: str
 ) -> dict[str, Tensor]:
     """Gradients of one batch of all sequences, of which each rank gets its share."""
     student = build_student(config)
@@ -76,7 +77,7 @@ def gradients(
 
 
 def step_and_save(
-    config: ExperimentConfig, sequences: list[TrainingSequence], renderer: ChatRenderer, folder: Path, wrapping: str
+    config: ExperimentConfig, sequences: Sequence[TrainingSequence], renderer: ChatRenderer, folder: Path, wrapping: str
 ) -> list[dict[str, float]]:
     """Train on one batch, measure the loss on it as on held-out answers, save the student and return the loss."""
     student = build_student(config)
@@ -106,7 +107,7 @@ def wrap(student: StudentWithLoss, wrapping: str) -> nn.Module:
 
 
 def backward(
-    wrapped: nn.Module, config: ExperimentConfig, sequences: list[TrainingSequence], collator: Collator
+    wrapped: nn.Module, config: ExperimentConfig, sequences: Sequence[TrainingSequence], collator: Collator
 ) -> None:
     """Put the gradient of all sequences, of which each rank gets its share, into the weights."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)

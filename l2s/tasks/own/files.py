@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from l2s.errors import UserError, plain, shown_path
-from l2s.jsonl import Row, numbered_rows, require_file
+from l2s.jsonl import Row, each_row, require_file
 
 PARQUET_MAGIC = b"PAR1"
 FIELDS = ("messages", "prompt", "id", "reference", "domain")
+BATCH_ROWS = 1024  # of a parquet file that are Python objects at a time
 MOST_NAMES = 10  # that an error lists
 
 
@@ -21,20 +23,32 @@ class Placed(NamedTuple):
     row: Row
 
 
-def read_rows(field: str, path: Path) -> list[Placed]:
-    """The rows of the file that the configuration field `field` names.
+@dataclass(frozen=True)
+class RowsOfFile:
+    """The rows of the file that the configuration field `field` names, read each time they are asked for.
 
     Raises:
-        UserError: the file does not exist, is empty or of another format, or has a broken line.
+        UserError, while they are read: the file does not exist, is empty or of another format, or has a broken line.
     """
+
+    field: str
+    path: Path
+
+    def __iter__(self) -> Iterator[Placed]:
+        return _read(self.field, self.path)
+
+
+def _read(field: str, path: Path) -> Iterator[Placed]:
     where = f"{field}={shown_path(path)}"
     try:
         require_file(path)
         with path.open("rb") as file:
             is_parquet = file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
         if is_parquet:
-            return _parquet_rows(path, where)
-        return [Placed(f"{where}, line {number}", row) for number, row in numbered_rows(path, where)]
+            yield from _parquet_rows(path, where)
+            return
+        for number, row in each_row(path, where):
+            yield Placed(f"{where}, line {number}", row)
     except FileNotFoundError:
         raise UserError(f"{where}: there is no such file; give a JSONL or parquet file") from None
     except IsADirectoryError:
@@ -45,7 +59,7 @@ def read_rows(field: str, path: Path) -> list[Placed]:
         raise UserError(str(error)) from None
 
 
-def _parquet_rows(path: Path, where: str) -> list[Placed]:
+def _parquet_rows(path: Path, where: str) -> Iterator[Placed]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -59,10 +73,9 @@ def _parquet_rows(path: Path, where: str) -> list[Placed]:
         raise UserError(f"{where}: has the columns {columns}; it needs a column `messages` or `prompt`")
     if not table.num_rows:
         raise UserError(f"{where}: the file is empty, it holds no row")
-    return [
-        Placed(f"{where}, row {number}", {name: value for name, value in row.items() if value is not None})
-        for number, row in enumerate(table.to_pylist(), start=1)
-    ]
+    rows = (row for batch in table.to_batches(BATCH_ROWS) for row in batch.to_pylist())
+    for number, row in enumerate(rows, start=1):
+        yield Placed(f"{where}, row {number}", {name: value for name, value in row.items() if value is not None})
 
 
 def list_names(names: Sequence[str]) -> str:

@@ -6,11 +6,12 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from l2s.errors import UserError, plain, shown
 from l2s.jsonl import Row, fault_of
+from l2s.on_disk import Ids, spilled_rows
 from l2s.tasks.own.files import FIELDS, Placed, list_names
 from l2s.tasks.own.graders import Grader
 from l2s.tasks.task import Split
@@ -34,9 +35,9 @@ class RowError(Exception):
 
 
 def make_items(
-    rows: Sequence[Placed], split: Split, grader: Grader, system_prompt: str, taken: Sequence[str]
-) -> list[Item]:
-    """The items of one file, in its order; `taken` are domain names that rows must not use.
+    rows: Iterable[Placed], split: Split, grader: Grader, system_prompt: str, taken: Sequence[str]
+) -> Sequence[Item]:
+    """The items of one file, in its order and on disk; `taken` are domain names that rows must not use.
 
     In training, all references may be missing even if the grader needs one: the answers are then not graded.
 
@@ -44,20 +45,23 @@ def make_items(
         UserError: a row cannot be used; names its place.
     """
     unlabelled = split == "train" and not any(_is_given(placed.row.get("reference")) for placed in rows)
-    items: list[Item] = []
-    places: dict[str, str] = {}
-    for number, (place, row) in enumerate(rows):
-        try:
-            item = _item(row, f"{NAME}-{split}-{number:05d}", grader, system_prompt, taken, unlabelled=unlabelled)
-            if (key := _look(item["id"])) in places:
-                raise RowError(f"id={shown(item['id'])}: also at {places[key]}; give every row its own id")
-        except RowError as wrong:
-            raise UserError(f"{place}: {wrong}") from None
-        except RecursionError:
-            raise UserError(f"{place}: nested too deeply; repair or remove this row") from None
-        places[key] = place.rpartition(", ")[2]
-        items.append(item)
-    return items
+
+    def items() -> Iterator[Item]:
+        for number, (place, row) in enumerate(rows):
+            try:
+                yield _item(row, f"{NAME}-{split}-{number:05d}", grader, system_prompt, taken, unlabelled=unlabelled)
+            except RowError as wrong:
+                raise UserError(f"{place}: {wrong}") from None
+            except RecursionError:
+                raise UserError(f"{place}: nested too deeply; repair or remove this row") from None
+
+    made = spilled_rows(items())
+    if repeated := Ids(_look(item["id"]) for item in made).repeated():
+        again, first = repeated[0]
+        places = {number: place for number, (place, _) in enumerate(rows) if number in (again, first)}
+        id_, before = shown(made[again]["id"]), places[first].rpartition(", ")[2]
+        raise UserError(f"{places[again]}: id={id_}: also at {before}; give every row its own id")
+    return made
 
 
 def check_system_prompt(system_prompt: str) -> None:

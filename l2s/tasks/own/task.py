@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from array import array
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.tasks.own import user_code
-from l2s.tasks.own.files import read_rows
+from l2s.tasks.own.files import RowsOfFile
 from l2s.tasks.own.graders import STATUSES, grade, grader_of, is_graded
 from l2s.tasks.own.rows import NAME, check_number_of_domains, check_system_prompt, make_items
 from l2s.tasks.task import COMMON_NAMES, NOT_GRADED, Lengths, Names, Split, Task
@@ -69,17 +70,17 @@ def _check_nothing_is_given(config: ExperimentConfig) -> None:
             raise UserError(f"{field}={str(value)!r}: is for data of your own, which this run does not use; {fix}")
 
 
-def train_items(config: ExperimentConfig) -> list[Item]:
+def train_items(config: ExperimentConfig) -> Sequence[Item]:
     """The rows of `train_file`, in order."""
     return _items("train", config)
 
 
-def eval_items(config: ExperimentConfig) -> list[Item]:
+def eval_items(config: ExperimentConfig) -> Sequence[Item]:
     """The rows of `eval_file`, in order."""
     return _items("eval", config)
 
 
-def _items(split: Split, config: ExperimentConfig, taken: tuple[str, ...] = ()) -> list[Item]:
+def _items(split: Split, config: ExperimentConfig, taken: tuple[str, ...] = ()) -> Sequence[Item]:
     path = getattr(config, FILES[split])
     if path is None:
         raise UserError(f"domains={config.domains!r}: --{FILES[split]} is missing; it names the file with your data")
@@ -98,9 +99,9 @@ def _changed(path: Path) -> int:
 @cache
 def _read(
     split: Split, path: Path, changed: int, own_grader: str, system_prompt: str, taken: tuple[str, ...]
-) -> list[Item]:
+) -> Sequence[Item]:
     """The items of a file as it is now; the file is read once for all callers."""
-    rows = read_rows(FILES[split], path)
+    rows = RowsOfFile(FILES[split], path)
     items = make_items(rows, split, grader_of(own_grader), system_prompt, taken)
     check_number_of_domains(FILES[split], items)
     return items
@@ -117,7 +118,7 @@ def _grader_files(config: ExperimentConfig) -> list[Path]:
 
 def _lengths(split: Split, config: ExperimentConfig) -> Lengths:
     """The lengths of the file's prompts, roughly: one token for each Chinese character or 3.5 other characters."""
-    prompts = [_tokens(item) for item in _items(split, config)]
+    prompts = array("q", map(_tokens, _items(split, config)))
     mean = sum(prompts) / len(prompts)
     return Lengths("own data, answers assumed,", mean, max(prompts), ANSWER_TOKENS, LONGEST_ANSWER_TOKENS)
 

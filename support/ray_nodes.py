@@ -20,10 +20,11 @@ from l2s.jsonl import load_jsonl
 ROOT = Path(__file__).parents[1]
 WAIT_S = 1500  # for a run; the machine may do other things beside
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
-# A token of the user's would be asked of some processes only; and nothing of a test is reported to anyone.
+# A token of the user's would be asked of some processes only; nothing of a test is reported to anyone; and what else
+# fills the memory of this machine must not make Ray end the processes of a test.
 ENVIRONMENT = {
     "RAY_worker_niceness": "0", "RAY_enable_metrics_collection": "0", "RAY_AUTH_MODE": "disabled",
-    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0",
 }  # fmt: skip
 SETTINGS = {
     "dtype": "float32", "device": "cpu", "tuning": "lora", "lora_r": 4, "domains": "math", "math_source": "one_step",
@@ -33,7 +34,9 @@ SETTINGS = {
 }  # fmt: skip
 SAME = ("sft/sft_train_data.jsonl", *(f"evaluation/predictions/{model}.jsonl" for model in (
     "teacher", "student_base", "student_sft", "student_kd")))  # fmt: skip
-OURS = re.compile(r"ray::(Agent|Worker|Training|TrainController|RayTrainWorker|ask|versions)|l2s\.runner\.executors")
+OURS = re.compile(
+    r"ray::(Agent|Worker|Training|TrainController|RayTrainWorker|PlacementGroupCleaner|ask|versions)|l2s\.runner\.executors"
+)
 
 
 @contextmanager

@@ -170,7 +170,7 @@ class RayJob:
         self.reserved = placement_group(self.bundles, strategy="PACK", bundle_label_selector=ids)
         ready, deadline = self.reserved.ready(), time.monotonic() + START_S
         while not self.stopping and not ray.wait([ready], timeout=LOOK_S)[0]:
-            if self.cluster.find_lost():
+            if self.cluster.knows_of_death():
                 raise RuntimeError("a node is gone")
             if time.monotonic() > deadline:
                 where = self.cluster.devices.label(tuple(chain.from_iterable(self.groups)))
@@ -279,7 +279,9 @@ class TrainingProcesses:
         here = Node(ray.get_runtime_context().get_node_id(), "", 0, 0)
         self.actor = ray.remote(Training).options(num_cpus=0, scheduling_strategy=on_node(here)).remote()
         ids = [node.id for node in job.homes]
-        self.ended = self.actor.fit.remote(dict(tasks), ids, job.bundles[0], PATIENCE.total_seconds())
+        self.ended = self.actor.fit.remote(
+            dict(tasks), ids, job.bundles[0], PATIENCE.total_seconds(), job.cluster.has_dashboard
+        )
 
     def poll(self) -> list[int | None]:
         """See `Launched`."""

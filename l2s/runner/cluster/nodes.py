@@ -69,12 +69,15 @@ class Cluster:
         return max(1, node.cpus // Counter(self.devices.machines)[node.name])
 
     def find_lost(self) -> bool:
-        """Ask every node for a sign of life; whether one is newly found gone."""
+        """Ask every node for a sign of life; whether one is newly found gone.
+
+        Ray's own checks of health say so within a minute. A node that only answers late is overloaded, not lost.
+        """
         import ray
 
         there = [number for number in range(len(self.nodes)) if number not in self.lost]
         answers = {self.nodes[number].agent.ping.remote(): number for number in there}
-        _, late = ray.wait(list(answers), num_returns=len(answers), timeout=PING_S)
+        _, late = ray.wait(list(answers), num_returns=len(answers), timeout=START_S)
         gone = {answers[reference] for reference in late}
         for reference in set(answers) - set(late):
             try:
@@ -83,6 +86,18 @@ class Cluster:
                 gone.add(answers[reference])
         self.lost |= gone
         return bool(gone)
+
+    @property
+    def has_dashboard(self) -> bool:
+        """Whether the cluster has one, and with it Ray's API of states."""
+        return self.dashboard.startswith("http")
+
+    def knows_of_death(self) -> bool:
+        """Whether Ray has found a node dead that this run still counts on. Asks no node."""
+        import ray
+
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        return any(node.id not in alive for number, node in enumerate(self.nodes) if number not in self.lost)
 
     def lost_devices(self) -> frozenset[int]:
         """The devices of the lost nodes."""

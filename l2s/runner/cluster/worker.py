@@ -148,7 +148,14 @@ def _output_to(log: Path) -> Iterator[None]:
 class Training:
     """A Ray actor that runs a TorchTrainer, so that a training can be ended by ending the actor."""
 
-    def fit(self, tasks: Mapping[str, Task], nodes: list[str], device: Mapping[str, float], patience_s: float) -> int:
+    def fit(
+        self,
+        tasks: Mapping[str, Task],
+        nodes: list[str],
+        device: Mapping[str, float],
+        patience_s: float,
+        has_dashboard: bool,
+    ) -> int:
         """Train with a worker for each id in `nodes`, on that node with the resources of `device`; the exit status."""
         import re
         import tempfile
@@ -156,7 +163,7 @@ class Training:
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
         os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600")
         from ray.train import RunConfig, ScalingConfig, TrainingFailedError
-        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train.torch import TorchConfig
 
         with tempfile.TemporaryDirectory() as folder:
             scaling: Any = ScalingConfig(
@@ -165,7 +172,7 @@ class Training:
                 resources_per_worker=dict(device),
                 label_selector=[{"ray.io/node-id": node} for node in nodes],
             )
-            trainer = TorchTrainer(
+            trainer = _trainer_class(has_dashboard)(
                 train_rank,
                 train_loop_config=dict(tasks),
                 torch_config=TorchConfig(timeout_s=int(patience_s)),
@@ -180,6 +187,22 @@ class Training:
                     print(error)
                 return int(found[1]) if found else 1
         return 0
+
+
+def _trainer_class(has_dashboard: bool) -> Any:
+    """Ray's TorchTrainer; without a dashboard, one that starts no PlacementGroupCleaner.
+
+    That helper asks the dashboard whether the training still runs. Where there is none it gives nothing back, and
+    outlives every training that is ended.
+    """
+    from ray.train.torch import TorchTrainer
+
+    class WithoutCleaner(TorchTrainer):  # type: ignore[misc]
+        def _create_default_callbacks(self) -> list[Any]:
+            made = super()._create_default_callbacks()
+            return [one for one in made if type(one).__name__ != "PlacementGroupCleanerCallback"]
+
+    return TorchTrainer if has_dashboard else WithoutCleaner
 
 
 def _no_second_try() -> Any:

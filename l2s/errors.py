@@ -68,5 +68,10 @@ def shown_path(path: str | Path) -> str:
     return _cut(repr(str(path)), SHOWN_OF_PATH)
 
 
+def words_of(error: BaseException) -> str:
+    """What the exception of a library says, on one line and shortened; its type if it says nothing."""
+    return _cut(" ".join(str(error).split()) or type(error).__name__, SHOWN_OF_PATH)
+
+
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}..."

@@ -125,10 +125,12 @@ def _join(cluster: Cluster, config: ExperimentConfig, run_dir: RunDir, stages: S
     """Let the nodes of a cluster take part, and show them."""
     from l2s.runner.cluster.checks import check_devices, check_nodes
     from l2s.runner.cluster.connect import join
+    from l2s.runner.cluster.nodes import answering
 
     check_devices(cluster, config, stages)
-    join(cluster, config, run_dir)
-    check_nodes(cluster, config, stages, sorted(model_fields(stages, config)))
+    with answering(cluster):
+        join(cluster, config, run_dir)
+        check_nodes(cluster, config, stages, sorted(model_fields(stages, config)))
     for line in cluster.lines():
         console.print(line, style="dim", markup=False)
 

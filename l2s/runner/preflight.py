@@ -32,6 +32,7 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     """
     names = {stage.name for stage in stages}
     check_engine(config, stages)
+    _check_cluster(config)
     for field in model_fields(stages, config):
         with why_weights(field, config):
             _check_model_path(field, getattr(config, field))
@@ -132,6 +133,22 @@ def check_machine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         from l2s import sandbox
 
         sandbox.check()
+
+
+def _check_cluster(config: ExperimentConfig) -> None:
+    """Refuse settings of a cluster that this run does not use, and a folder that would be another on each node."""
+    for field in ("address", "storage_path", "node_dir"):
+        value = getattr(config, field)
+        if config.executor == "local" and value != ExperimentConfig.model_fields[field].default:
+            raise UserError(
+                f"{field}={str(value)!r}: is for a Ray cluster, and this run stays on this machine; add "
+                f"--executor ray, or leave --{field} out"
+            )
+    if config.node_dir and not config.node_dir.is_absolute():
+        raise UserError(
+            f"node_dir={str(config.node_dir)!r}: is another folder for each process; give an absolute path, which "
+            "starts with /"
+        )
 
 
 def _check_data_dir(config: ExperimentConfig) -> None:

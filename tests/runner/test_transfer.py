@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from l2s.errors import UserError
 from l2s.runner.cluster import transfer
+from l2s.runner.cluster.connect import absolute_storage
 from l2s.runner.cluster.transfer import Hashes, Inbox, Storage, Watch, read_parts
 
 
@@ -195,3 +198,57 @@ def test_a_large_file_never_is_in_memory_whole(ends: tuple[Path, Path], monkeypa
     assert (driver / "x.jsonl").read_bytes() == (node / "x.jsonl").read_bytes()
     assert peaks[1] < 1.5 * peaks[0]
     assert peaks[1] < 4 * part
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("s3://", "a URL names a folder"),
+        ("file://", "a URL names a folder"),
+        ("s3:/bucket", "a URL names a folder"),
+        ("s3:bucket/folder", "a URL names a folder"),
+        ("nosuch://bucket", "install what this URL needs"),
+        ("ftp://127.0.0.1:9/x", "Connection refused"),
+    ],
+)
+def test_a_url_that_is_none_is_refused_in_one_line(url: str, words: str) -> None:
+    """A folder with such a name would be made in the folder of the command, on each node for itself."""
+    with pytest.raises(UserError, match=words) as found:
+        Storage(absolute_storage(url), "name").check()
+    assert f"storage_path={url!r}" in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("name", ["a b", "ü/三", "file://{}/a b/ü"])
+def test_a_storage_may_have_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = Storage(absolute_storage(name.format(tmp_path)), "name")
+    storage.check()
+    (tmp_path / "file").write_text("text")
+    storage.get(storage.put(tmp_path / "file", "0" * 64), tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "text"
+    assert Path(storage.root).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["a file", "a file/below"])
+def test_a_folder_that_cannot_be_made_is_refused(target: str, tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("")
+    with pytest.raises(UserError, match=f"storage_path: {tmp_path}/{target}/name.transfer cannot be used"):
+        Storage(str(tmp_path / target), "name").check()
+
+
+def test_a_storage_that_fills_up_during_a_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(str(tmp_path / "shared"), "name")
+    (tmp_path / "file").write_text("text")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left\non device")
+
+    monkeypatch.setattr(storage.files, "put_file", full)
+    monkeypatch.setattr(storage.files, "get_file", full)
+    for move in (lambda: storage.put(tmp_path / "file", "0" * 64), lambda: storage.get("key", tmp_path / "copy")):
+        with pytest.raises(UserError, match=r"storage_path: .*shared/name.transfer failed \(.*No space left on device"):
+            move()
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError):  # the next look finds what replaced it
+        storage.put(tmp_path / "gone", "1" * 64)

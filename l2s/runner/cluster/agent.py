@@ -138,9 +138,13 @@ class Agent:
         with suppress(OSError):  # another experiment may have its copy there
             self.lock_file.parent.rmdir()
 
-    def model_versions(self, config: ExperimentConfig, fields: Sequence[ModelField]) -> dict[str, str | None]:
+    def model_versions(self, models: Mapping[ModelField, str]) -> dict[str, str | None]:
         """What each model is on this node: the fingerprint of a folder, the commit of a cached one; None: not here."""
-        return {field: model_version(getattr(config, field)) for field in fields}
+        return {field: model_version(name) for field, name in models.items()}
+
+    def has_folder(self, path: str) -> bool:
+        """Whether this node has a folder."""
+        return Path(path).is_dir()
 
     def why_unfit(self, config: ExperimentConfig, stages: Sequence[str]) -> str | None:
         """Why this node cannot run stages of these names, or None."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from l2s.config import ExperimentConfig, ModelField
 from l2s.errors import UserError
@@ -92,6 +94,25 @@ def _by_value(found: dict[str, str]) -> str:
     )
 
 
+def absolute_model(name: str) -> str:
+    """A model's folder as other machines find it, where a link stays what it is; a name in the hub as it is."""
+    return os.path.abspath(name) if Path(name).exists() else name  # noqa: PTH100
+
+
+def _check_relative_models(cluster: Cluster, config: ExperimentConfig, fields: Sequence[ModelField]) -> None:
+    """Stages that work in the run folder itself read its settings, and find relative paths from the driver's folder."""
+    here = str(Path.cwd())
+    relative = [name for name in fields if (path := Path(getattr(config, name))).exists() and not path.is_absolute()]
+    if not cluster.shares_folder or not relative:
+        return
+    answers = [get(answer) for answer in [node.agent.has_folder.remote(here) for node in cluster.nodes]]
+    if lacking := [node.name for node, has in zip(cluster.nodes, answers, strict=True) if not has]:
+        raise UserError(
+            f"{relative[0]}={getattr(config, relative[0])!r}: is relative to {here}, which is not on "
+            f"{', '.join(lacking)}; give an absolute path"
+        )
+
+
 def check_nodes(
     cluster: Cluster, config: ExperimentConfig, stages: Sequence[Stage], fields: Sequence[ModelField]
 ) -> None:
@@ -100,17 +121,18 @@ def check_nodes(
     Raises:
         UserError: lists the nodes that have not.
     """
-    asked = [node.agent.model_versions.remote(config, fields) for node in cluster.nodes]
+    _check_relative_models(cluster, config, fields)
+    models = {field: absolute_model(getattr(config, field)) for field in fields}
+    asked = [node.agent.model_versions.remote(models) for node in cluster.nodes]
     names = [stage.name for stage in stages]
     unfit = [node.agent.why_unfit.remote(config, names) for node in cluster.nodes]
     found = {node.name: get(answer) for node, answer in zip(cluster.nodes, asked, strict=True)}
     for model in fields:
         value = getattr(config, model)
         if lacking := [name for name, own in found.items() if own[model] is None]:
-            raise UserError(
-                f"{model}={value!r}: not on {', '.join(lacking)}; run `hf download {value}` there, or copy the "
-                "folder to the same path"
-            )
+            is_folder = models[model] != value or Path(value).exists()
+            fix = f"copy {models[model]} to the same path" if is_folder else f"run `hf download {value}`"
+            raise UserError(f"{model}={value!r}: not on {', '.join(lacking)}; {fix} there")
         if len({own[model] for own in found.values()}) > 1:
             listed = _by_value({name: str(own[model])[:12] for name, own in found.items()})
             raise UserError(f"{model}={value!r}: nodes hold different ones: {listed}; download or copy it again")

@@ -13,12 +13,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError, require_extra
+from l2s.errors import UserError, require_extra, words_of
 from l2s.run_dir import RunDir
 from l2s.runner.cluster.agent import Agent
 from l2s.runner.cluster.checks import check_choices, check_versions
-from l2s.runner.cluster.nodes import PING_S, START_S, Cluster, Node, get, on_node
-from l2s.runner.cluster.transfer import PART_BYTES, Storage
+from l2s.runner.cluster.nodes import PING_S, START_S, Cluster, Node, answering, get, on_node
+from l2s.runner.cluster.transfer import NO_FOLDER, PART_BYTES, Storage
 from l2s.runner.placement import Devices
 from l2s.secret_variables import ENDPOINT_KEY
 
@@ -51,7 +51,8 @@ def connected(config: ExperimentConfig) -> Iterator[Cluster]:
     try:
         cluster = _look_at(config, context)
         check_choices(cluster, config)
-        check_versions(cluster)
+        with answering(cluster):
+            check_versions(cluster)
         yield cluster
     finally:
         if cluster:
@@ -73,8 +74,14 @@ def _connect(address: str) -> Any:
         _check_port(address)
         return ray.init(address=address, log_to_driver=False, logging_level="ERROR", namespace="l2s")
     except Exception as error:  # Ray raises several kinds
+        meant = f" (RAY_ADDRESS={named})" if address == "auto" and (named := os.environ.get("RAY_ADDRESS")) else ""
+        if "Version mismatch" in str(error):
+            raise UserError(
+                f"address={address!r}{meant}: the cluster has another Ray or Python than this process "
+                f"({words_of(error)}); install the same ones"
+            ) from None
         raise UserError(
-            f"address={address!r}: no Ray cluster answers there ({_first_line(error)}); start one with "
+            f"address={address!r}{meant}: no Ray cluster answers there ({words_of(error)}); start one with "
             "`ray start --head` here and `ray start --address=HOST:6379` on the other nodes"
         ) from None
     finally:
@@ -102,10 +109,6 @@ def _check_port(address: str) -> None:
             connection.sendall(PREFACE)
             if connection.recv(9)[3:4] != SETTINGS:
                 raise ConnectionError("something else listens there")
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _look_at(config: ExperimentConfig, context: Any) -> Cluster:
@@ -157,7 +160,7 @@ def join(cluster: Cluster, config: ExperimentConfig, run_dir: RunDir) -> None:
     if config.storage_path == "auto":
         cluster.shares_folder = _all_see(cluster, run_dir)
     elif config.storage_path != "ray":
-        storage = (_absolute(config.storage_path), config.experiment_name, STORED_BYTES, secrets.token_hex(8))
+        storage = (absolute_storage(config.storage_path), config.experiment_name, STORED_BYTES, secrets.token_hex(8))
         cluster.storage = Storage(*storage)
         cluster.storage.check()
         cluster.storage.say()
@@ -167,8 +170,9 @@ def join(cluster: Cluster, config: ExperimentConfig, run_dir: RunDir) -> None:
         node.root, node.lock_file = get(root, timeout=START_S)
 
 
-def _absolute(storage: str) -> str:
-    return storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))  # noqa: PTH100, PTH111
+def absolute_storage(storage: str) -> str:
+    """A URL as it is; a folder as other processes of this machine find it."""
+    return storage if "://" in storage or NO_FOLDER.fullmatch(storage) else os.path.abspath(os.path.expanduser(storage))  # noqa: PTH100, PTH111
 
 
 def _all_see(cluster: Cluster, run_dir: RunDir) -> bool:

@@ -7,7 +7,6 @@ half second. Where the nodes see the run folder itself, nothing moves.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from l2s.config import ExperimentConfig
 from l2s.durable import remove
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.cluster.agent import OUTSIDE, ROOT
+from l2s.runner.cluster.checks import absolute_model
 from l2s.runner.cluster.nodes import Cluster, Node, get
 from l2s.runner.cluster.transfer import Change, Hashes, Inbox, files_under, inside, read_parts, whole
 from l2s.runner.freshness import inputs_of, settings_of
@@ -35,8 +35,7 @@ class NodeSettings:
         settings = config.model_dump(mode="json")
         settings["domains"] = ",".join(tasks_of(config))  # auto asks which data this machine has
         for model in ("teacher_model", "student_model"):
-            if Path(settings[model]).exists():
-                settings[model] = os.path.abspath(settings[model])  # noqa: PTH100 (a link stays what it is)
+            settings[model] = absolute_model(settings[model])
         self.files: dict[str, Path] = {}  # by their place in the copy
         inputs = {
             path for stage in stages if stage.resources.spread != "none" for path in stage.inputs(run_dir, config)

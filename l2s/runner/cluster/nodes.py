@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from l2s.errors import UserError
+from l2s.durable import as_write_error
+from l2s.errors import UserError, words_of
 from l2s.runner.cluster.transfer import Storage
 from l2s.runner.placement import Devices, Placement
 
@@ -125,7 +127,11 @@ def on_node(node: Node) -> Any:
 
 
 def get(reference: Any, *, timeout: float | None = None) -> Any:
-    """The result of a call on a node; a UserError that it raised there is raised here as such."""
+    """The result of a call on a node; a UserError that it raised there is raised here as such.
+
+    Raises:
+        UserError: also where the node cannot write.
+    """
     import ray
 
     try:
@@ -133,4 +139,27 @@ def get(reference: Any, *, timeout: float | None = None) -> Any:
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):
             raise UserError(str(error.cause)) from None
+        if isinstance(error.cause, OSError) and (failure := as_write_error(error.cause, "its copy of the run folder")):
+            raise UserError(
+                f"a node cannot write {failure.filename} ({failure.strerror}); make room there, or set --node_dir to "
+                "another disk; the same command resumes"
+            ) from None
         raise
+
+
+@contextmanager
+def answering(cluster: Cluster) -> Iterator[None]:
+    """For what comes before the first stage.
+
+    Raises:
+        UserError: a node is gone, does not answer, or cannot run what it is asked for.
+    """
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        raise UserError(
+            f"address={cluster.address!r}: a node of this cluster is gone, or does not answer within {START_S:.0f} s "
+            f"({words_of(getattr(error, 'cause', None) or error)}); see `ray status`, and run the command again"
+        ) from None

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from l2s.durable import replacing_file
-from l2s.errors import UserError
+from l2s.errors import UserError, words_of
 
 PART_BYTES = 16 << 20  # memory that a transfer takes at each end
 GROWING = (".jsonl", ".log")  # files that are mostly appended to: what is there already is not sent again
 OVERLAP = 256  # bytes before an addition that must be as they were
+
+NO_FOLDER = re.compile(r"[a-z][a-z0-9+.-]*:(/?[^/].*|/*)", re.IGNORECASE)  # s3://, or s3:/bucket: it looks like a URL
 
 Stamp = tuple[int, int, int]  # inode, bytes, time of change in ns
 
@@ -80,14 +83,16 @@ class Storage:
 
     def __init__(self, url: str, name: str, least_bytes: int = PART_BYTES, said: str = "") -> None:
         self.folder, self.least_bytes, self.said = f"{url.rstrip('/')}/{name}.transfer", least_bytes, said.encode()
+        if NO_FOLDER.fullmatch(url):
+            raise UserError(f"storage_path={url!r}: a URL names a folder, such as s3://bucket/folder or file:///folder")
         try:
             from fsspec.core import url_to_fs
 
             self.files: Any = None
             self.files, self.root = url_to_fs(self.folder)
-        except (ImportError, ValueError) as error:
+        except Exception as error:  # each file system has its own
             raise UserError(
-                f"storage_path={url!r}: {error}; give a folder, or install what this URL needs on every node"
+                f"storage_path={url!r}: {words_of(error)}; give a folder, or install what this URL needs on every node"
             ) from None
 
     def check(self) -> None:
@@ -99,14 +104,14 @@ class Storage:
         key, bucket = f"{self.root}/probe-{os.getpid()}", self.root.partition("/")[0]
         try:
             if bucket and not self.files.exists(bucket):  # s3fs would make one
-                raise FileNotFoundError(f"there is no bucket {bucket!r}")
+                raise FileNotFoundError(f"there is no bucket {bucket!r} that the credentials here can see")
             self.files.makedirs(self.root, exist_ok=True)
             self.files.pipe_file(key, b"l2s")
             found = self.files.cat_file(key)
             self.files.rm_file(key)
         except Exception as error:  # each file system has its own
             raise UserError(
-                f"storage_path: {self.folder} cannot be used ({error}); check the URL and your rights"
+                f"storage_path: {self.folder} cannot be used ({words_of(error)}); check the URL and your rights"
             ) from None
         if found != b"l2s":
             raise UserError(f"storage_path: {self.folder} does not give back what was written there")
@@ -132,18 +137,40 @@ class Storage:
             )
 
     def put(self, path: Path, sha256: str) -> str:
-        """Store a file unless it is there, and return its key."""
+        """Store a file unless it is there, and return its key.
+
+        Raises:
+            UserError: the storage does not take it.
+        """
         key = f"{self.root}/{sha256}"
-        if not self.files.exists(key):
-            self.files.makedirs(self.root, exist_ok=True)
-            own = f"{key}.{os.getpid()}.partial"
-            self.files.put_file(str(path), own)
-            self.files.mv(own, key)
+        with self._at_work():
+            if not self.files.exists(key):
+                self.files.makedirs(self.root, exist_ok=True)
+                own = f"{key}.{os.getpid()}.partial"
+                self.files.put_file(str(path), own)
+                self.files.mv(own, key)
         return key
 
     def get(self, key: str, path: Path) -> None:
-        """Copy a stored file to `path`."""
-        self.files.get_file(key, str(path))
+        """Copy a stored file to `path`.
+
+        Raises:
+            UserError: the storage does not give it, or it does not fit here.
+        """
+        with self._at_work():
+            self.files.get_file(key, str(path))
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:  # the file that was to be stored has been replaced
+            raise
+        except Exception as error:
+            raise UserError(
+                f"storage_path: {self.folder} failed ({words_of(error)}); make room there and on the nodes, or check "
+                "your rights; the same command resumes"
+            ) from None
 
     def remove(self, key: str) -> None:
         """Remove a stored file."""

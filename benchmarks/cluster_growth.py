@@ -25,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from l2s.chat import Rendered
 from l2s.config import ExperimentConfig
 from l2s.generation import answers
 from l2s.generation.collect import collect
@@ -33,6 +34,7 @@ from l2s.generation.curation import Curator
 from l2s.generation.engines.protocol import Completion, Request, Sampling, independent
 from l2s.generation.generate import write_choices
 from l2s.jsonl import write_jsonl
+from l2s.loss.reference import IGNORE_INDEX
 from l2s.on_disk import RowsOnDisk
 from l2s.plan.hardware import find_hardware
 from l2s.plan.known_models import as_folders
@@ -42,9 +44,13 @@ from l2s.runner.cluster.transfer import Hashes, Inbox, Watch, read_parts
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import groups_of, place
 from l2s.sealed import seal
+from l2s.sequences import SequenceDataset, hold_out, load_sequences
+from l2s.signals.record import SHARD_ROWS, plan_shards
+from l2s.signals.store import hash_sequences
 from l2s.signals.tail import RANK
 from l2s.signals.topk import bytes_per_row
 from l2s.tasks.table import task_of
+from l2s.training.updates import Updates
 
 NODES = (1, 2, 10, 100)
 PER_NODE = 8
@@ -148,7 +154,7 @@ def move_answers(rows: int) -> None:
 
 
 def memory_of(work: str, rows: int) -> tuple[float, float]:
-    """`move_answers` or `finish_answers` in a process of its own: MiB above its start, and seconds."""
+    """One of WORK in a process of its own: MiB above its start, and seconds."""
     command = [sys.executable, __file__, work, str(rows)]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     grown, seconds = json.loads(found.stdout)
@@ -156,9 +162,17 @@ def memory_of(work: str, rows: int) -> tuple[float, float]:
 
 
 class NothingToAsk:
-    """Stands for engine and renderer where all answers are there already."""
+    """Stands for engine and renderer where all answers are there already, with their tokens."""
 
     opening = ""
+
+    def knows(self, ids: object) -> bool:
+        """Whether the vocabulary has these tokens."""
+        return True
+
+    def sequence(self, messages: object, answer: list[int]) -> Rendered:
+        """See `ChatRenderer`."""
+        return Rendered(PROMPT + answer, [IGNORE_INDEX] * len(PROMPT) + answer)
 
     def prompt_ids(self, messages: object) -> list[int]:
         """A prompt of 200 tokens, the same for all: RENDERED bounds what prompts take."""
@@ -196,6 +210,22 @@ def finish_answers(rows: int) -> None:
             found = collect(items, asked, asker, asker, config, run_dir).answers
         curator = Curator(items, found, config)
         write_choices((curator.choose(item, found[item["id"]]) for item in items), run_dir, str)
+        print(json.dumps([peak.mib(), time.perf_counter() - begin]))
+
+
+def learn_from(rows: int) -> None:
+    """Read and cut `rows` answers as a rank of scoring and one of KD do; print MiB of peak memory, seconds."""
+    reader: Any = NothingToAsk()
+    config = ExperimentConfig()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "answers.jsonl")
+        write_jsonl(file, (an_item(number) | asdict(an_answer(number)) for number in range(rows)))
+        peak, begin = Peak(), time.perf_counter()
+        sequences, counts = load_sequences(file, reader, config)
+        hash_sequences(sequences)
+        plan_shards(sequences, SHARD_ROWS)
+        trained, _, counts = hold_out(sequences, counts, config)
+        assert Updates(SequenceDataset(trained), 0, 1).lengths[-1] == len(PROMPT) + TOKENS
         print(json.dumps([peak.mib(), time.perf_counter() - begin]))
 
 
@@ -258,38 +288,45 @@ def print_bytes(prompts: int) -> None:
         print(f"| {what} | {size / GIB:,.1f} | {source} | {target} |")
 
 
+WORK = {"move": move_answers, "finish": finish_answers, "learn": learn_from}
+
+
 def main() -> None:
     """Measure, compute and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="driver's answers")
     parser.add_argument("--graded", type=int, nargs="+", default=[3_000, 25_000], help="the first replica's answers")
     parser.add_argument("--prompts", type=int, default=3_000_000)
-    parser.add_argument("--move", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--finish", type=int, help=argparse.SUPPRESS)
+    for work in WORK:
+        parser.add_argument(f"--{work}", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.move or arguments.finish:
-        move_answers(arguments.move) if arguments.move else finish_answers(arguments.finish)
-        return
+    for work, measure in WORK.items():
+        if number := getattr(arguments, work):
+            measure(number)
+            return
+    said: list[str] = []
     found = layouts()
     costs = measure_ray({nodes: replicas for nodes, (replicas, _, _) in found.items()})
     print(f"Ray starts in {costs.connect:.1f} s, an agent in {costs.first_agent:.1f} s and further ones in "
           f"{costs.next_agent:.1f} s; {costs.calls:,.0f} calls a second\n")  # fmt: skip
     print_nodes(costs, found)
     print_bytes(arguments.prompts)
-    grown: dict[int, float] = {}
     print("\n| process | answers | GiB on disk | MiB of memory | seconds |\n|---|---|---|---|---|")
     for process, work, sizes in (
         ("the driver, which passes them on", "--move", arguments.rows),
         ("the first replica, which grades and writes them", "--finish", arguments.graded),
+        ("a rank of scoring or training, which reads them", "--learn", arguments.graded),
     ):
+        grown: dict[int, float] = {}
         for rows in sizes:
             grown[rows], seconds = memory_of(work, rows)
             size = rows * len(line_of(an_answer(0))) / GIB
             print(f"| {process} | {rows:,} | {size:.2f} | {grown[rows]:.1f} | {seconds:.1f} |")
-    few, many = min(arguments.graded), max(arguments.graded)
-    each = (grown[many] - grown[few]) * (1 << 20) / max(1, many - few)
-    print(f"\nEach further answer takes {each:.0f} bytes of the first replica's memory: "
-          f"{each * arguments.prompts / GIB:.1f} GiB for {arguments.prompts:,}.")  # fmt: skip
+        few, many = min(sizes), max(sizes)
+        each = (grown[many] - grown[few]) * (1 << 20) / max(1, many - few)
+        said.append(f"Each further answer takes {each:.0f} bytes of {process.partition(',')[0]}: "
+                    f"{each * arguments.prompts / GIB:.1f} GiB for {arguments.prompts:,}.")  # fmt: skip
+    print("", *said, sep="\n")
 
 
 if __name__ == "__main__":

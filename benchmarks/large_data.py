@@ -191,16 +191,20 @@ def _answer(item: Row) -> Completion:
     return Completion(item["id"], text, "stop", 2 * ANSWER_WORDS, seconds=0.01)
 
 
-def steps(data: Data) -> Iterator[Measured]:
-    """All steps at one size, in the order of the pipeline."""
+def steps(data: Data, only: str) -> Iterator[Measured]:
+    """The steps at one size whose names hold `only`, and those whose files they read, in the order of the pipeline."""
     yield measured("prepare", data.train + data.eval, data.prepare)
     data.answer()
     yield measured("generate: read, grade, write", data.train, data.generate)
-    yield measured("train: read, tokenise", data.train, data.render)
-    yield measured("evaluate: read, grade, write", data.eval, data.evaluate)
+    if only in "train: read, tokenise":
+        yield measured("train: read, tokenise", data.train, data.render)
+    if only in "evaluate: read, grade, write":
+        yield measured("evaluate: read, grade, write", data.eval, data.evaluate)
     for domain in ("math", "aiops", "code"):
-        yield measured(f"grade {domain}", data.eval, data.grade(domain))
-    yield measured("report", data.eval, data.report())
+        if only in f"grade {domain}":
+            yield measured(f"grade {domain}", data.eval, data.grade(domain))
+    if only in "report":
+        yield measured("report", data.eval, data.report())
 
 
 @contextmanager
@@ -226,6 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--part", type=float, default=1.0, help="share of the rows to go up to")
+    parser.add_argument("--only", default="", help="measure the steps whose names hold this text, and what they need")
     parser.add_argument("--verbose", action="store_true", help="show what the stages print")
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -238,7 +243,7 @@ def main() -> None:
     found = []
     with scratch() as folder:
         for part in PARTS:
-            for one in steps(Data(folder / str(part), part * arguments.part)):
+            for one in steps(Data(folder / str(part), part * arguments.part), arguments.only):
                 print(f"{one.step}: {one.rows:,} rows, {one.seconds:.1f} s, {one.mib:.0f} MiB", file=sys.stderr)
                 found.append(one)
     print(table(found))

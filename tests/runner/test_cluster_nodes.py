@@ -57,7 +57,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     waited: list[float] = []
     exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
-    made = SimpleNamespace(
+    made: Any = SimpleNamespace(
         get=read, wait=wait, exceptions=exceptions, nodes=lambda: made.known, known=[], waited=waited
     )
     monkeypatch.setitem(sys.modules, "ray", made)

@@ -13,6 +13,7 @@ from l2s.arms import ARMS
 from l2s.config import TRACKERS, ExperimentConfig, ModelField
 from l2s.errors import UserError, require_extra, shown_path
 from l2s.generation.context import check_context
+from l2s.jsonl import require_file
 from l2s.models import demo
 from l2s.run_dir import RunDir
 from l2s.runner.engine_checks import check_engine, check_quantization, why_weights
@@ -242,11 +243,7 @@ def _check_model_path(field: str, value: str) -> None:
     """A value that can only be a path must be a model folder; `org/name` may also be on the hub."""
     folder = Path(value).expanduser()
     if _is_folder(folder):
-        if not (folder / "config.json").exists():
-            raise UserError(
-                f"{field}={shown_path(value)}: the folder holds no config.json; give a folder saved by "
-                "save_pretrained, such as outputs/NAME/final_model"
-            )
+        _check_model_folder(f"{field}={shown_path(value)}", folder)
     elif demo.is_demo(folder):
         return
     elif _is_file(folder):
@@ -259,6 +256,20 @@ def _check_model_path(field: str, value: str) -> None:
         )
 
 
+def _check_model_folder(where: str, folder: Path) -> None:
+    if not (folder / "config.json").exists():
+        raise UserError(
+            f"{where}: the folder holds no config.json; give a folder saved by save_pretrained, such as "
+            "outputs/NAME/final_model"
+        )
+    try:
+        for path in folder.iterdir():
+            if path.exists():  # no link to nothing
+                require_file(path)
+    except OSError as error:
+        raise UserError(f"{where}: {error.filename} cannot be read ({error.strerror}); give a whole model") from None
+
+
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
@@ -268,7 +279,7 @@ def _is_folder(path: Path) -> bool:
 
 def _is_file(path: Path) -> bool:
     try:
-        return path.is_file()
+        return path.exists() and not path.is_dir()
     except OSError:
         return False
 

@@ -90,6 +90,8 @@ TABLE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("--teacher_model", " "), ("teacher_model=' '", "existing folder or a hub name")),
     (("--teacher_model", "FILE"), ("teacher_model='FILE'", "is a file", "folder")),
     (("--teacher_model", "FOLDER"), ("teacher_model='FOLDER'", "no config.json")),
+    (("--teacher_model", "PIPE"), ("teacher_model='PIPE'", "is a file", "folder")),
+    (("--teacher_model", "PIPED"), ("teacher_model='PIPED'", "tokenizer.json", "a pipe or a device", "a whole model")),
     (("--student_model", "./none"), ("student_model='./none'", "no such folder")),
     (("--student_model", "a/b/c"), ("student_model='a/b/c'", "no such folder")),
     (("--student_model", "org/na me"), ("student_model='org/na me'", "no such folder")),
@@ -228,6 +230,9 @@ def prepared(folder: Path) -> None:
     (folder / "DANGLING").symlink_to(folder / "nowhere" / "at all")
     (folder / "LOOP").symlink_to(folder / "LOOP")
     os.mkfifo(folder / "PIPE")
+    (folder / "PIPED").mkdir()
+    (folder / "PIPED" / "config.json").write_text("{}")
+    os.mkfifo(folder / "PIPED" / "tokenizer.json")
     (folder / "EMPTY").write_text(" \n")
     (folder / "LATIN1").write_bytes("Übersicht".encode("latin-1"))
     (folder / "UTF16").write_bytes("Runbook".encode("utf-16"))

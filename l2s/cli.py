@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pydantic.fields import FieldInfo
+
 from l2s import __version__
 from l2s.config import ExperimentConfig, choices, expand_home, resolve_config, suggest
 from l2s.durable import WriteError
@@ -28,6 +30,22 @@ STAGE_COMMANDS = {
     "evaluate": {"run_eval": True},
 }
 RUN_FLAGS = tuple(name for name in ExperimentConfig.model_fields if name.startswith("run_"))
+GROUPS = {  # the first field of each group -> the group's title in --help
+    "experiment_name": "what to run",
+    "teacher_model": "models",
+    "device": "devices",
+    "engine": "engines",
+    "mix_versions": "versions, code and prompts",
+    "output_dir": "folders and seeds",
+    "domains": "data",
+    "max_new_tokens": "the teacher's answers",
+    "max_length": "sequences",
+    "tuning": "training",
+    "sft_epochs": "SFT",
+    "kd_init": "KD",
+    "opd_steps": "OPD",
+    "eval_batch_size": "evaluation and report",
+}
 RUNS_NOTHING = ("check", "plan")  # these commands start no stage, so --force and --dry_run mean nothing to them
 STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit statuses
 
@@ -93,7 +111,8 @@ def _parser() -> OneLineParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
     helps = {"run": "run an experiment, or only the stages of the --run_* flags"}
-    helps |= {name: f"run the stage {name} of an experiment" for name in STAGE_COMMANDS}
+    for name, flags in STAGE_COMMANDS.items():
+        helps[name] = str(ExperimentConfig.model_fields[next(iter(flags))].description)
     helps |= {"check": "check packages, devices, models and data, and run a tiny experiment"}
     helps |= {"plan": "estimate memory, time and disk of every stage without running anything"}
     for name, text in helps.items():
@@ -133,15 +152,24 @@ def _add_experiment_flags(parser: argparse.ArgumentParser, command: str) -> None
             "--force", action="store_true", help="run the requested stages again even if they are finished"
         )
     without = () if command in ("run", "plan") else RUN_FLAGS  # the command itself names its stage
+    group = parser.add_argument_group()
     for name, info in ExperimentConfig.model_fields.items():
+        if name in GROUPS:
+            group = parser.add_argument_group(GROUPS[name])
         if name in without:
             continue
         is_switch = info.annotation is bool
         keywords: dict[str, Any] = {"nargs": "?", "const": True} if is_switch else {}
         metavar = "true|false" if is_switch else "|".join(choices(info)) or name.split("_")[-1].upper()
-        help_text = f"{info.description} [{info.default}]".replace("%", "%%")
-        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=help_text, **keywords)
+        group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=_help(info), **keywords)
     parser.set_defaults(handler={"check": _check, "plan": _plan}.get(command, _run))
+
+
+def _help(info: FieldInfo) -> str:
+    """The description of a field and, in brackets, its default if it has one."""
+    default = str(info.default).lower() if info.annotation is bool else info.default
+    text = f"{info.description} [{default}]" if default not in (None, "") else str(info.description)
+    return text.replace("%", "%%")
 
 
 def _config(arguments: argparse.Namespace) -> ExperimentConfig:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from l2s.cli import main
+from l2s.cli import GROUPS, main
 from l2s.config import ExperimentConfig, resolve_config
 from l2s.presets import PRESETS
 
@@ -37,6 +37,12 @@ def failure(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 def test_every_specified_flag_is_a_field() -> None:
     assert set(SPECIFIED) <= set(ExperimentConfig.model_fields)
+
+
+def test_every_group_of_the_help_begins_with_a_field() -> None:
+    fields = list(ExperimentConfig.model_fields)
+    assert list(GROUPS) == sorted(GROUPS, key=fields.index)
+    assert next(iter(GROUPS)) == fields[0]
 
 
 def test_help_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:

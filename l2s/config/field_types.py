@@ -52,6 +52,14 @@ def choices(field: FieldInfo) -> tuple[str, ...]:
     return tuple(name for table in tables for name in table)
 
 
+def joined(value: Any) -> Any:
+    """Comma-separated text of the list, or the number, that YAML reads where a flag has text; else `value`."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
+        return value
+    return ",".join(part if isinstance(part, str) else f"{part:d}" for part in parts)
+
+
 def names_in(value: str) -> list[str]:
     """The names in a comma-separated text.
 

@@ -30,6 +30,7 @@ from l2s.config.field_types import (
     TeacherSignal,
     Trackers,
     Tuning,
+    joined,
 )
 from l2s.config.teacher_context import ALL_DOMAINS, contexts_by_domain, usual_form
 from l2s.errors import shown
@@ -75,6 +76,8 @@ class ExperimentConfig(BaseModel):
         "auto",
         description="type of weights and activations; auto: bfloat16 if the hardware computes it, else float32",
     )
+
+    # Devices
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="device that models run on; auto: CUDA if present"
     )
@@ -99,6 +102,8 @@ class ExperimentConfig(BaseModel):
     node_dir: OptionalPlace = Field(
         None, description="folder of each Ray node for its copies of the run folder; default: in its temporary folder"
     )
+
+    # Engines
     engine: Engine = Field(
         "auto",
         description="engine of generate, score and evaluate; auto: vLLM on CUDA if installed, else transformers; "
@@ -126,6 +131,8 @@ class ExperimentConfig(BaseModel):
     endpoint_timeout_s: float = Field(
         600.0, gt=0, le=86_400, description="timeout of a request to the endpoint, in seconds"
     )
+
+    # Versions, code and prompts
     mix_versions: bool = Field(
         False, description="continue an experiment whose stages were made with other versions of l2s or its packages"
     )
@@ -138,7 +145,7 @@ class ExperimentConfig(BaseModel):
         description="date given to chat templates that print one; fixed, so that prompts do not change overnight",
     )
 
-    # Places
+    # Folders and seeds
     output_dir: Place = Field(Path("outputs"), description="folder that holds the experiment folders")
     processed_dir: Place = Field(Path("data/processed"), description="folder that the two datasets are copied to")
     data_dir: OptionalPlace = Field(None, description="folder with gsm8k/ and mbpp/; default: $L2S_DATA, then the hub")
@@ -179,7 +186,7 @@ class ExperimentConfig(BaseModel):
     aiops_language: Literal["en", "zh", "both"] = Field("both", description="language of the AIOps items")
     aiops_log_lines: int = Field(40, ge=15, le=40, description="maximum length of an AIOps log, in lines")
 
-    # Teacher answers
+    # The teacher's answers
     max_new_tokens: int = Field(512, ge=1, description="maximum length of an answer, in tokens")
     generation_batch_size: int = Field(16, ge=1, description="maximum prompts in a generation batch")
     answers: Literal["teacher", "reference"] = Field(
@@ -216,7 +223,7 @@ class ExperimentConfig(BaseModel):
     )
     overlong: Literal["drop", "cut"] = Field("drop", description="drop or cut training sequences above max_length")
 
-    # Tuning
+    # Training
     tuning: Tuning = Field(
         "qlora", description="what is trained: LoRA on a 4-bit NF4 base, LoRA on weights of dtype, or all weights"
     )
@@ -288,7 +295,7 @@ class ExperimentConfig(BaseModel):
         "teacher's distribution",
     )
 
-    # Evaluation
+    # Evaluation and report
     eval_batch_size: int = Field(16, ge=1, description="maximum prompts in an evaluation batch")
     fidelity_size: int = Field(
         350, ge=0, description="number of the teacher's evaluation answers on which the KL to the teacher is measured"
@@ -356,11 +363,7 @@ class ExperimentConfig(BaseModel):
     @field_validator(*LISTS, mode="before")
     @classmethod
     def _join_a_list(cls, value: Any) -> Any:
-        """The list, or the number, that YAML reads where a flag has comma-separated text."""
-        parts = value if isinstance(value, list | tuple) else [value]
-        if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
-            return value
-        return ",".join(part if isinstance(part, str) else f"{part:d}" for part in parts)
+        return joined(value)
 
     @field_validator("teacher_context", mode="before")
     @classmethod

@@ -43,7 +43,7 @@ class Calls:
 
 
 @pytest.fixture(autouse=True)
-def ray(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def ray(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A Ray on which a call is its own answer, and "late" is a call without one."""
 
     def read(reference: Any, timeout: float | None = None) -> Any:

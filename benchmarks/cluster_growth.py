@@ -20,8 +20,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -34,6 +35,7 @@ from l2s.generation.curation import Curator
 from l2s.generation.engines.protocol import Completion, Request, Sampling, independent
 from l2s.generation.generate import write_choices
 from l2s.jsonl import write_jsonl
+from l2s.loss.logit_transform import LogitTransform
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.on_disk import RowsOnDisk
 from l2s.plan.hardware import find_hardware
@@ -44,9 +46,9 @@ from l2s.runner.cluster.transfer import Hashes, Inbox, Watch, read_parts
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import groups_of, place
 from l2s.sealed import seal
-from l2s.sequences import SequenceDataset, hold_out, load_sequences
+from l2s.sequences import SequenceDataset, TrainingSequence, hold_out, load_sequences
 from l2s.signals.record import SHARD_ROWS, plan_shards
-from l2s.signals.store import hash_sequences
+from l2s.signals.store import Shard, SignalIndex, SignalStore, hash_sequences
 from l2s.signals.tail import RANK
 from l2s.signals.topk import bytes_per_row
 from l2s.tasks.table import task_of
@@ -223,10 +225,18 @@ def learn_from(rows: int) -> None:
         peak, begin = Peak(), time.perf_counter()
         sequences, counts = load_sequences(file, reader, config)
         hash_sequences(sequences)
-        plan_shards(sequences, SHARD_ROWS)
+        shards = [shard_of(part) for part in plan_shards(sequences, SHARD_ROWS)]
+        store = SignalStore(Path(folder), SignalIndex(cast(Any, None), shards, "", LogitTransform(), [], None))
         trained, _, counts = hold_out(sequences, counts, config)
-        assert Updates(SequenceDataset(trained), 0, 1).lengths[-1] == len(PROMPT) + TOKENS
+        assert Updates(SequenceDataset(trained, store), 0, 1).lengths[-1] == len(PROMPT) + TOKENS
+        assert len(store) == rows
         print(json.dumps([peak.mib(), time.perf_counter() - begin]))
+
+
+def shard_of(sequences: Sequence[TrainingSequence]) -> Shard:
+    """The entry of a file of signals that is not there."""
+    rows = accumulate(sequence.num_response_tokens for sequence in sequences)
+    return Shard("none", "", [sequence.id for sequence in sequences], [0, *rows], "")
 
 
 def an_item(number: int) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +29,7 @@ from l2s.devices import choose_dtype
 from l2s.durable import remove
 from l2s.errors import UserError
 from l2s.loss.logit_transform import LogitTransform
+from l2s.on_disk import Ids
 from l2s.run_dir import SIGNAL_INDEX, SIGNALS_SHARED, RunDir
 from l2s.sealed import read_sealed, write_sealed
 from l2s.sequences import Signals, TrainingSequence, as_the_teacher_reads
@@ -144,28 +147,33 @@ def hash_file(path: Path) -> str:
 
 
 class SignalStore(Mapping[str, Signals]):
-    """The signals of a folder by response id; rows are read from memory-mapped files on access."""
+    """The signals of a folder by response id; rows are read from memory-mapped files on access.
+
+    Memory: the index, and 16 bytes a response.
+    """
 
     def __init__(self, folder: Path, index: SignalIndex) -> None:
         self.folder = folder
         self.index = index
-        self._places = {
-            id_: (shard.file, shard.starts[i], shard.starts[i + 1])
-            for shard in index.shards
-            for i, id_ in enumerate(shard.ids)
-        }
+        self._ids = Ids(id_ for shard in index.shards for id_ in shard.ids)
+        self._firsts = [0, *accumulate(len(shard.ids) for shard in index.shards)]  # number of each shard's first id
         self._files: dict[str, Any] = {}
         self._process = os.getpid()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._ids)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return (id_ for shard in self.index.shards for id_ in shard.ids)
 
     def __getitem__(self, id_: str) -> Signals:
-        name, start, end = self._places[id_]
-        file = self._open(name)
+        number = self._ids.find(id_)
+        if number is None:
+            raise KeyError(id_)
+        place = bisect_right(self._firsts, number) - 1
+        shard, row = self.index.shards[place], number - self._firsts[place]
+        start, end = shard.starts[row], shard.starts[row + 1]
+        file = self._open(shard.file)
         return {key: file.get_slice(key)[start:end] for key in file.keys()}  # noqa: SIM118 (not a dict)
 
     def _open(self, name: str) -> Any:

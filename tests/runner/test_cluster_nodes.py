@@ -70,7 +70,7 @@ def cluster_of(*agents: Calls, shares: bool = False) -> Cluster:
     return Cluster("10.0.0.0:6379", "none", nodes, Devices("cpu", names, machines=names), shares_folder=shares)
 
 
-def test_a_node_is_lost_when_ray_says_so_and_has_minutes_to_answer(ray: SimpleNamespace) -> None:
+def test_a_node_is_lost_when_ray_says_so_and_has_minutes_to_answer(ray: Any) -> None:
     cluster = cluster_of(Calls(ping="host"), Calls(ping=RayError("actor died")))
     assert cluster.find_lost()
     assert cluster.lost == {1}
@@ -79,7 +79,7 @@ def test_a_node_is_lost_when_ray_says_so_and_has_minutes_to_answer(ray: SimpleNa
     assert not cluster.find_lost()
 
 
-def test_a_death_that_ray_knows_of_is_seen_without_a_call(ray: SimpleNamespace) -> None:
+def test_a_death_that_ray_knows_of_is_seen_without_a_call(ray: Any) -> None:
     cluster = cluster_of(Calls(), Calls())
     ray.known = [{"NodeID": f"id{n}", "Alive": True} for n in range(2)]
     assert not cluster.knows_of_death()

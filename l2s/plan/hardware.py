@@ -130,7 +130,10 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
         raise UserError(f"{field}: needs a number from 1 to 99999 after the colon, such as a100-40gb:8")
     machines = {sheet: (sheet, 1) for sheet in DATA_SHEETS} | MACHINES
     if name not in machines:
-        raise UserError(f"{field}: not in the table; take one of {', '.join(machines)}, cpu, or this for this machine")
+        raise UserError(
+            f"{field}: not in the table; take one of {', '.join(machines)}, with a number of them such as a100-40gb:8, "
+            "or cpu, or this for this machine"
+        )
     if config.device == "cpu":
         raise UserError(f"{field}: contradicts device='cpu'; leave out one of the two")
     sheet, in_machine = machines[name]

@@ -139,6 +139,9 @@ TROUBLES: dict[str, tuple[int, dict[str, str], Any]] = {
     "cut, with the length to match": (200, {}, WHOLE[:-20]),
     "empty body": (200, {}, b""),
     "no UTF-8": (200, {}, b"\xff\xfe{}"),
+    "rate limit until a year without end": (429, {"Retry-After": "Wed, 21 Oct 99999999999 07:28:00 GMT"}, {}),
+    "a refusal that is cut": (503, {"Transfer-Encoding": "chunked"}, b"5\r\nab"),
+    "nested without end": (200, {}, b"[" * 100_000),
     "a list": (200, {}, [chat_completion("x")]),
     "null": (200, {}, None),
     "no choice": (200, {}, {"choices": [], "usage": {"completion_tokens": 0}}),
@@ -230,14 +233,26 @@ def test_a_reply_of_something_else_is_named(server: FakeServer, engine: Any, rep
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("content", [["a"], {"text": "a"}, 7])
+def test_an_answer_in_parts_is_their_text(server: FakeServer, engine: Any) -> None:
+    parts: Any = [{"type": "text", "text": "It is "}, {"type": "text", "text": "18."}]
+    server.reply = lambda body, _: (200, {}, chat_completion(parts))
+    assert answers_of(engine(), 1)["q0"].text == "It is 18."
+
+
+def test_a_refusal_whose_words_do_not_arrive_is_a_refusal(server: FakeServer, engine: Any) -> None:
+    server.reply = lambda body, _: (404, {"Transfer-Encoding": "chunked"}, b"5\r\nab")
+    with pytest.raises(UserError, match=r"status 404 and says ''.*--endpoint_model"):
+        answers_of(engine(), 1)
+
+
+@pytest.mark.parametrize("content", [["a"], [{"type": "image_url"}], [{"text": 7}], {"text": "a"}, 7])
 def test_an_answer_that_is_no_text_is_named(server: FakeServer, engine: Any, content: Any) -> None:
     server.reply = lambda body, _: (200, {}, chat_completion(content))
     with pytest.raises(UserError, match=r"no chat completion .*the content is"):
         answers_of(engine(), 1)
 
 
-@pytest.mark.parametrize("tokens", ["many", None, [3], float("inf")])
+@pytest.mark.parametrize("tokens", ["many", None, [3], float("inf"), -3])
 def test_a_count_that_is_no_number_is_named(server: FakeServer, engine: Any, tokens: Any) -> None:
     server.reply = lambda body, _: (200, {}, chat_completion("a", tokens=tokens))
     with pytest.raises(UserError, match="no chat completion"):
@@ -318,6 +333,16 @@ def test_hidden_states_are_refused(engine: Any) -> None:
         ({"teacher_endpoint": "localhost:8000"}, "such as http"),
         ({"teacher_endpoint": "ftp://host/v1"}, "such as http"),
         ({"teacher_endpoint": "http://[::1/v1"}, "such as http"),
+        ({"teacher_endpoint": f"http://me:{KEY}@[::1/v1"}, "teacher_endpoint: give the URL"),
+        ({"teacher_endpoint": f"ftp://me:{KEY}@host/v1"}, "teacher_endpoint: give the URL"),
+        ({"teacher_endpoint": "http://@localhost/v1"}, "no user name, password or query"),
+        ({"teacher_endpoint": "unix:/run/server"}, "such as http"),
+        ({"teacher_endpoint": "http://localhost /v1"}, "such as http"),
+        ({"teacher_endpoint": "http://localhost\n/v1"}, "such as http"),
+        ({"teacher_endpoint": "http://höst/v1"}, "such as http"),
+        ({"teacher_endpoint": "http://.../v1"}, "such as http"),
+        ({"teacher_endpoint": "http://localhost:0/v1"}, "such as http"),
+        ({"teacher_endpoint": "http://localhost/v1/chat/completions/"}, "the part before /chat/completions"),
         ({"teacher_endpoint": f"https://me:{KEY}@host/v1"}, "no user name, password or query"),
         ({"teacher_endpoint": f"https://host/v1?key={KEY}"}, "no user name, password or query"),
         ({"teacher_endpoint": "http://host/v1"}, "would travel unencrypted"),

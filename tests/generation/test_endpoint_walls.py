@@ -138,6 +138,24 @@ def test_a_reply_without_end_does_not_fill_the_memory(server: Server, monkeypatc
         client(server).post("/chat", {}, dict)
 
 
+def test_a_reply_in_drops_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Drops:
+        """Sends a byte each second, by a clock of its own."""
+
+        def __init__(self) -> None:
+            self.now = 0.0
+
+        def read1(self, size: int) -> bytes:
+            self.now += 1
+            return b" "
+
+    drops = Drops()
+    monkeypatch.setattr(endpoint_client.time, "monotonic", lambda: drops.now)
+    with pytest.raises(TimeoutError, match="not complete after 5 s"):
+        endpoint_client._read(drops, 5)
+    assert drops.now == 6
+
+
 def test_only_loopback_may_get_a_key_in_the_clear(tiny_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENDPOINT_KEY, KEY)
     for host in ("127.0.0.1.evil.example", "localhost.evil.example", "0.0.0.0", "127.1", "2130706433"):

@@ -177,11 +177,12 @@ def test_hardware_is_read_or_refused_in_one_line() -> None:
     some = find_hardware(ExperimentConfig(gpus="0,3"), "a100-40gb:8")
     assert some.devices.names == ("0", "3")
     for text, problem in {
-        "h1000": "h100-80gb", "l4:0": "from 1", "l4:x": "from 1", "l4:": "", "cpu:2": "cpu_workers",
+        "h1000": "h100-80gb", "8xl4": "l4, .*such as a100-40gb:8", "l4:0": "from 1", "l4:-1": "from 1",
+        "l4:x": "from 1", "l4:1e3": "from 1", "l4:٨": "from 1", "l4:2:2": "from 1", "l4:2,a10:2": "from 1",
+        "l4:": "from 1", "cpu:2": "cpu_workers", "this:1": "cpu_workers",
     }.items():  # fmt: skip
-        if problem:
-            with pytest.raises(UserError, match=rf"--hardware {text}: .*{problem}"):
-                find_hardware(ExperimentConfig(), text)
+        with pytest.raises(UserError, match=rf"--hardware {text}: .*{problem}"):
+            find_hardware(ExperimentConfig(), text)
     with pytest.raises(UserError, match="device='cpu'"):
         find_hardware(ExperimentConfig(device="cpu"), "h200")
     with pytest.raises(UserError, match="there is no GPU 3"):
@@ -212,7 +213,7 @@ def test_the_command_prints_a_row_for_every_stage_and_writes_nothing(
     tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny_config()
-    status, text = plan(capsys, config, "--hardware", "l4:2")
+    status, text = plan(capsys, config, "--hardware", " L4:2")
     assert status == 0
     assert [stage for stage in ESTIMATES if stage not in text] == ["opd", "evaluate_student_opd"]  # not among the arms
     assert "2 x l4" in text

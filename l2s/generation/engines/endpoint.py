@@ -19,7 +19,7 @@ from typing import Any, Self
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.generation.engines.endpoint_client import SAID, BusyError, Client
+from l2s.generation.engines.endpoint_client import CHAT, SAID, BusyError, Client
 from l2s.generation.engines.protocol import Completion, ModelChoice, ModelCost, Request, Sampling, independent, seed_of
 from l2s.signals.hidden import HiddenStates
 from l2s.tasks.types import FinishReason
@@ -82,7 +82,7 @@ class EndpointEngine:
 
     def _answer(self, request: Request, sampling: Sampling) -> Completion:
         try:
-            text, reason, tokens = self.client.post("/chat/completions", self._body(request, sampling), self._read)
+            text, reason, tokens = self.client.post(CHAT, self._body(request, sampling), self._read)
         except UserError as error:
             raise UserError(f"{error} (asked for item {request.id!r})") from error.__cause__
         return Completion(request.id, text, reason, tokens, 0.0)
@@ -95,10 +95,13 @@ class EndpointEngine:
             choice = reply["choices"][0]
             text, finished = _text(choice["message"]["content"]), choice.get("finish_reason") in FINISHED
             tokens = int(reply["usage"]["completion_tokens"])
+            if tokens < 0:
+                raise ValueError(f"{tokens} tokens")
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"teacher_endpoint={self.config.teacher_endpoint!r}: its reply is no chat completion ({error!r}); "
-                f"the URL must be that of an OpenAI-compatible API, such as http://HOST:8000/v1"
+                f"the URL must be that of an OpenAI-compatible API, such as http://HOST:8000/v1, whose replies hold "
+                "choices[0].message.content and usage.completion_tokens"
             ) from error
         return text, "stop" if finished else "length", tokens
 
@@ -137,9 +140,13 @@ class EndpointEngine:
 def _text(content: object) -> str:
     """The text of an answer; half a surrogate pair, which JSON can name and no tokenizer takes, as U+FFFD.
 
+    Some servers send a list of parts, `{"type": "text", "text": ...}`.
+
     Raises:
         TypeError: it is something else.
     """
+    if isinstance(content, list) and all(isinstance(part, dict) and "text" in part for part in content):
+        content = "".join(_text(part["text"]) for part in content)
     if content is not None and not isinstance(content, str):
         raise TypeError(f"the content is {type(content).__name__}")
     return re.sub("[\ud800-\udfff]", "\ufffd", content or "")

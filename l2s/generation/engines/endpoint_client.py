@@ -23,6 +23,7 @@ from l2s.secret_variables import ENDPOINT_KEY
 T = TypeVar("T")
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # the server is busy or unavailable for a moment
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
+CHAT = "/chat/completions"  # added to the URL
 SAID = 300  # characters of a server's error message that our error quotes
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MOST_BYTES = 64 << 20  # of a reply; a longer one would only fill the memory
@@ -84,13 +85,13 @@ class Client:
             request.add_unredirected_header("Authorization", f"Bearer {self._key}")
         try:
             with self._opener.open(request, timeout=self.timeout_s) as response:
-                reply = json.loads(_read(response))
+                reply = json.loads(_read(response, self.timeout_s))
         except urllib.error.HTTPError as error:
-            said = self._without_key(error.read(MOST_BYTES).decode(errors="replace"))
+            said = self._without_key(_said(error, self.timeout_s))
             if error.code in RETRIED:
                 raise BusyError(f"status {error.code}", _seconds(error.headers.get("Retry-After"))) from None
             raise UserError(self._refused(error.code, error.headers.get("Location"), said)) from None
-        except (OSError, HTTPException, ValueError) as error:  # refused, reset, timed out, or an incomplete reply
+        except (OSError, HTTPException, ValueError, RecursionError) as error:  # refused, reset, timed out, no JSON
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 why = getattr(getattr(error, "reason", error), "verify_message", "unknown")
                 raise UserError(
@@ -158,11 +159,29 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return
 
 
-def _read(response: IO[bytes]) -> bytes:
-    content = response.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"a reply of more than {MOST_BYTES} bytes")
-    return content
+def _read(response: Any, seconds: float) -> bytes:
+    """The body of a reply, which may take `seconds` in all: one that comes in drops would never time out.
+
+    Raises:
+        ValueError: it is longer than MOST_BYTES.
+        OSError, HTTPException: it does not come, or not in time.
+    """
+    end, content = time.monotonic() + seconds, bytearray()
+    while part := response.read1(1 << 16):
+        content += part
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"a reply of more than {MOST_BYTES} bytes")
+        if time.monotonic() > end:
+            raise TimeoutError(f"a reply that was not complete after {seconds:g} s")
+    return bytes(content)
+
+
+def _said(error: urllib.error.HTTPError, seconds: float) -> str:
+    """What the server says about its refusal; nothing where that does not arrive."""
+    try:
+        return _read(error, seconds).decode(errors="replace")
+    except (OSError, HTTPException, ValueError):
+        return ""
 
 
 def endpoint_key() -> str | None:
@@ -187,7 +206,7 @@ def _seconds(retry_after: str | None) -> float | None:
         pass
     try:
         return parsedate_to_datetime(retry_after).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -199,20 +218,22 @@ def check_endpoint(config: ExperimentConfig) -> None:
             JSON object.
     """
     url = config.teacher_endpoint
+    field = "teacher_endpoint" if "@" in url or "?" in url else f"teacher_endpoint={url!r}"  # these may hold a secret
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
-        parts, host = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not host:
-        raise UserError(
-            f"teacher_endpoint={url!r}: give the URL of an OpenAI-compatible API, such as http://HOST:8000/v1"
-        )
-    if parts.username or parts.password or parts.query or parts.fragment:
+        parts, host, port = urlsplit(""), None, None
+    plain_url = url.isascii() and url.isprintable() and " " not in url
+    if parts.scheme not in ("http", "https") or not host or not host.strip(".-") or port == 0 or not plain_url:
+        raise UserError(f"{field}: give the URL of an OpenAI-compatible API, such as http://HOST:8000/v1")
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise UserError(
             "teacher_endpoint: a URL is kept in files, so it must hold no user name, password or query; put a key "
             f"into the environment variable {ENDPOINT_KEY}"
         )
+    if parts.path.rstrip("/").endswith(CHAT):
+        raise UserError(f"{field}: give the part before {CHAT}, such as http://HOST:8000/v1; l2s adds the rest")
     key = endpoint_key()
     if parts.scheme == "http" and host not in LOOPBACK and key:
         raise UserError(

@@ -21,8 +21,9 @@ from l2s.plan.prediction import Plan, fills_too_much, gib, make_plan, rough_dura
 from l2s.plan.vllm import VLLM_SHARE, VLLM_START_S
 from l2s.report.text.formats import NONE, short_count, size
 from l2s.run_dir import Manifest, RunDir
+from l2s.runner.engine_checks import check_engine_fits, check_quantization
 from l2s.runner.executors import quiet_libraries
-from l2s.runner.preflight import check_settings
+from l2s.runner.preflight import check_settings, model_fields
 from l2s.runner.selection import select_stages, settle
 from l2s.visible import in_one_line
 
@@ -49,8 +50,11 @@ def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool 
         installed = {field: "transformers", "teacher_quantization": "none", "sharding": "auto"}
         check_settings(known if is_here else known.model_copy(update=installed), stages)
         fleet = find_hardware(known, hardware)
+        check_engine_fits(known, stages)
         for name in (known.teacher_model, known.student_model):
             demo.build_if_missing(Path(name))
+        if "teacher_model" in model_fields(stages, known):
+            check_quantization(known)
         plan = make_plan(known, stages, fleet)
         advice = plan.advice()
     _print_plan(plan, names, details=details)

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import PreTrainedConfig, Qwen3Config, Qwen3MoeConfig
 
 from l2s.config import ExperimentConfig
+from l2s.errors import UserError
 
 _QWEN3: dict[str, Any] = {
     "vocab_size": 151_936, "head_dim": 128, "max_position_embeddings": 40_960, "tie_word_embeddings": False,
@@ -48,7 +49,11 @@ def known_config(name: str) -> PreTrainedConfig:
 
 @contextmanager
 def as_folders(config: ExperimentConfig) -> Iterator[tuple[ExperimentConfig, Mapping[str, str]]]:
-    """`config` with known models replaced by folders that hold only a config.json, and each folder's model name."""
+    """`config` with known models replaced by folders that hold only a config.json, and each folder's model name.
+
+    Raises:
+        UserError: the block does; folders are called by their models' names.
+    """
     with TemporaryDirectory(prefix="l2s-plan-") as place:
         folders: dict[str, str] = {}
         for field in ("teacher_model", "student_model"):
@@ -58,4 +63,10 @@ def as_folders(config: ExperimentConfig) -> Iterator[tuple[ExperimentConfig, Map
                 known_config(name).save_pretrained(folder)
                 folders[field] = str(folder)
         names = {folder: getattr(config, field) for field, folder in folders.items()}
-        yield config.model_copy(update=folders), names
+        try:
+            yield config.model_copy(update=folders), names
+        except UserError as error:
+            said = str(error)
+            for folder, name in names.items():
+                said = said.replace(folder, name)
+            raise UserError(said) from error.__cause__

@@ -35,8 +35,7 @@ def check_engine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         check_endpoint(config)
     elif config.teacher_endpoint:
         raise UserError(f"teacher_endpoint={config.teacher_endpoint!r}: used by --engine endpoint alone; add that flag")
-    if any("teacher" in stage.resources.holds for stage in stages):
-        _check_quantization_fits(config, stages)
+    check_engine_fits(config, stages)
 
 
 def engine_flag(config: ExperimentConfig) -> str:
@@ -44,7 +43,14 @@ def engine_flag(config: ExperimentConfig) -> str:
     return "--weights_engine" if config.engine == "endpoint" else "--engine"
 
 
-def _check_quantization_fits(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+def check_engine_fits(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Check that the engine of the teacher's weights, installed or not, can hold them as `teacher_quantization` says.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if not any("teacher" in stage.resources.holds for stage in stages):
+        return
     kind = config.teacher_quantization
     field, flag = f"teacher_quantization={kind!r}", engine_flag(config)
     engine = choose_engine(config, weights=True)

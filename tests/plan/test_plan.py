@@ -245,6 +245,30 @@ def test_durations_are_rounded_to_what_a_reader_needs() -> None:
     assert [_rate(value) for value in (187.2e12, 1.3217e12, 15.74e9, 449e6)] == ["187 T", "1.32 T", "15.7 G", "449 M"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            "--teacher_gpus 3",
+            "teacher_gpus=3: Qwen/Qwen3-30B-A3B-Instruct-2507 has 32 attention heads, .*a divisor of 32",
+        ),
+        ("--teacher_gpus 16", "teacher_gpus=16: this run has 8 GPUs"),
+        ("--teacher_quantization nf4", "teacher_quantization='nf4': Qwen/Qwen3-30B-A3B-Instruct-2507 is a mixture"),
+        ("--teacher_quantization int8 --engine vllm", "teacher_quantization='int8': made by bitsandbytes"),
+        ("--teacher_quantization awq --engine transformers", "teacher_quantization='awq': needs vLLM"),
+        ("--teacher_quantization awq", "Qwen/Qwen3-30B-A3B-Instruct-2507 holds plain weights"),
+    ],
+)
+def test_what_a_run_would_refuse_has_no_plan(
+    flags: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "--hardware", "a100-40gb:8", *flags.split()]) == 2
+    text = capsys.readouterr().err
+    assert re.search(said, text)
+    assert text.count("\n") == 1
+
+
 def test_only_the_stages_asked_for_are_planned(tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
     _, text = plan(capsys, tiny_config(), "--hardware", "l4", "--run_sft")
     assert "sft" in text

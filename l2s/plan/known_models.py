@@ -67,6 +67,6 @@ def as_folders(config: ExperimentConfig) -> Iterator[tuple[ExperimentConfig, Map
             yield config.model_copy(update=folders), names
         except UserError as error:
             said = str(error)
-            for folder, name in names.items():
-                said = said.replace(folder, name)
+            for path, model in names.items():
+                said = said.replace(path, model)
             raise UserError(said) from error.__cause__

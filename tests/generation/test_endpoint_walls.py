@@ -7,6 +7,7 @@ import shutil
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_a_reply_in_drops_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyP
             return b" "
 
     drops = Drops()
-    monkeypatch.setattr(endpoint_client.time, "monotonic", lambda: drops.now)
+    monkeypatch.setattr(time, "monotonic", lambda: drops.now)
     with pytest.raises(TimeoutError, match="not complete after 5 s"):
         endpoint_client._read(drops, 5)
     assert drops.now == 6

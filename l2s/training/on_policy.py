@@ -15,7 +15,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from transformers import PreTrainedModel, TrainerControl, TrainerState, TrainingArguments
@@ -41,6 +41,9 @@ from l2s.training.progress import TrainingProgress
 from l2s.training.run_trainer import TrainingResult, check_step, run_trainer, save_student, training_settings
 from l2s.training.runaway import Watch, all_runaways
 from l2s.training.student import initial_student
+
+if TYPE_CHECKING:
+    from trl import DistillationConfig
 
 TEMPERATURE = 1.0
 FIRST_TURNS = 16  # answers sampled before the first update
@@ -140,23 +143,10 @@ def train(
     `cut_before` is the share of its answers that were cut before the first update, if that is known.
     """
     from datasets import Dataset
-    from trl import DistillationConfig, DistillationTrainer
+    from trl import DistillationTrainer
 
     update = config.opd_batch_size * config.gradient_accumulation_steps
-    batch_size, accumulation = share_update(update, config.opd_batch_size, process_count())
-    beta = ON_POLICY_BETA[config.opd_divergence]
-    settings = DistillationConfig(
-        **training_settings(config, batch_size, config.opd_lr, folder) | {"gradient_accumulation_steps": accumulation},
-        num_train_epochs=1,
-        gradient_checkpointing=config.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
-        max_completion_length=config.opd_max_new_tokens,
-        temperature=TEMPERATURE,
-        beta=config.divergence_beta if beta is None else beta,
-        chat_template_kwargs=renderer.template_arguments,
-        shuffle_dataset=False,
-    )
-    settings = on_one_device(settings)
+    settings = _settings(update, renderer, config, folder)
     fit_vocabulary(teacher, len(output_head(student).weight))
     drawn = draw(prompts, config.opd_steps * update, config.seed)
     trainer = type("OnPolicyTrainer", (MeasuresAgreement, DistillationTrainer), {})(
@@ -174,6 +164,26 @@ def train(
         if weight.requires_grad:  # TRL casts LoRA on NF4 weights to bfloat16, in which small updates are lost
             weight.data = weight.data.float()
     return run_trainer(trainer, folder, update, "none" if process_count() == 1 else "ddp")
+
+
+def _settings(update: int, renderer: ChatRenderer, config: ExperimentConfig, folder: Path) -> DistillationConfig:
+    """TRL's settings for updates of `update` prompts."""
+    from trl import DistillationConfig
+
+    batch_size, accumulation = share_update(update, config.opd_batch_size, process_count())
+    beta = ON_POLICY_BETA[config.opd_divergence]
+    settings = DistillationConfig(
+        **training_settings(config, batch_size, config.opd_lr, folder) | {"gradient_accumulation_steps": accumulation},
+        num_train_epochs=1,
+        gradient_checkpointing=config.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        max_completion_length=config.opd_max_new_tokens,
+        temperature=TEMPERATURE,
+        beta=config.divergence_beta if beta is None else beta,
+        chat_template_kwargs=renderer.template_arguments,
+        shuffle_dataset=False,
+    )
+    return on_one_device(settings)
 
 
 def share_update(prompts: int, at_a_time: int, ranks: int) -> tuple[int, int]:

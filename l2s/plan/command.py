@@ -39,7 +39,6 @@ def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool 
         UserError: a wrong setting, unknown hardware, or a model whose configuration cannot be loaded.
     """
     quiet_libraries()
-    hardware = hardware.strip().lower()
     if hardware == "cpu":
         config = config.model_copy(update={"device": "cpu"})
     is_here = hardware in ("cpu", "this")

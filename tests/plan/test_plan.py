@@ -213,7 +213,7 @@ def test_the_command_prints_a_row_for_every_stage_and_writes_nothing(
     tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny_config()
-    status, text = plan(capsys, config, "--hardware", " L4:2")
+    status, text = plan(capsys, config, "--hardware", "l4:2")
     assert status == 0
     assert [stage for stage in ESTIMATES if stage not in text] == ["opd", "evaluate_student_opd"]  # not among the arms
     assert "2 x l4" in text

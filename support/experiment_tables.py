@@ -90,14 +90,21 @@ def difference(value: float, bounds: Sequence[float]) -> str:
     return f"{points(value)} [{points(bounds[0])}, {points(bounds[1])}]"
 
 
-def models_table(kept: Kept) -> list[str]:
+def headline(experiments: Mapping[str, Kept]) -> list[tuple[Kept, str]]:
+    """The models of the first table and of the figure, each with its experiment: all have the same items."""
+    shown = [(experiments["final"], model) for model in experiments["final"].results["evaluation"]]
+    return shown + [(experiments[name], OPD) for name in ("opd-from-base",) if name in experiments]
+
+
+def models_table(shown: Sequence[tuple[Kept, str]]) -> list[str]:
     """A row for each model: score, share of the teacher's lead, and distance from the teacher."""
-    gaps = {gap["model"]: gap for gap in kept.results["gap_recovered"]}
+    number = shown[0][0].first["n"]
     lines = [
-        f"| model | right answers, n={kept.first['n']} | share of the teacher's lead | mean KL, nats per token |",
+        f"| model | right answers, n={number} | share of the teacher's lead | mean KL, nats per token |",
         "|---|---:|---:|---:|",
     ]
-    for model in kept.results["evaluation"]:
+    for kept, model in shown:
+        gaps = {gap["model"]: gap for gap in kept.results["gap_recovered"]}
         result, gap, close = kept.result(model), gaps.get(model), kept.results["fidelity"].get(model)
         assert result is not None
         assert result["main_metric"] is not None
@@ -217,7 +224,7 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
     final = experiments["final"]
     chosen = [kept for name, kept in experiments.items() if name.startswith(SELECTION)]
     tables = {
-        "final": models_table(final),
+        "headline": models_table(headline(experiments)),
         "contrasts": contrasts_table(final),
         "seeds": seeds_table(final),
         "selection": settings_table(chosen),
@@ -230,12 +237,11 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
     return tables
 
 
-def draw(kept: Kept) -> Figure:
-    """The scores of all models with their intervals; small dots below are further seeds."""
-    models = list(kept.results["evaluation"])
-    figure = Figure(figsize=(7.2, 0.9 + 0.42 * len(models)), layout="constrained", facecolor=PAPER)
+def draw(shown: Sequence[tuple[Kept, str]]) -> Figure:
+    """The scores of models with their intervals; small dots below are further seeds."""
+    figure = Figure(figsize=(7.2, 0.9 + 0.42 * len(shown)), layout="constrained", facecolor=PAPER)
     axes = figure.add_subplot()
-    for place, model in enumerate(models):
+    for place, (kept, model) in enumerate(shown):
         result = kept.result(model)
         assert result is not None
         value, (low, high) = 100 * (result["main_metric"] or 0.0), (100 * bound for bound in result["ci95"] or (0, 0))
@@ -246,8 +252,8 @@ def draw(kept: Kept) -> Figure:
         others = [100 * sum(kept.scores(name)) / len(kept.scores(name)) for name in names if name != model]
         axes.plot(others, [place + 0.25] * len(others), "o", color=colour, markersize=4)
         axes.annotate(f"{value:.1f}%", (high, place), xytext=(8, -4), textcoords="offset points", color=INK)
-    axes.set_yticks(range(len(models)), [MODELS[model].title for model in models])
-    axes.set_ylim(len(models) - 0.5, -0.5)
+    axes.set_yticks(range(len(shown)), [MODELS[model].title for _, model in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -256,7 +262,7 @@ def draw(kept: Kept) -> Figure:
     return figure
 
 
-def save_figure(kept: Kept, path: Path) -> None:
+def save_figure(shown: Sequence[tuple[Kept, str]], path: Path) -> None:
     """Write the figure as SVG; the same results give the same bytes."""
     with mpl.rc_context(STYLE):
-        draw(kept).savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+        draw(shown).savefig(path, format="svg", metadata={"Date": None, "Creator": None})

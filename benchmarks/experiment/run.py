@@ -1,4 +1,4 @@
-"""An expert of 135M parameters, its pruned copy as the student: what SFT and KD give, on one core in two hours.
+"""An expert of 135M parameters, its pruned copy as the student: what SFT, KD and OPD give, on one CPU core.
 
     python benchmarks/experiment/run.py [--work outputs/experiment] [--only STEP ...]
     python benchmarks/experiment/run.py --short         every step with tiny models, to see that it works

@@ -67,7 +67,7 @@ FULL = Scale(
     epochs=2,
     settings=SETTINGS,
     curation={"keep_correct": True, "max_tries": 2},
-    opd={"opd_steps": 1000, "opd_batch_size": 8, "opd_lr": 3e-5, "opd_max_new_tokens": 48, "save_steps": 50},
+    opd={"opd_steps": 1000, "opd_batch_size": 2, "opd_lr": 3e-5, "opd_max_new_tokens": 48, "save_steps": 100},
 )
 SHORT = Scale(
     base="",

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from support.experiment_archive import archived
-from support.experiment_tables import Kept, results_page, save_figure
+from support.experiment_tables import Kept, headline, results_page, save_figure
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     for title, table in results_page(experiments).items():
         print(f"{title}\n", *table, "", sep="\n")
     if arguments.figure:
-        save_figure(experiments["final"], arguments.figure)
+        save_figure(headline(experiments), arguments.figure)
 
 
 if __name__ == "__main__":

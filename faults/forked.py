@@ -127,6 +127,9 @@ def _fork(work: Callable[[], int], keep: Sequence[int] = ()) -> int:
         os.setpgid(0, 0)
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, signal.default_int_handler if name == signal.SIGINT else signal.SIG_DFL)
+        from l2s.tasks.own import task as own_data
+
+        own_data._read.cache_clear()  # these rows lie in a file that is closed next; a real stage reads its own
         for number in {int(link.name) for link in Path("/proc/self/fd").iterdir()} - {0, 1, 2, *keep}:
             with suppress(OSError):
                 os.close(number)

@@ -246,8 +246,8 @@ def test_a_parquet_file_of_another_form_is_refused(
         ("loop", ("cannot be read",)),
         ("train.jsonl/x", ("cannot be read",)),
         ("x" * 300, ("cannot be read",)),
-        ("pipe", ("a pipe or a device", "give a file")),
-        ("/dev/zero", ("a pipe or a device", "give a file")),
+        ("pipe", ("a pipe or a device", "give a readable file")),
+        ("/dev/zero", ("a pipe or a device", "give a readable file")),
         ("a\0b", ("must not hold NUL",)),
     ],
 )

@@ -69,7 +69,7 @@ def test_the_folder_of_the_demo_models(
 ) -> None:
     monkeypatch.setenv("L2S_CACHE", str(tmp_path / "cache"))
     config = config.model_copy(update={"teacher_model": demo.locate(DEMO_TEACHER)})
-    assert "set the environment variable L2S_CACHE to a folder that can" in refused(config, tmp_path / "cache")
+    assert "set the environment variable L2S_CACHE to a writable folder" in refused(config, tmp_path / "cache")
 
 
 def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: ExperimentConfig) -> None:

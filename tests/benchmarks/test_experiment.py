@@ -145,6 +145,13 @@ def test_archived_answers_can_be_graded_again(name: str, tmp_path: Path) -> None
             assert (grade.score, grade.status) == (row["score"], row["status"]), row["id"]
 
 
+@pytest.mark.parametrize("name", KEPT)
+def test_an_archive_names_no_folder_of_the_machine_that_made_it(name: str, tmp_path: Path) -> None:
+    config = RunDir(archive.unpack(name, tmp_path)).load_config()
+    paths = (config.teacher_model, config.student_model, config.output_dir, config.train_file, config.eval_file)
+    assert [str(path) for path in paths if Path(str(path)).is_absolute()] == []
+
+
 def test_the_documents_show_what_the_archives_hold() -> None:
     if "final" not in KEPT:
         pytest.skip("no final experiment is archived")

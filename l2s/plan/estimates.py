@@ -31,9 +31,8 @@ LINK_BYTES_S = 50e9  # between ranks: 400 Gb/s of p4d's network; NVLink inside a
 FILE_BYTES_S = 1e9  # weights and signals from and to a local SSD
 HEAD_OVERHEAD = 1.25  # time of the fused loss over its matrix products; docs/PERFORMANCE.md measures 1.21
 CUDA_CHUNKS = 3  # chunks of logits for each of student and teacher: in bfloat16 and widened to float32
-HEAP_KEEPS = (
-    0.9  # of activations, on a CPU: malloc keeps blocks of steps with other lengths (350 MiB beside 377 in use)
-)
+# On a CPU malloc keeps blocks of steps with other lengths: 350 MiB beside 377 MiB of activations in a measured run.
+HEAP_KEEPS = 0.9
 UPDATE_BYTES = 40  # read and written for each trained weight in an update: AdamW 28, norm and clipping 12
 BATCH_BYTES = 12  # and in every batch, to add to its gradient
 CAST_BYTES = 12  # and with full tuning, between float32 weights and bfloat16 products

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from transformers import PreTrainedConfig, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
@@ -19,6 +18,7 @@ from l2s.errors import UserError
 from l2s.models.load import load_model, load_student_for_training, prepare_for_training, weight_bytes
 from l2s.plan.known_models import as_folders, known_config
 from l2s.plan.model_size import FORWARD, TRAINING, ModelSize, lora_parameters, size_of
+from support.torch_memory import peak_bytes
 
 MakeConfig = Callable[..., ExperimentConfig]
 QWEN3_30B_A3B = known_config("Qwen/Qwen3-30B-A3B")
@@ -199,19 +199,6 @@ def test_bytes_moved_without_gradients_are_as_counted(tmp_path: Path) -> None:
             counted.append(watch.bytes)
     a_token_in_a_layer = ((counted[3] - counted[2]) - (counted[1] - counted[0])) / 64
     assert size_of_wide(2, tmp_path).moved_bytes(FORWARD) == pytest.approx(a_token_in_a_layer, rel=0.15)
-
-
-def peak_bytes(run: Callable[[], None]) -> int:
-    """Peak memory of torch's CPU allocator in `run`, above its level before."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        run()
-    events: Any = profiler.profiler
-    memory = [event for event in events.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(memory, key=lambda event: int(event.start_ns())):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
 
 
 @pytest.mark.parametrize(("full", "checkpointed"), TRAINING)

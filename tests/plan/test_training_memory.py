@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from l2s.config import ExperimentConfig
@@ -22,6 +21,7 @@ from l2s.plan.model_size import size_of
 from l2s.plan.parts import Texts
 from l2s.plan.situation import Situation
 from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
+from support.torch_memory import peak_bytes
 
 CPU = Hardware("cpu", False, 16 * GIB, 1e12, 1e10, 3e9, 1e-3, "made up")
 SHAPE: dict[str, Any] = {
@@ -29,19 +29,6 @@ SHAPE: dict[str, Any] = {
     "num_hidden_layers": 4, "tie_word_embeddings": True,
 }  # fmt: skip
 SEQUENCES, LENGTH, ANSWER = 4, 128, 32
-
-
-def peak_bytes(run: Callable[[], None]) -> int:
-    """Peak memory of torch's CPU allocator in `run`, above its level before."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        run()
-    events: Any = profiler.profiler
-    memory = [event for event in events.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(memory, key=lambda event: int(event.start_ns())):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
 
 
 def update_of(config: ExperimentConfig, vocabulary: int, micro_batches: int) -> Callable[[], None]:

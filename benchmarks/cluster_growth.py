@@ -233,6 +233,20 @@ def learn_from(rows: int) -> None:
         print(json.dumps([peak.mib(), time.perf_counter() - begin]))
 
 
+def ask_student(rows: int) -> None:
+    """Read `rows` prompts and put them in the order of one pass, as a rank of OPD does; print as `learn_from` does."""
+    from l2s.training.on_policy import draw, load_prompts
+
+    reader: Any = NothingToAsk()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "prompts.jsonl")
+        write_jsonl(file, map(an_item, range(rows)))
+        peak, begin = Peak(), time.perf_counter()
+        asked = draw(load_prompts(file, reader, ExperimentConfig()).kept, rows, seed=0)
+        assert len(asked[-1]) == 1
+        print(json.dumps([peak.mib(), time.perf_counter() - begin]))
+
+
 def shard_of(sequences: Sequence[TrainingSequence]) -> Shard:
     """The entry of a file of signals that is not there."""
     rows = accumulate(sequence.num_response_tokens for sequence in sequences)
@@ -298,7 +312,7 @@ def print_bytes(prompts: int) -> None:
         print(f"| {what} | {size / GIB:,.1f} | {source} | {target} |")
 
 
-WORK = {"move": move_answers, "finish": finish_answers, "learn": learn_from}
+WORK = {"move": move_answers, "finish": finish_answers, "learn": learn_from, "ask": ask_student}
 
 
 def main() -> None:
@@ -306,6 +320,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="driver's answers")
     parser.add_argument("--graded", type=int, nargs="+", default=[3_000, 25_000], help="the first replica's answers")
+    parser.add_argument("--asked", type=int, nargs="+", default=[20_000, 40_000], help="prompts of OPD")
     parser.add_argument("--prompts", type=int, default=3_000_000)
     for work in WORK:
         parser.add_argument(f"--{work}", type=int, help=argparse.SUPPRESS)
@@ -321,20 +336,21 @@ def main() -> None:
           f"{costs.next_agent:.1f} s; {costs.calls:,.0f} calls a second\n")  # fmt: skip
     print_nodes(costs, found)
     print_bytes(arguments.prompts)
-    print("\n| process | answers | GiB on disk | MiB of memory | seconds |\n|---|---|---|---|---|")
+    print("\n| process | rows | GiB on disk | MiB of memory | seconds |\n|---|---|---|---|---|")
     for process, work, sizes in (
         ("the driver, which passes them on", "--move", arguments.rows),
         ("the first replica, which grades and writes them", "--finish", arguments.graded),
-        ("a rank of scoring or training, which reads them", "--learn", arguments.graded),
+        ("a rank of scoring, SFT or KD, which reads them", "--learn", arguments.graded),
+        ("a rank of OPD, which reads prompts", "--ask", arguments.asked),
     ):
         grown: dict[int, float] = {}
         for rows in sizes:
             grown[rows], seconds = memory_of(work, rows)
-            size = rows * len(line_of(an_answer(0))) / GIB
+            size = rows * (len(json.dumps(an_item(0))) if work == "--ask" else len(line_of(an_answer(0)))) / GIB
             print(f"| {process} | {rows:,} | {size:.2f} | {grown[rows]:.1f} | {seconds:.1f} |")
         few, many = min(sizes), max(sizes)
         each = (grown[many] - grown[few]) * (1 << 20) / max(1, many - few)
-        said.append(f"Each further answer takes {each:.0f} bytes of {process.partition(',')[0]}: "
+        said.append(f"Each further row takes {each:.0f} bytes of {process.partition(',')[0]}: "
                     f"{each * arguments.prompts / GIB:.1f} GiB for {arguments.prompts:,}.")  # fmt: skip
     print("", *said, sep="\n")
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,7 @@ from l2s.loss.divergences import ON_POLICY_BETA
 from l2s.metrics import OpdMetrics
 from l2s.models.head import output_head
 from l2s.models.load import causal_lm_of, load_model, load_student_for_training
+from l2s.on_disk import Made, RowsOnDisk, chosen
 from l2s.run_dir import ArmDir, RunDir
 from l2s.sealed import read_sealed, write_sealed
 from l2s.tasks.types import Message
@@ -52,9 +55,9 @@ Prompt = list[Message]
 
 @dataclass(frozen=True)
 class Prompts:
-    """The prompts, and how many were dropped because an answer would not fit max_length."""
+    """The prompts, which stay on disk, and how many were dropped because an answer would not fit max_length."""
 
-    kept: list[Prompt]
+    kept: Sequence[Prompt]
     dropped_overlong: int
 
 
@@ -114,18 +117,18 @@ def load_prompts(path: Path, renderer: ChatRenderer, config: ExperimentConfig) -
     Raises:
         UserError: the file is missing or broken, or no prompt fits.
     """
+    room = config.max_length - config.opd_max_new_tokens
     try:
-        rows = load_jsonl(path)
+        rows = RowsOnDisk(path)
+        fitting = array("q", (n for n, row in enumerate(rows) if len(renderer.prompt_ids(row["messages"])) <= room))
     except (OSError, ValueError) as error:
         raise UserError(f"training items: {error}") from error
-    room = config.max_length - config.opd_max_new_tokens
-    kept = [row["messages"] for row in rows if len(renderer.prompt_ids(row["messages"])) <= room]
-    if not kept:
+    if not fitting:
         raise UserError(
             f"max_length={config.max_length}: none of the {len(rows)} prompts of {path} leaves room for "
             f"opd_max_new_tokens={config.opd_max_new_tokens}; raise --max_length or lower --opd_max_new_tokens"
         )
-    return Prompts(kept, len(rows) - len(kept))
+    return Prompts(Made(len(fitting), lambda n: rows[fitting[n]]["messages"]), len(rows) - len(fitting))
 
 
 def train(
@@ -142,7 +145,6 @@ def train(
 
     `cut_before` is the share of its answers that were cut before the first update, if that is known.
     """
-    from datasets import Dataset
     from trl import DistillationTrainer
 
     update = config.opd_batch_size * config.gradient_accumulation_steps
@@ -156,7 +158,7 @@ def train(
         model=student,
         teacher_model=teacher,
         args=settings,
-        train_dataset=Dataset.from_list([{"prompt": renderer.turns(prompt)} for prompt in drawn]),
+        train_dataset=Made(len(drawn), lambda n: {"prompt": renderer.turns(drawn[n])}),
         processing_class=renderer.tokenizer_for_others(),
         callbacks=[StepLog(folder, update, math.log(len(output_head(student).weight)), Watch(config, cut_before))],
     )
@@ -202,17 +204,27 @@ def share_update(prompts: int, at_a_time: int, ranks: int) -> tuple[int, int]:
     return batch_size, own // batch_size
 
 
-def draw(prompts: Sequence[Prompt], number: int, seed: int) -> list[Prompt]:
-    """The prompts of the whole training in one list, with another order for each pass.
+def draw(prompts: Sequence[Prompt], number: int, seed: int) -> Sequence[Prompt]:
+    """The prompts of the whole training in one sequence, with another order for each pass.
 
-    A killed training can resume one pass over this list, but not several passes over `prompts`: TRL's sampler would
+    A killed training can resume one pass over this sequence, but not several passes over `prompts`: TRL's sampler would
     start again with the order of the first pass.
     """
     order = random.Random(seed)
-    drawn: list[Prompt] = []
+    drawn = array("q")
     while len(drawn) < number:
-        drawn += order.sample(prompts, len(prompts))
-    return drawn[:number]
+        drawn.extend(islice(shuffled(len(prompts), order), number - len(drawn)))
+    return chosen(prompts, drawn)
+
+
+def shuffled(length: int, order: random.Random) -> Iterator[int]:
+    """The numbers below `length` as `order.sample(range(length), length)` has them, in 8 bytes of memory each."""
+    left = array("q", range(length))
+    while left:
+        place, last = order.randrange(len(left)), left[-1]
+        yield left[place]
+        left[place] = last
+        left.pop()
 
 
 def fit_vocabulary(teacher: PreTrainedModel, rows: int) -> None:

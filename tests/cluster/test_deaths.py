@@ -76,16 +76,16 @@ def test_a_driver_that_dies_in_every_stage_ends_as_a_local_run(finished: Path, l
     assert_same(finished, local)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("stage", "which"), [("generate", 1), ("score", 0), ("sft", 0), ("kd", 1), ("evaluate_student_kd", 0)]
 )
 def test_a_node_that_dies_in_the_middle_of_a_stage_costs_nothing_but_time(
-    stage: str, which: int, finished: Path, models: Path, cluster: Any, tmp_path: Path
+    stage: str, which: int, local: Path, models: Path, cluster: Any, tmp_path: Path
 ) -> None:
-    """The stage begins again on both nodes; one is killed, and the other ends it. Number 0 has rank or replica 0."""
+    """A local run's stage begins again on both nodes; one is killed, and the other ends it. Number 0 has rank 0."""
     run_dir = RunDir(tmp_path / "outputs" / "ray")
-    shutil.copytree(finished, run_dir.root, symlinks=True)
+    shutil.copytree(local, run_dir.root, symlinks=True)
     config = ExperimentConfig(tuning="lora")
     for path in (run_dir.manifest(stage), *STAGES[stage].gives(run_dir, config)):
         remove(path)
@@ -107,4 +107,4 @@ def test_a_node_that_dies_in_the_middle_of_a_stage_costs_nothing_but_time(
     cluster.add_node(**NODE)
     assert process.returncode == 0, "".join(lines) + rest
     assert f"{stage} resumes on what is left" in rest
-    assert_same(run_dir.root, finished)
+    assert_same(run_dir.root, local)

@@ -75,7 +75,7 @@ def other_packages(tmp_path: Path) -> Path:
     """A folder with another l2s, and with what a package manager writes of another torch and of a vLLM."""
     folder = tmp_path / "packages"
     shutil.copytree(ROOT / "l2s", folder / "l2s")
-    with (folder / "l2s" / "chat.py").open("a") as file:
+    with (folder / "l2s" / "jsonl.py").open("a") as file:
         file.write("# another line\n")
     for name, version in (("torch", "1.2.3"), ("vllm", "4.5.6")):
         (folder / f"{name}-{version}.dist-info").mkdir()

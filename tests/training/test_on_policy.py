@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import tracemalloc
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -148,6 +150,42 @@ def test_every_pass_asks_every_prompt_once() -> None:
     assert len(asked) == 15
 
 
+@pytest.mark.parametrize("length", [1, 2, 21, 22, 700])
+def test_the_order_of_a_pass_is_that_of_a_sample(length: int) -> None:
+    """Prompts may stay on disk; the order of earlier trainings must not change, because they resume."""
+    ours, theirs = random.Random(7), random.Random(7)
+    for _ in range(2):
+        assert list(on_policy.shuffled(length, ours)) == theirs.sample(range(length), length)
+
+
+class Short:
+    """Stands for a renderer whose prompts always fit."""
+
+    def prompt_ids(self, messages: object) -> list[int]:
+        """See `ChatRenderer`."""
+        return [1]
+
+
+def test_prompts_stay_on_disk(make: MakeConfig) -> None:
+    """What memory holds of 500 prompts, and of a training on them, does not depend on how long they are."""
+    config, renderer = make(), cast(Any, Short())
+    path = RunDir.of(config).train_data
+
+    def taken(text: str) -> int:
+        write_jsonl(path, ({"id": str(n), "messages": [{"role": "user", "content": text}]} for n in range(500)))
+        tracemalloc.start()
+        found = on_policy.load_prompts(path, renderer, config)
+        drawn = on_policy.draw(found.kept, 750, seed=1)
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert len(drawn) == 750
+        assert drawn[0][0]["content"] == text
+        return size
+
+    taken("the first pass imports")
+    assert taken("a" * 10_000) - taken("a") < 50_000
+
+
 def test_a_prompt_that_leaves_no_room_is_dropped_and_counted(make: MakeConfig) -> None:
     config = make()
     path, renderer = RunDir.of(config).train_data, load_renderer(config, "student_model")
@@ -156,7 +194,7 @@ def test_a_prompt_that_leaves_no_room_is_dropped_and_counted(make: MakeConfig) -
 
     found = on_policy.load_prompts(path, renderer, config)
 
-    assert (found.kept, found.dropped_overlong) == (PROMPTS, 1)
+    assert (list(found.kept), found.dropped_overlong) == (PROMPTS, 1)
     with pytest.raises(UserError, match=r"none of the 7 prompts .* leaves room for opd_max_new_tokens=500"):
         on_policy.load_prompts(path, renderer, config.model_copy(update={"opd_max_new_tokens": 500}))
 

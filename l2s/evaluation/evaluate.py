@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
 from l2s.arms import MODELS
 from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import replica
 from l2s.evaluation import fidelity
-from l2s.generation.answers import answer_items, check_prompts_fit, count_unclosed_thinking, smallest_batch
+from l2s.generation.answers import answer_items, check_prompts_fit, count_unclosed_thinking
 from l2s.generation.engines.protocol import Completion, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
@@ -26,7 +25,7 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> EvaluationM
 
     All models answer greedily, in batches of the same size, and stop at the same tokens. Each is asked with its own
     template. Speed counts the answers of this stage only, so models of one run on one device can be compared. Where
-    memory ran out for one model, those that answer later take as few prompts at a time as it did.
+    memory ran out for one model, those that answer later take the same parts: predictions hold the size for each item.
     """
     items: list[Item] = load_jsonl(run_dir.eval_data)  # type: ignore[assignment]
     renderers = load_renderers(config)
@@ -58,18 +57,29 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> EvaluationM
 
 
 def _choice(model: str, config: ExperimentConfig, run_dir: RunDir) -> ModelChoice:
-    size, fits = config.eval_batch_size, _fits(config, run_dir, run_dir.prediction_log(model))
+    size, part_sizes = config.eval_batch_size, _part_sizes(model, config, run_dir)
     if model == "teacher":
-        return ModelChoice.of_teacher(config, batch_size=size, fits=fits)
-    return ModelChoice(run_dir.weights(model, config), batch_size=size, fits=fits)
+        return ModelChoice.of_teacher(config, batch_size=size, part_sizes=part_sizes)
+    return ModelChoice(run_dir.weights(model, config), batch_size=size, part_sizes=part_sizes)
 
 
-def _fits(config: ExperimentConfig, run_dir: RunDir, log: Path) -> int | None:
-    """The fewest prompts at a time that memory allowed a model of this comparison so far; None: it never ran out."""
-    done = [Manifest.load(run_dir.manifest(f"evaluate_{model}")) for model in MODELS]
-    alike = [one for one in done if one and one.config.get("eval_batch_size") == config.eval_batch_size]
-    sizes = [size for one in alike for size in one.metrics.get("batch_sizes", [])]
-    return min([*sizes, *filter(None, [smallest_batch(log)])], default=None)
+def _part_sizes(model: str, config: ExperimentConfig, run_dir: RunDir) -> dict[str, int]:
+    """By item, the fewest prompts at a time in the evaluations so far, where that is less than eval_batch_size.
+
+    The teacher's predictions are an input of the students', so they belong to this comparison. Those of other models
+    do if their manifest says so.
+    """
+    found: dict[str, int] = {}
+    for other in MODELS:
+        done = Manifest.load(run_dir.manifest(f"evaluate_{other}"))
+        alike = done is not None and done.config.get("eval_batch_size") == config.eval_batch_size
+        is_input = other == "teacher" != model
+        if (alike or is_input) and run_dir.predictions(other).exists():
+            for row in load_jsonl(run_dir.predictions(other)):
+                id_, size = str(row.get("id")), row.get("batch_size")
+                if isinstance(size, int) and 0 < size < found.get(id_, config.eval_batch_size):
+                    found[id_] = size
+    return found
 
 
 def _speed(answers: Collection[Completion]) -> EvaluationMetrics:
@@ -97,6 +107,7 @@ def _prediction(item: Item, answer: Completion, grade: Grade | None) -> Row:
         "finish_reason": answer.finish_reason,
         "num_tokens": answer.num_tokens,
         "token_ids": answer.token_ids,
+        "batch_size": answer.batch_size,
         "score": grade.score if grade else None,
         "status": grade.status if grade else NOT_GRADED,
         "extracted": grade.extracted if grade else None,

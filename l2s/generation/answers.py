@@ -17,7 +17,7 @@ from l2s.generation.engines.protocol import Answering, Completion, Request, Samp
 from l2s.jsonl import append_jsonl, cut_unfinished_line
 from l2s.models.load import load_config
 from l2s.models.stored import context_window
-from l2s.on_disk import Ids, SealedLogs, chunks, sealed_lines
+from l2s.on_disk import Ids, SealedLogs, chunks
 from l2s.run_dir import replica_logs
 from l2s.sealed import seal
 from l2s.tasks.chat_answer import without_thinking
@@ -102,13 +102,6 @@ def _request(item: Item, renderer: ChatRenderer) -> Request:
 
 def _files(log: Path) -> list[Path]:
     return [log, *sorted(replica_logs(log).glob("*.jsonl"))]
-
-
-def smallest_batch(*logs: Path) -> int | None:
-    """The smallest number of prompts at a time in `logs`, from which a resumed run continues; None if unknown."""
-    files = (file for log in logs for file in _files(log) if file.is_file())
-    sizes = (row.get("batch_size") for file in files for _, row in sealed_lines(file) if row is not None)
-    return min(filter(None, sizes), default=None)
 
 
 def check_prompts_fit(items: Iterable[Item], renderer: ChatRenderer, name: str, config: ExperimentConfig) -> None:

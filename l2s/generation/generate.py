@@ -14,7 +14,7 @@ from l2s.config import ExperimentConfig
 from l2s.devices import replica
 from l2s.durable import make_folder, replacing_file
 from l2s.errors import UserError
-from l2s.generation.answers import check_prompts_fit, smallest_batch
+from l2s.generation.answers import check_prompts_fit
 from l2s.generation.collect import collect, row_of, shown_item
 from l2s.generation.context import teacher_messages
 from l2s.generation.curation import Choice, Curator
@@ -47,8 +47,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     asked = teacher_messages(items, config)
     _check_all_prompts_fit(items, asked, renderers, config, run_dir)
     no_room = _check_room_for_answers(items, renderers.student, config)
-    fits = smallest_batch(*run_dir.answer_log.glob("try-*.jsonl"))
-    choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size, fits=fits)
+    choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size)
     with open_engine(choice, renderer, config) as engine:
         metered = Metered(engine)
         collected = collect(items, asked, metered, renderer, config, run_dir)

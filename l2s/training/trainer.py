@@ -39,6 +39,7 @@ from l2s.training.updates import Limit, Update, Updates, UpdateSampler
 
 Batch = dict[str, Tensor]
 SCHEDULER = "scheduler.pt"
+GROW_AFTER = 100  # updates with a halved limit, before the larger one is tried: a failure there costs 1% of the time
 
 
 class DistillationTrainer(Trainer):
@@ -56,7 +57,8 @@ class DistillationTrainer(Trainer):
         self.metrics_file = metrics_file
         self.teacher = teacher
         self.update_size = update_size
-        self.limit = limit
+        self.limits = [limit]  # and its halvings, while memory is short
+        self.shrunk_at = 0
         self.loss_of_guessing = cast(StudentWithLoss, self.model).loss_of_guessing
         self.updates = Updates(cast(SequenceDataset, self.train_dataset), self.args.process_index, self.args.world_size)
         self._step_sums: dict[str, Tensor] = {}
@@ -89,6 +91,7 @@ class DistillationTrainer(Trainer):
         Raises:
             UserError: a single sequence does not fit.
         """
+        self._grow()
         while True:
             random_state = get_random_state()
             result = self._accumulate(model, inputs, num_items_in_batch)
@@ -138,6 +141,17 @@ class DistillationTrainer(Trainer):
         self.accelerator.gradient_state._set_sync_gradients(True)
         return loss * (self.args.world_size if is_replicated(model) else 1), sums
 
+    @property
+    def limit(self) -> Limit:
+        """The present limit of a micro-batch."""
+        return self.limits[-1]
+
+    def _grow(self) -> None:
+        """Take back a halving that is long past; the memory may have been needed elsewhere for a while."""
+        if len(self.limits) > 1 and self.state.global_step - self.shrunk_at >= GROW_AFTER:
+            self.limits.pop()
+            self.shrunk_at = self.state.global_step
+
     def _shrink(self, update: Update) -> None:
         """Halve the limit of a micro-batch, and free the memory of the failed one.
 
@@ -145,7 +159,9 @@ class DistillationTrainer(Trainer):
             UserError: it was already a single sequence.
         """
         self._refuse_single(update)
-        before, self.limit = self.limit, self.limit.halved()
+        before = self.limit
+        self.limits.append(before.halved())
+        self.shrunk_at = self.state.global_step
         release_memory()
         if self.is_world_process_zero():
             step = self.state.global_step + 1

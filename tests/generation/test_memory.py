@@ -60,9 +60,9 @@ class Loaded:
         self.model: PreTrainedModel = load_model(config.teacher_model, config)
         self.requests = [Request(item["id"], self.renderer.prompt_ids(item["messages"])) for item in items(9)]
 
-    def answers(self, sampling: Sampling, *, fits: int | None = None, done: Any = ()) -> dict[str, Completion]:
-        engine = TransformersEngine(self.model, self.renderer, batch_size=4, fits=fits)
-        batches = engine.generate(self.requests, sampling, done=done)
+    def answers(self, sampling: Sampling, *, part_sizes: dict[str, int] | None = None) -> dict[str, Completion]:
+        engine = TransformersEngine(self.model, self.renderer, batch_size=4, part_sizes=part_sizes)
+        batches = engine.generate(self.requests, sampling)
         return {answer.id: answer for batch in batches for answer in batch}
 
 
@@ -71,26 +71,44 @@ def loaded(tiny_config: Make) -> Loaded:
     return Loaded(tiny_config())
 
 
-def test_a_batch_that_does_not_fit_is_answered_in_halves_and_so_are_those_after_it(
+def test_a_batch_that_does_not_fit_is_answered_in_halves_and_the_next_is_tried_whole(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = loaded.answers(Sampling(6))
     sizes = memory_holds(monkeypatch, lambda: 2)
     found = loaded.answers(Sampling(6))
-    assert sizes == [4, 2, 2, 2, 2, 1]
+    assert sizes == [4, 2, 2, 4, 2, 2, 1]
     assert capsys.readouterr().out == "out of memory with 4 prompts at a time; repeated with 2\n"
     assert {id_: answer.token_ids for id_, answer in found.items()} == {
         id_: answer.token_ids for id_, answer in expected.items()
     }
     assert {answer.batch_size for answer in expected.values()} == {4}
-    assert {answer.batch_size for answer in found.values()} == {2}
+    assert [answer.batch_size for answer in found.values()] == [2] * 8 + [4]  # the last batch is one prompt
 
 
-def test_memory_that_runs_out_later_leaves_earlier_answers(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = memory_holds(monkeypatch, lambda: 4 if len(sizes) < 2 else 1)
+def test_memory_that_is_short_for_a_while_cuts_the_batches_of_that_while(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = memory_holds(monkeypatch, lambda: 1 if len(sizes) in (1, 2) else 4)
     found = loaded.answers(Sampling(2))
-    assert sizes == [4, 4, 2, 1, 1, 1, 1, 1]
-    assert [answer.batch_size for answer in found.values()] == [4] * 4 + [1] * 5
+    assert sizes == [4, 2, 1, 1, 1, 1, 4, 1]
+    assert [answer.batch_size for answer in found.values()] == [1] * 4 + [4] * 5
+
+
+def test_a_model_takes_the_parts_of_the_one_that_it_is_compared_with(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = memory_holds(monkeypatch, lambda: {1: 2, 3: 1}.get(len(sizes), 4))
+    first = loaded.answers(Sampling(2))
+    assert sizes == [4, 2, 2, 1, 1, 4, 1]
+    sizes.clear()
+    recorded = {id_: answer.batch_size or 0 for id_, answer in first.items()}
+    assert list(recorded.values()) == [2, 2, 1, 1, 4, 4, 4, 4, 4]
+    monkeypatch.undo()
+    sizes = memory_holds(monkeypatch, lambda: 4)
+    second = loaded.answers(Sampling(2), part_sizes=recorded)
+    assert sizes == [2, 1, 1, 4, 1]
+    assert {id_: answer.batch_size for id_, answer in second.items()} == recorded
 
 
 def test_a_single_prompt_that_does_not_fit_is_an_error_with_the_ways_out(
@@ -123,7 +141,7 @@ def test_a_killed_generation_that_had_shrunk_is_resumed_to_the_same_sampled_answ
             generate.run(killed, RunDir.of(killed))
     sizes.clear()
     generate.run(killed, RunDir.of(killed))
-    assert sizes == [2, 2, 1]  # no failed try: the answers on disk say what fits
+    assert sizes == [4, 2, 2, 1]
     assert RunDir.of(killed).responses.read_bytes() == RunDir.of(unbroken).responses.read_bytes()
 
 
@@ -143,19 +161,42 @@ def evaluated(config: ExperimentConfig, *models: str) -> list[list[int]]:
     return found
 
 
-def test_models_that_are_compared_answer_as_many_prompts_at_a_time_as_the_first_could(
+def test_models_that_are_compared_take_the_parts_that_the_first_could(
     tiny_config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_config(eval_batch_size=4, max_new_tokens=4)
     sizes = memory_holds(monkeypatch, lambda: 2 if len(sizes) < 2 else 99)
-    assert evaluated(config, "teacher", "student_base") == [[2], [2]]
-    assert sizes == [4, 2, 2, 2, 2, 1, 2, 2, 2, 2, 1]
+    assert evaluated(config, "teacher", "student_base") == [[4, 2], [4, 2]]
+    assert sizes == [4, 2, 2, 4, 1, 2, 2, 4, 1]
+
+
+def test_a_model_that_needs_smaller_parts_still_is_followed_by_those_after_it(
+    tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(eval_batch_size=4, max_new_tokens=4)
+    sizes = memory_holds(monkeypatch, lambda: {1: 2, 7: 1}.get(len(sizes), 99))
+    assert evaluated(config, "teacher", "student_base") == [[4, 2], [4, 2, 1]]
+    assert sizes == [4, 2, 2, 4, 1, 2, 2, 1, 1, 4, 1]
+    sizes.clear()
+    assert evaluated(config, "teacher") == [[4, 2, 1]]
+    assert sizes == [2, 1, 1, 4, 1]
+
+
+def test_a_node_that_has_the_predictions_of_the_teacher_alone_takes_its_parts(
+    tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(eval_batch_size=4, max_new_tokens=4)
+    with monkeypatch.context() as patch:
+        memory_holds(patch, lambda: 2)
+        evaluated(config, "teacher")
+    RunDir.of(config).manifest("evaluate_teacher").unlink()
+    assert evaluated(config, "student_base") == [[4, 2]]
 
 
 def test_another_batch_size_is_a_comparison_of_its_own(tiny_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         memory_holds(patch, lambda: 2)
-        assert evaluated(tiny_config(eval_batch_size=4, max_new_tokens=4), "teacher", "student_base") == [[2], [2]]
+        assert evaluated(tiny_config(eval_batch_size=4, max_new_tokens=4), "teacher") == [[4, 2]]
     assert evaluated(tiny_config(eval_batch_size=8, max_new_tokens=4), "teacher") == [[8]]
 
 

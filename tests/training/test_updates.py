@@ -113,6 +113,17 @@ def test_where_memory_runs_out_that_step_is_repeated_with_half(
     assert "step 2: out of memory with 3 sequences at a time; repeated with 1 sequences" in capsys.readouterr().out
 
 
+def test_a_halving_is_taken_back_after_a_while_and_comes_back_if_that_was_too_early(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("l2s.training.trainer.GROW_AFTER", 2)
+    expected = train_tiny(tiny_config(experiment_name="enough", **UPDATE))
+    sizes = memory_runs_out(monkeypatch, lambda call, size: size == 3 and call < 20)
+    assert_same(train_tiny(tiny_config(experiment_name="short", **UPDATE)), expected)
+    assert sizes == [3, *[1] * 12, 2, 3, *[1] * 12, 2]  # updates of 6, 6 and 2 sequences, twice
+    assert capsys.readouterr().out.count("out of memory with 3 sequences at a time; repeated with 1") == 2
+
+
 def test_a_backward_pass_that_runs_out_of_memory_leaves_no_gradient(
     tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

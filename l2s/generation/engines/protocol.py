@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from l2s.config import ExperimentConfig, Quantization
@@ -82,20 +82,23 @@ class ModelChoice:
         name: hub name or folder.
         gpus: number of GPUs that it is split over; None: the smallest number that holds it.
         batch_size: prompts in a batch, for engines with static batches.
-        fits: the most prompts that memory allowed at a time before, in this stage or for a model that this one is
-            compared with; batches are answered in parts of that size. None: whole batches.
+        part_sizes: by request id, the prompts at a time where a model that this one is compared with took fewer than
+            `batch_size`, because memory ran out.
     """
 
     name: str
     quantization: Quantization = "none"
     gpus: int | None = None
     batch_size: int = 16
-    fits: int | None = None
+    part_sizes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of_teacher(cls, config: ExperimentConfig, *, batch_size: int = 16, fits: int | None = None) -> Self:
+    def of_teacher(
+        cls, config: ExperimentConfig, *, batch_size: int = 16, part_sizes: Mapping[str, int] | None = None
+    ) -> Self:
         """The teacher that `config` describes."""
-        return cls(config.teacher_model, config.teacher_quantization, config.teacher_gpus or None, batch_size, fits)
+        gpus, kind = config.teacher_gpus or None, config.teacher_quantization
+        return cls(config.teacher_model, kind, gpus, batch_size, part_sizes or {})
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Self, cast
 
 import torch
@@ -41,16 +41,22 @@ class TransformersEngine:
     """Batches with left padding, prompts of similar length together.
 
     On a GPU a batch is decoded in steps of one shape if the model allows it, else through transformers' `generate`.
-    Where memory runs out, a batch and those after it are answered in smaller parts.
+    Where memory runs out, a batch is answered in smaller parts.
     """
 
     def __init__(
-        self, model: PreTrainedModel, renderer: ChatRenderer, *, batch_size: int, fits: int | None = None
+        self,
+        model: PreTrainedModel,
+        renderer: ChatRenderer,
+        *,
+        batch_size: int,
+        part_sizes: Mapping[str, int] | None = None,
     ) -> None:
         self.model = model
         self.renderer = renderer
         self.batch_size = batch_size
-        self.fits = min(batch_size, fits or batch_size)  # prompts at a time
+        self.part_sizes = part_sizes or {}
+        self.shrunk: set[int] = set()  # the sizes that did not fit, each printed once
         self.static = model.device.type == "cuda" and has_static_steps(model)  # a CPU's launches take no time
         self.stop_ids = stop_ids(model.generation_config, renderer)
         model.generation_config = GenerationConfig()  # settings left out here would come from the model's own file
@@ -63,7 +69,7 @@ class TransformersEngine:
             UserError: it cannot be loaded.
         """
         model = load_model(choice.name, config, quantization=choice.quantization)
-        return cls(model, renderer, batch_size=choice.batch_size, fits=choice.fits)
+        return cls(model, renderer, batch_size=choice.batch_size, part_sizes=choice.part_sizes)
 
     def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
         """See `Answering`."""
@@ -81,40 +87,54 @@ class TransformersEngine:
     def _answer(self, batch: Sequence[Request], sampling: Sampling) -> list[Completion]:
         """The answers to a batch, in parts of as many prompts as fit into memory.
 
+        Every batch begins with `batch_size`: where others use the GPU too, the last batch does not say what fits now.
+        Where a compared model took fewer prompts, this one takes as few.
+
         Raises:
             UserError: a single prompt does not fit.
         """
         answers: list[Completion] = []
-        while part := batch[len(answers) :][: self.fits]:
+        most = self.batch_size
+        while rest := batch[len(answers) :]:
+            size = min(most, self.part_sizes.get(rest[0].id, most))
+            part = rest[:size]
             try:
-                answers += self._answer_together(part, sampling)
+                answers += self._answer_together(part, sampling, size)
             except torch.OutOfMemoryError:
                 fitted = False
             else:
                 fitted = True
             if not fitted:
-                self._shrink(part, sampling)
+                most = self._half(part, sampling)
         return answers
 
-    def _shrink(self, part: Sequence[Request], sampling: Sampling) -> None:
-        """Answer half as many prompts at a time from now on."""
+    def _half(self, part: Sequence[Request], sampling: Sampling) -> int:
+        """The number of prompts to answer at a time where `part` did not fit.
+
+        Raises:
+            UserError: it is a single prompt.
+        """
         if len(part) == 1:
             raise UserError(
                 f"out of memory with one prompt of {len(part[0].prompt_ids)} tokens and max_new_tokens="
                 f"{sampling.max_new_tokens}; lower --max_new_tokens, take shorter prompts, --engine vllm, or "
                 "--teacher_quantization for a teacher"
             )
-        self.fits = len(part) // 2
         release_memory()
-        print(f"out of memory with {len(part)} prompts at a time; repeated with {self.fits}", flush=True)
+        half = len(part) // 2
+        if len(part) not in self.shrunk:
+            print(f"out of memory with {len(part)} prompts at a time; repeated with {half}", flush=True)
+        self.shrunk.add(len(part))
+        return half
 
-    def _answer_together(self, batch: Sequence[Request], sampling: Sampling) -> list[Completion]:
+    def _answer_together(self, batch: Sequence[Request], sampling: Sampling, size: int) -> list[Completion]:
+        """The answers to one part of at most `size` prompts."""
         begin = time.monotonic()
         tokens = self._decode(batch, sampling) if self.static else self._generate(batch, sampling)
         cut = {request.id: cut_at_stop(tokens[request.id], self.stop_ids) for request in batch}
         speed = sum(len(kept) for kept, _ in cut.values()) / (time.monotonic() - begin)
         return [
-            Completion(id_, self.renderer.decode(kept), reason, len(kept), len(kept) / speed, kept, self.fits)
+            Completion(id_, self.renderer.decode(kept), reason, len(kept), len(kept) / speed, kept, size)
             for id_, (kept, reason) in cut.items()
         ]
 

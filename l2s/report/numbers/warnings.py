@@ -167,11 +167,11 @@ def _batch_sizes(results: Results, asked: int) -> Iterator[Warned]:
     used = {model: sizes for model, sizes in found.items() if sizes}  # vLLM and endpoints batch by themselves
     if all(sizes == [asked] for sizes in used.values()):
         return
-    smallest = min(min(sizes) for sizes in used.values())
-    if all(sizes == [smallest] for sizes in used.values()):
-        yield warned("batches_cut", asked=asked, found=smallest)
+    alike = list(used.values())
+    if all(sizes == alike[0] for sizes in alike):
+        yield warned("batches_cut", asked=asked, found=", ".join(map(str, alike[0])))
         return
     parts: list[dict[str, str | int]] = [
         {"model": model, "sizes": ", ".join(map(str, sizes))} for model, sizes in used.items()
     ]
-    yield warned("batches_differ", batches=parts, found=smallest)
+    yield warned("batches_differ", batches=parts, found=min(map(min, alike)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -152,9 +154,43 @@ def test_a_reply_in_drops_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyP
 
     drops = Drops()
     monkeypatch.setattr(time, "monotonic", lambda: drops.now)
-    with pytest.raises(TimeoutError, match="not complete after 5 s"):
+    with pytest.raises(TimeoutError, match="no whole reply within 5 s"):
         endpoint_client._read(drops, 5)
     assert drops.now == 6
+
+
+@contextmanager
+def dripping(first: bytes, drop: bytes) -> Iterator[str]:
+    """The URL of a server that sends `first`, and then a `drop` every few milliseconds until the block ends."""
+    over, listening = threading.Event(), socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.sendall(first)
+            while not over.wait(0.01):
+                connection.sendall(drop)
+
+    threading.Thread(target=drip, daemon=True).start()
+    with listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        over.set()
+
+
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        (b"", b"H"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Drops: ", b"x"),
+        (b"HTTP/1.1 503 Busy\r\nX-Drops: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" "),
+    ],
+    ids=["status line", "interim replies", "headers", "headers of a refusal", "body"],
+)
+def test_the_time_of_a_reply_bounds_the_whole_exchange(first: bytes, drop: bytes) -> None:
+    with dripping(first, drop) as url, pytest.raises(UserError, match=r"no whole reply within 0\.3 s"):
+        Client(url, None, timeout_s=0.3, tries=1, per_minute=0).post("/chat", {}, dict)
 
 
 def test_only_loopback_may_get_a_key_in_the_clear(tiny_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import random
 import threading
 import time
@@ -79,6 +80,29 @@ class Client:
         )
 
     def _send(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The reply to `body`, within `timeout_s` for the whole exchange.
+
+        It runs in a thread, because the timeout of a socket starts again at each byte: a server that drips its headers
+        would never time out. The thread of a late exchange ends when the server hangs up or is silent.
+        """
+        answer: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                answer.put(self._exchange(path, body))
+            except Exception as error:
+                answer.put(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            result = answer.get(timeout=self.timeout_s)
+        except queue.Empty:
+            raise BusyError(f"no whole reply within {self.timeout_s:g} s") from None
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _exchange(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), method="POST")
         request.add_header("Content-Type", "application/json")
         if self._key:
@@ -172,7 +196,7 @@ def _read(response: Any, seconds: float) -> bytes:
         if len(content) > MOST_BYTES:
             raise ValueError(f"a reply of more than {MOST_BYTES} bytes")
         if time.monotonic() > end:
-            raise TimeoutError(f"a reply that was not complete after {seconds:g} s")
+            raise TimeoutError(f"no whole reply within {seconds:g} s")
     return bytes(content)
 
 

@@ -130,9 +130,7 @@ def _fork(work: Callable[[], int], keep: Sequence[int] = ()) -> int:
         from l2s.tasks.own import task as own_data
 
         own_data._read.cache_clear()  # these rows lie in a file that is closed next; a real stage reads its own
-        for number in {int(link.name) for link in Path("/proc/self/fd").iterdir()} - {0, 1, 2, *keep}:
-            with suppress(OSError):
-                os.close(number)
+        _let_go({int(link.name) for link in Path("/proc/self/fd").iterdir()} - {0, 1, 2, *keep})
         code = work()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
@@ -142,6 +140,16 @@ def _fork(work: Callable[[], int], keep: Sequence[int] = ()) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code & 0xFF)
+
+
+def _let_go(numbers: set[int]) -> None:
+    """Let go of the parent's files, but keep their numbers: the parent's file objects, which live here too, close these
+    numbers when they are collected, and would otherwise close what the stage has opened since."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in numbers - {null}:
+        with suppress(OSError):  # the listing itself was open too
+            os.fstat(number)
+            os.dup2(null, number, inheritable=False)
 
 
 def _run(order: dict[str, Any]) -> int:

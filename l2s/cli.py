@@ -18,7 +18,7 @@ from l2s.errors import UserError
 from l2s.interrupts import signals_raise
 from l2s.presets import PRESETS
 from l2s.terminal import protect_output
-from l2s.visible import visible
+from l2s.visible import in_one_line, visible
 
 STAGE_COMMANDS = {
     "prepare": {"run_prepare": True},
@@ -55,7 +55,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print `message` as one line and exit."""
-        print(f"{self.prog}: {message}", file=sys.stderr)
+        print(f"{self.prog}: {in_one_line(message)}", file=sys.stderr)
         raise SystemExit(2)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 WRITE_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ELOOP)
+IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR)  # a file where a folder belongs, or a folder where a file does
 TORCH_WRITE_FAILURES = ("PytorchStreamWriter failed", "inline_container.cc")  # torch.save gives no reason
 
 
@@ -30,8 +31,13 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
     """Yield a path beside `path`; the file or link written there replaces `path` once it is whole and on disk.
 
     Several processes may do so at once: the last one wins. If the block raises, `path` stays as it is.
+
+    Raises:
+        WriteError: a folder is there, or it cannot be written; see `writing`.
     """
     path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        raise WriteError(errno.EISDIR, path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with writing(path):
@@ -50,7 +56,7 @@ def remove_partials(folder: Path) -> None:
     """Remove what killed processes of this machine have left of `replacing_file` anywhere in `folder`."""
     for path in folder.rglob(".*.partial"):
         process = path.name.split(".")[-2]
-        if process.isdigit() and not _is_alive(int(process)):
+        if process.isdecimal() and not _is_alive(int(process)):
             remove(path)
 
 
@@ -96,9 +102,17 @@ def remove(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents, so that they are on disk: a file in a folder that is lost is lost as well."""
+    """Make a folder and its parents, so that they are on disk: a file in a folder that is lost is lost as well.
+
+    Raises:
+        WriteError: a file is in the way.
+    """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        in_the_way = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+        raise WriteError(errno.ENOTDIR, in_the_way) from None
     for folder in missing:
         flush(folder.parent)
 

@@ -68,6 +68,12 @@ def shown_path(path: str | Path) -> str:
     return _cut(repr(str(path)), SHOWN_OF_PATH)
 
 
+def plain_path(path: str | Path) -> str:
+    """A path as errors show it: without quotes where it is printable and no longer than file systems take."""
+    name = str(path)
+    return name if name.isprintable() and len(name) <= SHOWN_OF_PATH else shown_path(name)
+
+
 def words_of(error: BaseException) -> str:
     """What the exception of a library says, on one line and shortened; its type if it says nothing."""
     return _cut(" ".join(str(error).split()) or type(error).__name__, SHOWN_OF_PATH)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import sys
 import threading
 from functools import cache
@@ -36,8 +37,8 @@ def trouble() -> str | None:
 
     if constants.is_offline_mode():
         return os.environ.get(FOUND_BY_PARENT, "HF_HUB_OFFLINE is set: unset it to ask the hub")
-    found = _ask_within(constants.ENDPOINT, constants.HF_HUB_ETAG_TIMEOUT)
-    if found:
+    if found := _ask_within(constants.ENDPOINT, constants.HF_HUB_ETAG_TIMEOUT):
+        found = without_password(found)
         _go_offline(found)
     return found
 
@@ -105,8 +106,14 @@ def explain(model: str, error: Exception) -> str:
 
 def first_line(error: Exception) -> str:
     """The first line of an error message, with the next one if it ends with a colon."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text = without_password(str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
+def without_password(text: str) -> str:
+    """`text` without the user and password that URLs in it hold, as HF_ENDPOINT of a private mirror may."""
+    return re.sub(r"(?<=://)[^/\s'\"]*@", "", text)
 
 
 def dataset_rows(name: str, subset: str, split: str) -> list[Row]:

@@ -12,7 +12,7 @@ from tempfile import TemporaryFile, gettempdir
 from typing import TypeVar, overload
 
 from l2s.durable import writing
-from l2s.jsonl import Row, rows_of
+from l2s.jsonl import Row, require_file, rows_of
 from l2s.sealed import unseal
 
 T = TypeVar("T")
@@ -77,11 +77,12 @@ class RowsOnDisk(Made[Row]):
     """The rows of a JSON Lines file that nobody changes. Memory: 8 bytes a row.
 
     Raises:
-        FileNotFoundError: the file does not exist.
+        OSError: the file does not exist, or is a pipe or a device.
         ValueError: the file holds no row, or a row that is asked for is not a JSON object.
     """
 
     def __init__(self, path: Path) -> None:
+        require_file(path)
         self.path = path
         self.starts, start = array("q"), 0
         with path.open("rb") as file:

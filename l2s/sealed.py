@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from l2s.durable import write_text_atomic
-from l2s.jsonl import Row
+from l2s.jsonl import Row, require_file
 
 SEAL = "seal"
 
@@ -51,6 +51,7 @@ def read_sealed(path: Path) -> Row:
         ValueError: it is damaged; says how.
     """
     try:
+        require_file(path)
         return unseal(json.loads(path.read_bytes().decode("utf-8")))
     except FileNotFoundError:
         raise

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 # Control characters, which command a terminal; marks that reorder or end a line; halves of surrogate pairs.
-SPELLED_OUT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+SPELLED_OUT = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def visible(text: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from l2s.durable import replacing_file, replacing_folder
+from l2s.durable import WriteError, make_folder, remove_partials, replacing_file, replacing_folder
+from l2s.runner.room import explain_run
 
 
 def test_a_file_stays_as_it_is_where_writing_fails(tmp_path: Path) -> None:
@@ -55,3 +56,33 @@ def test_a_folder_stays_as_it_is_where_writing_fails_and_the_next_try_starts_emp
     fill("new", fail=False)
     assert [path.name for path in folder.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_where_a_file_belongs_is_named_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "results.json" / "mine").mkdir(parents=True)
+    with pytest.raises(WriteError) as caught, replacing_file(tmp_path / "results.json"):
+        raise AssertionError("nothing may be written")
+    said = explain_run(caught.value)
+    assert said.startswith(f"{tmp_path / 'results.json'}: a folder is where a run makes a file; move it away")
+    assert (tmp_path / "results.json" / "mine").is_dir()
+
+
+@pytest.mark.parametrize("below", ["", "a", "a/b"])
+def test_a_file_where_a_folder_belongs_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "logs").write_text("mine")
+    with pytest.raises(WriteError) as caught:
+        make_folder(tmp_path / "logs" / below)
+    assert explain_run(caught.value).startswith(f"{tmp_path / 'logs'}: a file is where a run makes a folder")
+
+
+def test_a_link_to_nothing_where_a_folder_belongs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "logs").symlink_to("nowhere")
+    with pytest.raises(WriteError, match="logs"):
+        make_folder(tmp_path / "logs")
+
+
+def test_what_only_looks_like_a_leftover_is_no_error(tmp_path: Path) -> None:
+    for name in (".x.\u00b2.partial", ".x.y.partial", ".partial", ".x.99999999999999999999.partial"):
+        (tmp_path / name).write_text("")
+    remove_partials(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".x.\u00b2.partial", ".x.y.partial", ".partial"}

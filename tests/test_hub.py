@@ -153,3 +153,19 @@ def test_the_check_of_the_data_names_every_source_that_fails(online: None, monke
         check.check_data(ExperimentConfig())
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["math_source='gsm8k'", "code_train_source='mbpp'"]
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://me:s3cret@127.0.0.1:9", "http://s3cret@127.0.0.1:9/a@b", "http://a:s3c@ret@[::1"]
+)
+def test_the_password_of_a_mirror_is_shown_nowhere(
+    online: None, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    """HF_ENDPOINT of a private mirror may hold one; what is found goes into errors, logs and the environment."""
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    found = str(hub.trouble())
+    said = hub.explain("org/student", OSError(f"401 for url '{endpoint}/api/models/org/student'"))
+    for text in (found, os.environ[hub.FOUND_BY_PARENT], said, hub.first_line(OSError(f"at {endpoint}"))):
+        assert "s3c" not in text
+    assert "cannot be reached" in found
+    assert hub.without_password("mail a@b or x://host/p@q") == "mail a@b or x://host/p@q"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.run_dir import RunDir
+from l2s.run_dir import RunDir, fingerprint, run_lock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,3 +66,62 @@ def test_final_model_leads_to_the_model_trained_last(tmp_path: Path) -> None:
         run_dir.publish_model(model)
     assert (run_dir.root / "final_model" / "config.json").read_text() == "kd"
     assert not (run_dir.root / "final_model").readlink().is_absolute()
+
+
+STARTED = ["", *(f', "started": {value}' for value in ("null", '"x"', "[]", "NaN", "1" + "0" * 400, "-1"))]
+
+
+@pytest.mark.parametrize("folder", ["data", "sft", "kd", "opd", "evaluation", "manifests"])
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / folder).write_text("mine")
+    with pytest.raises(UserError, match=f"{folder}: a file is where a run makes a folder; move it away"):
+        RunDir(tmp_path / "x").create()
+
+
+def test_a_umask_that_takes_the_owners_rights_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read and write all the same, so what the system says of the new file is replaced."""
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != ".writable" and may(path, mode))
+    with pytest.raises(UserError, match="set `umask 022`"):
+        RunDir(tmp_path / "x").create()
+    assert list((tmp_path / "x").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["", "[", "[" * 100_000, "null", "[]", '"x"', "{}"]
+    + [
+        json.dumps({"pid": pid, "host": socket.gethostname(), "started": -1, "since": "\x1b[2J"})
+        for pid in (0, -1, 10**30, None, "1", 1.5, True, [1])
+    ]
+    + [f'{{"pid": {os.getpid()}, "host": "{socket.gethostname()}"{rest}}}' for rest in STARTED],
+    ids=lambda entry: entry[:40],
+)
+def test_whatever_a_lock_holds_a_second_run_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    monkeypatch.setattr(run_lock, "PATIENCE_S", 0.0)
+    with RunDir(tmp_path).lock():
+        (tmp_path / ".lock").write_text(entry)
+        with pytest.raises(UserError, match="another run is working"), RunDir(tmp_path).lock():
+            pass
+
+
+@pytest.mark.parametrize("step_s", [-86_400, 3600])
+def test_a_clock_that_is_set_while_a_run_holds_the_folder_makes_it_no_dead_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: int
+) -> None:
+    began, boot = psutil.Process().create_time(), psutil.boot_time()
+    with RunDir(tmp_path).lock():
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self: began + step_s)
+        monkeypatch.setattr(psutil, "boot_time", lambda: boot + step_s)
+        with pytest.raises(UserError, match=f"process {os.getpid()} on"), RunDir(tmp_path).lock():
+            pass
+
+
+def test_a_name_that_is_no_text_is_part_of_a_fingerprint(tmp_path: Path) -> None:
+    """File systems take any bytes; a model that was copied from elsewhere may have such a file beside it."""
+    before = fingerprint(tmp_path)
+    Path(os.fsdecode(bytes(tmp_path) + b"/\xff\xfe")).write_text("x")
+    assert fingerprint(tmp_path) != before

@@ -157,8 +157,8 @@ def _written_date(value: Any) -> Any:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", str(value), re.ASCII):
-            return date.fromisoformat(str(value))
+        if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+            return date.fromisoformat(value)
     except ValueError:
         pass
     raise ValueError("must be a date, such as 2026-01-31")

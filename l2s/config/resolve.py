@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from l2s.config.settings import ExperimentConfig
 from l2s.config.yaml_file import read_settings
-from l2s.errors import UserError, plain, shown
+from l2s.errors import UserError, plain, plain_path, shown
 from l2s.presets import PRESETS
 
 REWORDED = (
@@ -45,7 +45,7 @@ def resolve_config(
         return ExperimentConfig(**merged)
     except ValidationError as error:
         first = next(iter(error.errors()[0]["loc"]), None)
-        place = f"--config {file}: " if first in of_file.keys() - flags.keys() else ""
+        place = f"--config {plain_path(file)}: " if file and first in of_file.keys() - flags.keys() else ""
         raise UserError(place + _one_line(error, merged)) from None
 
 

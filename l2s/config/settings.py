@@ -367,8 +367,8 @@ class ExperimentConfig(BaseModel):
 
     @field_validator("teacher_context", mode="before")
     @classmethod
-    def _context_in_its_usual_form(cls, value: Any) -> str:
-        return usual_form(str(value))
+    def _context_in_its_usual_form(cls, value: Any) -> Any:
+        return usual_form(value) if isinstance(value, str) else value
 
     # These see the whole configuration.
     @model_validator(mode="after")

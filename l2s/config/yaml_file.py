@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from l2s.errors import UserError, shown
+from l2s.errors import UserError, plain_path, shown
 from l2s.jsonl import check_text, require_file
 
 MOST_BYTES = 1_000_000  # a configuration has a few lines; more would take the parser minutes
@@ -50,7 +50,7 @@ def read_settings(file: Path) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read, is no YAML, or holds no `field: value` lines.
     """
-    name = f"--config {file}"
+    name = f"--config {plain_path(file)}"
     try:
         require_file(file)
         with file.open("rb") as opened:

@@ -121,7 +121,7 @@ def _numbers_in(file: Path) -> array[int] | None:
     """What `_asked` left in `file`; None where it is missing or damaged."""
     try:
         return array("q", read_sealed(file)["items"])
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, TypeError, KeyError, OverflowError):
         return None
 
 

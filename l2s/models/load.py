@@ -26,6 +26,11 @@ from l2s.errors import UserError
 from l2s.models.attention import use_grouped_attention
 
 SAFETENSORS_INDEX = "model.safetensors.index.json"
+# transformers would add it to the weights, vLLM would not, and of a student that has one only the adapter is saved
+HOLDS_ADAPTER = (
+    "holds adapter_config.json beside the model, an adapter that some engines add to it and others do not; merge the "
+    "adapter into the weights (merge_and_unload) and save the model again, or move the adapter's files away"
+)
 USABLE = 0.9  # share of a GPU's memory that a model and its cache may use
 
 
@@ -166,6 +171,8 @@ def _from_pretrained(
         raise
     except Exception as error:  # broken files raise whatever the libraries that read them stumble over
         raise UserError(_load_failure(name, config, error)) from error
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise UserError(f"{_field_of(name, config)}={name!r}: {HOLDS_ADAPTER}")
     _check_complete(name, config, found)
     return cast(PreTrainedModel, model)
 
@@ -276,7 +283,7 @@ def load_generation_config(name: str) -> GenerationConfig | None:
 def checkpoint_bytes(name: str) -> int:
     """Size of the weight files: of those in a folder, or from the index; 0 if neither is known."""
     if Path(name).is_dir():
-        return sum(file.stat().st_size for file in Path(name).glob("*.safetensors"))
+        return sum(file.stat().st_size for file in Path(name).glob("*.safetensors") if file.is_file())
     index = cached_file(
         name,
         SAFETENSORS_INDEX,

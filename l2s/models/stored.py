@@ -10,14 +10,14 @@ from typing import Any, cast
 
 import torch
 from huggingface_hub import snapshot_download
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from l2s import hub
 from l2s.config import ExperimentConfig, Quantization
 from l2s.devices import torch_dtype
-from l2s.errors import UserError
+from l2s.errors import UserError, words_of
 from l2s.loss.logit_transform import declared_transform
 from l2s.models.head import Head, output_head
 from l2s.models.load import USABLE, checkpoint_bytes, load_config, quantised_by, weight_bytes
@@ -119,10 +119,13 @@ def stored_head(name: str, config: ExperimentConfig) -> Head:
     weight = output_head(model).weight
     names = [path for path, other in model.named_parameters(remove_duplicate=False) if other is weight]
     for file in sorted(_weights_folder(name, config).glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            if found := next((path for path in names if path in tensors.keys()), None):  # noqa: SIM118 (not a dict)
-                matrix: Tensor = tensors.get_tensor(found)
-                return Head(matrix.to(torch_dtype(config)), transform)
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                if found := next((path for path in names if path in tensors.keys()), None):  # noqa: SIM118 (not a dict)
+                    matrix: Tensor = tensors.get_tensor(found)
+                    return Head(matrix.to(torch_dtype(config)), transform)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{file}: cannot be read ({words_of(error)}); copy or download the model again") from None
     raise UserError(
         f"{name}: none of its *.safetensors holds the output head ({' or '.join(names)}); use --engine transformers"
     )

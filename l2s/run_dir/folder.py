@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
+from pydantic import ValidationError
 
 from l2s.config import Dtype, ExperimentConfig
 from l2s.durable import guard, make_folder, replacing_file, write_text_atomic
-from l2s.errors import SHOWN_OF_PATH, UserError, shown_path
-from l2s.jsonl import append_jsonl
+from l2s.errors import UserError, plain, plain_path, shown_path, words_of
+from l2s.jsonl import append_jsonl, require_file
 from l2s.links import check_links
 from l2s.run_dir import run_lock
 from l2s.run_dir.paths import RunPaths
 from l2s.sealed import read_sealed
 
 CHECKSUM = "# sha256 of what follows: "  # first line of config.yaml
+MOST_SETTINGS = 8 << 20  # bytes of config.yaml: a long system prompt with every character escaped
 FINAL_MODEL = "final_model"  # in the run folder, a link to the student that was trained last
 
 
@@ -43,17 +45,30 @@ class RunDir(RunPaths):
         try:
             make_folder(self.root)
             guard(self.root)
-            probe = self.root / ".writable"
-            probe.touch()
-            probe.unlink()
+            self._try_to_write()
             for folder in self.root.iterdir():
                 if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
                     raise UserError(f"{folder}: cannot be written to; make it writable, or choose another --output_dir")
         except OSError as error:
             raise UserError(
-                f"output_dir={str(self.root.parent)!r}: cannot write there ({error.strerror}); "
+                f"output_dir={shown_path(self.root.parent)}: cannot write there ({error.strerror}); "
                 "choose another --output_dir or fix its permissions"
             ) from None
+
+    def _try_to_write(self) -> None:
+        for folder in (self.train_data.parent, self.sft, self.kd, self.opd, self.evaluation, self.manifest("x").parent):
+            if folder.exists() and not folder.is_dir():
+                raise UserError(f"{folder}: a file is where a run makes a folder; move it away")
+        probe = self.root / ".writable"
+        probe.unlink(missing_ok=True)
+        probe.touch()
+        may_be_used = os.access(probe, os.R_OK | os.W_OK)
+        probe.unlink()
+        if not may_be_used:
+            raise UserError(
+                f"{self.root}: a file that is made there cannot be read and written, because the umask takes these "
+                "rights from its owner; set `umask 022`"
+            )
 
     def save_config(self, config: ExperimentConfig) -> None:
         """Write the resolved configuration, one `field: value` a line, below their checksum."""
@@ -67,9 +82,7 @@ class RunDir(RunPaths):
             UserError: there is none, so this is not the folder of an experiment; or it is not as it was written.
         """
         try:
-            if not self.config_file.exists():
-                raise FileNotFoundError
-            text = self.config_file.read_bytes().decode("utf-8")
+            text = self._settings_text()
             first, _, rest = text.partition("\n")
             if first.startswith(CHECKSUM) and first != CHECKSUM + hashlib.sha256(rest.encode()).hexdigest():
                 raise ValueError("its checksum does not match")
@@ -79,11 +92,20 @@ class RunDir(RunPaths):
         except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
             if getattr(error, "errno", None) == errno.ENAMETOOLONG:
                 raise _no_experiment(self.config_file) from None
-            reason = str(error).splitlines()[0]
             raise UserError(
-                f"{self.config_file}: not the settings that l2s wrote ({reason}); run the experiment's command again, "
-                "which writes them and skips what is done"
+                f"{self.config_file}: not the settings that l2s wrote ({_reason(error)}); run the experiment's command "
+                "again, which writes them and skips what is done"
             ) from None
+
+    def _settings_text(self) -> str:
+        if not self.config_file.exists():  # nor is there a path with a NUL
+            raise FileNotFoundError
+        require_file(self.config_file)
+        with self.config_file.open("rb") as file:
+            data = file.read(MOST_SETTINGS + 1)
+        if len(data) > MOST_SETTINGS:
+            raise ValueError(f"it has more than {MOST_SETTINGS:,} bytes")
+        return data.decode("utf-8")
 
     def load_predictions(self) -> dict[str, Any]:
         """What the plan expected of every stage; nothing where there is no plan.
@@ -101,8 +123,8 @@ class RunDir(RunPaths):
     def begun_dtype(self) -> Dtype | None:
         """The dtype that this experiment started with, or None if it has not started."""
         try:
-            saved = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))["dtype"]
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+            saved = yaml.safe_load(self._settings_text())["dtype"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
             return None
         return saved if saved in get_args(Dtype) else None
 
@@ -131,8 +153,14 @@ class RunDir(RunPaths):
             partial.symlink_to(os.path.relpath(model, self.root))
 
 
+def _reason(error: Exception) -> str:
+    """Why the settings cannot be read. Of a wrong value only the name: a few nested anchors would fill the memory."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return f"{plain('.'.join(map(str, first['loc'])) or 'settings')}: {first['msg']}"
+    return words_of(error)
+
+
 def _no_experiment(missing: Path) -> UserError:
-    name = str(missing.parent)
-    if not name.isprintable() or len(name) > SHOWN_OF_PATH:
-        name = shown_path(name)
+    name = plain_path(missing.parent)
     return UserError(f"{name}: not the folder of an experiment (no {missing.name}); give outputs/<experiment_name>")

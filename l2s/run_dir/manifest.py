@@ -9,6 +9,7 @@ from typing import Any
 
 from l2s.durable import make_folder
 from l2s.errors import UserError
+from l2s.jsonl import require_file
 from l2s.metrics import StageMetrics
 from l2s.sealed import read_sealed, write_sealed
 
@@ -62,12 +63,16 @@ def fingerprint(path: Path) -> str:
 
     The fingerprint of a folder covers its files' relative names and fingerprints. For a file above 64 MB it covers the
     size and 64 evenly spaced samples of 64 KiB: a replaced checkpoint is noticed, a single flipped bit may not be.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device; in a folder these do not count.
     """
     if path.is_dir():
         lines = [
             f"{file.relative_to(path)} {fingerprint(file)}\n" for file in sorted(path.rglob("*")) if file.is_file()
         ]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+    require_file(path)
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= WHOLE_FILE_BYTES:

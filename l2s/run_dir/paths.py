@@ -210,6 +210,13 @@ class RunPaths:
             return self.root / stage / "manifest.json"
         return self.root / "manifests" / f"{stage}.json"
 
+    def has_finished(self, stage: str) -> bool:
+        """Whether a stage has left its manifest, as far as this user can see: a run checks later what it may read."""
+        try:
+            return self.manifest(stage).exists()
+        except OSError:
+            return False
+
     def started(self, stage: str) -> Path:
         """The settings that an unfinished stage was started with; only a run with the same settings resumes it."""
         return self.root / "manifests" / f"{stage}.started.json"

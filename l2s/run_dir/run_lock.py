@@ -70,7 +70,7 @@ def _take(file: IO[str], path: Path) -> bool:
 def _write(file: IO[str]) -> None:
     holder = {
         "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
+        "started": _started(psutil.Process()),
         "host": socket.gethostname(),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
         "command": Path(sys.argv[0]).name,
@@ -83,22 +83,28 @@ def _write(file: IO[str]) -> None:
         file.flush()
 
 
+def _started(process: psutil.Process) -> float:
+    """When a process began, in seconds after the machine's start: the clock may have been set since."""
+    return float(process.create_time() - psutil.boot_time())
+
+
 def _read(file: IO[str]) -> dict[str, Any]:
     file.seek(0)
     try:
         return dict(json.loads(file.read()))
-    except (ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
 
 
 def _has_ended(holder: dict[str, Any]) -> bool:
     """Whether the run that took the lock was on this machine and has ended; its children may still run."""
-    if holder.get("host") != socket.gethostname() or not isinstance(holder.get("pid"), int):
+    pid, started = holder.get("pid"), holder.get("started")
+    if holder.get("host") != socket.gethostname() or not isinstance(pid, int) or not isinstance(started, int | float):
         return False
     try:
-        process = psutil.Process(holder["pid"])
-        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - holder["started"]) > 1
-    except (psutil.Error, ValueError):
+        process = psutil.Process(pid)
+        return process.status() == psutil.STATUS_ZOMBIE or abs(_started(process) - started) > 1
+    except (psutil.Error, ValueError, OverflowError):
         return True
 
 

@@ -142,12 +142,12 @@ def _check_cluster(config: ExperimentConfig) -> None:
         value = getattr(config, field)
         if config.executor == "local" and value != ExperimentConfig.model_fields[field].default:
             raise UserError(
-                f"{field}={str(value)!r}: is for a Ray cluster, and this run stays on this machine; add "
+                f"{field}={shown_path(value)}: is for a Ray cluster, and this run stays on this machine; add "
                 f"--executor ray, or leave --{field} out"
             )
     if config.node_dir and not config.node_dir.is_absolute():
         raise UserError(
-            f"node_dir={str(config.node_dir)!r}: is another folder for each process; give an absolute path, which "
+            f"node_dir={shown_path(config.node_dir)}: is another folder for each process; give an absolute path, which "
             "starts with /"
         )
 
@@ -228,9 +228,7 @@ def model_fields(stages: Sequence[Stage], config: ExperimentConfig) -> set[Model
 
 
 def _check_opd(config: ExperimentConfig, trained: Sequence[str]) -> None:
-    if not all(
-        RunDir.of(config).manifest(stage).exists() for stage in trained
-    ):  # a student that is there is evaluated without TRL
+    if not all(map(RunDir.of(config).has_finished, trained)):  # a student that is there is evaluated without TRL
         require_extra("trl", "trl", "run_opd (or opd among the arms)")
     if config.opd_max_new_tokens >= config.max_length:
         raise UserError(
@@ -241,7 +239,7 @@ def _check_opd(config: ExperimentConfig, trained: Sequence[str]) -> None:
 
 def _check_model_path(field: str, value: str) -> None:
     """A value that can only be a path must be a model folder; `org/name` may also be on the hub."""
-    folder = Path(value).expanduser()
+    folder = Path(value)
     if _is_folder(folder):
         _check_model_folder(f"{field}={shown_path(value)}", folder)
     elif demo.is_demo(folder):
@@ -262,6 +260,10 @@ def _check_model_folder(where: str, folder: Path) -> None:
             f"{where}: the folder holds no config.json; give a folder saved by save_pretrained, such as "
             "outputs/NAME/final_model"
         )
+    if (folder / "adapter_config.json").exists():
+        from l2s.models.load import HOLDS_ADAPTER
+
+        raise UserError(f"{where}: {HOLDS_ADAPTER}")
     try:
         for path in folder.iterdir():
             if path.exists():  # no link to nothing

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from l2s.config import ExperimentConfig
 from l2s.disk_use import bytes_in, existing_parent
-from l2s.durable import WriteError
+from l2s.durable import IN_THE_WAY, WriteError
 from l2s.run_dir import RunDir
 from l2s.runner.pipeline import Stage
 
@@ -49,12 +50,27 @@ def _cannot_write(error: WriteError, needed: str) -> str:
             f"{error.filename}: a link, there or in a folder above, leads out of the experiment's folder; nothing was "
             "written through it: remove the link, and the same command resumes here"
         )
-    advice = "free some space" if error.errno in FULL else "make it writable"
-    free = free_bytes(Path(error.filename))
+    if error.errno in IN_THE_WAY:
+        found, wanted = ("file", "folder") if error.errno == errno.ENOTDIR else ("folder", "file")
+        return (
+            f"{error.filename}: a {found} is where a run makes a {wanted}; move it away, and the same command resumes "
+            "here"
+        )
+    place = existing_parent(Path(error.filename))
+    free, advice = f"{free_bytes(place):,.0f} bytes are free there", "make it writable"
+    if error.errno in FULL:
+        advice = "free some space (a quota may count files, too)" if error.errno == errno.EDQUOT else "free some space"
+    if error.errno == errno.ENOSPC and _has_no_inode(place):
+        free, advice = f"{free}, and no inode, which each file needs", "remove some files"
     return (
-        f"cannot write {error.filename}: {error.strerror}; {needed}{free:,.0f} bytes are free there; {advice}, and the "
-        "same command resumes here"
+        f"cannot write {error.filename}: {error.strerror}; {needed}{free}; {advice}, and the same command resumes here"
     )
+
+
+def _has_no_inode(place: Path) -> bool:
+    """Whether a disk can take no further file; some file systems do not count them."""
+    found = os.statvfs(place)
+    return found.f_files > 0 and found.f_favail == 0
 
 
 def free_bytes(path: Path) -> float:

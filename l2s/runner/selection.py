@@ -36,7 +36,7 @@ def settle(config: ExperimentConfig) -> ExperimentConfig:
     folders = {name: demo.locate(getattr(config, name)) for name in ("teacher_model", "student_model")}
     if config.kd_init != "auto":
         return config.model_copy(update=folders)
-    has_sft = "run_sft" in _run_flags(config) or RunDir.of(config).manifest("sft").exists()
+    has_sft = "run_sft" in _run_flags(config) or RunDir.of(config).has_finished("sft")
     return config.model_copy(update={**folders, "kd_init": "sft" if has_sft else "base"})
 
 
@@ -52,7 +52,7 @@ def requested_stages(config: ExperimentConfig) -> set[str]:
     requested = {name for flag in flags for name in _ASKS_FOR[flag]}
     if "run_eval" in flags:
         for arm in ARMS:
-            if arm in requested or (not config.run_all and RunDir.of(config).manifest(arm).exists()):
+            if arm in requested or (not config.run_all and RunDir.of(config).has_finished(arm)):
                 requested.add(f"evaluate_student_{arm}")
     if config.lm_eval_tasks:  # the copies of an arm differ in their seed alone: the harness runs on one of them
         evaluated = {name.removeprefix("evaluate_") for name in requested if name.startswith("evaluate_")}
@@ -68,7 +68,7 @@ def _is_wanted_copy(stage: Stage, requested: set[str], config: ExperimentConfig)
     if COPY not in stage.name or stage.original not in requested:
         return False
     arm = stage.needs[-1]
-    return stage.original in ARMS or original(arm) in requested or RunDir.of(config).manifest(arm).exists()
+    return stage.original in ARMS or original(arm) in requested or RunDir.of(config).has_finished(arm)
 
 
 def _run_flags(config: ExperimentConfig) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from l2s.config import ExperimentConfig
 from l2s.durable import make_folder, replacing_file
-from l2s.errors import UserError, shown
+from l2s.errors import UserError, shown, shown_path
 from l2s.jsonl import write_jsonl
 from l2s.metrics import PrepareMetrics
 from l2s.on_disk import Ids
@@ -86,7 +86,7 @@ def _publish(path: Path, config: ExperimentConfig) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(
-            f"processed_dir={str(config.processed_dir)!r}: cannot write there ({error.strerror}); "
+            f"processed_dir={shown_path(config.processed_dir)}: cannot write there ({error.strerror}); "
             "choose another --processed_dir"
         ) from None
 

@@ -83,8 +83,8 @@ def is_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint is sealed and its files are as they were then."""
     try:
         prints = dict(json.loads((checkpoint / SEAL).read_text(encoding="utf-8")))
-        return all(fingerprint(checkpoint / name) == found for name, found in prints.items())
-    except (OSError, ValueError, TypeError):
+        return bool(prints) and all(fingerprint(checkpoint / name) == found for name, found in prints.items())
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
 
 
@@ -113,7 +113,7 @@ def restore_logs(arm: ArmDir, checkpoint: Path | None) -> None:
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """The folders of checkpoints, whole or not."""
-    return [path for path in folder.glob("checkpoint-*") if path.name.partition("-")[2].isdigit() and path.is_dir()]
+    return [path for path in folder.glob("checkpoint-*") if path.name.partition("-")[2].isdecimal() and path.is_dir()]
 
 
 def step_of(checkpoint: Path) -> int:

@@ -8,6 +8,8 @@ import pytest
 
 from support.refusals import Refusals, missing
 
+BOMB = "seed: [&b0 [x, x], " + ", ".join(f"&b{n} [{', '.join([f'*b{n - 1}'] * 9)}]" for n in range(1, 30)) + "]"
+
 
 @pytest.mark.parametrize(
     ("argv", "words"),
@@ -48,6 +50,11 @@ from support.refusals import Refusals, missing
         (("report", "LIST"), ("LIST/config.yaml: not the settings that l2s wrote", "again")),
         (("report", "EDITED"), ("EDITED/config.yaml: not the settings that l2s wrote", "again")),
         (("report", "DEEP"), ("DEEP/config.yaml: not the settings that l2s wrote", "again")),
+        (("report", "BOMB"), ("BOMB/config.yaml: not the settings that l2s wrote", "seed: Input should be", "again")),
+        (("report", "HUGE"), ("HUGE/config.yaml: not the settings that l2s wrote", "8,388,608 bytes", "again")),
+        (("kd", "--output_dir", "x" * 300), ("output_dir='xxx", "File name too long")),
+        (("evaluate", "--output_dir", "x/" * 3000), ("output_dir='x/x", "File name too long")),
+        (("run", "--no\x1b[2J\nflag"), ("no such flag", "⟨U+1B⟩")),
         (("report", "FOLDER"), ("FOLDER/config.yaml: not the settings that l2s wrote", "again")),
         (("compare", "EMPTY"), ("outputs/B",)),
         (("compare", "EMPTY", "EMPTY"), ("EMPTY: not the folder of an experiment",)),
@@ -71,7 +78,7 @@ def write_folders() -> None:
     Path("EMPTY").mkdir()
     contents = {
         "BROKEN": b"alpha: [", "LATIN1": b"alpha: \xff", "LIST": b"- alpha", "EDITED": b"alpha: 7\n",
-        "DEEP": b"[" * 100_000,
+        "DEEP": b"[" * 100_000, "BOMB": BOMB.encode(), "HUGE": b"#" * (8 << 20) + b"\n",
     }  # fmt: skip
     for name, content in contents.items():
         Path(name).mkdir()

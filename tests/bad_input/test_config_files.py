@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from l2s.config import resolve_config
+from l2s.config import ExperimentConfig, resolve_config
+from l2s.config.settings import LISTS
 from support.refusals import Refusals, missing
 
 BOMB = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))])
@@ -121,7 +123,7 @@ TABLE: list[tuple[str | bytes, tuple[str, ...]]] = [
     ("arms: []", ("arms=", "one or more of")),
     ("gpus: [0, x]", ("gpus=", "give all, or numbers")),
     ("gpus: -1", ("gpus=", "give all, or numbers")),
-    ("teacher_context: [reference]", ("teacher_context=['reference']", "must be none, reference")),
+    ("teacher_context: [reference]", ("teacher_context=['reference']", "must be text")),
     ("own_grader:", ("own_grader=None", "must be text")),
     ("alpha: 1.5", ("alpha=1.5", "less than or equal to 1")),
     ("topk: '\u202e46'", ("topk='\\u202e46'", "must be a valid integer")),
@@ -139,6 +141,29 @@ def test_a_file_that_cannot_be_meant_is_refused_in_one_line(
     Path("a.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     line = refuse.line("run", "--run_all", "--config", "a.yaml")
     assert missing(("--config a.yaml", *words), line) == [], line
+
+
+class Loud(list[str]):
+    """A value that must not be made text: of nested anchors that would take minutes, or all memory."""
+
+    def __str__(self) -> str:
+        raise AssertionError("it was written out")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("name", ExperimentConfig.model_fields)
+def test_no_field_writes_out_a_value_of_another_type(name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ExperimentConfig(**{name: Loud(["x"]) if name not in LISTS else Loud([["x"]])})  # type: ignore[list-item]
+    assert caught.value.errors(include_input=False)[0]["loc"] == (name,)
+
+
+def test_a_config_file_is_named_in_one_line(refuse: Refusals) -> None:
+    assert "--config 'a\\nb\\x1b[2J': cannot be read" in refuse.line("run", "--config", "a\nb\x1b[2J")
+    assert "cannot be read" in refuse.line("run", "--config", "x/" * 3000)
+    Path("c\nd").write_text("alpha: 2")
+    assert "--config 'c\\nd': alpha=2" in refuse.line("run", "--config", "c\nd")
 
 
 def test_a_bomb_of_anchors_in_a_value_is_shown_short(refuse: Refusals) -> None:

@@ -214,6 +214,17 @@ TABLE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     ),
     (("--lm_eval_tasks", "gsm8k,,"), ("lm_eval_tasks='gsm8k,,'", "separated by commas")),
     (("--node_dir", ""), ("node_dir=''", "name a folder")),
+    (("--teacher_model", "~no_such_user/x"), ("teacher_model='~no_such_user/x'", "no such folder")),
+    (
+        ("--train_file", "~no_such_user/x", "--eval_file", "~no_such_user/x"),
+        ("train_file='~no_such_user/x'", "no such file"),
+    ),
+    (
+        ("--train_file", "FILE", "--eval_file", "FILE", "--own_grader", "python:~no_such_user/x.py:f"),
+        ("own_grader=", "there is no file '~no_such_user/x.py'"),
+    ),
+    (("--train_file", "x/" * 3000), ("train_file='x/x/", "--eval_file is missing")),
+    (("--teacher_model", "ADAPTER"), ("teacher_model='ADAPTER'", "holds adapter_config.json", "merge_and_unload")),
     (("--preset", ""), ("--preset", "not a preset", "fast, accurate")),
     (("--preset", "Fast"), ("--preset Fast", "fast, accurate")),
     (("--seed", "1", "stray"), ("stray", "no such flag")),
@@ -233,6 +244,9 @@ def prepared(folder: Path) -> None:
     (folder / "PIPED").mkdir()
     (folder / "PIPED" / "config.json").write_text("{}")
     os.mkfifo(folder / "PIPED" / "tokenizer.json")
+    (folder / "ADAPTER").mkdir()
+    for name in ("config.json", "adapter_config.json"):
+        (folder / "ADAPTER" / name).write_text("{}")
     (folder / "EMPTY").write_text(" \n")
     (folder / "LATIN1").write_bytes("Übersicht".encode("latin-1"))
     (folder / "UTF16").write_bytes("Runbook".encode("utf-16"))

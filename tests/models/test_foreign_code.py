@@ -9,19 +9,21 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
+from peft import PeftModel
 from rich.console import Console
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.evaluation import lm_eval
-from l2s.models.load import load_model
+from l2s.models.load import load_model, load_student_for_training
 from l2s.report.text.console import print_summary
 from l2s.report.text.strings import Lang
 from l2s.runner.pipeline import STAGES
-from l2s.runner.preflight import check_models
+from l2s.runner.preflight import check_models, check_settings
 from support.payload import Payload
 from support.reports import written_reports
 from support.synthetic_run import make_run
@@ -120,6 +122,30 @@ def test_weights_in_a_pickle_are_not_read(tiny_config: Make, tiny_model_dir: Pat
         (tmp_path / "model" / name).write_bytes(pickle.dumps(Payload(mark)))
     with pytest.raises(UserError, match="student_model="):
         load_model(str(tmp_path / "model"), tiny_config(student_model=str(tmp_path / "model")))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("kind", ["adapter", "no JSON", "list", "folder", "pickle"])
+def test_an_adapter_beside_a_model_is_refused(
+    tiny_config: Make, tiny_model_dir: Path, tmp_path: Path, kind: str
+) -> None:
+    """transformers would add it to the weights, or follow it to another model; vLLM would not."""
+    model, mark = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(tiny_model_dir / "student", model)
+    config = tiny_config(student_model=str(model))
+    if kind == "folder":
+        (model / "adapter_config.json").mkdir()
+    elif kind in ("adapter", "pickle"):
+        cast(PeftModel, load_student_for_training(str(model), config)).save_pretrained(str(model))
+    else:
+        (model / "adapter_config.json").write_text("[]" if kind == "list" else "nothing")
+    if kind == "pickle":
+        (model / "adapter_model.safetensors").unlink()
+        (model / "adapter_model.bin").write_bytes(pickle.dumps(Payload(mark)))
+    with pytest.raises(UserError, match=r"student_model=.*holds adapter_config\.json"):
+        check_settings(config, [STAGES["sft"]])
+    with pytest.raises(UserError, match="student_model="):
+        load_model(str(model), config)
     assert not mark.exists()
 
 

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from l2s.runner import executors, room
 from l2s.runner.executors import LocalJob
 from l2s.runner.freshness import begin, clear_scratch
 from l2s.runner.pipeline import STAGES
-from l2s.runner.room import explain, shortage
+from l2s.runner.room import explain, explain_run, shortage
 
 SFT = STAGES["sft"]
 
@@ -164,3 +165,17 @@ def test_what_a_stage_removes_while_its_files_are_counted_is_no_error(
     problem = shortage(SFT, *planned, running=[STAGES["kd"]])
     assert problem is not None
     assert "of which running stages need 400,000" in problem
+
+
+@pytest.mark.parametrize(
+    ("files", "left", "words"), [(100, 0, "no inode"), (100, 1, "free some space"), (0, 0, "free some space")]
+)
+def test_a_disk_that_takes_no_more_files_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, left: int, words: str
+) -> None:
+    """Free space says nothing then; a file system that counts no inodes says that it has none at all."""
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_files=files, f_favail=left))
+    monkeypatch.setattr(room, "free_bytes", lambda path: 5_000_000)
+    said = explain_run(WriteError(errno.ENOSPC, tmp_path / "new"))
+    assert words in said
+    assert ("remove some files" in said) == (words == "no inode")

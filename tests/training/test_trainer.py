@@ -23,7 +23,7 @@ from l2s.run_dir import RunDir
 from l2s.sequences import Collator, SequenceDataset, load_sequences
 from l2s.signals.teachers import OnlineTeacher
 from l2s.training import run_trainer
-from l2s.training.checkpoints import last_whole_checkpoint, seal
+from l2s.training.checkpoints import SEAL, last_whole_checkpoint, seal
 from l2s.training.run_trainer import TrainingResult, training_settings
 from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
 from l2s.training.trainer import Schedule, train
@@ -236,6 +236,14 @@ def test_a_half_written_checkpoint_is_removed_and_a_damaged_one_too(tmp_path: Pa
 
     assert last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-9"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-8", "checkpoint-9"]
+
+
+@pytest.mark.parametrize("seal_of_nothing", ["{}", "[]", "null", "7", '{"missing": "0"}', '["ab"]', "[" * 100_000])
+def test_a_seal_that_vouches_for_nothing_makes_no_checkpoint_whole(tmp_path: Path, seal_of_nothing: str) -> None:
+    (tmp_path / "checkpoint-3").mkdir()
+    (tmp_path / "checkpoint-3" / SEAL).write_text(seal_of_nothing)
+    (tmp_path / "checkpoint-\u00b2").mkdir()  # a digit that is no number
+    assert last_whole_checkpoint(tmp_path) is None
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])

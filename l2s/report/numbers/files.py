@@ -11,7 +11,7 @@ from typing import Any, cast
 from l2s.arms import ARMS, MODELS, copy_name, original
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.jsonl import Row, load_jsonl
+from l2s.jsonl import Row, load_jsonl, require_file
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.tasks.own.rows import DOMAIN
 from l2s.tasks.types import Item
@@ -78,8 +78,15 @@ def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
 def _state(config: ExperimentConfig, run_dir: RunDir) -> list[tuple[int, int] | None]:
     """What changes whenever a stage begins or ends."""
     paths = [path for stage in _stages(config) for path in (run_dir.manifest(stage), run_dir.started(stage))]
-    found = [path.stat() if path.exists() else None for path in paths]
-    return [stat and (stat.st_mtime_ns, stat.st_ino) for stat in found]
+    return [_stamp(path) for path in paths]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:  # it may go at any moment
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _read(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
@@ -136,6 +143,8 @@ class Reader:
         """
         stage, sha256 = self.made.get(str(path.relative_to(self.run_dir.root)), ("", ""))
         try:
+            if path.exists():
+                require_file(path)
             if stage and not (path.exists() and fingerprint(path) == sha256):
                 raise self.run_dir.changed(path, stage)
             if path.suffix == ".json":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError
+from l2s.errors import UserError, shown_path
 from l2s.tasks.own import user_code
 from l2s.tasks.own.files import RowsOfFile
 from l2s.tasks.own.graders import STATUSES, grade, grader_of, is_graded
@@ -38,7 +38,7 @@ def check(config: ExperimentConfig, domains: Collection[str]) -> None:
     for field, other in ((FILES["train"], FILES["eval"]), (FILES["eval"], FILES["train"])):
         if getattr(config, field) is None:
             given = getattr(config, other)
-            found = f"{other}={str(given)!r}" if given else f"domains={config.domains!r}"
+            found = f"{other}={shown_path(given)}" if given else f"domains={config.domains!r}"
             raise UserError(
                 f"{found}: --{field} is missing; your own data is a file to train on and one to evaluate on"
             )
@@ -67,7 +67,7 @@ def _check_nothing_is_given(config: ExperimentConfig) -> None:
         value, default = getattr(config, field), ExperimentConfig.model_fields[field].default
         if value != default:
             fix = f"add {NAME} to --domains" if config.domains != "auto" else "give --train_file and --eval_file"
-            raise UserError(f"{field}={str(value)!r}: is for data of your own, which this run does not use; {fix}")
+            raise UserError(f"{field}={shown_path(value)}: is for data of your own, which this run does not use; {fix}")
 
 
 def train_items(config: ExperimentConfig) -> Sequence[Item]:
@@ -84,7 +84,6 @@ def _items(split: Split, config: ExperimentConfig, taken: tuple[str, ...] = ()) 
     path = getattr(config, FILES[split])
     if path is None:
         raise UserError(f"domains={config.domains!r}: --{FILES[split]} is missing; it names the file with your data")
-    path = path.expanduser()
     return _read(split, path, _changed(path), config.own_grader, config.system_prompt, taken)
 
 
@@ -108,7 +107,7 @@ def _read(
 
 
 def _files(config: ExperimentConfig) -> list[Path]:
-    return [path.expanduser() for path in (config.train_file, config.eval_file) if path]
+    return [path for path in (config.train_file, config.eval_file) if path]
 
 
 def _grader_files(config: ExperimentConfig) -> list[Path]:

@@ -54,7 +54,7 @@ class GraderError(Exception):
 def parse_spec(text: str) -> Spec | None:
     """The file and function of `python:FILE.py:function`; None for any other text."""
     found = SPEC.fullmatch(text)
-    return Spec(Path(found["file"]).expanduser(), found["function"]) if found else None
+    return Spec(Path(found["file"]), found["function"]) if found else None
 
 
 def check(config: ExperimentConfig, item: Item) -> None:

@@ -27,8 +27,8 @@ TERMINAL = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b31m\r\x08owned"
 MARKUP = (
     "[/red][link=file:///x]a[/link] | ![x](https://evil/x.png) [a](javascript:alert(1)) <img src=x onerror=alert(1)>"
 )
-NAME = f"x{TERMINAL}\u202e{MARKUP}</script><!--\u2028$x$ ~~y~~ `z` # h &lt;b&gt;\n\n# new\n- item"
-COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202e\ud800-\udfff]")
+NAME = f"x{TERMINAL}\u202e\u200f\u061c{MARKUP}</script><!--\u2028$x$ ~~y~~ `z` # h &lt;b&gt;\n\n# new\n- item"
+COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u202e\ud800-\udfff]")
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

@@ -115,9 +115,11 @@ def _peak_of_process() -> int:
     On Linux ru_maxrss starts at the peak of the process that started this one, so VmHWM is read instead.
     """
     if STATUS.exists():
-        (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS reports bytes
+        lines = STATUS.read_text(encoding="utf-8", errors="replace").splitlines()
+        if peak := next((line for line in lines if line.startswith("VmHWM:")), None):  # some sandboxes have none
+            return int(peak.split()[1]) << 10
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest << 10  # macOS reports bytes, others KiB
 
 
 def release_memory() -> None:

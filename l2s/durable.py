@@ -182,14 +182,17 @@ def open_in_place(path: Path, mode: str) -> BinaryIO:
     So its other names keep what they hold: a copy that `cp -al` made of the folder, or a file that is not ours.
 
     Raises:
-        WriteError: it is a link.
+        WriteError: it is a link or a folder, or this user may not write to it.
     """
     if path.is_symlink():
         raise WriteError(errno.ELOOP, path)
     if path.exists() and path.stat().st_nlink > 1:
         with replacing_file(path) as partial:
             shutil.copy2(path, partial)
-    return cast(BinaryIO, open(path, mode, buffering=0, opener=_open_no_link))
+    try:
+        return cast(BinaryIO, open(path, mode, buffering=0, opener=_open_no_link))
+    except (PermissionError, IsADirectoryError) as error:
+        raise WriteError(cast(int, error.errno), path) from None
 
 
 def _open_no_link(path: str, flags: int) -> int:

@@ -114,3 +114,13 @@ def test_auto_on_a_gpu_asks_the_gpu(monkeypatch: pytest.MonkeyPatch, supported: 
 def test_a_dtype_that_was_set_stays(cpu: Callable[[str], None]) -> None:
     cpu("")
     assert choose_dtype(ExperimentConfig(dtype="bfloat16")) == DtypeChoice("bfloat16", "as set")
+
+
+@pytest.mark.parametrize("status", ["", "Name:\tpython\nVmRSS:\t  100 kB\n", "Name:\t\udcff\n"])
+def test_peak_memory_is_known_where_the_kernel_does_not_keep_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    """As in sandboxes that have a /proc of their own."""
+    (tmp_path / "status").write_bytes(status.encode(errors="surrogateescape"))
+    monkeypatch.setattr(devices, "STATUS", tmp_path / "status")
+    assert devices.peak_memory_bytes(torch.device("cpu")) > 1 << 20

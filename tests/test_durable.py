@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from l2s.durable import WriteError, make_folder, remove_partials, replacing_file, replacing_folder
+from l2s.durable import WriteError, make_folder, open_in_place, remove_partials, replacing_file, replacing_folder
 from l2s.runner.room import explain_run
 
 
@@ -86,3 +87,23 @@ def test_what_only_looks_like_a_leftover_is_no_error(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     remove_partials(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".x.\u00b2.partial", ".x.y.partial", ".partial"}
+
+
+def test_a_log_that_this_user_may_not_write_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that he may not even read. Root may do both, so the system's answer is replaced."""
+
+    def refuse(path: Path, *arguments: object, **keywords: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(WriteError) as caught:
+        open_in_place(tmp_path / "log.jsonl", "ab")
+    said = explain_run(caught.value)
+    assert said.startswith(f"cannot write {tmp_path / 'log.jsonl'}: Permission denied")
+    assert "make it writable" in said
+
+
+def test_a_folder_in_place_of_a_log_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WriteError) as caught:
+        open_in_place(tmp_path, "ab")
+    assert "a folder is where a run makes a file" in explain_run(caught.value)

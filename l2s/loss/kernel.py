@@ -33,16 +33,16 @@ if platform.machine() == "x86_64":
 @cache
 def load_kernel() -> ctypes.CDLL | None:
     """The compiled kernel; None, with a warning, if it cannot be built."""
-    compiler = shlex.split(os.environ.get("CC", "cc"))
+    chosen = os.environ.get("CC", "").strip() or "cc"
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder, "rows.so")
         try:
-            command = [*compiler, *FLAGS, "-shared", "-fPIC", str(SOURCE), "-o", str(library), "-lm"]
+            command = [*shlex.split(chosen), *FLAGS, "-shared", "-fPIC", str(SOURCE), "-o", str(library), "-lm"]
             subprocess.run(command, check=True, capture_output=True, text=True)
             return _declare(ctypes.CDLL(str(library)))
-        except (OSError, subprocess.CalledProcessError) as error:
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
             reason = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
-            warnings.warn(f"the loss uses its slower PyTorch path: `{compiler[0]}` (CC) failed: {reason}", stacklevel=2)
+            warnings.warn(f"the loss uses its slower PyTorch path: `{chosen}` (CC) failed: {reason}", stacklevel=2)
             return None
 
 

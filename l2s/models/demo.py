@@ -18,9 +18,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from l2s.durable import replacing_folder
+from l2s.durable import make_folder, replacing_folder
 from l2s.errors import UserError
 from l2s.presets import DEMO_BASE, DEMO_STUDENT, DEMO_TEACHER
+from l2s.run_dir import run_lock
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -53,11 +54,25 @@ def build_if_missing(folder: Path) -> None:
     """Make `folder` if it belongs to a demo model and does not exist. The teacher takes minutes, once.
 
     Raises:
-        UserError: the package with the weights is not installed, or the teacher's training failed.
+        UserError: the package with the weights is not installed, the teacher's training failed, or another process is
+            making the model.
     """
     if not is_demo(folder) or (folder / "config.json").exists():
         return
     _check_cache(folder)
+    make_folder(folder.parent)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(run_lock.hold(folder.parent / f".{folder.name}.lock"))
+        except UserError:
+            raise UserError(
+                f"{folder}: another process is making this demo model; wait for it, and repeat the command"
+            ) from None
+        if not (folder / "config.json").exists():
+            _build(folder)
+
+
+def _build(folder: Path) -> None:
     if str(folder) == locate(DEMO_BASE):
         _save(*_load_gguf(), folder)
     elif str(folder) == locate(DEMO_TEACHER):

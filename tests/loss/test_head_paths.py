@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -75,10 +76,25 @@ def test_total_variation_in_bf16_has_the_gradient_of_its_rounded_logits(temperat
         assert (rough - fine).norm() <= 1e-2 * fine.norm()
 
 
-def test_without_a_compiler_the_plain_path_serves_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", "no-such-compiler")
-    with pytest.warns(UserWarning, match="no-such-compiler"):
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false", "cc 'unclosed", "/", "''"])
+def test_without_a_compiler_the_plain_path_serves_and_says_so(monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
+    monkeypatch.setenv("CC", compiler)
+    with pytest.warns(UserWarning, match=re.escape(f"`{compiler}` (CC) failed")):
         assert kernel.load_kernel.__wrapped__() is None
+
+
+def test_a_blank_variable_names_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", " ")
+    asked = []
+
+    def run(command: list[str], **options: Any) -> None:
+        asked.append(command[0])
+        raise OSError("not now")
+
+    monkeypatch.setattr("subprocess.run", run)
+    with pytest.warns(UserWarning, match="not now"):
+        assert kernel.load_kernel.__wrapped__() is None
+    assert asked == ["cc"]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 3.0])

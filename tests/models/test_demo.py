@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from l2s.errors import UserError
+from l2s.models import demo
 from l2s.models.demo import drop_layers
+from l2s.presets import DEMO_BASE
 
 TOKENS = torch.arange(12)[None]
 
@@ -31,3 +35,21 @@ def test_a_pruned_model_loses_the_named_layers_and_survives_saving(tmp_path: Pat
     pruned.save_pretrained(tmp_path)
     loaded: Any = AutoModelForCausalLM.from_pretrained(tmp_path)
     torch.testing.assert_close(loaded(TOKENS).logits, whole)
+
+
+def test_two_processes_do_not_make_one_demo_model_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would remove what the other has written so far."""
+    monkeypatch.setenv("L2S_CACHE", str(tmp_path))
+    folder, made = Path(demo.locate(DEMO_BASE)), []
+
+    def build(folder: Path) -> None:
+        with pytest.raises(UserError, match=r"another process is making this demo model; wait for it"):
+            demo.build_if_missing(folder)
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        made.append(folder)
+
+    monkeypatch.setattr(demo, "_build", build)
+    demo.build_if_missing(folder)
+    demo.build_if_missing(folder)
+    assert made == [folder]

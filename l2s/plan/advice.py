@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from l2s.config import ExperimentConfig
-from l2s.plan.estimates import estimate
+from l2s.plan.estimates import estimate, longest_sequence
 from l2s.plan.situation import Situation
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import process_devices
@@ -74,8 +74,9 @@ def _levers(stage: str, situation: Situation) -> list[list[Changes]]:
         levers = [
             [{"teacher_signal": "hidden"}] if live and stage == "kd" else [],
             [] if config.gradient_checkpointing else [{"gradient_checkpointing": True}],
-            _batches(config, f"{stage}_batch_size"),
-            [] if config.tuning == "qlora" else [{"tuning": "qlora"}],
+            _batches(config, "opd_batch_size") if stage == "opd" else _micro_batches(stage, situation),
+            [{"sharding": "fsdp2"}] if _could_shard(situation) else [],
+            [] if config.tuning == "qlora" else [{"tuning": "qlora"} | _without_zero3(config)],
             [{"teacher_quantization": name} for name in _stronger(situation)] if live else [],
         ]
     else:
@@ -103,14 +104,32 @@ def _stronger(situation: Situation) -> list[str]:
     return order[order.index(present) + 1 :] if present in order else []
 
 
-def _batches(config: ExperimentConfig, name: str) -> list[Changes]:
-    """Half the batch, a quarter, ..., 1; in training, gradient accumulation grows to match."""
+def _could_shard(situation: Situation) -> bool:
+    """Whether ranks that hold all weights of a full training could hold shards."""
+    config = situation.config
+    several = situation.processes > 1 and situation.hardware.is_cuda
+    return several and config.tuning == "full" and config.sharding in ("ddp", "zero2")
+
+
+def _without_zero3(config: ExperimentConfig) -> Changes:
+    return {"sharding": "ddp"} if config.sharding == "zero3" else {}
+
+
+def _micro_batches(stage: str, situation: Situation) -> list[Changes]:
+    """Half the sequences of a micro-batch, a quarter, ..., 1, as a number of tokens. No update changes by that."""
+    config, longest = situation.config, longest_sequence(situation, situation.answered_texts)
+    tokens = config.tokens_per_batch or getattr(config, f"{stage}_batch_size") * longest
     changes: list[Changes] = []
-    size, accumulated = getattr(config, name), config.gradient_accumulation_steps
-    while size > 1:
-        smaller = size // 2
-        accumulated = accumulated * size // smaller
-        size = smaller
-        trains = name in ("sft_batch_size", "kd_batch_size")
-        changes.append({name: size} | ({"gradient_accumulation_steps": accumulated} if trains else {}))
+    sequences = tokens // longest
+    while sequences := sequences // 2:
+        changes.append({"tokens_per_batch": sequences * longest})
+    return changes
+
+
+def _batches(config: ExperimentConfig, name: str) -> list[Changes]:
+    """Half the batch, a quarter, ..., 1."""
+    changes: list[Changes] = []
+    size = getattr(config, name)
+    while size := size // 2:
+        changes.append({name: size})
     return changes

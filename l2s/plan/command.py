@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from l2s.arms import ARMS
 from l2s.config import ExperimentConfig
-from l2s.models import demo
 from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, START_S
 from l2s.plan.hardware import GIB, Fleet, find_hardware
 from l2s.plan.known_models import as_folders
@@ -23,7 +22,7 @@ from l2s.report.text.formats import NONE, short_count, size
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.engine_checks import check_engine_fits, check_quantization
 from l2s.runner.executors import quiet_libraries
-from l2s.runner.preflight import check_settings, model_fields
+from l2s.runner.preflight import check_settings, check_sharding_fits, model_fields
 from l2s.runner.selection import select_stages, settle
 from l2s.visible import in_one_line
 
@@ -47,11 +46,12 @@ def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool 
         stages = select_stages(known)
         field = "weights_engine" if known.engine == "endpoint" else "engine"
         installed = {field: "transformers", "teacher_quantization": "none", "sharding": "auto"}
-        check_settings(known if is_here else known.model_copy(update=installed), stages)
+        others = [stage for stage in stages if not stage.name.startswith("lm_eval_")]  # its package may be only there
+        check_settings(known if is_here else known.model_copy(update=installed), stages if is_here else others)
         fleet = find_hardware(known, hardware)
         check_engine_fits(known, stages)
-        for name in (known.teacher_model, known.student_model):
-            demo.build_if_missing(Path(name))
+        if any(stage.original in ARMS for stage in stages):
+            check_sharding_fits(known)
         if "teacher_model" in model_fields(stages, known):
             check_quantization(known)
         plan = make_plan(known, stages, fleet)
@@ -162,7 +162,7 @@ def stage_table(plan: Plan, manifests: Mapping[str, Manifest]) -> Table:
             rough_duration(row.start),
             time_of(row, config),
             _gib(row.estimate.disk),
-            _gib(row.estimate.scratch),
+            _gib(row.estimate.scratch + row.estimate.temporary),
             *([rough_duration(one.seconds) if one else NONE] if manifests else []),
             style="red" if fills_too_much(row, plan.fleet) else None,
         )
@@ -185,7 +185,7 @@ def _totals(layout: Layout) -> list[str]:
         "",
         rough_duration(layout.wall_seconds),
         _gib(sum(row.estimate.disk for row in rows)),
-        _gib(max(row.estimate.scratch for row in rows)),
+        _gib(max(row.estimate.scratch + row.estimate.temporary for row in rows)),
     ]
 
 
@@ -220,6 +220,11 @@ def assumptions(plan: Plan) -> list[str]:
         lines.append(
             f"vLLM: {VLLM_START_S:.0f} s to start, {VLLM_SHARE:.0%} of those rates; l2s/plan/vllm.py names the "
             "published throughputs behind it. It fills its share of a GPU whatever the model needs."
+        )
+    if spilled := max((row.estimate.temporary for row in plan.layout.rows), default=0):
+        lines.append(
+            f"Scratch counts the tokens of the training sequences, which each process keeps in TMPDIR: {gib(spilled)} "
+            "GiB at most in a stage."
         )
     if any(row.estimate.of_server for row in plan.layout.rows):
         lines.append(

@@ -7,18 +7,18 @@ are assumed. Each estimate follows what the stage does: when the stage changes, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import ceil, comb
 
 from l2s.arms import MODELS, original
 from l2s.config import Quantization
-from l2s.loss.fused_head import CHUNK_BYTES
 from l2s.plan import decoding, vllm
 from l2s.plan.hardware import GIB
 from l2s.plan.model_size import FORWARD, TRAINING, ModelSize
 from l2s.plan.parts import Memory, Texts
 from l2s.plan.situation import Estimate, Situation
+from l2s.plan.training_memory import Cut, casts, training_memory
 from l2s.signals.record import BATCH_TOKENS
 from l2s.signals.recorders import SAMPLE_ROWS
 from l2s.signals.tail import OFFSET_FACTORS, RANK
@@ -30,9 +30,6 @@ START_S = 6.0  # imports and first use of everything, measured on the CPU
 LINK_BYTES_S = 50e9  # between ranks: 400 Gb/s of p4d's network; NVLink inside a machine is faster
 FILE_BYTES_S = 1e9  # weights and signals from and to a local SSD
 HEAD_OVERHEAD = 1.25  # time of the fused loss over its matrix products; docs/PERFORMANCE.md measures 1.21
-CUDA_CHUNKS = 3  # chunks of logits for each of student and teacher: in bfloat16 and widened to float32
-# On a CPU malloc keeps blocks of steps with other lengths: 350 MiB beside 377 MiB of activations in a measured run.
-HEAP_KEEPS = 0.9
 UPDATE_BYTES = 40  # read and written for each trained weight in an update: AdamW 28, norm and clipping 12
 BATCH_BYTES = 12  # and in every batch, to add to its gradient
 CAST_BYTES = 12  # and with full tuning, between float32 weights and bfloat16 products
@@ -40,6 +37,7 @@ FIDELITY_BYTES = 120  # read and written for each float32 logit that fidelity co
 CUDA_BYTES = int(0.8 * GIB)  # context and workspaces
 PROCESS_BYTES = int(0.5 * GIB)  # the libraries on a CPU (tiny models: 502 MiB)
 TEXT_BYTES = 5  # a token on disk: its text and its share of the row
+SEQUENCE_LINE = 40  # bytes of id and lengths beside the tokens of a training sequence
 REPORT_BYTES = 5 << 20  # upper bound for report.html
 
 
@@ -97,12 +95,15 @@ def _score(s: Situation) -> Estimate:
     seconds += _forward_seconds(s, s.teacher, texts, BATCH_TOKENS, quantization)
     if s.config.teacher_signal == "topk":
         seconds += s.teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1) / s.processes
-    batch_tokens = max(BATCH_TOKENS, _longest(s, texts))
-    return Estimate(seconds, signals, _forward_memory(s, s.teacher, batch_tokens, quantization))
+    batch_tokens = max(BATCH_TOKENS, longest_sequence(s, texts))
+    memory = _forward_memory(s, s.teacher, batch_tokens, quantization)
+    return Estimate(seconds, signals, memory, temporary=_sequence_bytes(s, texts))
 
 
 def _sft(s: Situation) -> Estimate:
-    return _training(s, s.answered_texts, s.config.sft_epochs, s.config.sft_batch_size, models=1)
+    texts = s.answered_texts
+    training = _training(s, texts, s.config.sft_epochs, s.config.sft_batch_size, models=1)
+    return replace(training, temporary=_sequence_bytes(s, texts))
 
 
 def _kd(s: Situation) -> Estimate:
@@ -114,14 +115,20 @@ def _kd(s: Situation) -> Estimate:
         batch_tokens = config.kd_batch_size * _tokens(texts) / _number(texts)
         forward = _forward_seconds(s, teacher, texts, batch_tokens, config.teacher_quantization)
         seconds = _loading_seconds(s, teacher) + config.kd_epochs * (forward + head)
-        memory = _forward_memory(s, teacher, config.kd_batch_size * _longest(s, texts), config.teacher_quantization)
+        cut = _cut(s, texts, config.kd_batch_size, _share(s, texts, config.kd_batch_size))
+        memory = _forward_memory(s, teacher, cut.tokens, config.teacher_quantization)
     else:
         exact = config.teacher_signal == "hidden"
         signals = _signal_bytes(s, _answer_tokens(texts), config.teacher_signal)
         seconds = (1 + config.kd_epochs) * signals / FILE_BYTES_S + config.kd_epochs * (head if exact else 0)
         tail = teacher.vocabulary * (RANK + OFFSET_FACTORS) * 2
         memory = Memory(weights=teacher.head * teacher.element_bytes if exact else tail)
-    return replace(student, seconds=student.seconds + seconds, memory=student.memory + memory)
+    return replace(
+        student,
+        seconds=student.seconds + seconds,
+        memory=student.memory + memory,
+        temporary=_sequence_bytes(s, texts),
+    )
 
 
 def _opd(s: Situation) -> Estimate:
@@ -142,7 +149,8 @@ def _opd(s: Situation) -> Estimate:
     return replace(
         student,
         seconds=student.seconds + _loading_seconds(s, s.teacher, by_vllm=False) + epochs * seconds,
-        memory=student.memory + _forward_memory(own, s.teacher, batch_size * _longest(own, texts), quantization),
+        memory=student.memory
+        + _forward_memory(own, s.teacher, batch_size * longest_sequence(own, texts), quantization),
     )
 
 
@@ -151,9 +159,8 @@ def _training(s: Situation, texts: list[Texts], epochs: float, batch_size: int, 
     config, student, trainable = s.config, s.student, s.trainable
     full = config.tuning == "full"
     quantization: Quantization = "nf4" if config.tuning == "qlora" else "none"
-    update = batch_size * config.gradient_accumulation_steps
-    updates = ceil(_number(texts) / update * epochs)
-    share = ceil(min(update, _number(texts)) / s.processes)  # sequences of an update on each rank
+    updates = ceil(_number(texts) / (batch_size * config.gradient_accumulation_steps) * epochs)
+    share = _share(s, texts, batch_size)
     cut = _cut(s, texts, batch_size, share)
     batches = updates * cut.number
     mean_length, on_a_rank = _tokens(texts) / _number(texts), min(updates * share, epochs * _number(texts))
@@ -168,7 +175,7 @@ def _training(s: Situation, texts: list[Texts], epochs: float, batch_size: int, 
     products = 3 if full else 2  # logits, gradient of the hidden states, and the head's gradient if it is trained
     answers = on_a_rank * _answer_tokens(texts) / _number(texts)
     head = products * student.head_seconds(s.hardware, tokens=answers, passes=batches)
-    moved = trainable * (UPDATE_BYTES * updates + (BATCH_BYTES + CAST_BYTES * (full and _casts(s))) * batches)
+    moved = trainable * (UPDATE_BYTES * updates + (BATCH_BYTES + CAST_BYTES * (full and casts(s))) * batches)
     final = 2 * student.parameters
     state = 12 * trainable  # float32: the weight and AdamW's two moments
     return Estimate(
@@ -181,29 +188,25 @@ def _training(s: Situation, texts: list[Texts], epochs: float, batch_size: int, 
         + final / FILE_BYTES_S,  # merged and written
         disk=final + (0 if full else 4 * trainable),
         scratch=min(3, ceil(updates / config.save_steps)) * state,
-        memory=_training_memory(s, cut, quantization, models),
+        memory=training_memory(s, cut, quantization, models),
     )
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """The micro-batches of an update on a rank: how many, and the tokens and answer tokens of the largest."""
-
-    number: int
-    tokens: float
-    answer_tokens: float
+def _share(s: Situation, texts: list[Texts], batch_size: int) -> int:
+    """The sequences of an update on each rank."""
+    return ceil(min(batch_size * s.config.gradient_accumulation_steps, _number(texts)) / s.processes)
 
 
-def _cut(s: Situation, texts: list[Texts], batch_size: int, share: int) -> _Cut:
+def _cut(s: Situation, texts: list[Texts], batch_size: int, share: int) -> Cut:
     """Cut `share` sequences as `l2s.training.updates` does: by a number of sequences, or by a number of tokens."""
-    longest, answer = _longest(s, texts), max(text.longest_answer for text in texts)
+    longest, answer = longest_sequence(s, texts), max(text.longest_answer for text in texts)
     if most := s.config.tokens_per_batch:
         number = ceil(share / max(1.0, most * _number(texts) / _tokens(texts)))
         sequences = min(share, max(1.0, most / longest))
     else:
         sequences = min(batch_size, share)
         number = ceil(share / sequences)
-    return _Cut(number, sequences * longest, sequences * min(answer, longest))
+    return Cut(number, sequences * longest, sequences * min(answer, longest))
 
 
 def _exchange_seconds(s: Situation, updates: float, batches: float) -> float:
@@ -212,35 +215,6 @@ def _exchange_seconds(s: Situation, updates: float, batches: float) -> float:
         return 0.0
     shared = 6 * s.student.parameters * batches if s.config.tuning == "full" else 0  # gathered twice, reduced once
     return (8 * s.trainable * updates + shared) / LINK_BYTES_S
-
-
-def _casts(s: Situation) -> bool:
-    """Whether products run in a narrower type than the float32 weights of full tuning."""
-    return s.student.element_bytes < 4
-
-
-def _training_memory(s: Situation, cut: _Cut, quantization: Quantization, models: int) -> Memory:
-    """Memory at the fullest moment of an update: the backward pass frees activations while it makes gradients.
-
-    So of both only the larger counts, unless gradients of an earlier micro-batch are there. The head's gradient comes
-    first: it is made in the forward pass and scaled in the backward pass.
-    """
-    student, trainable, full = s.student, s.trainable, s.config.tuning == "full"
-    frozen = student.weight_bytes(quantization) + student.scale_bytes(quantization)
-    shards = s.processes if full and s.hardware.is_cuda and s.config.sharding != "ddp" else 1
-    gradients = 4 * trainable / shards
-    checkpointed, spread = s.config.gradient_checkpointing, s.hardware.is_cuda  # on CPUs attention.py reads groups
-    activations = student.training_peak(cut.tokens, full=full, checkpointed=checkpointed, spread=spread)
-    kept = 0 if s.hardware.is_cuda else HEAP_KEEPS * activations
-    activations += 8 * student.head if full else 0
-    chunk = min(CHUNK_BYTES, student.element_bytes * cut.answer_tokens * student.vocabulary)
-    narrow = 2 * student.parameters * _casts(s) if full else 0  # copies of the weights for products
-    return Memory(
-        weights=4 * trainable / shards + (0 if full else frozen),
-        optimizer=8 * trainable / shards + gradients,  # AdamW's two moments, float32
-        activations=kept + (activations if cut.number > 1 else max(activations - gradients, 0)),
-        buffers=narrow / shards + models * (CUDA_CHUNKS if s.hardware.is_cuda else 1) * chunk,
-    )
 
 
 def _evaluate(s: Situation, *, model: str) -> Estimate:
@@ -301,9 +275,16 @@ def _answer_tokens(texts: list[Texts]) -> float:
     return sum(text.number * text.answer for text in texts)
 
 
-def _longest(s: Situation, texts: list[Texts]) -> int:
+def longest_sequence(s: Situation, texts: list[Texts]) -> int:
+    """Tokens of the longest prompt with its answer."""
     config = s.config
     return min(config.max_length, max(text.longest_prompt for text in texts) + config.max_new_tokens)
+
+
+def _sequence_bytes(s: Situation, texts: list[Texts]) -> float:
+    """The training sequences in TMPDIR: 4 bytes a token and a short line each, for every process of a machine."""
+    machine = s.fleet.per_machine if s.fleet else s.processes * s.split
+    return min(s.processes, max(1, machine // s.split)) * (4 * _tokens(texts) + SEQUENCE_LINE * _number(texts))
 
 
 def _signal_bytes(s: Situation, tokens: float, signal: str) -> float:

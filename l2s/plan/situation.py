@@ -15,7 +15,7 @@ from l2s.tasks.task import Split
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a stage takes. `disk` stays after it ends; `scratch` exists only while it runs.
+    """What a stage takes. `disk` stays after it ends; `scratch` exists only while it runs, and `temporary` in TMPDIR.
 
     `of_server`: a server does the work. Its seconds are then the least that the rate limit allows.
     """
@@ -24,6 +24,7 @@ class Estimate:
     disk: float
     memory: Memory = field(default_factory=Memory)
     scratch: float = 0
+    temporary: float = 0
     of_server: bool = False
 
 

@@ -217,7 +217,8 @@ def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) ->
     most = devices.most_in_a_machine
     if wanted > most and devices.kind == "gpu":
         where = " in its largest machine" if devices.machines else ""
-        raise UserError(f"teacher_gpus={wanted}: this run has {most} GPUs{where}; give it more, or lower the number")
+        gpus = f"{most} GPU{'s' if most > 1 else ''}"
+        raise UserError(f"teacher_gpus={wanted}: this run has {gpus}{where}; give it more, or lower the number")
     return min(wanted, most)
 
 

@@ -103,10 +103,19 @@ def check_sharding(config: ExperimentConfig, *, on_cpu: bool = False) -> None:
     field = f"sharding={config.sharding!r}"
     if on_cpu or config.device == "cpu":
         raise UserError(f"{field}: shards need GPUs; on a CPU use --sharding ddp, or leave it out")
-    if config.sharding == "zero3" and config.tuning == "qlora":
-        raise UserError(f"{field}: cannot split 4-bit weights; use zero2 or ddp with --tuning qlora")
+    check_sharding_fits(config)
     if config.sharding in ("zero2", "zero3"):
         require_extra("deepspeed", "deepspeed", field)
+
+
+def check_sharding_fits(config: ExperimentConfig) -> None:
+    """Check that the sharding supports the tuning, on whatever machine.
+
+    Raises:
+        UserError: it does not.
+    """
+    if config.sharding == "zero3" and config.tuning == "qlora":
+        raise UserError("sharding='zero3': cannot split 4-bit weights; use zero2 or ddp with --tuning qlora")
 
 
 def check_benchmarks(config: ExperimentConfig, stages: Sequence[Stage]) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import gettempdir
 
 from l2s.config import ExperimentConfig
 from l2s.disk_use import bytes_in, existing_parent
@@ -20,17 +21,30 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def shortage(stage: Stage, config: ExperimentConfig, run_dir: RunDir, running: Iterable[Stage]) -> str | None:
-    """The error if the disk has no room for `stage` beside what the `running` stages will still write."""
-    needed = _still_needed(stage, config, run_dir)
-    others = sum(_still_needed(other, config, run_dir) for other in running)
-    free = free_bytes(run_dir.root)
-    if needed * (1 - MARGIN) <= free - others:
-        return None
-    beside = f", of which running stages need {others:,.0f}" if others else ""
-    return (
-        f"needs {needed:,.0f} bytes in {run_dir.root} by the plan, and {free:,.0f} are free{beside}; free some space, "
-        "and the same command resumes here"
-    )
+    """The error if a disk has no room for `stage` beside what the `running` stages will still write.
+
+    Outputs go to the experiment's folder, the tokens of training sequences to TMPDIR; both may be on one disk.
+    """
+    root, temporary, beside = run_dir.root, Path(gettempdir()), list(running)
+
+    def needed_on(disk: int, one: Stage) -> float:
+        in_root = _still_needed(one, config, run_dir) if _disk_of(root) == disk else 0
+        return in_root + (_planned(one, run_dir, "temporary_bytes") if _disk_of(temporary) == disk else 0)
+
+    for folder, otherwise in ((root, ""), (temporary, " or set TMPDIR to another disk")):
+        disk, free = _disk_of(folder), free_bytes(folder)
+        needed, others = needed_on(disk, stage), sum(needed_on(disk, other) for other in beside)
+        if needed * (1 - MARGIN) > free - others:
+            of_others = f", of which running stages need {others:,.0f}" if others else ""
+            return (
+                f"needs {needed:,.0f} bytes in {folder} by the plan, and {free:,.0f} are free{of_others}; free some "
+                f"space{otherwise}, and the same command resumes here"
+            )
+    return None
+
+
+def _disk_of(folder: Path) -> int:
+    return existing_parent(folder).stat().st_dev
 
 
 def explain(error: WriteError, stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> str:
@@ -80,10 +94,13 @@ def free_bytes(path: Path) -> float:
 
 def _still_needed(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> float:
     """Bytes that `stage` still writes by the plan, without those that a killed one has written; 0 without a plan."""
-    try:
-        stages = json.loads(run_dir.plan.read_text(encoding="utf-8"))["stages"]
-        planned = float(stages[stage.name]["disk_bytes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
+    planned = _planned(stage, run_dir, "disk_bytes")
     there = {*stage.gives(run_dir, config), *stage.scratch(run_dir, config)}
     return max(0.0, planned - sum(bytes_in(path) for path in there if not there & set(path.parents)))
+
+
+def _planned(stage: Stage, run_dir: RunDir, what: str) -> float:
+    try:
+        return float(json.loads(run_dir.plan.read_text(encoding="utf-8"))["stages"][stage.name][what])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0

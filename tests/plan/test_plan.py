@@ -1,4 +1,4 @@
-"""The plan of an experiment: what fits, what to change, what is printed, and a real run for comparison."""
+"""The command `l2s plan`: what is printed, what is refused, and the plan of a run that is about to start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -15,156 +14,19 @@ from transformers import Qwen3Config
 from l2s.cli import main
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.plan import before_run, estimates
-from l2s.plan.advice import changes_that_fit, fits
+from l2s.plan import before_run
 from l2s.plan.command import FILE_WIDTH, _rate
-from l2s.plan.estimates import ESTIMATES, FILE_BYTES_S, estimate
-from l2s.plan.hardware import GIB, Fleet, Hardware, find_hardware
-from l2s.plan.layout import Layout, lay_out
-from l2s.plan.model_size import ModelSize
-from l2s.plan.prediction import Plan, advise, rough_duration
-from l2s.plan.situation import Situation
-from l2s.plan.vllm import VLLM_START_S
+from l2s.plan.estimates import ESTIMATES
+from l2s.plan.hardware import GIB, find_hardware
+from l2s.plan.layout import lay_out
+from l2s.plan.prediction import Plan, rough_duration
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import Devices
-from l2s.runner.selection import needs_of, select_stages
+from l2s.runner.selection import select_stages
+from support.plans import A100_40, CPU, ONE, fleet_of, situation
 
 MakeConfig = Callable[..., ExperimentConfig]
-GPU = Hardware("gpu", True, 80 * GIB, 600e12, 2.8e12, 2.8e12, 1.2e-3, "made up")
-CPU = replace(GPU, name="cpu", is_cuda=False, memory=16 * GIB, products=1e12, bandwidth=1e10, weights=3e9)
-
-
-def dense(billions: float, *, layers: int = 36, hidden: int = 4096) -> ModelSize:
-    """A model of about that many parameters."""
-    parameters, head = int(billions * 1e9), 151_936 * hidden
-    return ModelSize(
-        parameters=parameters,
-        expert_parameters=0,
-        linear_parameters=parameters - 2 * head,
-        bytes=2 * parameters,
-        element_bytes=2,
-        head=head,
-        tied=False,
-        layers=layers,
-        hidden=hidden,
-        vocabulary=151_936,
-        intermediate=3 * hidden,
-        queries=hidden,
-        keys=1024,
-        num_experts=0,
-        experts_per_token=0,
-        checkpoint_bytes=2 * parameters,
-    )
-
-
-def situation(hardware: Hardware = GPU, **fields: Any) -> Situation:
-    """A 32B teacher and an 8B student on `hardware`."""
-    teacher, student = dense(32.8, layers=64, hidden=5120), dense(8.2)
-    return Situation(ExperimentConfig(**fields), hardware, teacher, student, lora_parameters=90_000_000)
-
-
-def test_every_stage_has_an_estimate() -> None:
-    assert ESTIMATES.keys() == {stage for stage in STAGES if not stage.startswith("lm_eval_")}
-
-
-@pytest.mark.parametrize("stage", ESTIMATES)
-@pytest.mark.parametrize("hardware", [GPU, CPU], ids=["gpu", "cpu"])
-def test_more_items_take_more_time_and_disk(stage: str, hardware: Hardware) -> None:
-    few = estimate(stage, situation(hardware))
-    many = estimate(stage, situation(hardware, math_train_size=7000, math_eval_size=1300))
-    if stage != "report":
-        assert many.disk > few.disk or stage in ("sft", "kd", "opd")
-        assert many.seconds > few.seconds or stage in ("prepare", "opd")
-    assert few.seconds > 0
-
-
-def test_a_cpu_waits_for_the_weights_that_it_multiplies_with_and_a_gpu_reads_them_meanwhile() -> None:
-    assert GPU.product_seconds(600e12, 2.8e12) == pytest.approx(1)
-    assert CPU.product_seconds(1e12, 3e9) == pytest.approx(2)
-    slow = replace(CPU, weights=CPU.weights / 2)
-    for stage in ("generate", "evaluate_student_sft"):
-        assert estimate(stage, situation(slow)).seconds > estimate(stage, situation(CPU)).seconds
-
-
-def test_a_base_student_answers_until_the_limit() -> None:
-    for hardware in (GPU, CPU):
-        base, trained = (
-            estimate(f"evaluate_{model}", situation(hardware, max_new_tokens=900)).seconds
-            for model in ("student_base", "student_sft")
-        )
-        assert base > 1.2 * trained
-
-
-@pytest.mark.parametrize("model", ["teacher", "student_kd"])
-def test_vllm_is_loaded_once_for_answers_and_once_for_fidelity(model: str) -> None:
-    with_fidelity, without = (
-        situation(engine="vllm", fidelity_size=number, math_eval_size=1, code_eval_size=1, aiops_eval_size=1)
-        for number in (1, 0)
-    )
-    size = with_fidelity.teacher if model == "teacher" else with_fidelity.student
-    more = estimate(f"evaluate_{model}", with_fidelity).seconds - estimate(f"evaluate_{model}", without).seconds
-    assert more == pytest.approx(VLLM_START_S + size.checkpoint_bytes / FILE_BYTES_S, abs=2)
-
-
-def test_a_batch_that_does_not_fit_is_made_smaller() -> None:
-    crowded = situation(generation_batch_size=256, max_new_tokens=1024)
-    assert not fits("generate", crowded)
-    changes = changes_that_fit("generate", crowded)
-    assert changes is not None
-    assert changes.keys() == {"generation_batch_size"}
-    assert fits("generate", crowded.changed(changes))
-    assert not fits("generate", crowded.changed({"generation_batch_size": 2 * changes["generation_batch_size"]}))
-
-
-def test_training_keeps_its_global_batch_when_batches_get_smaller() -> None:
-    crowded = situation(sft_batch_size=64, gradient_accumulation_steps=2)
-    changes = changes_that_fit("sft", crowded)
-    assert changes is not None
-    assert changes["sft_batch_size"] * changes["gradient_accumulation_steps"] == 128
-    assert fits("sft", crowded.changed(changes))
-
-
-def test_full_tuning_in_float32_holds_no_copy_of_the_weights_in_bfloat16() -> None:
-    narrow = situation(CPU, tuning="full")
-    wide = replace(narrow, student=replace(narrow.student, element_bytes=4))
-    buffers = [estimate("sft", one).memory.buffers for one in (narrow, wide)]
-    assert buffers[0] - buffers[1] == 2 * narrow.student.parameters
-
-
-def test_several_answers_to_an_item_are_asked_for_scored_and_learned_from() -> None:
-    one, four = (situation(engine="vllm", answers_per_item=number) for number in (1, 4))
-    kept = situation(engine="vllm", answers_per_item=4, keep_correct=True, max_tries=4)
-    for stage in ("generate", "score", "sft", "kd"):
-        seconds = [estimate(stage, one_of).seconds for one_of in (one, four, kept)]
-        assert seconds[0] < seconds[2] <= seconds[1]
-    assert [estimates._tries(1, 2), estimates._tries(4, 4), estimates._tries(2, 3)] == [1.5, 4, 2.75]
-
-
-def test_checkpointing_comes_before_smaller_batches() -> None:
-    crowded = situation(gradient_checkpointing=False, sft_batch_size=8)
-    assert not fits("sft", crowded)
-    assert changes_that_fit("sft", crowded) == {"gradient_checkpointing": True}
-
-
-def test_full_tuning_that_cannot_fit_becomes_qlora() -> None:
-    assert changes_that_fit("sft", situation(tuning="full")) == {"tuning": "qlora"}
-
-
-def test_a_live_teacher_that_does_not_fit_is_replaced_by_its_signals() -> None:
-    crowded = situation(replace(GPU, memory=40 * GIB), teacher_signal="online")
-    assert changes_that_fit("kd", crowded) == {"teacher_signal": "hidden"}
-
-
-def test_a_teacher_too_large_is_quantised_and_one_that_is_still_too_large_is_said() -> None:
-    on_40 = situation(replace(GPU, memory=40 * GIB))
-    line = advise("score", on_40)
-    assert line is not None
-    assert "--teacher_quantization int8" in line
-    on_8 = advise("score", situation(replace(GPU, memory=8 * GIB)))
-    assert on_8 is not None
-    assert "take a smaller model or a larger device" in on_8
-    assert advise("score", situation()) is None
 
 
 def test_hardware_is_read_or_refused_in_one_line() -> None:
@@ -237,6 +99,19 @@ def test_no_line_is_wider_than_100_columns_and_one_problem_is_told_once(
         assert re.search(r"^generate, score: ", text, flags=re.MULTILINE)
 
 
+def test_the_demo_is_planned_before_its_models_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its teacher is the result of a training, which no plan should start."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("L2S_CACHE", str(tmp_path / "cache"))
+    assert main(["plan", "--preset", "demo", "--hardware", "l4", "--lm_eval_tasks", "gsm8k"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"teacher +demo:smollm2-135m-tuned: 135 M parameters", text)
+    assert re.search(r"student +demo:smollm2-135m-pruned: 124 M parameters", text)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_durations_are_rounded_to_what_a_reader_needs() -> None:
     days = 24 * 3600
     assert [rough_duration(seconds) for seconds in (0.2, 89, 90, 5399, 5400, 71 * 3600, 3 * days, 1234 * days)] == [
@@ -253,6 +128,8 @@ def test_durations_are_rounded_to_what_a_reader_needs() -> None:
             "teacher_gpus=3: Qwen/Qwen3-30B-A3B-Instruct-2507 has 32 attention heads, .*a divisor of 32",
         ),
         ("--teacher_gpus 16", "teacher_gpus=16: this run has 8 GPUs"),
+        ("--gpus 0 --teacher_gpus 2", "teacher_gpus=2: this run has 1 GPU;"),
+        ("--tuning qlora --sharding zero3", "sharding='zero3': cannot split 4-bit weights"),
         ("--teacher_quantization nf4", "teacher_quantization='nf4': Qwen/Qwen3-30B-A3B-Instruct-2507 is a mixture"),
         ("--teacher_quantization int8 --engine vllm", "teacher_quantization='int8': made by bitsandbytes"),
         ("--teacher_quantization awq --engine transformers", "teacher_quantization='awq': needs vLLM"),
@@ -284,66 +161,6 @@ def test_what_a_finished_stage_took_stands_beside_its_estimate(
     _, text = plan(capsys, config, "--hardware", "l4")
     (row,) = [line for line in text.splitlines() if line.strip().startswith("sft")]
     assert row.split()[-2:] == ["21", "min"]
-
-
-ONE = Devices("cpu", ("0",))
-A100_40 = replace(GPU, memory=40 * GIB, products=187e12, bandwidth=1.3e12, weights=1.3e12)
-
-
-def fleet_of(count: int, hardware: Hardware = A100_40) -> Fleet:
-    return Fleet(hardware, Devices("gpu", tuple(map(str, range(count))), hardware.memory), count)
-
-
-def laid_out(count: int, **fields: Any) -> Layout:
-    """The whole experiment on `count` GPUs with transformers and a teacher that fits."""
-    fields = {"run_all": True, "kd_init": "sft", "engine": "transformers", **fields}
-    made = replace(situation(A100_40, **fields), teacher=dense(14), fleet=fleet_of(count))
-    return lay_out(select_stages(made.config), made, fleet_of(count))
-
-
-def test_more_devices_never_take_longer_and_the_whole_is_less_than_the_sum() -> None:
-    walls = [laid_out(count).wall_seconds for count in (1, 2, 4, 8)]
-    assert walls == sorted(walls, reverse=True)
-    assert walls[3] < 0.5 * walls[0]
-    alone, eight = laid_out(1), laid_out(8)
-    assert alone.wall_seconds == pytest.approx(sum(row.estimate.seconds for row in alone.rows))
-    assert eight.wall_seconds < sum(row.estimate.seconds for row in eight.rows)
-
-
-@pytest.mark.parametrize("count", [1, 3, 8])
-def test_no_device_works_for_two_stages_and_needs_come_first(count: int) -> None:
-    layout = laid_out(count)
-    ends = {row.stage.name: row.end for row in layout.rows}
-    config = ExperimentConfig(run_all=True, kd_init="sft")
-    for row in layout.rows:
-        assert all(ends[need] <= row.start for need in needs_of(row.stage, config) if need in ends)
-        for other in layout.rows:
-            if other is not row and other.start < row.end and row.start < other.end:
-                assert not set(row.devices) & set(other.devices)
-
-
-def test_the_critical_path_adds_up_to_the_wall_time() -> None:
-    for count in (1, 8):
-        layout = laid_out(count)
-        path = layout.critical_path(ExperimentConfig(run_all=True, kd_init="sft"))
-        assert sum(row.estimate.seconds for row in path) == pytest.approx(layout.wall_seconds)
-
-
-def test_the_longer_preset_takes_longer() -> None:
-    from l2s.presets import PRESETS
-
-    fast, accurate = (laid_out(8, **PRESETS[name]).wall_seconds for name in ("fast", "accurate"))
-    assert accurate > 1.2 * fast
-
-
-def test_what_is_far_too_large_is_found_and_a_mere_estimate_is_not() -> None:
-    made = replace(situation(A100_40, run_generate=True, engine="transformers"), fleet=fleet_of(1))
-    plan = Plan(made, fleet_of(1), lay_out(select_stages(made.config), made, fleet_of(1)))
-    assert [row.stage.name for row in plan.too_large(0.1)] == ["generate"]
-    assert "--engine vllm" in " ".join(plan.advice()) or "--teacher_quantization" in " ".join(plan.advice())
-    (row,) = [row for row in plan.layout.rows if row.stage.name == "generate"]
-    little = replace(plan, fleet=fleet_of(1, replace(A100_40, memory=int(row.estimate.memory.total / 1.05))))
-    assert not little.too_large(0.1)
 
 
 def test_a_plan_that_does_not_fit_says_so_and_ends_with_1(
@@ -407,16 +224,6 @@ def test_wrong_flags_of_the_plan_are_one_line(capsys: pytest.CaptureFixture[str]
         main(["plan", "--gpu", "l4"])
     assert stop.value.code == 2
     assert "--gpu" in capsys.readouterr().err
-
-
-def test_every_preset_and_source_has_a_plan() -> None:
-    from typing import get_args
-
-    from l2s.presets import PRESETS
-
-    sources = get_args(ExperimentConfig.model_fields["math_source"].annotation)
-    for fields in [*PRESETS.values(), *({"math_source": source} for source in sources)]:
-        assert laid_out(1, **{**fields, "run_all": not fields.get("run_sft")}).wall_seconds > 0
 
 
 def test_a_run_that_cannot_fit_is_refused_with_the_remedy_and_a_tiny_one_never(

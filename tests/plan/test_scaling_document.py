@@ -18,11 +18,14 @@ PLANS = re.findall(r"^    (l2s plan [^\n]*)\n\n```\n(.*?)```$", TEXT, flags=re.M
 def test_each_plan_is_what_its_command_prints(
     command: str, shown: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All but the assumptions, which stand below the table and are left out of the document."""
+    """All but the assumptions, which stand below the table and of which the document shows few."""
     monkeypatch.chdir(tmp_path)
     main(shlex.split(command)[1:])
-    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert [line.rstrip() for line in shown.splitlines() if line.rstrip() not in printed] == []
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    table = [line.startswith("Tokens of a mean") for line in printed].index(True)
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert lines[:table] == printed[:table]
+    assert set(lines[table:]) <= set(printed[table:])
 
 
 def test_every_recipe_has_a_plan() -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from l2s.config import ExperimentConfig
 from l2s.loss import buffers
 from l2s.models.attention import use_grouped_attention
 from l2s.models.load import prepare_for_training
-from l2s.plan import estimates
-from l2s.plan.estimates import _Cut, _training_memory
+from l2s.plan import estimates, training_memory
 from l2s.plan.hardware import GIB, Hardware
-from l2s.plan.model_size import size_of
+from l2s.plan.model_size import ModelSize, size_of
 from l2s.plan.parts import Texts
 from l2s.plan.situation import Situation
+from l2s.plan.training_memory import Cut, sharding_of
 from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
 from support.torch_memory import peak_bytes
 
@@ -60,7 +63,7 @@ def test_an_update_takes_what_torch_allocates(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(estimates, "HEAP_KEEPS", 0)  # what malloc keeps is not seen by the profile
+    monkeypatch.setattr(training_memory, "HEAP_KEEPS", 0)  # what malloc keeps is not seen by the profile
     monkeypatch.setattr(buffers, "_allocate", lambda size, dtype: torch.empty(size, dtype=dtype))  # seen by the profile
     buffers.release_buffers()
     config = ExperimentConfig(tuning=tuning, dtype="float32", gradient_checkpointing=False, device="cpu", lora_r=4)
@@ -71,7 +74,8 @@ def test_an_update_takes_what_torch_allocates(
     run()  # AdamW's moments exist from here on
     buffers.release_buffers()
     situation = Situation(config, CPU, size, size, lora_parameters=trained)
-    planned = _training_memory(situation, _Cut(micro_batches, SEQUENCES * LENGTH, SEQUENCES * ANSWER), "none", models=1)
+    micro = Cut(micro_batches, SEQUENCES * LENGTH, SEQUENCES * ANSWER)
+    planned = training_memory.training_memory(situation, micro, "none", models=1)
     there_before = planned.weights + 8 * trained
     found = peak_bytes(run)
     buffers.release_buffers()
@@ -82,11 +86,68 @@ def test_tokens_per_batch_bounds_a_micro_batch_as_the_trainer_cuts_it() -> None:
     texts = [Texts("made up", 1000, 100, 200, 50, 100)]
     size: Any = None
 
-    def cut(**fields: Any) -> _Cut:
+    def cut(**fields: Any) -> Cut:
         situation = Situation(ExperimentConfig(max_new_tokens=100, **fields), CPU, size, size, lora_parameters=1)
         return estimates._cut(situation, texts, 32, 64)
 
-    assert cut() == _Cut(2, 32 * 300, 32 * 100)
-    assert cut(tokens_per_batch=600) == _Cut(16, 2 * 300, 2 * 100)
-    assert cut(tokens_per_batch=100) == _Cut(64, 300, 100)  # a sequence is never cut
-    assert cut(tokens_per_batch=10**9) == _Cut(1, 64 * 300, 64 * 100)
+    assert cut() == Cut(2, 32 * 300, 32 * 100)
+    assert cut(tokens_per_batch=600) == Cut(16, 2 * 300, 2 * 100)
+    assert cut(tokens_per_batch=100) == Cut(64, 300, 100)  # a sequence is never cut
+    assert cut(tokens_per_batch=10**9) == Cut(1, 64 * 300, 64 * 100)
+
+
+# 1,000 weights: 4 layers of 200, an embedding and a head of 100
+TINY = ModelSize(
+    parameters=1000, expert_parameters=0, linear_parameters=800, bytes=2000, element_bytes=2, head=100, tied=False,
+    layers=4, hidden=1, vocabulary=100, intermediate=1, queries=1, keys=1, num_experts=0, experts_per_token=0,
+    checkpoint_bytes=2000,
+)  # fmt: skip
+GPU = Hardware("gpu", True, 80 * GIB, 6e14, 2.8e12, 2.8e12, 1e-3, "made up")
+
+
+@pytest.mark.parametrize(
+    ("fields", "element_bytes", "ranks", "sharding", "weights", "optimizer", "buffers"),
+    [
+        # full: master 4, moments and gradient 12, and 2 for the copy that products read
+        ({"tuning": "full"}, 2, 1, "none", 4000, 12_000, 2000),
+        ({"tuning": "full", "sharding": "ddp"}, 2, 4, "ddp", 4000, 12_000, 2000 + 4000),
+        # of 200 outside the layers 2; of a layer 2 now, 2 next, 2 of gradient, 4 on the way
+        ({"tuning": "full"}, 2, 4, "fsdp2", 1000, 3000, 2 * 200 + 10 * 200),
+        ({"tuning": "full"}, 4, 4, "fsdp2", 1000, 3000, 4 * 200 + 16 * 200),
+        ({"tuning": "full", "sharding": "zero2"}, 2, 4, "zero2", 1000, 3000, 2000),
+        ({"tuning": "full", "sharding": "zero3"}, 2, 4, "zero3", 1000, 3000, 2000 / 4 + 2000),
+        # LoRA of 30 weights; NF4 takes half a byte of the 800, and a byte for 64 of them
+        ({"tuning": "lora"}, 2, 1, "none", 2120, 360, 0),
+        ({"tuning": "lora"}, 2, 4, "ddp", 2120, 360, 120),
+        ({"tuning": "lora", "sharding": "fsdp2"}, 2, 4, "fsdp2", 500 + 30, 90, 2 * 200 + 4 * 200),
+        ({"tuning": "qlora"}, 2, 4, "ddp", 400 + 400 + 12 + 120, 360, 120),
+    ],
+)
+def test_what_ranks_hold_to_work_together(
+    fields: dict[str, Any], element_bytes: int, ranks: int, sharding: str, weights: float, optimizer: float,
+    buffers: float,
+) -> None:  # fmt: skip
+    size = replace(TINY, element_bytes=element_bytes, bytes=element_bytes * 1000)
+    situation = Situation(ExperimentConfig(**fields), GPU, size, size, lora_parameters=30, processes=ranks)
+    kind: Any = "nf4" if fields["tuning"] == "qlora" else "none"
+    found = training_memory._of_an_update(situation, Cut(2, 0, 0), kind, models=1)
+    assert sharding_of(situation) == sharding
+    assert (found.weights, found.optimizer, found.buffers) == (weights, optimizer, buffers)
+
+
+def test_a_rank_that_loads_the_whole_student_needs_room_for_it() -> None:
+    situation = Situation(ExperimentConfig(tuning="full"), GPU, TINY, TINY, lora_parameters=30, processes=1000)
+    found = training_memory.training_memory(situation, Cut(2, 0, 0), "none", models=1)
+    assert found.total == 4 * 1000  # its shards take 16, the head's gradient 800, what is gathered 2,400
+
+
+def test_buckets_of_ddp_are_as_large_as_the_gradients(tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(500, 400), torch.nn.Linear(400, 300, bias=False))
+    trained = sum(weight.numel() for weight in model.parameters())
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        kept: list[Any] = []
+        found = peak_bytes(lambda: kept.append(DistributedDataParallel(model)))
+    finally:
+        dist.destroy_process_group()
+    assert found == pytest.approx(4 * trained, rel=0.02)

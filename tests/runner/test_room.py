@@ -65,6 +65,35 @@ def test_what_a_killed_stage_has_written_is_not_needed_again(
 
 
 @pytest.mark.parametrize(
+    ("disks", "free_in", "said"),
+    [
+        ((1, 2), (2_000_000, 4_000), "needs 7,000 bytes in TMPDIR by the plan, and 4,000 are free; free some space or"),
+        ((1, 2), (2_000_000, 6_500), None),
+        ((1, 2), (800_000, 6_500), "needs 1,000,000 bytes in ROOT by the plan, and 800,000 are free; free some space,"),
+        ((1, 1), (1_000_000, 1_000_000), None),
+        ((1, 1), (900_000, 900_000), "needs 1,007,000 bytes in ROOT by the plan, and 900,000 are free; free some"),
+    ],
+)
+def test_the_tokens_of_training_sequences_need_room_in_tmpdir(
+    disks: tuple[int, int],
+    free_in: tuple[int, int],
+    said: str | None,
+    planned: tuple[ExperimentConfig, RunDir],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_dir, temporary = planned[1], tmp_path / "temporary"
+    run_dir.plan.write_text(json.dumps({"stages": {"sft": {"disk_bytes": 1_000_000, "temporary_bytes": 7_000}}}))
+    monkeypatch.setattr(room, "gettempdir", lambda: str(temporary))
+    monkeypatch.setattr(room, "_disk_of", lambda path: disks[path == temporary])
+    monkeypatch.setattr(room, "free_bytes", lambda path: free_in[path == temporary])
+    problem = shortage(SFT, *planned, running=[])
+    found = problem and problem.replace(str(temporary), "TMPDIR").replace(str(run_dir.root), "ROOT")
+    assert (found is None) == (said is None)
+    assert said is None or said in str(found)
+
+
+@pytest.mark.parametrize(
     "error",
     [
         OSError(errno.ENOSPC, "No space left on device"),

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from l2s.run_dir import RunDir
+from l2s.runner.cluster.connect import name_of
 from support.ray_nodes import SAME, WAIT_S, assert_same, command, ray_cluster, run, start
 
 pytest.importorskip("ray", reason="Ray is not installed; `make test-cluster` runs these tests")
@@ -70,7 +72,8 @@ def test_large_files_go_through_a_storage(
     settings = {"executor": "ray", "address": cluster.address, "storage_path": url}
     arguments = command(tmp_path, models, kind, run_sft="true", run_kd="true", **settings)
     process = start([sys.executable, "-c", SMALL, *arguments[3:]])
-    files, place = url_to_fs(f"{url}/{kind}.transfer")
+    name = name_of(RunDir(tmp_path / "outputs" / kind))
+    files, place = url_to_fs(f"{url}/{name}.transfer")
     seen, deadline = set(), time.monotonic() + WAIT_S
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(FileNotFoundError):
@@ -78,7 +81,7 @@ def test_large_files_go_through_a_storage(
         time.sleep(0.2)
     printed = process.communicate(timeout=10)[0]
     assert process.returncode == 0, printed
-    assert f"files move by {url}/{kind}.transfer" in printed
+    assert f"files move by {url}/{name}.transfer" in printed
     root = tmp_path / "outputs" / kind
     assert hashlib.sha256((root / "sft" / "final_model" / "model.safetensors").read_bytes()).hexdigest() in seen
     files.invalidate_cache()
@@ -91,4 +94,5 @@ def test_a_bucket_that_is_not_there_is_refused(models: Path, cluster: Any, bucke
         pytest.skip("moto[server] and s3fs are not installed")
     settings = {"executor": "ray", "address": cluster.address, "storage_path": "s3://nobody/x"}
     said = run(command(tmp_path, models, "x", run_all="true", **settings), 2)
-    assert "storage_path: s3://nobody/x/x.transfer cannot be used" in said
+    assert "storage_path: s3://nobody/x/x-" in said
+    assert ".transfer cannot be used" in said

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from l2s.jsonl import load_jsonl
+from l2s.run_dir import Manifest, RunDir
 from support.ray_nodes import assert_same, command, of_ours, ray_cluster, run, wait_until
 
 pytest.importorskip("ray", reason="Ray is not installed; `make test-cluster` runs these tests")
@@ -32,7 +33,13 @@ def finished(models: Path, cluster: Any, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.timeout(1800)
 def test_two_nodes_give_what_one_process_gives(finished: tuple[Path, str], local: Path) -> None:
+    """Manifests name the same outputs, logs for the report too."""
     assert_same(finished[0], local)
+    for stage in ("generate", "score", "sft", "kd", "evaluate_teacher"):
+        ours, theirs = (Manifest.load(RunDir(root).manifest(stage)) for root in (finished[0], local))
+        assert ours is not None
+        assert theirs is not None
+        assert ours.outputs.keys() == theirs.outputs.keys()
 
 
 def test_the_console_says_which_node_runs_what_and_logs_of_all_processes_are_kept(finished: tuple[Path, str]) -> None:

@@ -13,8 +13,10 @@ import pytest
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
+from l2s.run_dir import fingerprint
 from l2s.runner.cluster.checks import check_nodes
 from l2s.runner.cluster.nodes import Cluster, Node, answering, get
+from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import Devices
 from l2s.runner.preflight import check_settings
 
@@ -133,6 +135,31 @@ def test_relative_models_are_asked_for_as_the_driver_finds_them(
         check_nodes(cluster_of(lacking), config, [], ["teacher_model"])
     with pytest.raises(UserError, match=r"'org/name': not on 10.0.0.0; run `hf download org/name` there"):
         check_nodes(cluster_of(lacking), config, [], ["student_model"])
+
+
+def test_files_that_nothing_moves_must_be_on_every_node(
+    tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a run folder that all nodes see, they read the user's grader and context where the driver does."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").write_text("context")
+    config = tiny_config(teacher_context="file:notes")
+
+    def check(found: str | None, *, has_folder: bool = True, shares: bool = True) -> None:
+        agent = Calls(
+            model_versions=lambda models: dict.fromkeys(models, "same"), why_unfit=lambda config, names: None,
+            has_folder=lambda folder: has_folder, fingerprints=lambda paths: dict.fromkeys(paths, found),
+        )  # fmt: skip
+        check_nodes(cluster_of(agent, shares=shares), config, [STAGES["generate"]], [])
+
+    check(fingerprint(tmp_path / "notes"))
+    check(None, has_folder=False, shares=False)  # copies get it
+    with pytest.raises(UserError, match=rf"^{tmp_path}/notes: not on 10.0.0.0; copy it to .*--storage_path ray"):
+        check(None)
+    with pytest.raises(UserError, match=r"notes: another file on 10.0.0.0; copy"):
+        check("another")
+    with pytest.raises(UserError, match=rf"'notes': is relative to {tmp_path}, which is not on 10.0.0.0; give an abs"):
+        check(fingerprint(tmp_path / "notes"), has_folder=False)
 
 
 def test_a_relative_folder_for_copies_is_refused(tiny_config: Make) -> None:

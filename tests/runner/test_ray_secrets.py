@@ -22,7 +22,8 @@ Make = Callable[..., ExperimentConfig]
 KEY, TOKEN = "sk-not-to-be-seen", "hf_not-to-be-seen"
 
 
-def task_of(stage: str, config: ExperimentConfig) -> Task:
+def given(stage: str, config: ExperimentConfig) -> tuple[Task, dict[str, str]]:
+    """What Ray makes an actor of the stage with, and what its process gets besides."""
     run_dir = RunDir.of(config)
     cluster = SimpleNamespace(devices=Devices("cpu", ("0",)), threads=lambda node: 1)
     job: Any = SimpleNamespace(
@@ -33,7 +34,8 @@ def task_of(stage: str, config: ExperimentConfig) -> Task:
         run_dir=run_dir,
         log=run_dir.stage_log(stage),
     )
-    return RayJob._task(job, Node("0", "here", 1, 0, root=str(Path("copy")), lock_file="copy.lock"))
+    task = RayJob._task(job, Node("0", "here", 1, 0, root=str(Path("copy")), lock_file="copy.lock"))
+    return task, RayJob.secrets(job)
 
 
 @pytest.mark.parametrize("engine", ["endpoint", "transformers"])
@@ -44,7 +46,7 @@ def test_a_key_goes_to_the_stages_that_ask_and_shows_nowhere(
 ) -> None:
     monkeypatch.setenv(ENDPOINT_KEY, KEY)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    task = task_of(stage, tiny_config(arms=arms, engine=engine, teacher_endpoint="https://host/v1"))
-    assert (task.environment.get(ENDPOINT_KEY) == KEY) == (engine == "endpoint" and stage in asking)
-    assert TOKEN not in task.environment.values()
+    task, secrets = given(stage, tiny_config(arms=arms, engine=engine, teacher_endpoint="https://host/v1"))
+    assert secrets == ({ENDPOINT_KEY: KEY} if engine == "endpoint" and stage in asking else {})
     assert KEY not in repr(task)
+    assert TOKEN not in repr(task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -237,17 +238,26 @@ def test_a_folder_that_cannot_be_made_is_refused(target: str, tmp_path: Path) ->
         Storage(str(tmp_path / target), "name").check()
 
 
-def test_a_storage_that_fills_up_during_a_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, "No space left"), (errno.ENOENT, "No such bucket")])
+def test_a_storage_that_fills_up_or_goes_during_a_run_is_named(
+    number: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage = Storage(str(tmp_path / "shared"), "name")
     (tmp_path / "file").write_text("text")
 
     def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left\non device")
+        raise OSError(number, reason.replace(" ", "\n", 1))
 
     monkeypatch.setattr(storage.files, "put_file", full)
     monkeypatch.setattr(storage.files, "get_file", full)
-    for move in (lambda: storage.put(tmp_path / "file", "0" * 64), lambda: storage.get("key", tmp_path / "copy")):
-        with pytest.raises(UserError, match=r"storage_path: .*shared/name.transfer failed \(.*No space left on device"):
+    monkeypatch.setattr(storage.files, "rm_file", full)
+    moves: list[Callable[[], object]] = [
+        lambda: storage.put(tmp_path / "file", "0" * 64),
+        lambda: storage.get("key", tmp_path / "copy"),
+        lambda: storage.remove("key"),
+    ]
+    for move in moves:
+        with pytest.raises(UserError, match=rf"storage_path: .*shared/name.transfer failed \(.*{reason}"):
             move()
     monkeypatch.undo()
     with pytest.raises(FileNotFoundError):  # the next look finds what replaced it

@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import yaml
+
 from l2s.config import ExperimentConfig, ModelField
 from l2s.durable import remove, write_text_atomic
 from l2s.errors import UserError
@@ -35,12 +37,13 @@ LOCK_WAIT_S = 60.0  # what a killed run started ends by itself in seconds
 class Agent:
     """One node of a run."""
 
-    def __init__(self, name: str, node_id: str, base: str | None, experiment: str) -> None:
+    def __init__(self, name: str, node_id: str, base: str | None, run: str) -> None:
+        """`base` is the folder of all copies; `node_id` and `run` name the one of this node and run."""
         self.name = name
         self.is_default = base is None
         self.base = Path(base or Path(tempfile.gettempdir(), f"l2s-{os.getuid()}"))
-        self.root = self.base / node_id / experiment
-        self.lock_file = self.base / node_id / f"{experiment}.lock"
+        self.root = self.base / node_id / run
+        self.lock_file = self.base / node_id / f"{run}.lock"
         self.lock: IO[str] | None = None
         self.is_copy = True
         self.hashes = Hashes()
@@ -118,7 +121,7 @@ class Agent:
         for lock_file in self.base.glob("*/*.lock"):
             if not NODE_ID.fullmatch(lock_file.parent.name) or lock_file.parent.is_symlink():
                 continue
-            if lock_file == self.lock_file:  # of this experiment: what is whole is used again
+            if lock_file == self.lock_file:  # of this run: what is whole is used again
                 continue
             with lock_file.open("a") as lock:
                 try:
@@ -131,7 +134,9 @@ class Agent:
                     lock_file.parent.rmdir()
 
     def close(self) -> None:
-        """Remove the copy."""
+        """Remove the copy, unless processes of an earlier run still have it."""
+        if self.lock is None:
+            return
         if self.is_copy:
             shutil.rmtree(self.root, ignore_errors=True)
         self.lock_file.unlink(missing_ok=True)
@@ -146,6 +151,10 @@ class Agent:
         """Whether this node has a folder."""
         return Path(path).is_dir()
 
+    def fingerprints(self, paths: Sequence[str]) -> dict[str, str | None]:
+        """The fingerprint of each file or folder on this node; None: not here."""
+        return {path: fingerprint(Path(path)) if Path(path).exists() else None for path in paths}
+
     def why_unfit(self, config: ExperimentConfig, stages: Sequence[str]) -> str | None:
         """Why this node cannot run stages of these names, or None."""
         from l2s.runner.preflight import check_machine
@@ -156,12 +165,12 @@ class Agent:
             return str(error)
         return None
 
-    def expect(self, stage: str, settings: str, files: Mapping[str, str], own: list[str]) -> list[str]:
+    def expect(self, stage: str, settings: dict[str, Any], files: Mapping[str, str], own: list[str]) -> list[str]:
         """Prepare the copy for a stage: what is there of `own` but not in `files` is removed.
 
         Args:
             stage: its name.
-            settings: text of config.yaml, with ROOT where the folder of the copy belongs.
+            settings: those of config.yaml, with ROOT where the folder of the copy belongs.
             files: sha256 of all that the stage reads or is resumed from.
             own: what it writes, and what is watched from now on.
 
@@ -173,7 +182,10 @@ class Agent:
         for name in files_under(self.root, own):
             if name not in files:
                 remove(self.root / name)
-        write_text_atomic(run_dir.config_file, settings.replace(ROOT, str(self.root)))
+        for field, value in settings.items():
+            settings[field] = value.replace(ROOT, str(self.root)) if isinstance(value, str) else value
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        write_text_atomic(run_dir.config_file, text)
         here = {name for name in files if (self.root / name).is_file()}
         return [
             name for name, sha256 in files.items() if name not in here or self.hashes.of(self.root / name) != sha256

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from l2s.config import ExperimentConfig, ModelField
 from l2s.errors import UserError
+from l2s.run_dir import RunDir, fingerprint
 from l2s.runner.cluster.nodes import START_S, Cluster, get, on_node
 from l2s.runner.pipeline import Stage
 from l2s.runner.placement import process_devices
@@ -99,18 +100,36 @@ def absolute_model(name: str) -> str:
     return os.path.abspath(name) if Path(name).exists() else name  # noqa: PTH100
 
 
-def _check_relative_models(cluster: Cluster, config: ExperimentConfig, fields: Sequence[ModelField]) -> None:
+def outside_inputs(stages: Sequence[Stage], config: ExperimentConfig, run_dir: RunDir) -> list[Path]:
+    """What the stages on nodes read beside the run folder and models: a grader of the user's, a context."""
+    read = {path for stage in stages if stage.resources.spread != "none" for path in stage.inputs(run_dir, config)}
+    return sorted(path for path in read if not path.is_relative_to(run_dir.root) and path.exists())
+
+
+def _check_paths(cluster: Cluster, named: dict[str, Path]) -> None:
     """Stages that work in the run folder itself read its settings, and find relative paths from the driver's folder."""
     here = str(Path.cwd())
-    relative = [name for name in fields if (path := Path(getattr(config, name))).exists() and not path.is_absolute()]
-    if not cluster.shares_folder or not relative:
+    relative = [name for name, path in named.items() if path.exists() and not path.is_absolute()]
+    if not relative:
         return
     answers = [get(answer) for answer in [node.agent.has_folder.remote(here) for node in cluster.nodes]]
     if lacking := [node.name for node, has in zip(cluster.nodes, answers, strict=True) if not has]:
         raise UserError(
-            f"{relative[0]}={getattr(config, relative[0])!r}: is relative to {here}, which is not on "
-            f"{', '.join(lacking)}; give an absolute path"
+            f"{relative[0]}: is relative to {here}, which is not on {', '.join(lacking)}; give an absolute path"
         )
+
+
+def _check_outside(cluster: Cluster, paths: Sequence[Path]) -> None:
+    """What all nodes must have at the same path, because they work in the run folder itself and nothing moves."""
+    here = {os.path.abspath(path): fingerprint(path) for path in paths}  # noqa: PTH100
+    answers = [node.agent.fingerprints.remote(list(here)) for node in cluster.nodes] if here else []
+    for node, answer in zip(cluster.nodes, map(get, answers), strict=False):
+        if differing := [path for path, sha256 in here.items() if answer[path] != sha256]:
+            state = "not on" if answer[differing[0]] is None else "another file on"
+            raise UserError(
+                f"{differing[0]}: {state} {node.name}; copy it to the same path there, or add --storage_path ray, "
+                "by which nodes get what they read"
+            )
 
 
 def check_nodes(
@@ -121,7 +140,11 @@ def check_nodes(
     Raises:
         UserError: lists the nodes that have not.
     """
-    _check_relative_models(cluster, config, fields)
+    if cluster.shares_folder:
+        outside = outside_inputs(stages, config, RunDir.of(config))
+        named = {f"{name}={(value := getattr(config, name))!r}": Path(value) for name in fields}
+        _check_paths(cluster, named | {repr(str(path)): path for path in outside})
+        _check_outside(cluster, outside)
     models = {field: absolute_model(getattr(config, field)) for field in fields}
     asked = [node.agent.model_versions.remote(models) for node in cluster.nodes]
     names = [stage.name for stage in stages]

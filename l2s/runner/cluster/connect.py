@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import signal
@@ -152,15 +153,15 @@ def join(cluster: Cluster, config: ExperimentConfig, run_dir: RunDir) -> None:
     """
     import ray
 
-    base = str(config.node_dir) if config.node_dir else None
+    base, run = str(config.node_dir) if config.node_dir else None, name_of(run_dir)
     for node in cluster.nodes:
         actor = ray.remote(Agent).options(num_cpus=0, max_concurrency=8, scheduling_strategy=on_node(node))
-        node.agent = actor.remote(node.name, node.id[:12], base, config.experiment_name)
+        node.agent = actor.remote(node.name, node.id[:12], base, run)
     storage = None
     if config.storage_path == "auto":
         cluster.shares_folder = _all_see(cluster, run_dir)
     elif config.storage_path != "ray":
-        storage = (absolute_storage(config.storage_path), config.experiment_name, STORED_BYTES, secrets.token_hex(8))
+        storage = (absolute_storage(config.storage_path), run, STORED_BYTES, secrets.token_hex(8))
         cluster.storage = Storage(*storage)
         cluster.storage.check()
         cluster.storage.say()
@@ -168,6 +169,12 @@ def join(cluster: Cluster, config: ExperimentConfig, run_dir: RunDir) -> None:
     opened = [node.agent.open.remote(folder, storage) for node in cluster.nodes]
     for node, root in zip(cluster.nodes, opened, strict=True):
         node.root, node.lock_file = get(root, timeout=START_S)
+
+
+def name_of(run_dir: RunDir) -> str:
+    """A name for what a run has on nodes and in a storage: experiments of others may have the same name."""
+    where = f"{socket.gethostname()}:{run_dir.root.absolute()}"
+    return f"{run_dir.root.name}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
 
 
 def absolute_storage(storage: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from l2s.config import ExperimentConfig
 from l2s.devices import PATIENCE, REPLICA
 from l2s.durable import open_in_place
-from l2s.errors import UserError
+from l2s.errors import UserError, words_of
 from l2s.run_dir import RunDir
 from l2s.runner.cluster.files import NodeSettings, StageFiles
 from l2s.runner.cluster.nodes import PING_S, START_S, Cluster, Node, get, on_node
@@ -103,7 +103,11 @@ class RayJob:
         self.stopping = "at once" if at_once else self.stopping or "asked"
 
     def _run(self) -> None:
-        self.status = self._end_of(self._try())
+        status = 1  # of a failure that nobody expects: without a status the run would wait for ever
+        try:
+            status = self._end_of(self._try())
+        finally:
+            self.status = status
 
     def _try(self) -> int:
         """Do the work; its exit status. No process of it is left at its end."""
@@ -112,13 +116,21 @@ class RayJob:
         except UserError as error:
             self._note(f"l2s {self.stage.name}: {error}\n")
             return USER_ERROR
-        except Exception:
-            self.trouble = traceback.format_exc()
+        except Exception as error:
+            self.trouble = self._trouble_of(error)
             return 1
         finally:
             if self.launched:
                 self.launched.release()
             self._give_back()
+
+    def _trouble_of(self, error: Exception) -> str:
+        """What the log says of an exception: all of it, but a line where Ray has lost a process and no code of ours."""
+        import ray
+
+        if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayTaskError):
+            return f"l2s {self.stage.name}: Ray lost a process ({words_of(error)}); its logs on the nodes say why\n"
+        return traceback.format_exc()
 
     def _note(self, text: str) -> None:
         with open_in_place(self.log, "ab") as file:
@@ -141,7 +153,14 @@ class RayJob:
         nodes = list({node.id: node for node in self.homes}.values())
         logs = [self._log_of(number) for number in range(len(self.groups))]
         files = StageFiles(
-            self.stage, self.config, self.run_dir, self.cluster, nodes, hashes=self.executor.hashes, logs=logs
+            self.stage,
+            self.config,
+            self.run_dir,
+            self.cluster,
+            nodes,
+            hashes=self.executor.hashes,
+            logs=logs,
+            stopped=lambda: bool(self.stopping),
         )
         files.send(self.executor.settings)
         self._reserve()
@@ -203,22 +222,26 @@ class RayJob:
         while True:
             codes = launched.poll()
             failed = failed or next((code for code in codes if code), 0)
-            files.pull()
+            moved = self.stopping != "at once" and files.pull()
             if None not in codes:
-                return failed
+                if not moved:
+                    return failed
+                continue
             if failed or self.stopping:
                 launched.stop(at_once=self.stopping == "at once")
             time.sleep(LOOK_S)
 
     def _task(self, node: Node) -> Task:
-        given = (ENDPOINT_KEY,) if asks_a_server(self.stage, self.config) else ()
-        environment = {name: os.environ[name] for name in given if name in os.environ}
-        if self.cluster.devices.kind == "cpu":
-            environment |= {"CUDA_VISIBLE_DEVICES": ""}
+        environment = {"CUDA_VISIBLE_DEVICES": ""} if self.cluster.devices.kind == "cpu" else {}
         environment["OMP_NUM_THREADS"] = str(self.cluster.threads(node) * len(self.groups[0]))
         lock_file = node.lock_file
         log = str(self.log.relative_to(self.run_dir.root))
         return Task(self.stage.name, node.root, lock_file, log, environment, str(Path.cwd()))
+
+    def secrets(self) -> dict[str, str]:
+        """Variables that a stage asks a server with. They reach an actor by a call: Ray keeps what it is made with."""
+        given = (ENDPOINT_KEY,) if asks_a_server(self.stage, self.config) else ()
+        return {name: os.environ[name] for name in given if name in os.environ}
 
 
 class ActorProcesses:
@@ -243,7 +266,7 @@ class ActorProcesses:
         together = get(self.workers[0].open_store.remote(count)) if ranks else {}
         for number, worker in enumerate(self.workers):
             own_variables = together | {"RANK": str(number)} if ranks else {REPLICA: f"{number}/{count}"}
-            get(worker.start.remote(own_variables if count > 1 else {}))
+            get(worker.start.remote((own_variables if count > 1 else {}) | job.secrets()))
 
     def poll(self) -> list[int | None]:
         """See `Launched`."""

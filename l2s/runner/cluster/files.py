@@ -8,45 +8,54 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import yaml
-
-from l2s.arms import ARMS
-from l2s.config import ExperimentConfig
+from l2s.config import ALL_DOMAINS, ExperimentConfig, contexts_by_domain
 from l2s.durable import remove
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.cluster.agent import OUTSIDE, ROOT
-from l2s.runner.cluster.checks import absolute_model
+from l2s.runner.cluster.checks import absolute_model, outside_inputs
 from l2s.runner.cluster.nodes import Cluster, Node, get
 from l2s.runner.cluster.transfer import Change, Hashes, Inbox, files_under, inside, read_parts, whole
 from l2s.runner.freshness import inputs_of, settings_of
 from l2s.runner.pipeline import Stage
+from l2s.tasks.own.user_code import parse_spec
 from l2s.tasks.table import tasks_of
 
 
 class NodeSettings:
-    """config.yaml as nodes with copies have it, and the files from outside the run folder that it names."""
+    """The settings of nodes with copies, and the files from outside the run folder that they name."""
 
     def __init__(self, config: ExperimentConfig, run_dir: RunDir, stages: Sequence[Stage]) -> None:
-        settings = config.model_dump(mode="json")
-        settings["domains"] = ",".join(tasks_of(config))  # auto asks which data this machine has
-        for model in ("teacher_model", "student_model"):
-            settings[model] = absolute_model(settings[model])
         self.files: dict[str, Path] = {}  # by their place in the copy
-        inputs = {
-            path for stage in stages if stage.resources.spread != "none" for path in stage.inputs(run_dir, config)
-        }
-        for path in sorted(path for path in inputs if not path.is_relative_to(run_dir.root) and path.exists()):
+        places: dict[Path, str] = {}
+        for path in outside_inputs(stages, config, run_dir):
             folder = f"{OUTSIDE}/{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
             self.files |= {f"{folder}/{name}": path.parent / name for name in files_under(path.parent, [path.name])}
-            for field, value in settings.items():
-                if isinstance(value, str):
-                    settings[field] = value.replace(str(path), f"{ROOT}/{folder}/{path.name}")
-        self.text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+            places[path] = f"{ROOT}/{folder}/{path.name}"
+        self.values: dict[str, Any] = config.model_dump(mode="json") | _in_copy(config, places)
+        self.values["domains"] = ",".join(tasks_of(config))  # auto asks which data this machine has
+        for model in ("teacher_model", "student_model"):
+            self.values[model] = absolute_model(self.values[model])
+
+
+def _in_copy(config: ExperimentConfig, places: Mapping[Path, str]) -> dict[str, str]:
+    """The settings that name files, with their place in the copy."""
+    fields = {name: getattr(config, name) for name in type(config).model_fields}
+    moved = {name: places[value] for name, value in fields.items() if isinstance(value, Path) and value in places}
+    if (spec := parse_spec(config.own_grader)) and spec.file in places:
+        moved["own_grader"] = f"python:{places[spec.file]}:{spec.function}"
+    contexts = contexts_by_domain(config.teacher_context)
+    for domain, context in contexts.items():
+        kind, _, name = context.partition(":")
+        if kind == "file" and Path(name) in places:
+            contexts[domain] = f"file:{places[Path(name)]}"
+    parts = [context if domain == ALL_DOMAINS else f"{domain}={context}" for domain, context in contexts.items()]
+    return moved | {"teacher_context": ",".join(parts)}
 
 
 class StageFiles:
@@ -62,14 +71,15 @@ class StageFiles:
         *,
         hashes: Hashes,
         logs: Sequence[Path],
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`logs` are the outputs of its processes; `stopped` says that what is large need not be sent to its end."""
         self.stage, self.config, self.run_dir, self.cluster, self.nodes = stage, config, run_dir, cluster, nodes
         self.root, self.hashes = run_dir.root, hashes
+        self.stopped = stopped
         self.inbox = Inbox(self.root, cluster.storage)
-        written = [*stage.gives(run_dir, config), *stage.scratch(run_dir, config), *logs]
-        if stage.original in ARMS:
-            written.append(run_dir.arm(stage.name).heldout_metrics)
-        self.own = self._names(written)
+        self.made = [*stage.gives(run_dir, config), *stage.logs(run_dir, config)]
+        self.own = self._names([*self.made, *stage.scratch(run_dir, config), *logs])
         self.written: dict[str, Node] = {}  # file -> the node that wrote it
         self.arriving: dict[str, threading.Lock] = {}  # file -> held while its parts arrive from one node
 
@@ -84,7 +94,7 @@ class StageFiles:
         files = {name: self.root / name for name in files_under(self.root, [*self._names(inputs), *self.own])}
         files |= settings.files
         sha256 = {name: self.hashes.of(path) for name, path in files.items()}
-        asked = [node.agent.expect.remote(self.stage.name, settings.text, sha256, self.own) for node in self.nodes]
+        asked = [node.agent.expect.remote(self.stage.name, settings.values, sha256, self.own) for node in self.nodes]
         missing = [set(get(answer)) for answer in asked]
         for name, path in files.items():
             nodes = [node for node, lacks in zip(self.nodes, missing, strict=True) if name in lacks]
@@ -99,19 +109,23 @@ class StageFiles:
 
         change = whole(path.parent, path.name)
         for part in read_parts(path.parent, change, self.hashes, self.cluster.storage):
+            if self.stopped():
+                raise InterruptedError
             sent = ray.put(replace(part, name=name))
             for done in [node.agent.put.remote(sent) for node in nodes]:
                 get(done)
 
-    def pull(self) -> None:
-        """Take over what changed on each node, and pass on what its other processes wait for."""
-        if self.cluster.shares_folder:
-            return
-        with ThreadPoolExecutor(max(1, min(8, len(self.nodes)))) as pool:
-            for _ in pool.map(self._pull_from, self.nodes):
-                pass
+    def pull(self) -> bool:
+        """Take over what changed on each node, and pass on what its other processes wait for; False: nothing did.
 
-    def _pull_from(self, node: Node) -> None:
+        What was added to a long log moves in several calls.
+        """
+        if self.cluster.shares_folder:
+            return False
+        with ThreadPoolExecutor(max(1, min(8, len(self.nodes)))) as pool:
+            return any(list(pool.map(self._pull_from, self.nodes)))
+
+    def _pull_from(self, node: Node) -> bool:
         changes: list[Change]
         changes, gone = get(node.agent.changes.remote(self.stage.name))
         for change in changes:
@@ -121,6 +135,7 @@ class StageFiles:
         for name in gone:
             if self.written.pop(name, node) is node:
                 remove(inside(self.root, name))
+        return bool(changes)
 
     def _take(self, node: Node, change: Change) -> None:
         """Take over a change on `node`, and pass it on part by part."""
@@ -151,8 +166,7 @@ class StageFiles:
         """
         if self.cluster.shares_folder:
             return
-        gives = self.stage.gives(self.run_dir, self.config)
-        for name in files_under(self.root, self._names(gives)):
+        for name in files_under(self.root, self._names(self.made)):
             if name in self.written:
                 there = get(self.written[name].agent.sha256.remote([name]))
                 if there.get(name) != self.hashes.of(self.root / name):
@@ -164,5 +178,5 @@ class StageFiles:
             found,
             config=settings_of(self.stage, self.config),
             inputs=inputs_of(self.stage, self.config, self.run_dir),
-            outputs={str(path.relative_to(self.root)): fingerprint(path) for path in gives if path.exists()},
+            outputs={str(path.relative_to(self.root)): fingerprint(path) for path in self.made if path.exists()},
         ).save(self.run_dir.manifest(self.stage.name))

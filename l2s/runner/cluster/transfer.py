@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class Storage:
 
     Args:
         url: where it is.
-        name: of the experiment.
+        name: of the run.
         least_bytes: smaller files do not travel through it.
         said: what `say` has written there, by which a node knows that it sees the same folder.
     """
@@ -140,13 +141,14 @@ class Storage:
         """Store a file unless it is there, and return its key.
 
         Raises:
+            FileNotFoundError: the file has been replaced or removed.
             UserError: the storage does not take it.
         """
         key = f"{self.root}/{sha256}"
-        with self._at_work():
+        with self._at_work(path):
             if not self.files.exists(key):
                 self.files.makedirs(self.root, exist_ok=True)
-                own = f"{key}.{os.getpid()}.partial"
+                own = f"{key}.{secrets.token_hex(4)}.partial"
                 self.files.put_file(str(path), own)
                 self.files.mv(own, key)
         return key
@@ -161,12 +163,12 @@ class Storage:
             self.files.get_file(key, str(path))
 
     @contextmanager
-    def _at_work(self) -> Iterator[None]:
+    def _at_work(self, source: Path | None = None) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:  # the file that was to be stored has been replaced
-            raise
         except Exception as error:
+            if isinstance(error, FileNotFoundError) and source and not source.exists():
+                raise
             raise UserError(
                 f"storage_path: {self.folder} failed ({words_of(error)}); make room there and on the nodes, or check "
                 "your rights; the same command resumes"
@@ -174,10 +176,11 @@ class Storage:
 
     def remove(self, key: str) -> None:
         """Remove a stored file."""
-        self.files.rm_file(key)
+        with self._at_work():
+            self.files.rm_file(key)
 
     def clear(self) -> None:
-        """Remove all that was stored for this experiment."""
+        """Remove all that was stored for this run."""
         self.files.invalidate_cache()  # its lists of files do not have what nodes stored
         if self.files.exists(self.root):
             self.files.rm(self.root, recursive=True)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Task:
     root: str
     lock_file: str
     log: str
-    environment: dict[str, str] = field(repr=False)  # may hold a key
+    environment: dict[str, str]
     folder: str | None
 
     def log_of(self, number: int) -> Path:
@@ -156,7 +156,11 @@ class Training:
         patience_s: float,
         has_dashboard: bool,
     ) -> int:
-        """Train with a worker for each id in `nodes`, on that node with the resources of `device`; the exit status."""
+        """Train with a worker for each id in `nodes`, on that node with the resources of `device`; the exit status.
+
+        Raises:
+            TrainingFailedError: of Ray Train; no rank ended by itself.
+        """
         import re
         import tempfile
 
@@ -184,8 +188,8 @@ class Training:
             except TrainingFailedError as error:
                 found = re.search(r"the stage ended with status (\d+)", str(error))
                 if found is None:
-                    print(error)
-                return int(found[1]) if found else 1
+                    raise
+                return int(found[1])
         return 0
 
 

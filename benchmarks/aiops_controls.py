@@ -59,7 +59,7 @@ def print_lengths(seed: int, folder: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     for lines in (40, 15):
         config = ExperimentConfig(seed=seed, aiops_log_lines=lines)
-        prompts = [item["messages"][0]["content"] for item in aiops.train_items(config) + aiops.eval_items(config)]
+        prompts = [item["messages"][0]["content"] for item in (*aiops.train_items(config), *aiops.eval_items(config))]
         lengths = [len(ids) for ids in tokenizer(prompts)["input_ids"]]
         low, middle, high = np.percentile(lengths, [5, 50, 95])
         print(f"aiops_log_lines={lines}: {low:.0f}, {middle:.0f}, {high:.0f} tokens")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from l2s import hub
@@ -31,6 +32,7 @@ SHORT_PROMPT = (
 HUB_NAME = "openai/gsm8k"
 CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's calculator annotations, as in "16 - 3 = <<16-3=13>>13"
 ONE_STEP = "synthetic-one-step"
+SIZES: dict[Split, str] = {"train": "math_train_size", "eval": "math_eval_size"}
 SYNTHETIC = {"synthetic": "synthetic", "one_step": ONE_STEP}  # math_source -> source of its items
 
 # Data ----------------------------------------------------------------------------------------------------------------
@@ -64,6 +66,24 @@ def _items(config: ExperimentConfig, split: str, size: int, field: str) -> list[
         raise UserError(f"{field}={size}: GSM8K's {split} split has {len(rows)} problems; ask for at most that many")
     chosen = random.Random(f"{config.seed}-gsm8k-{split}").sample(range(len(rows)), size)
     return [_item("gsm8k", split, index, *rows[index]) for index in chosen]
+
+
+def check(config: ExperimentConfig, domains: Collection[str]) -> None:
+    """Refuse to ask the generator for more problems than it has.
+
+    Raises:
+        UserError: a size is too large.
+    """
+    chosen = config.domains == "auto" or "math" in [name.strip() for name in config.domains.split(",")]
+    if not chosen or config.math_source not in SYNTHETIC:
+        return
+    for split, field in SIZES.items():
+        size, most = getattr(config, field), word_problems.MOST[split]
+        if size > most:
+            raise UserError(
+                f"{field}={size}: math_source={config.math_source!r} has {most} different problems for it; ask for at "
+                "most that many, or train on data of your own (--train_file)"
+            )
 
 
 def _item(source: str, split: str, index: int, problem: str, solution: str, answer: str) -> Item:
@@ -216,6 +236,7 @@ TASK = Task(
     },
     settings=("math_source",),
     files=_files,
+    check=check,
     stand_ins={
         "synthetic": Names(
             "The math problems are synthetic: scores on them say nothing about GSM8K.",

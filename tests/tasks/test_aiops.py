@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
@@ -34,7 +35,7 @@ def literal(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def train() -> list[Item]:
-    return aiops.train_items(ExperimentConfig())
+    return list(aiops.train_items(ExperimentConfig()))
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +71,21 @@ def test_sizes_shares_and_languages(train: list[Item], evaluation: list[Item]) -
         assert not any(item["meta"]["healthy"] and item["meta"]["misleading"] for item in items)
 
 
+def test_training_items_stay_on_disk() -> None:
+    config = ExperimentConfig(aiops_train_size=60)
+    aiops.train_items(config)
+    tracemalloc.start()
+    items = aiops.train_items(config)
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(items) == 60
+    assert taken < sum(len(item["meta"]["problem"]) for item in items) / 4
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_items_may_be_of_one_language(language: Any) -> None:
     config = ExperimentConfig(aiops_eval_size=10, aiops_train_size=10, aiops_language=language)
-    for items in (aiops.eval_items(config), aiops.train_items(config)):
+    for items in (aiops.eval_items(config), list(aiops.train_items(config))):
         assert {item["meta"]["language"] for item in items} == {language}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from itertools import islice, product
+from math import ceil
 from pathlib import Path
 from typing import Any, get_args
 
@@ -286,6 +288,40 @@ def test_every_template_is_used_in_both_splits(split: word_problems.Split) -> No
     for template in word_problems.TEMPLATES:
         story = re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(template.text)))
         assert sum(story.fullmatch(text) is not None for text in texts) >= 400 // len(word_problems.TEMPLATES)
+
+
+@pytest.mark.parametrize("templates", [word_problems.TEMPLATES, word_problems.ONE_STEP])
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_the_generator_has_as_many_problems_as_it_says(
+    split: word_problems.Split, templates: tuple[word_problems.Template, ...]
+) -> None:
+    """Of each template as many as its share, so that no draw waits for a new problem without end."""
+    share = word_problems.MOST[split] / len(templates)
+    people = len(word_problems.NAMES[split])
+    for index, template in enumerate(templates):
+        words = people * (people - 1 if "{friend}" in template.text else 1)
+        words *= len(word_problems.THINGS) if "{things}" in template.text else 1
+        words *= len(word_problems.PLACES) if "{place}" in template.text else 1
+        ranges = [range(low, high + 1) for low, high in template.numbers.values()]
+        drawn = (dict(zip(template.numbers, values, strict=True)) for values in product(*ranges))
+        fitting = (
+            1 for numbers in drawn
+            if word_problems._belongs_to(index, numbers) == split and word_problems._work(template, numbers)
+        )  # fmt: skip
+        assert sum(islice(fitting, ceil(share / words))) * words >= share, template.text
+
+
+@pytest.mark.parametrize(
+    ("field", "most"), [("math_train_size", 250_000), ("math_eval_size", 25_000)], ids=["train", "eval"]
+)
+def test_more_problems_than_the_generator_has_are_refused(field: str, most: int) -> None:
+    fields = {"math_source": "synthetic", field: most}
+    math.check(ExperimentConfig(**fields), ["math"])
+    beyond = fields | {field: most + 1}
+    with pytest.raises(UserError, match=rf"^{field}={most + 1}: math_source='synthetic' has {most} .* ask for at most"):
+        math.check(ExperimentConfig(**beyond), ["math"])
+    math.check(ExperimentConfig(**(beyond | {"domains": "code"})), ["math"])
+    math.check(ExperimentConfig(**(beyond | {"math_source": "gsm8k"})), ["math"])
 
 
 DATA = os.environ.get("L2S_TEST_DATA")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import cycle, islice
 from typing import TypeVar
 
 from l2s.config import ExperimentConfig
+from l2s.on_disk import spilled_rows
 from l2s.tasks.aiops import wording
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
 from l2s.tasks.aiops.equivalents import EQUIVALENTS
@@ -37,24 +39,25 @@ class Plan:
     language: Language
 
 
-def train_items(config: ExperimentConfig) -> list[Item]:
-    """`aiops_train_size` items without the families and wordings reserved for evaluation; deterministic in the seed."""
-    return _items("train", config.aiops_train_size, config)
+def train_items(config: ExperimentConfig) -> Sequence[Item]:
+    """`aiops_train_size` items without the families and wordings reserved for evaluation; deterministic in the seed.
+
+    They are on disk, so that there may be millions.
+    """
+    return spilled_rows(_items("train", config.aiops_train_size, config))
 
 
 def eval_items(config: ExperimentConfig) -> list[Item]:
     """`aiops_eval_size` items of all families, in wordings that training never uses; deterministic in the seed."""
-    return _items("eval", config.aiops_eval_size, config)
+    return list(_items("eval", config.aiops_eval_size, config))
 
 
-def _items(split: Split, size: int, config: ExperimentConfig) -> list[Item]:
+def _items(split: Split, size: int, config: ExperimentConfig) -> Iterator[Item]:
     languages = LANGUAGES[config.aiops_language]
     plans = _plans(split, size, languages, random.Random(f"{config.seed}-aiops-{split}"))
-    return [
-        write_item(plan, split, index, config.aiops_log_lines, rng, Slots(rng))
-        for index, plan in enumerate(plans)
-        for rng in [random.Random(f"{config.seed}-aiops-{split}-{index}")]
-    ]
+    for index, plan in enumerate(plans):
+        rng = random.Random(f"{config.seed}-aiops-{split}-{index}")
+        yield write_item(plan, split, index, config.aiops_log_lines, rng, Slots(rng))
 
 
 def _plans(split: Split, size: int, languages: Sequence[Language], rng: random.Random) -> list[Plan]:
@@ -67,7 +70,8 @@ def _plans(split: Split, size: int, languages: Sequence[Language], rng: random.R
     chosen += _deal(faults, size - num_healthy, rng)
     misleading = set(rng.sample(range(num_healthy, size), round(MISLEADING_SHARE * size)))
     dealt = _deal(languages, size, rng)
-    plans = [Plan(style, family, index in misleading, dealt[index]) for index, (style, family) in enumerate(chosen)]
+    plan = cache(Plan)  # equal plans are one object
+    plans = [plan(style, family, index in misleading, dealt[index]) for index, (style, family) in enumerate(chosen)]
     rng.shuffle(plans)
     return plans
 

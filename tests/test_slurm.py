@@ -22,7 +22,8 @@ def started(tmp_path: Path, nodes: list[str], *flags: str) -> list[str]:
     log = tmp_path / "log"
     stand_ins = {
         "scontrol": f"printf '%s\\n' {' '.join(nodes)}",
-        "srun": f'while [[ "$1" == --* ]]; do echo -n "$1 " >> {log}; shift; done; echo "$@" >> {log}\n'
+        "srun": f'echo -n "$SRUN_CPUS_PER_TASK CPUs " >> {log}\n'
+        f'while [[ "$1" == --* ]]; do echo -n "$1 " >> {log}; shift; done; echo "$@" >> {log}\n'
         'if [ "$1" = hostname ]; then echo "10.0.0.1 172.17.0.1"; fi',
     }
     for name, text in stand_ins.items():
@@ -40,6 +41,7 @@ def started(tmp_path: Path, nodes: list[str], *flags: str) -> list[str]:
 def test_ray_is_started_on_all_nodes_before_the_run(tmp_path: Path) -> None:
     lines = started(tmp_path, ["a1", "a2"], "--run_all", "--experiment_name", "two words")
     assert len(lines) == 4
+    assert all(line.startswith("64 CPUs ") for line in lines)
     assert lines[1].endswith("--nodelist=a1 ray start --head --block --node-ip-address=10.0.0.1 --port=6379 "
                              "--num-cpus=64 --num-gpus=8")  # fmt: skip
     assert "--nodes=1 " in lines[2]

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from l2s import __version__
 from l2s.config import ExperimentConfig, choices, expand_home, resolve_config, suggest
 from l2s.durable import WriteError
-from l2s.errors import UserError
+from l2s.errors import UserError, no_permission
 from l2s.interrupts import signals_raise
 from l2s.presets import PRESETS
 from l2s.terminal import protect_output
@@ -89,6 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from l2s.runner.room import explain_run
 
         print(f"l2s {arguments.command}: {visible(explain_run(error))}", file=sys.stderr)
+        return 2
+    except PermissionError as error:
+        print(f"l2s {arguments.command}: {visible(no_permission(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         _say_how_to_resume(arguments)

@@ -74,6 +74,12 @@ def plain_path(path: str | Path) -> str:
     return name if name.isprintable() and len(name) <= SHOWN_OF_PATH else shown_path(name)
 
 
+def no_permission(error: PermissionError) -> str:
+    """One line for a file or folder that this user may not use."""
+    name = plain_path(error.filename) if isinstance(error.filename, str | Path) else "a file"
+    return f"{name}: {error.strerror or 'permission denied'}; give this user the right to it, and repeat the command"
+
+
 def words_of(error: BaseException) -> str:
     """What the exception of a library says, on one line and shortened; its type if it says nothing."""
     return _cut(" ".join(str(error).split()) or type(error).__name__, SHOWN_OF_PATH)

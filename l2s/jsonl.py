@@ -193,18 +193,21 @@ def _is_visible(character: str) -> bool:
 
 
 def dump_row(row: Mapping[str, Any]) -> str:
-    """One row as one line of text: non-ASCII characters readable, keys in the given order.
+    """One row as one line of text, keys in the given order; see `dump_json`."""
+    return dump_json(row) + "\n"
 
-    JSON has neither NaN nor infinity; both are written as null.
+
+def dump_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON that every file and every reader takes, with non-ASCII characters readable.
+
+    JSON has neither NaN nor infinity; both are written as null. Half of a surrogate pair is escaped.
     """
     try:
-        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     except ValueError:
-        row = finite(row)
-        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
-    if SURROGATE.search(text):
-        text = json.dumps(row)
-    return text + "\n"
+        value = finite(value)
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, indent=indent) if SURROGATE.search(text) else text
 
 
 def finite(value: Any) -> Any:

@@ -47,13 +47,13 @@ def read_sealed(path: Path) -> Row:
     """The object that `write_sealed` wrote.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError, PermissionError: there is no such file, or this user may not read it.
         ValueError: it is damaged; says how.
     """
     try:
         require_file(path)
         return unseal(json.loads(path.read_bytes().decode("utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # nothing is wrong with what it holds
         raise
     except RecursionError:
         raise ValueError("nested too deeply") from None

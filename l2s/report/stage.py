@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from l2s.config import ExperimentConfig
 from l2s.durable import make_folder, write_text_atomic
+from l2s.jsonl import dump_json
 from l2s.metrics import ReportMetrics
 from l2s.report.numbers.files import RunFiles, read_run
 from l2s.report.numbers.results import build_results, item_rows
@@ -34,7 +33,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> ReportMetrics:
     for stale in run_dir.plots.glob("*.svg"):
         if stale.stem not in plots:
             stale.unlink(missing_ok=True)  # another report may be written at the same time
-    write_text_atomic(run_dir.results, json.dumps(results, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    write_text_atomic(run_dir.results, dump_json(results, indent=2) + "\n")
     write_text_atomic(run_dir.comparison_report, render_markdown(results, text, list(plots)))
     write_text_atomic(run_dir.comparison_table, render_csv(results))
     html = render_html(results, item_rows(files), plots, text)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from l2s.durable import make_folder
-from l2s.errors import UserError
+from l2s.errors import UserError, shown
 from l2s.jsonl import require_file
 from l2s.metrics import StageMetrics
 from l2s.sealed import read_sealed, write_sealed
 
 WHOLE_FILE_BYTES = 64 << 20  # larger files are sampled: a 16 GB model must not delay a dry run
 SAMPLES = 64
+MOST_SECONDS = 1e10  # three hundred years
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Manifest:
             UserError: it is damaged.
         """
         try:
-            return cls(**read_sealed(path))
+            return _checked(cls(**read_sealed(path)))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as error:
@@ -56,6 +57,22 @@ class Manifest:
                 f"{path}: the record of a finished stage is damaged ({error}); remove it, and the same command runs "
                 "that stage again"
             ) from None
+
+
+def _checked(manifest: Manifest) -> Manifest:
+    """The manifest, if its fields have their types: it may have been edited, or come from somebody else.
+
+    Raises:
+        TypeError: names the first field that has not.
+    """
+    kinds: dict[str, Any] = {"stage": str, "device": str, "started_at": str, "seconds": int | float}
+    kinds |= dict.fromkeys(("config", "inputs", "outputs", "versions", "metrics", "machine"), dict)
+    for name, kind in kinds.items():
+        if not isinstance(getattr(manifest, name), kind):
+            raise TypeError(f"{name} is {shown(getattr(manifest, name))}")
+    if not 0 <= manifest.seconds < MOST_SECONDS:
+        raise TypeError(f"seconds is {shown(manifest.seconds)}")
+    return manifest
 
 
 def fingerprint(path: Path) -> str:

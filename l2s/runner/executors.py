@@ -36,7 +36,7 @@ from l2s.devices import (
     wait_for_others,
 )
 from l2s.durable import as_write_error, guard, open_in_place
-from l2s.errors import UserError
+from l2s.errors import UserError, no_permission
 from l2s.interrupts import GRACE_S, LAUNCHER, end_on_request
 from l2s.links import check_links
 from l2s.run_dir import Manifest, RunDir, fingerprint
@@ -340,6 +340,9 @@ def status_of_stage(run_dir: RunDir, name: str, state: State) -> int:
         if failure := as_write_error(error, run_dir.root):
             config = run_dir.load_config()
             _complain(f"l2s {name}: {explain(failure, stage_of(name, config), config, run_dir)}")
+            return USER_ERROR
+        if isinstance(error, PermissionError):
+            _complain(f"l2s {name}: {no_permission(error)}")
             return USER_ERROR
         traceback.print_exc()
         return 1

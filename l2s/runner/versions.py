@@ -67,7 +67,7 @@ def _deciding(stage: Stage, config: ExperimentConfig) -> set[str]:
 
 def _release(name: str, versions: Mapping[str, str]) -> str:
     """A version as far as it matters: two patches of one Python compute the same."""
-    return ".".join(versions[name].split(".")[:2]) if name == "python" else versions[name]
+    return ".".join(str(versions[name]).split(".")[:2]) if name == "python" else versions[name]
 
 
 def describe(differing: Mapping[str, Mapping[str, tuple[str, str]]]) -> str:

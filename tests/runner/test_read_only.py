@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from l2s.cli import main
 from l2s.config import ExperimentConfig
 from l2s.durable import as_write_error
 from l2s.errors import UserError
 from l2s.jsonl import write_jsonl
 from l2s.models import demo, load
 from l2s.presets import DEMO_BASE, DEMO_TEACHER
-from l2s.run_dir import RunDir
+from l2s.run_dir import Manifest, RunDir
+from l2s.runner.executors import USER_ERROR, status_of_stage
 from l2s.runner.experiment import run_experiment
 from l2s.runner.room import explain_run
+from l2s.sealed import write_sealed
+from l2s.signals.store import SignalIndex
 from support.read_only import read_only
 
 Make = Callable[..., ExperimentConfig]
@@ -106,6 +110,44 @@ def test_a_file_that_may_not_be_read_is_another_error(tmp_path: Path) -> None:
         as_write_error(PermissionError(errno.EACCES, "refused", str(tmp_path / "model.safetensors")), tmp_path) is None
     )
     assert as_write_error(PermissionError(errno.EACCES, "refused"), tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["outputs/x/sft/manifest.json", "a\nb", None])
+def test_what_may_not_be_read_is_named_in_one_line_by_commands_and_stages(
+    tiny_config: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str | None
+) -> None:
+    """Root may read everything, so what the system says to others is raised."""
+
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", name)
+
+    config = tiny_config(run_prepare=True, domains="math", math_source="one_step")
+    run_dir = RunDir.of(config)
+    run_dir.create()
+    run_dir.save_config(config)
+    monkeypatch.setattr("l2s.runner.experiment.rebuild_report", refuse)
+    assert main(["report", "x"]) == USER_ERROR
+    monkeypatch.setattr("l2s.runner.executors.run_stage", refuse)
+    assert status_of_stage(run_dir, "prepare", "run") == USER_ERROR
+    lines = capsys.readouterr().err.splitlines()
+    shown = "a file" if name is None else repr(name) if "\n" in name else name
+    said = f"{shown}: Permission denied; give this user the right to it, and repeat the command"
+    assert lines == [f"l2s report: {said}", f"l2s prepare: {said}"]
+
+
+def test_a_record_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remedy for damage is to remove the record, and with it the stage's work."""
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    for name in ("manifest.json", "index.json"):
+        write_sealed(tmp_path / name, {"stage": "kd"})
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    for read in (lambda: Manifest.load(tmp_path / "manifest.json"), lambda: SignalIndex.load(tmp_path)):
+        with pytest.raises(PermissionError):
+            read()
+    assert (tmp_path / "index.json").exists()
 
 
 def test_data_may_be_read_only(tiny_config: Make, tmp_path: Path) -> None:

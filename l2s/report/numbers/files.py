@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from l2s.arms import ARMS, MODELS, copy_name, original
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError
+from l2s.errors import UserError, shown
 from l2s.jsonl import Row, load_jsonl, require_file
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.tasks.own.rows import DOMAIN
@@ -23,6 +23,12 @@ STAGES = (
 
 
 TRIES = 20
+MOST_TOKENS = 2**32  # of an answer
+ITEM: dict[str, Any] = {"id": str, "domain": str, "source": str, "messages": list, "meta": dict}
+PREDICTION: dict[str, Any] = {
+    "response": str, "finish_reason": str, "num_tokens": int, "status": str, "score": int | float | None,
+    "details": dict | None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -162,15 +168,34 @@ class Reader:
 
 
 def _checked(rows: list[Row]) -> list[Row]:
-    """Rows whose domains can be parts of file names: a folder may come from somebody else.
+    """Rows whose domains can be parts of file names, and items of the form that the report reads.
+
+    A folder may come from somebody else.
 
     Raises:
-        ValueError: a domain cannot.
+        ValueError: a domain cannot, or a field of an item is missing or of another type.
     """
     for row in rows:
         if "domain" in row and not (isinstance(row["domain"], str) and DOMAIN.fullmatch(row["domain"])):
             raise ValueError(f"domain={row['domain']!r:.60} is no name of a domain")
+        if "messages" in row:
+            _check_item(row)
     return rows
+
+
+def _check_item(row: Row) -> None:
+    """Check the fields of an item, and of the answer to it where there is one."""
+    for name, kind in (ITEM | PREDICTION if "response" in row else ITEM).items():
+        if not isinstance(row.get(name), kind) or isinstance(row[name], bool):
+            raise ValueError(f"{name}={shown(row.get(name))} is not what a stage writes")
+    for turn in row["messages"]:
+        if not (isinstance(turn, dict) and all(isinstance(turn.get(part), str) for part in ("role", "content"))):
+            raise ValueError(f"messages={shown(row['messages'])} are no turns of a chat")
+    if not 0 <= row.get("num_tokens", 0) < MOST_TOKENS:
+        raise ValueError(f"num_tokens={shown(row['num_tokens'])} is no length of an answer")
+    score = row.get("score")
+    if score is not None and not 0 <= score <= 1:
+        raise ValueError(f"score={shown(score)} is no number from 0 to 1")
 
 
 def _stages(config: ExperimentConfig) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,8 @@ from l2s.report.numbers.seeds import spread_over_seeds
 from l2s.run_dir import RunDir
 from l2s.tasks.contamination import DomainOverlap, overlap
 from l2s.tasks.table import in_order, task_of
+
+MOST = 1e300  # larger numbers, NaN and infinity are no measurements
 
 
 def build_results(files: RunFiles) -> Results:
@@ -75,7 +76,7 @@ def _curves(curves: Mapping[str, list[Row]]) -> dict[str, list[dict[str, float]]
 
 
 def _numbers(row: Row) -> dict[str, float]:
-    return {name: value for name, value in row.items() if isinstance(value, int | float) and math.isfinite(value)}
+    return {name: value for name, value in row.items() if isinstance(value, int | float) and abs(value) < MOST}
 
 
 def _controls(files: RunFiles) -> dict[str, dict[str, float]]:

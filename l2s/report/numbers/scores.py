@@ -18,6 +18,7 @@ Predictions = Mapping[str, Sequence[Row]]  # model -> rows
 
 ALL_DOMAINS = "all"
 FIDELITY_SUMS = ("kl_sum", "top1_sum", "nll_sum")
+LARGEST_SUM = 1e15  # of a row: whole numbers up to here are exact
 MOST_NATS_A_TOKEN = 1e6  # a larger sum is not a measurement, and its square may overflow
 ODD_NATS_A_TOKEN = 30  # a uniform guess costs 12 at 152k tokens; above this the model or its numerics are broken
 LARGEST_EXPONENT = 700.0  # e to the power of 710 is no float64
@@ -106,9 +107,11 @@ def _compare_scores(pairs: Sequence[tuple[Row, Row]]) -> stats.PairedComparison:
 
 
 def is_usable(row: Row) -> bool:
-    """Whether the sums of a fidelity row can be averaged: finite, over at least one token."""
+    """Whether the sums of a fidelity row can be averaged: finite, over at least one token, of an answer with a name."""
+    if not (isinstance(row.get("id"), str) and isinstance(row.get("domain"), str)):
+        return False
     values = [row.get(name) for name in ("num_tokens", *FIDELITY_SUMS)]
-    numbers = [value for value in values if isinstance(value, int | float)]
+    numbers = [value for value in values if isinstance(value, int | float) and abs(value) < LARGEST_SUM]
     most = MOST_NATS_A_TOKEN * numbers[0] if numbers else 0.0
     return len(numbers) == len(values) and numbers[0] > 0 and all(abs(number) <= most for number in numbers[1:])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from l2s.errors import UserError
 from l2s.jsonl import load_jsonl
 from l2s.report import stage
 from l2s.report.numbers import scores
@@ -16,6 +17,8 @@ from l2s.report.numbers.files import read_run
 from l2s.report.numbers.results import build_results
 from l2s.report.page.plots import draw_plots
 from l2s.report.text.strings import Text
+from l2s.run_dir import RunDir
+from l2s.sealed import read_sealed
 from support.synthetic_run import make_run
 
 ROW = {"id": "a", "domain": "math", "num_tokens": 10, "kl_sum": 5.0, "top1_sum": 9.0, "nll_sum": 12.0}
@@ -29,8 +32,16 @@ USELESS: list[dict[str, Any]] = [
     {"num_tokens": 0, "kl_sum": 0.0, "top1_sum": 0.0, "nll_sum": 0.0},
     {"num_tokens": None},
     {"num_tokens": math.nan},
+    {"num_tokens": 10**400, "kl_sum": 10**400},
+    {"id": ["a"]},
 ]
 ODD = {"kl_sum": 1000.0 * 10, "nll_sum": 1000.0 * 10, "top1_sum": 0.0, "num_tokens": 10}
+
+
+@pytest.fixture
+def odd_run(tmp_path: Path) -> RunDir:
+    """A small run, to be changed."""
+    return make_run(tmp_path, sizes={"math": 2}, models=("teacher", "student_kd"))[1]
 
 
 def refuse(constant: str) -> float:
@@ -100,3 +111,58 @@ def test_the_teacher_alone_has_no_drawing_of_distances(tmp_path: Path) -> None:
     results = build_results(read_run(config, run_dir))
     assert list(results["fidelity"]) == ["teacher"]
     assert not [name for name in draw_plots(results, Text("en")) if "fidelity" in name]
+
+
+def each(name: str, *values: Any) -> list[tuple[str, Any]]:
+    """A field with each of the values."""
+    return [(name, value) for value in values]
+
+
+FIELDS: list[tuple[str, Any]] = [
+    *each("id", None, [], {}, 7),
+    *each("source", None, [], 7),
+    *each("messages", "x", [1], [{}], [{"role": "user", "content": None}], {}),
+    *each("num_tokens", None, "x", -1, 1.5, True, math.nan, 10**400),
+    *each("score", "x", [], True, -1, 2, math.nan, 10**400),
+    *each("details", "x", [1], 7),
+    *each("status", None, 7, ["correct"]),
+    ("response", 7), ("finish_reason", None), ("meta", None), ("meta", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), FIELDS, ids=lambda value: repr(value)[:20])
+def test_an_answer_of_another_form_is_named(odd_run: RunDir, name: str, value: Any) -> None:
+    """Its folder may come from somebody else, with manifests to match."""
+    rewrite(odd_run.predictions("student_kd"), [{name: value}])
+    with pytest.raises(
+        UserError, match=rf"student_kd.jsonl: cannot be read \({name}=.*; repair or remove it"
+    ) as caught:
+        read_run(odd_run.load_config(), odd_run)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+NOT_A_MANIFEST: list[tuple[str, Any]] = [
+    *(pair for name in ("outputs", "inputs", "metrics", "versions", "config") for pair in each(name, None, [], "x", 7)),
+    *each("seconds", None, "x", math.nan, math.inf, -1, 10**400),
+    ("stage", None), ("device", []), ("started_at", 7), ("machine", "x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), NOT_A_MANIFEST, ids=lambda value: repr(value)[:20])
+def test_a_manifest_of_another_form_is_named(odd_run: RunDir, name: str, value: Any) -> None:
+    path = odd_run.manifest("kd")
+    path.write_text(json.dumps(read_sealed(path) | {name: value}))  # without a seal, as by hand
+    with pytest.raises(UserError, match=rf"manifest.json: the record .* is damaged \({name} is .*; remove it"):
+        read_run(odd_run.load_config(), odd_run)
+
+
+def test_half_a_surrogate_pair_and_numbers_that_are_none_keep_no_report_from_being_written(odd_run: RunDir) -> None:
+    rewrite(odd_run.eval_data, [{"source": "\ud800"}])
+    rewrite(odd_run.arm("kd").metrics, [{"loss": 10**400, "grad_norm": -(10**400)}])
+    manifest = read_sealed(odd_run.manifest("kd"))
+    manifest["metrics"] |= {"final_loss": math.nan, "peak_memory_bytes": math.inf}
+    odd_run.manifest("kd").write_text(json.dumps(manifest))
+    stage.run(odd_run.load_config(), odd_run)
+    results = json.loads(odd_run.results.read_text(encoding="utf-8"), parse_constant=refuse)
+    assert "\ud800" in results["sources"]["math"]

@@ -99,20 +99,21 @@ def _read(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
     found = {stage: Manifest.load(run_dir.manifest(stage)) for stage in _stages(config)}
     manifests = {stage: manifest for stage, manifest in found.items() if manifest is not None}
     evaluated = [model for model in MODELS if not _unfinished(model, found, run_dir)]
-    rows = Reader(run_dir, manifests).rows
+    reader = Reader(run_dir, manifests)
+    rows, items = reader.rows, reader.items
     return RunFiles(
         config=config,
         root=run_dir.root,
-        train=cast(list[Item], rows(run_dir.train_data)),
-        eval=cast(list[Item], rows(run_dir.eval_data)),
-        predictions=_present({model: rows(run_dir.predictions(model)) for model in evaluated}),
+        train=cast(list[Item], items(run_dir.train_data)),
+        eval=cast(list[Item], items(run_dir.eval_data)),
+        predictions=_present({model: items(run_dir.predictions(model)) for model in evaluated}),
         fidelity=_present({model: rows(run_dir.fidelity(model)) for model in evaluated}),
         manifests=manifests,
         curves=_present({arm: rows(run_dir.arm(arm).metrics) for arm in ARMS}),
         heldout_curves=_present({arm: rows(run_dir.arm(arm).heldout_metrics) for arm in ARMS}),
         lm_eval={model: rows(path)[0] for model in MODELS if (path := run_dir.lm_eval(model)).exists()},
         never_right=rows(run_dir.never_right),
-        by_seed=_by_seed(config, found, rows, run_dir),
+        by_seed=_by_seed(config, found, items, run_dir),
     )
 
 
@@ -166,25 +167,39 @@ class Reader:
             reason = str(error).removeprefix(f"{path}: ")
             raise UserError(f"{path}: cannot be read ({reason}); repair or remove it") from None
 
+    def items(self, path: Path) -> list[Row]:
+        """The rows of a file of items, with answers or without, as the report reads them.
+
+        Raises:
+            UserError: it is broken, or changed, or a field of a row is missing or of another type.
+        """
+        found = self.rows(path)
+        try:
+            for row in found:
+                _check_item(row)
+        except ValueError as error:
+            raise UserError(f"{path}: cannot be read ({error}); repair or remove it") from None
+        return found
+
 
 def _checked(rows: list[Row]) -> list[Row]:
-    """Rows whose domains can be parts of file names, and items of the form that the report reads.
-
-    A folder may come from somebody else.
+    """Rows whose domains can be parts of file names: a folder may come from somebody else.
 
     Raises:
-        ValueError: a domain cannot, or a field of an item is missing or of another type.
+        ValueError: a domain cannot.
     """
     for row in rows:
         if "domain" in row and not (isinstance(row["domain"], str) and DOMAIN.fullmatch(row["domain"])):
             raise ValueError(f"domain={row['domain']!r:.60} is no name of a domain")
-        if "messages" in row:
-            _check_item(row)
     return rows
 
 
 def _check_item(row: Row) -> None:
-    """Check the fields of an item, and of the answer to it where there is one."""
+    """Check the fields of an item, and of the answer to it where there is one.
+
+    Raises:
+        ValueError: one is missing, or of another type.
+    """
     for name, kind in (ITEM | PREDICTION if "response" in row else ITEM).items():
         if not isinstance(row.get(name), kind) or isinstance(row[name], bool):
             raise ValueError(f"{name}={shown(row.get(name))} is not what a stage writes")

@@ -130,6 +130,15 @@ FIELDS: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 
+def test_a_row_that_is_no_item_is_named(odd_run: RunDir) -> None:
+    for file in (odd_run.train_data, odd_run.predictions("teacher")):
+        kept = file.read_bytes()
+        file.write_text('{"a": 1}\n')
+        with pytest.raises(UserError, match=rf"{file.name}: cannot be read \(id=None"):
+            read_run(odd_run.load_config(), odd_run)
+        file.write_bytes(kept)
+
+
 @pytest.mark.parametrize(("name", "value"), FIELDS, ids=lambda value: repr(value)[:20])
 def test_an_answer_of_another_form_is_named(odd_run: RunDir, name: str, value: Any) -> None:
     """Its folder may come from somebody else, with manifests to match."""

@@ -43,7 +43,8 @@ def dense(billions: float, *, layers: int = 36, hidden: int = 4096) -> ModelSize
 def situation(hardware: Hardware = GPU, **fields: Any) -> Situation:
     """A 32B teacher and an 8B student on `hardware`."""
     teacher, student = dense(32.8, layers=64, hidden=5120), dense(8.2)
-    return Situation(ExperimentConfig(**fields), hardware, teacher, student, lora_parameters=90_000_000)
+    chosen: dict[str, Any] = {"run_all": not any(name.startswith("run_") for name in fields), **fields}
+    return Situation(ExperimentConfig(**chosen), hardware, teacher, student, lora_parameters=90_000_000)
 
 
 ONE = Devices("cpu", ("0",))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from l2s.config import ExperimentConfig
+from l2s.errors import UserError
 from l2s.plan.estimates import estimate, longest_sequence
 from l2s.plan.situation import Situation
+from l2s.runner.engine_checks import check_engine_fits
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import process_devices
+from l2s.runner.preflight import check_sharding_fits
+from l2s.runner.selection import select_stages
 
 USABLE = 0.95  # share of the memory; fragmentation takes the rest
 
@@ -31,12 +36,15 @@ def changes_that_fit(stage: str, situation: Situation) -> Changes | None:
 
 
 def placed_again(stage: str, situation: Situation) -> Situation:
-    """The situation after a change, with devices split as placement would: vLLM splits the teacher."""
+    """The situation after a change, with devices split as placement would.
+
+    A teacher in vLLM may be split over all devices. Other stages keep the devices that they have.
+    """
     fleet = situation.fleet
     if fleet is None or stage not in STAGES:
         return situation
     available = max(1, situation.processes * situation.split)
-    if situation.by_vllm:
+    if situation.by_vllm and STAGES[stage].resources.holds == {"teacher"}:
         available = len(fleet.devices)
     split = process_devices(STAGES[stage], situation.config, fleet.devices)
     return replace(situation, processes=max(1, available // split), split=split)
@@ -81,7 +89,19 @@ def _levers(stage: str, situation: Situation) -> list[list[Changes]]:
         ]
     else:
         levers = []
-    return [lever for lever in levers if lever]
+    taken = [[changes for changes in lever if _is_taken(situation.changed(changes).config)] for lever in levers]
+    return [lever for lever in taken if lever]
+
+
+@cache
+def _is_taken(config: ExperimentConfig) -> bool:
+    """Whether a run takes these settings: vLLM's quantisations, for example, cannot be used in a trainer."""
+    try:
+        check_engine_fits(config, select_stages(config))
+        check_sharding_fits(config)
+    except UserError:
+        return False
+    return True
 
 
 def _smaller_teacher(situation: Situation) -> list[Changes]:

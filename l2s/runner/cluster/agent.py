@@ -165,7 +165,7 @@ class Agent:
             return str(error)
         return None
 
-    def expect(self, stage: str, settings: dict[str, Any], files: Mapping[str, str], own: list[str]) -> list[str]:
+    def expect(self, stage: str, settings: Mapping[str, Any], files: Mapping[str, str], own: list[str]) -> list[str]:
         """Prepare the copy for a stage: what is there of `own` but not in `files` is removed.
 
         Args:
@@ -182,13 +182,14 @@ class Agent:
         for name in files_under(self.root, own):
             if name not in files:
                 remove(self.root / name)
-        for field, value in settings.items():
-            settings[field] = value.replace(ROOT, str(self.root)) if isinstance(value, str) else value
-        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-        write_text_atomic(run_dir.config_file, text)
-        here = {name for name in files if (self.root / name).is_file()}
+        root = str(self.root)
+        here = {
+            name: value.replace(ROOT, root) if isinstance(value, str) else value for name, value in settings.items()
+        }
+        write_text_atomic(run_dir.config_file, yaml.safe_dump(here, sort_keys=False, allow_unicode=True))
+        found = {name for name in files if (self.root / name).is_file()}
         return [
-            name for name, sha256 in files.items() if name not in here or self.hashes.of(self.root / name) != sha256
+            name for name, sha256 in files.items() if name not in found or self.hashes.of(self.root / name) != sha256
         ]
 
     def put(self, part: Part) -> None:

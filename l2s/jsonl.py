@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from l2s.durable import flush, open_in_place, remove, replacing_file, writing
+from l2s.durable import WriteError, flush, open_in_place, replacing_file, writing
 
 Row = dict[str, Any]  # one JSON object; its fields are the caller's contract
 
@@ -261,10 +261,11 @@ def recover_jsonl(path: str | Path) -> list[Row]:
 def cut_unfinished_line(path: Path) -> None:
     """Cut a last line without its newline off an append log, if there is one.
 
-    A folder in its place is removed: nothing of a log is in it.
+    Raises:
+        WriteError: a folder is in its place.
     """
     if path.is_dir():
-        remove(path)
+        raise WriteError(errno.EISDIR, path)
     if not path.exists():
         return
     with open_in_place(path, "r+b") as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from l2s.durable import remove_partials
+from l2s.durable import WriteError, remove_partials
 from l2s.jsonl import append_jsonl, load_jsonl, recover_jsonl, write_jsonl
 
 
@@ -128,3 +128,13 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_ones_file_is_kept(tmp
     remove_partials(tmp_path)
     assert not stale.exists()
     assert all(path.exists() for path in kept)
+
+
+def test_a_folder_in_place_of_an_append_log_is_refused_and_keeps_its_files(tmp_path: Path) -> None:
+    (log := tmp_path / "log.jsonl").mkdir()
+    (log / "notes.txt").write_text("mine")
+
+    with pytest.raises(WriteError, match=r"log\.jsonl"):
+        recover_jsonl(log)
+
+    assert (log / "notes.txt").read_text() == "mine"

@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"l2s {arguments.command}: {visible(str(error))}", file=sys.stderr)
         return 2
     except WriteError as error:
-        from l2s.runner.room import explain_run
+        from l2s.runner.disk_space import explain_run
 
         print(f"l2s {arguments.command}: {visible(explain_run(error))}", file=sys.stderr)
         return 2

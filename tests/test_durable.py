@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from l2s.durable import WriteError, make_folder, open_in_place, remove_partials, replacing_file, replacing_folder
-from l2s.runner.room import explain_run
+from l2s.runner.disk_space import explain_run
 
 
 def test_a_file_stays_as_it_is_where_writing_fails(tmp_path: Path) -> None:

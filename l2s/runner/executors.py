@@ -40,10 +40,10 @@ from l2s.errors import UserError, no_permission
 from l2s.interrupts import GRACE_S, LAUNCHER, end_on_request
 from l2s.links import check_links
 from l2s.run_dir import Manifest, RunDir, fingerprint
+from l2s.runner.disk_space import explain
 from l2s.runner.freshness import State, begin, clear_scratch, settings_of
 from l2s.runner.pipeline import Stage, stage_of
 from l2s.runner.placement import Devices, Placement, asks_a_server
-from l2s.runner.room import explain
 from l2s.runner.versions import package_versions
 from l2s.secret_variables import ENDPOINT_KEY, HUB_TOKENS, without_secrets
 from l2s.terminal import protect_output

@@ -17,11 +17,11 @@ from l2s.interrupts import raise_if_lost, signals_raise
 from l2s.report.text.strings import Text
 from l2s.report.text.warnings import say
 from l2s.run_dir import Manifest, RunDir
+from l2s.runner.disk_space import explain, shortage
 from l2s.runner.executors import NODE_LOST, USER_ERROR, Executor, Job
 from l2s.runner.freshness import State, begin, clear_scratch
 from l2s.runner.pipeline import Stage
 from l2s.runner.placement import Devices, Placement, groups_of, place
-from l2s.runner.room import explain, shortage
 from l2s.runner.selection import needs_of
 from l2s.visible import in_one_line, visible
 

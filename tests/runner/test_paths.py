@@ -18,10 +18,10 @@ from l2s.run_dir import RunDir
 from l2s.run_dir.run_lock import hold
 from l2s.runner.cluster.agent import Agent
 from l2s.runner.cluster.transfer import Inbox, Part, Storage
+from l2s.runner.disk_space import explain_run
 from l2s.runner.executors import run_stage
 from l2s.runner.experiment import _print_result, _publish, dry_run, rebuild_report, run_experiment
 from l2s.runner.pipeline import STAGES
-from l2s.runner.room import explain_run
 from l2s.tasks import prepare
 from l2s.visible import visible
 from support.synthetic_run import make_run

@@ -16,9 +16,9 @@ from l2s.jsonl import write_jsonl
 from l2s.models import demo, load
 from l2s.presets import DEMO_BASE, DEMO_TEACHER
 from l2s.run_dir import Manifest, RunDir
+from l2s.runner.disk_space import explain_run
 from l2s.runner.executors import USER_ERROR, status_of_stage
 from l2s.runner.experiment import run_experiment
-from l2s.runner.room import explain_run
 from l2s.sealed import write_sealed
 from l2s.signals.store import SignalIndex
 from support.read_only import read_only

@@ -16,11 +16,11 @@ from l2s.config import ExperimentConfig
 from l2s.durable import WriteError, remove, replacing_file, replacing_folder, writing
 from l2s.jsonl import append_jsonl
 from l2s.run_dir import RunDir
-from l2s.runner import executors, room
+from l2s.runner import disk_space, executors
+from l2s.runner.disk_space import explain, explain_run, shortage
 from l2s.runner.executors import LocalJob
 from l2s.runner.freshness import begin, clear_scratch
 from l2s.runner.pipeline import STAGES
-from l2s.runner.room import explain, explain_run, shortage
 
 SFT = STAGES["sft"]
 
@@ -37,7 +37,7 @@ def planned(tmp_path: Path) -> tuple[ExperimentConfig, RunDir]:
 
 
 def free(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    monkeypatch.setattr(room, "free_bytes", lambda path: number)
+    monkeypatch.setattr(disk_space, "free_bytes", lambda path: number)
 
 
 def test_a_stage_that_does_not_fit_by_the_plan_is_refused(
@@ -84,9 +84,9 @@ def test_the_tokens_of_training_sequences_need_room_in_tmpdir(
 ) -> None:
     run_dir, temporary = planned[1], tmp_path / "temporary"
     run_dir.plan.write_text(json.dumps({"stages": {"sft": {"disk_bytes": 1_000_000, "temporary_bytes": 7_000}}}))
-    monkeypatch.setattr(room, "gettempdir", lambda: str(temporary))
-    monkeypatch.setattr(room, "_disk_of", lambda path: disks[path == temporary])
-    monkeypatch.setattr(room, "free_bytes", lambda path: free_in[path == temporary])
+    monkeypatch.setattr(disk_space, "gettempdir", lambda: str(temporary))
+    monkeypatch.setattr(disk_space, "_disk_of", lambda path: disks[path == temporary])
+    monkeypatch.setattr(disk_space, "free_bytes", lambda path: free_in[path == temporary])
     problem = shortage(SFT, *planned, running=[])
     found = problem and problem.replace(str(temporary), "TMPDIR").replace(str(run_dir.root), "ROOT")
     assert (found is None) == (said is None)
@@ -204,7 +204,7 @@ def test_a_disk_that_takes_no_more_files_says_so(
 ) -> None:
     """Free space says nothing then; a file system that counts no inodes says that it has none at all."""
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_files=files, f_favail=left))
-    monkeypatch.setattr(room, "free_bytes", lambda path: 5_000_000)
+    monkeypatch.setattr(disk_space, "free_bytes", lambda path: 5_000_000)
     said = explain_run(WriteError(errno.ENOSPC, tmp_path / "new"))
     assert words in said
     assert ("remove some files" in said) == (words == "no inode")

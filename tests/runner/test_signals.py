@@ -150,7 +150,7 @@ def test_a_signal_during_the_imports_ends_the_command_in_one_line() -> None:
         ended.append(process.returncode)
         if process.returncode == status:
             assert errors == "l2s: interrupted; the same command resumes here"
-        else:  # it had refused the name
-            assert process.returncode == 2
+        else:  # it had refused the name, and may have been ending: then Python has given up its handlers
+            assert process.returncode in (2, -number)
             assert len(errors.splitlines()) == 1
     assert set(ended) >= {130, 143, 129}

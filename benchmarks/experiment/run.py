@@ -11,7 +11,7 @@ Run it from the root of the repository. A killed run resumes with the same comma
    to the first.
 3. `final`: SFT and KD with the chosen settings and three seeds, on evaluation problems that no choice has seen.
 4. `further`: KD that starts from the SFT student, beside SFT with as many updates in all, on the same problems.
-5. `opd`: OPD from the pruned expert and from the SFT student, beside SFT, on the same problems.
+5. `opd`: OPD from the pruned expert, with three seeds, and from the SFT student, beside SFT, on the same problems.
 6. `answers`: SFT on up to four different right answers of a problem instead of one, of eight tries each.
 
 In steps 2 and 3, SFT and KD start from the same student, on the same answers, and make the same number of updates.
@@ -108,9 +108,10 @@ class Experiment:
         self.students("sft-twice", twice, problems="final", of="final", made=(*DATA, *REFERENCES))
 
     def run_opd(self) -> None:
-        """OPD from the base and from the SFT student, beside that SFT student."""
-        for start in ("base", "sft"):
-            settings = {**self.first_seed(), **self.scale.opd, "arms": "sft,opd", "kd_init": start}
+        """OPD from the base and from the SFT student, beside that student; further seeds of OPD from the base."""
+        first, *further = self.scale.seeds
+        for start, seeds in (("base", first), ("sft", first), *(("base", seeds) for seeds in further)):
+            settings = {**self.chosen(), **self.scale.opd, "arms": "sft,opd", "kd_init": start, "seeds": seeds}
             made = ("prepare", "generate", *REFERENCES, *SFT)
             self.students(f"opd-from-{start}", settings, problems="final", of="final", made=made)
 

@@ -99,13 +99,14 @@ def test_every_step_asks_for_what_the_product_accepts_with_what_the_steps_before
     assert (final.kd_lr, final.temperature, final.alpha) == (1e-4, 2.0, 0.0)  # ties go to the first
     assert final.sft_lr == (5e-5 if scale is FULL else 1e-4)
     assert final.seeds == scale.seeds[-1]
-    for start in ("base", "sft"):
+    for start, seeds in (("base", scale.seeds[-1]), ("sft", scale.seeds[0])):
         opd = runs[f"opd-from-{start}"]
         assert (opd.arms, opd.kd_init, opd.opd_steps) == ("sft,opd", start, scale.opd["opd_steps"])
+        assert opd.seeds == seeds
     one, several = (runs[f"answers-{number}"] for number in ANSWERS)
     assert one.model_copy(update={"answers_per_item": several.answers_per_item}) == several
     for name, config in runs.items():
-        if name not in ("expert", "final"):
+        if name not in ("expert", "final", "opd-from-base"):
             assert (tmp_path / name).exists()
             assert config.seeds in ("", scale.seeds[0])
     layers = json.loads((tmp_path / "pruned" / "config.json").read_text())["num_hidden_layers"]

@@ -17,6 +17,7 @@ from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
 from l2s.tasks.aiops.families import STYLES
 from l2s.tasks.aiops.matching import find, normalise, occurrences
 from l2s.tasks.aiops.records import Line
+from l2s.tasks.aiops.task import TASK
 from l2s.tasks.aiops.wording import QUESTIONS
 from l2s.tasks.contamination import overlap
 from l2s.tasks.types import Item
@@ -121,6 +122,19 @@ def test_logs_have_fifteen_to_forty_lines_or_as_few_as_configured(train: list[It
     assert 30 <= max(lengths) <= 40
     short = aiops.train_items(ExperimentConfig(aiops_log_lines=15))
     assert {len(item["meta"]["problem"].splitlines()) for item in short} == {15}
+
+
+def test_a_plan_follows_the_length_of_the_logs() -> None:
+    planned, written = [], []
+    for lines in (15, 18, 20, 23, 25, 32, 40):
+        config = ExperimentConfig(aiops_log_lines=lines, aiops_train_size=60)
+        planned.append(TASK.lengths("train", config).prompt)
+        prompts = [item["messages"][-1]["content"] for item in TASK.train_items(config)]
+        written.append(sum(map(len, prompts)) / len(prompts))
+    assert planned == sorted(planned)
+    assert [found / planned[-1] for found in planned] == pytest.approx(
+        [found / written[-1] for found in written], rel=0.05
+    )
 
 
 def test_the_cause_never_stands_in_the_log(train: list[Item], evaluation: list[Item]) -> None:

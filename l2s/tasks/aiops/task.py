@@ -9,12 +9,17 @@ from l2s.tasks.aiops.items import eval_items, train_items
 from l2s.tasks.aiops.scoring import METRIC, STATUSES, grade
 from l2s.tasks.task import BLIND, COMMON_NAMES, Lengths, Names, Split, Task
 
-LONG_LOGS = Lengths("aiops", 975, 1386, 100, 210)  # with Qwen's tokenizer; answers are Qwen2.5-Coder-1.5B's
-SHORT_LOGS = Lengths("aiops, 15 lines", 739, 1015, 100, 210)
+# By aiops_log_lines: mean and longest prompt, with Qwen's tokenizer. Few logs have more than 25 lines.
+PROMPTS = {15: (739, 1015), 20: (840, 1270), 25: (918, 1360), 40: (975, 1386)}
+ANSWERS = (100, 210)  # of Qwen2.5-Coder-1.5B
 
 
 def _lengths(split: Split, config: ExperimentConfig) -> Lengths:
-    return LONG_LOGS if config.aiops_log_lines > 15 else SHORT_LOGS
+    import numpy as np  # only a plan needs it
+
+    lines = config.aiops_log_lines
+    mean, longest = (np.interp(lines, list(PROMPTS), values) for values in zip(*PROMPTS.values(), strict=True))
+    return Lengths("aiops" if lines == 40 else f"aiops, {lines} lines", float(mean), round(float(longest)), *ANSWERS)
 
 
 TASK = Task(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 from l2s.config import ExperimentConfig
 from l2s.jsonl import Row, load_jsonl, write_jsonl
@@ -36,3 +38,17 @@ def run(config: ExperimentConfig) -> dict[str, Any]:
 def metrics(config: ExperimentConfig) -> list[Row]:
     """The rows that it logged, one for each update."""
     return load_jsonl(RunDir.of(config).opd / "metrics.jsonl")
+
+
+@contextmanager
+def likeliest_tokens() -> Iterator[None]:
+    """In this block the student answers with its likeliest tokens, so the ranks' random numbers change none."""
+    settings = on_policy._settings
+
+    def greedy(*args: Any) -> Any:
+        found = settings(*args)
+        found.top_k = 1
+        return found
+
+    with mock.patch.object(on_policy, "_settings", greedy):
+        yield

@@ -15,6 +15,7 @@ from l2s.config import ExperimentConfig
 from l2s.devices import process_rank, torch_dtype
 from l2s.durable import replacing_folder
 from l2s.models.load import load_base
+from l2s.models.zero import gather_masters, is_zero
 from l2s.run_dir import ArmDir
 
 
@@ -63,26 +64,13 @@ def _declare_end(model: PreTrainedModel, end_id: int | None) -> None:
 
 
 def _gather_trained(model: nn.Module) -> dict[str, torch.Tensor] | None:
-    """The full trained weights of a model that FSDP2 or ZeRO-3 shards, on the CPU of rank 0; None if it is whole."""
-    if any(hasattr(weight, "ds_id") for weight in model.parameters()):
-        return _gather_zero3(model)
+    """The full trained weights of a model that FSDP2 or ZeRO shards, on the CPU of rank 0; None if it is whole."""
+    if is_zero(model):
+        return gather_masters(model, tied=True)
     if not any(isinstance(weight, DTensor) for weight in model.parameters()):
         return None
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     return cast(dict[str, torch.Tensor], get_model_state_dict(model, options=options))
-
-
-def _gather_zero3(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The trained weights, one at a time, so that no GPU holds all of them. Frozen ones come from the base model."""
-    from deepspeed import zero  # type: ignore[import-not-found]
-
-    whole: dict[str, torch.Tensor] = {}
-    for name, weight in model.named_parameters(remove_duplicate=False):
-        if weight.requires_grad:
-            with zero.GatheredParameters([weight]):
-                if process_rank() == 0:
-                    whole[name] = weight.detach().to("cpu", copy=True)
-    return whole
 
 
 def _merge_adapter(adapter: Path, config: ExperimentConfig) -> PreTrainedModel:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from l2s.loss.logit_transform import declared_transform
 from l2s.models.head import Head, output_head
+from l2s.models.zero import gathered
 
 OVERLAP_K = 16  # as in "Rethinking On-Policy Distillation" (arXiv 2604.13016)
 MEASURED_TOKENS = 128  # of a micro-batch on a rank: logits of all tokens would cost as much as the loss
@@ -74,10 +75,11 @@ class MeasuresAgreement:
     def _add(self, student_BKH: Tensor, teacher_BKH: Tensor, ids_BK: Tensor, written_BK: Tensor) -> None:
         last_B = ids_BK.gather(1, written_BK.sum(1, keepdim=True) - 1)
         chosen_N = evenly(int(written_BK.sum()), MEASURED_TOKENS).to(ids_BK.device)
-        student_NV, teacher_NV = (
-            head.logits(hidden_BKH[written_BK][chosen_N].to(head.weight.dtype), len(head.weight))
-            for head, hidden_BKH in zip(self._heads, (student_BKH, teacher_BKH), strict=True)
-        )
+        with gathered([head.weight for head in self._heads]):
+            student_NV, teacher_NV = (
+                head.logits(hidden_BKH[written_BK][chosen_N].to(head.weight.dtype), len(head.weight))
+                for head, hidden_BKH in zip(self._heads, (student_BKH, teacher_BKH), strict=True)
+            )
         found = {
             "answers": torch.tensor(float(len(ids_BK))),
             "ended": (last_B == self._end_id).sum(),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
@@ -20,6 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from l2s.devices import process_rank
 from l2s.durable import flush, make_folder, remove, replacing_file, write_text_atomic, writing
+from l2s.models import zero
 from l2s.run_dir import ArmDir, fingerprint
 
 SEAL = "complete.json"  # its presence and content say that a checkpoint is whole
@@ -30,7 +32,7 @@ def save_weights(model: nn.Module, folder: Path) -> None:
     """Save the trained weights; the others come from the base model. Every rank calls this, rank 0 writes."""
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-    whole = get_model_state_dict(model, options=options)
+    whole = zero.gather_masters(model) if zero.is_zero(model) else get_model_state_dict(model, options=options)
     if process_rank() == 0:
         make_folder(folder)
         kept = {name: cast(Tensor, weight).contiguous() for name, weight in whole.items() if name in trained}
@@ -40,6 +42,9 @@ def save_weights(model: nn.Module, folder: Path) -> None:
 
 def load_weights(model: nn.Module, folder: Path) -> None:
     """Load the weights of `save_weights` into `model`; frozen weights are unchanged."""
+    if zero.is_zero(model):
+        zero.load_masters(model, folder / WEIGHTS)
+        return
     options = StateDictOptions(full_state_dict=True, strict=False)
     weights: dict[str, Any] = dict(load_file(folder / WEIGHTS))
     unknown = set_model_state_dict(model, weights, options=options).unexpected_keys
@@ -48,8 +53,9 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 
 def save_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
     """Save the state of the optimizer. Every rank calls this, rank 0 writes."""
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    whole = get_optimizer_state_dict(model, _unwrapped(optimizer), options=options)
+    inner, options = _unwrapped(optimizer), StateDictOptions(full_state_dict=True, cpu_offload=True)
+    sharded = zero.is_zero(model)
+    whole = zero.gather_optimizer(model, inner) if sharded else get_optimizer_state_dict(model, inner, options=options)
     if process_rank() == 0:
         with writing(folder / OPTIMIZER):
             torch.save(whole, folder / OPTIMIZER)
@@ -58,6 +64,9 @@ def save_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
 def load_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
     """Load the state of `save_optimizer` into `optimizer`, whose weights are those of `model`."""
     whole = torch.load(folder / OPTIMIZER, map_location="cpu", mmap=True, weights_only=True)
+    if zero.is_zero(model):
+        zero.load_optimizer_state(model, _unwrapped(optimizer), whole)
+        return
     options = StateDictOptions(full_state_dict=True)
     set_optimizer_state_dict(model, _unwrapped(optimizer), whole, options=options)
 
@@ -121,8 +130,6 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _unwrapped(optimizer: Any) -> torch.optim.Optimizer:
-    """torch's optimizer, without accelerate's wrapper."""
-    inner = getattr(optimizer, "optimizer", optimizer)
-    assert isinstance(inner, torch.optim.Optimizer)
-    return inner
+def _unwrapped(optimizer: Any) -> Any:
+    """torch's or DeepSpeed's optimizer, without accelerate's wrapper."""
+    return optimizer.optimizer if isinstance(optimizer, AcceleratedOptimizer) else optimizer

@@ -41,8 +41,10 @@ from l2s.training.agreement import OVERLAP_K, MeasuresAgreement
 from l2s.training.end_of_turn import EndOfTurn, sample_turns
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
+from l2s.training.resumable import ResumableTrainer
 from l2s.training.run_trainer import TrainingResult, check_step, run_trainer, save_student, training_settings
 from l2s.training.runaway import Watch, all_runaways
+from l2s.training.sharding import Sharding, choose_sharding, sharding_settings
 from l2s.training.student import initial_student
 
 if TYPE_CHECKING:
@@ -151,7 +153,7 @@ def train(
     settings = _settings(update, renderer, config, folder)
     fit_vocabulary(teacher, len(output_head(student).weight))
     drawn = draw(prompts, config.opd_steps * update, config.seed)
-    trainer = type("OnPolicyTrainer", (MeasuresAgreement, DistillationTrainer), {})(
+    trainer = type("OnPolicyTrainer", (MeasuresAgreement, ResumableTrainer, DistillationTrainer), {})(
         student=causal_lm_of(student),
         teacher=teacher,
         end_id=renderer.end_id,
@@ -165,7 +167,13 @@ def train(
     for weight in student.parameters():
         if weight.requires_grad:  # TRL casts LoRA on NF4 weights to bfloat16, in which small updates are lost
             weight.data = weight.data.float()
-    return run_trainer(trainer, folder, update, "none" if process_count() == 1 else "ddp")
+    return run_trainer(trainer, folder, update, opd_sharding(config))
+
+
+def opd_sharding(config: ExperimentConfig) -> Sharding:
+    """The sharding of this arm: DeepSpeed's where it is asked for, else ddp on several ranks."""
+    sharding = choose_sharding(config)
+    return "ddp" if sharding == "fsdp2" else sharding
 
 
 def _settings(update: int, renderer: ChatRenderer, config: ExperimentConfig, folder: Path) -> DistillationConfig:
@@ -174,8 +182,10 @@ def _settings(update: int, renderer: ChatRenderer, config: ExperimentConfig, fol
 
     batch_size, accumulation = share_update(update, config.opd_batch_size, process_count())
     beta = ON_POLICY_BETA[config.opd_divergence]
+    shared = training_settings(config, batch_size, config.opd_lr, folder)
+    sharded = {} if opd_sharding(config) == "ddp" else sharding_settings(config)
     settings = DistillationConfig(
-        **training_settings(config, batch_size, config.opd_lr, folder) | {"gradient_accumulation_steps": accumulation},
+        **shared | sharded | {"gradient_accumulation_steps": accumulation},
         num_train_epochs=1,
         gradient_checkpointing=config.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},

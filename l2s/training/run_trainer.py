@@ -97,7 +97,7 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sha
     checkpoint = checkpoints / name if name else None
     done = step_of(checkpoint) if checkpoint else 0
     if checkpoint:
-        check_checkpoint(checkpoint, sharding)
+        check_checkpoint(checkpoint)
     trainer.remove_callback(PrinterCallback)  # TrainingProgress takes its place
     if trainer.is_world_process_zero():
         make_folder(folder)
@@ -191,7 +191,8 @@ def _check_weights(student: nn.Module) -> None:
         UserError: names the first such weight.
     """
     for name, weight in student.named_parameters():
-        own: Tensor = weight.to_local() if isinstance(weight, DTensor) else weight  # of a sharded weight this rank's
+        # of a sharded weight this rank's part; ds_tensor is that of ZeRO-3
+        own: Tensor = weight.to_local() if isinstance(weight, DTensor) else getattr(weight, "ds_tensor", weight)
         if weight.requires_grad and not torch.isfinite(own).all():
             raise UserError(f"after the last step, the weight {name} holds NaN or infinity; {_remedy(2)}")
 

@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype, pick_device, process_count
 from l2s.errors import UserError
+from l2s.training.checkpoints import WEIGHTS
 
 Sharding = Literal["none", "ddp", "fsdp2", "zero2", "zero3"]
 FSDP2 = {  # environment variables that accelerate reads
@@ -44,21 +45,18 @@ def sharding_settings(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def zero_config(config: ExperimentConfig, stage: Literal[2, 3]) -> dict[str, Any]:
-    """The configuration of DeepSpeed. l2s cuts the micro-batches, and accelerate says which is the last of an update.
+    """The configuration of DeepSpeed; transformers fills in `auto`, and accelerate says which micro-batch is the last.
 
-    transformers fills in `auto`, and refuses a micro-batch other than its own setting.
-
-    Gradients are added in fp32: those of LoRA are small, and sums over many ranks in bf16 lose small values.
+    Gradients of ranks and of micro-batches are added in fp32: sums of many lose small values in bf16.
     """
     partition: dict[str, Any] = {"stage": stage, "overlap_comm": True, "contiguous_gradients": True}
-    if stage == 3:
-        partition |= {"stage3_gather_16bit_weights_on_model_save": True}
     return {
         "train_micro_batch_size_per_gpu": "auto",
-        "gradient_accumulation_steps": 1,
+        "gradient_accumulation_steps": "auto",
         "gradient_clipping": config.max_grad_norm,
         "bf16": {"enabled": choose_dtype(config).name == "bfloat16"},
         "communication_data_type": "fp32",
+        "data_types": {"grad_accum_dtype": "fp32"},
         "zero_optimization": partition,
         "zero_allow_untested_optimizer": True,
     }
@@ -75,19 +73,14 @@ def keep_sums_wide(accelerator: Accelerator) -> None:
         plugin.mixed_precision_policy = replace(policy, reduce_dtype=torch.float32, output_dtype=None)
 
 
-def check_checkpoint(checkpoint: Path, sharding: Sharding) -> None:
-    """Require a checkpoint that this training can resume.
-
-    DeepSpeed resumes only DeepSpeed's checkpoints, of the same number of ranks. Other trainings resume all others.
+def check_checkpoint(checkpoint: Path) -> None:
+    """Require a checkpoint of whole weights; earlier versions of l2s left those of DeepSpeed in its own form.
 
     Raises:
-        UserError: this training cannot resume it.
+        UserError: it holds none.
     """
-    ranks = len(list(checkpoint.glob("global_step*/*zero_pp_rank_*_optim_states.pt")))
-    here = process_count() if sharding.startswith("zero") else 0
-    if ranks != here:
-        left = f"{ranks} ranks of DeepSpeed" if ranks else "a training without DeepSpeed"
+    if not (checkpoint / WEIGHTS).exists():
         raise UserError(
-            f"sharding={sharding!r}: {checkpoint} was left by {left}, and this training has "
-            f"{f'{here} such ranks' if here else 'none'}; resume it with those ranks, or add --force to start over"
+            f"{checkpoint} holds no {WEIGHTS}: another version of l2s left it, and this one cannot resume it; "
+            "resume it with that version, or add --force to start over"
         )

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
 from l2s.chat import ChatRenderer
@@ -26,11 +26,11 @@ from l2s.metrics import SftMetrics
 from l2s.run_dir import ArmDir
 from l2s.sequences import TEACHER_PREFIX, Collator, SequenceCounts, SequenceDataset
 from l2s.signals.teachers import Teacher
-from l2s.training.checkpoints import load_optimizer, load_weights, save_optimizer, save_weights
 from l2s.training.heldout import HeldOutLoss
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
 from l2s.training.ranks import add_gradients, any_rank, get_random_state, is_replicated, set_random_state
+from l2s.training.resumable import ResumableTrainer
 from l2s.training.run_trainer import TrainingResult, check_step, run_trainer, save_student, training_settings
 from l2s.training.sampler import LengthGroupedSampler, group_size
 from l2s.training.sharding import choose_sharding, keep_sums_wide, sharding_settings
@@ -38,12 +38,11 @@ from l2s.training.student import StudentWithLoss
 from l2s.training.updates import Limit, Update, Updates, UpdateSampler
 
 Batch = dict[str, Tensor]
-SCHEDULER = "scheduler.pt"
 GROW_AFTER = 100  # updates with a halved limit, before the larger one is tried: a failure there costs 1% of the time
 
 
-class DistillationTrainer(Trainer):
-    """transformers.Trainer with a teacher, which writes one row of metrics for each step.
+class DistillationTrainer(ResumableTrainer):
+    """A trainer with a teacher, which writes one row of metrics for each step.
 
     One step of transformers is a whole update here: its data loader yields the sequences of one update, and this class
     cuts them into micro-batches. So an update can be repeated with smaller ones when memory runs out.
@@ -214,30 +213,6 @@ class DistillationTrainer(Trainer):
         super().log(logs, start_time)
         if "loss" in logs and self.is_world_process_zero():
             append_jsonl(self.metrics_file, [_metrics_row(self.state.global_step, logs)])
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the weights of a checkpoint."""
-        if self.is_deepspeed_enabled:  # DeepSpeed saves them with the optimizer
-            return
-        save_weights(cast(nn.Module, self.model), Path(output_dir or cast(str, self.args.output_dir)))
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if self.is_deepspeed_enabled:
-            super()._save_optimizer_and_scheduler(output_dir)
-            return
-        save_optimizer(cast(nn.Module, self.model), self.optimizer, Path(output_dir))
-        if self.args.should_save:
-            torch.save(cast(Any, self.lr_scheduler).state_dict(), Path(output_dir) / SCHEDULER)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        load_weights(model or cast(nn.Module, self.model), Path(resume_from_checkpoint))
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None or self.is_deepspeed_enabled:
-            super()._load_optimizer_and_scheduler(checkpoint)
-            return
-        load_optimizer(cast(nn.Module, self.model), self.optimizer, Path(checkpoint))
-        cast(Any, self.lr_scheduler).load_state_dict(torch.load(Path(checkpoint) / SCHEDULER, weights_only=True))
 
 
 def _metrics_row(step: int, logs: dict[str, float]) -> dict[str, float]:

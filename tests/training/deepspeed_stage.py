@@ -1,20 +1,20 @@
-"""Run by torchrun from test_deepspeed.py: SFT with DeepSpeed's CPU accelerator.
+"""Run by torchrun from test_deepspeed.py: a stage with DeepSpeed's CPU accelerator.
 
-`run` stops after the second step; `resume` continues from the checkpoint of the first. Each is a process of its own, as
-in a run: DeepSpeed keeps its configuration in the process.
+Arguments: the run folder, the stage, `run` or `resume`, and the update at which it breaks off (0: none). Each is a
+process of its own, as in a run: DeepSpeed keeps its configuration in the process.
 """
 
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from typing import Any, Literal
 from unittest import mock
 
 from l2s.config import ExperimentConfig
 from l2s.runner.executors import main
 from l2s.training import sharding
-from l2s.training.progress import TrainingProgress
+from support.broken_off import broken_off
+from support.on_policy import likeliest_tokens
 
 zero_config = sharding.zero_config
 
@@ -26,13 +26,7 @@ def with_small_shards(config: ExperimentConfig, stage: Literal[2, 3]) -> dict[st
     return found
 
 
-def break_off(self: TrainingProgress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-    if state.global_step == 2:
-        raise RuntimeError("broken off on purpose")
-
-
 if __name__ == "__main__":
-    folder, state = sys.argv[1:]
-    sharding.zero_config = with_small_shards
-    with mock.patch.object(TrainingProgress, "on_step_end", break_off) if state == "run" else nullcontext():
-        sys.exit(main(folder, "sft", "run" if state == "run" else "resume"))
+    folder, stage, state, step = sys.argv[1:]
+    with mock.patch.object(sharding, "zero_config", with_small_shards), likeliest_tokens(), broken_off(int(step)):
+        sys.exit(main(folder, stage, "run" if state == "run" else "resume"))

@@ -1,4 +1,4 @@
-"""ZeRO-2 and ZeRO-3 on two ranks of DeepSpeed's CPU accelerator, broken off and resumed, against one process.
+"""ZeRO-2 and ZeRO-3 on ranks of DeepSpeed's CPU accelerator, against one process.
 
 Skipped without DeepSpeed, which the environment of `make setup` does not hold.
 """
@@ -9,50 +9,86 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
+from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from l2s.config import ExperimentConfig
-from l2s.jsonl import load_jsonl, write_jsonl
+from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
 from l2s.runner.executors import run_stage
 from l2s.runner.pipeline import STAGES
+from support.broken_off import WORDS, broken_off
+from support.on_policy import likeliest_tokens
 
 pytestmark = [
     pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed (the extra deepspeed)"),
     pytest.mark.timeout(900),
 ]
 MakeConfig = Callable[..., ExperimentConfig]
+HERE = Path(__file__).parent
+SFT = {
+    "sft_batch_size": 1, "gradient_accumulation_steps": 4, "sft_lr": 1e-2, "save_steps": 1, "heldout_answers": 1,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("sharding", ["zero2", "zero3"])
-@pytest.mark.parametrize("tuning", ["full", "lora"])
-def test_two_ranks_broken_off_and_resumed_train_as_one_process(
-    sharding: str, tuning: str, tiny_config: MakeConfig
+@pytest.mark.parametrize(
+    ("sharding", "tuning", "ranks"),
+    [
+        ("zero2", "full", (2, 1, 2)),
+        ("zero2", "lora", (2, 1, 2)),
+        ("zero3", "full", (2, 1, 2, 3)),  # three ranks cannot share the weights equally
+        ("zero3", "lora", (2, 1, 2)),
+    ],
+)
+def test_any_number_of_ranks_resumes_a_checkpoint(
+    sharding: str, tuning: str, ranks: tuple[int, ...], tiny_config: MakeConfig
 ) -> None:
-    fields = {"sft_batch_size": 4, "sft_lr": 1e-2, "save_steps": 1, "tuning": tuning}
-    two = tiny_config(experiment_name="two", sharding=sharding, **fields)
-    one = tiny_config(experiment_name="one", **fields)
-    for config in (two, one):
+    split = tiny_config(experiment_name="split", sharding=sharding, tuning=tuning, **SFT)
+    whole = tiny_config(experiment_name="whole", tuning=tuning, **SFT)
+    for config in (split, whole):
         write_responses(RunDir.of(config))
-        RunDir.of(config).save_config(config)
-    stage = str(Path(__file__).parent / "deepspeed_stage.py")
-    assert "broken off on purpose" in torchrun(2, stage, str(RunDir.of(two).root), "run")
-    failure = torchrun(2, stage, str(RunDir.of(two).root), "resume")
-    assert not failure, failure
-    run_stage(STAGES["sft"], one, RunDir.of(one), "run")
+    for step, number in enumerate(ranks[:-1], start=2):  # each leaves the checkpoint of one more update
+        train(split, number, broken_off_at=step)
+    train(split, ranks[-1])
+    train(whole, 1)
 
-    curves = [load_jsonl(RunDir.of(config).sft / "metrics.jsonl") for config in (two, one)]
-    assert [row["step"] for row in curves[0]] == [1, 2, 3]
-    for left, right in zip(*curves, strict=True):
+    assert [row["step"] for row in curve(split)] == [*range(1, 6), *range(6)]  # held-out loss from step 0 on
+    for left, right in zip(curve(split), curve(whole), strict=True):
         assert left == pytest.approx(right, rel=1e-3)
-    weights = [AutoModelForCausalLM.from_pretrained(RunDir.of(config).sft_model).state_dict() for config in (two, one)]
-    torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-4)
-    assert not (RunDir.of(two).sft / "checkpoints").exists()
+    torch.testing.assert_close(weights(split), weights(whole), rtol=1e-3, atol=1e-4)
+    assert not (RunDir.of(split).sft / "checkpoints").exists()
+
+
+def train(config: ExperimentConfig, ranks: int, *, stage: str = "sft", broken_off_at: int = 0) -> None:
+    """Run the stage, or resume it, on that many ranks."""
+    run_dir = RunDir.of(config)
+    state: Literal["run", "resume"] = "resume" if (run_dir.arm(stage).root / "checkpoints").exists() else "run"
+    run_dir.save_config(config)
+    if ranks > 1:
+        output = torchrun(ranks, str(HERE / "deepspeed_stage.py"), str(run_dir.root), stage, state, str(broken_off_at))
+        assert WORDS in output if broken_off_at else not output, output
+        return
+    ending = pytest.raises(RuntimeError, match=WORDS) if broken_off_at else nullcontext()
+    with ending, broken_off(broken_off_at), likeliest_tokens():
+        run_stage(STAGES[stage], config, run_dir, state)
+
+
+def curve(config: ExperimentConfig, stage: str = "sft") -> list[Row]:
+    """The rows of all updates, and with SFT of the loss on what is held out."""
+    arm = RunDir.of(config).arm(stage)
+    return load_jsonl(arm.metrics) + (load_jsonl(arm.heldout_metrics) if arm.heldout_metrics.exists() else [])
+
+
+def weights(config: ExperimentConfig, stage: str = "sft") -> dict[str, Tensor]:
+    folder = RunDir.of(config).arm(stage).final_model
+    return dict(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict())
 
 
 def write_responses(run_dir: RunDir) -> None:
@@ -63,7 +99,7 @@ def write_responses(run_dir: RunDir) -> None:
             "response": "It is " + "so " * (number % 4) + str(number + number % 5),
             "finish_reason": "stop",
         }
-        for number in range(12)
+        for number in range(20)
     ]
     run_dir.responses.parent.mkdir(parents=True, exist_ok=True)
     write_jsonl(run_dir.responses, rows)
@@ -72,7 +108,6 @@ def write_responses(run_dir: RunDir) -> None:
 def torchrun(ranks: int, *command: str) -> str:
     """What a command on that many ranks prints if it fails; else nothing."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
-    root = str(Path(__file__).parents[2])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": root}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run([*launch, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return done.stdout.decode()[-6000:] if done.returncode else ""
+    return done.stdout.decode()[-12000:] if done.returncode else ""

@@ -46,7 +46,7 @@ TASK = Task(
     train_items=lambda config: items("train", config),
     eval_items=lambda config: items("eval", config),
     grade=grade,
-    lengths=lambda split, config: Lengths("atlas", 20, 30, 5, 10),
+    lengths=lambda split, config: Lengths("atlas", 20, 30, 5, 10, 4),
     trial={"toy_train_size": 4, "toy_eval_size": 2},
     names=COMMON_NAMES
     | {

@@ -211,8 +211,7 @@ def assumptions(plan: Plan) -> list[str]:
     texts = situation.training_texts + situation.evaluation_texts
     lengths = dict.fromkeys(f"{text.source} {text.prompt:.0f} + {text.answer:.0f}" for text in texts)
     lines = [
-        f"Tokens of a mean prompt and answer: {', '.join(lengths)}. Answers are those of Qwen2.5-Coder-1.5B, "
-        f"cut at max_new_tokens={config.max_new_tokens}; a model that rambles takes longer.",
+        f"Tokens of a mean prompt and answer: {', '.join(lengths)}. {_whose_answers(config)}",
         f"Time: matrix products, bytes moved and operations launched at the rates above; {START_S:.0f} s to start a "
         f"stage, {FILE_BYTES_S / 1e9:.0f} GB/s from disk. Downloads, grading and other programs are not counted.",
     ]
@@ -221,6 +220,8 @@ def assumptions(plan: Plan) -> list[str]:
             f"vLLM: {VLLM_START_S:.0f} s to start, {VLLM_SHARE:.0%} of those rates; l2s/plan/vllm.py names the "
             "published throughputs behind it. It fills its share of a GPU whatever the model needs."
         )
+    if contexts := dict.fromkeys(f"{text.source} {text.context:.0f}" for text in texts if text.context):
+        lines.append(f"teacher_context adds to a prompt of the teacher, in tokens: {', '.join(contexts)}.")
     if spilled := max((row.estimate.temporary for row in plan.layout.rows), default=0):
         lines.append(
             f"Scratch counts the tokens of the training sequences, which each process keeps in TMPDIR: {gib(spilled)} "
@@ -249,6 +250,15 @@ def assumptions(plan: Plan) -> list[str]:
             f"No whole run on GPUs has checked these times: they may be off by a factor of {CUDA_FACTOR:g} either way."
         )
     return lines
+
+
+def _whose_answers(config: ExperimentConfig) -> str:
+    if config.thinking == "on":
+        return f"With thinking, every answer is taken to be as long as max_new_tokens={config.max_new_tokens} allows."
+    return (
+        f"Answers are those of Qwen2.5-Coder-1.5B, cut at max_new_tokens={config.max_new_tokens}; a model that rambles "
+        "takes longer."
+    )
 
 
 def _gib(value: float) -> str:

@@ -56,7 +56,7 @@ def _prepare(s: Situation) -> Estimate:
 
 
 def _generate(s: Situation) -> Estimate:
-    config, texts = s.config, s.training_texts
+    config, texts = s.config, _seen_by_teacher(s.training_texts)
     if config.answers == "reference":  # no model answers
         return Estimate(seconds=START_S, disk=TEXT_BYTES * _tokens(texts))
     tries = _tries(config.answers_per_item, config.max_tries) if config.keep_correct else config.answers_per_item
@@ -92,12 +92,12 @@ def _score(s: Situation) -> Estimate:
     texts, quantization = s.answered_texts, s.config.teacher_quantization
     signals = _signal_bytes(s, _answer_tokens(texts), s.config.teacher_signal)
     seconds = _loading_seconds(s, s.teacher) + 2 * signals / FILE_BYTES_S  # written, then read for their hash
-    seconds += _forward_seconds(s, s.teacher, texts, BATCH_TOKENS, quantization)
+    seconds += _forward_seconds(s, s.teacher, _seen_by_teacher(texts), BATCH_TOKENS, quantization)
     if s.config.teacher_signal == "topk":
         seconds += s.teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1) / s.processes
-    batch_tokens = max(BATCH_TOKENS, longest_sequence(s, texts))
+    batch_tokens = max(BATCH_TOKENS, longest_sequence(s, texts) + _most_context(texts))
     memory = _forward_memory(s, s.teacher, batch_tokens, quantization)
-    return Estimate(seconds, signals, memory, temporary=_sequence_bytes(s, texts))
+    return Estimate(seconds, signals, memory, temporary=_sequence_bytes(s, texts, for_both=True))
 
 
 def _sft(s: Situation) -> Estimate:
@@ -112,11 +112,13 @@ def _kd(s: Situation) -> Estimate:
     student = _training(s, texts, config.kd_epochs, config.kd_batch_size, models=2)
     head = HEAD_OVERHEAD * teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=1) / s.processes
     if config.teacher_signal == "online":
-        batch_tokens = config.kd_batch_size * _tokens(texts) / _number(texts)
-        forward = _forward_seconds(s, teacher, texts, batch_tokens, config.teacher_quantization)
+        seen = _seen_by_teacher(texts)
+        batch_tokens = config.kd_batch_size * _tokens(seen) / _number(seen)
+        forward = _forward_seconds(s, teacher, seen, batch_tokens, config.teacher_quantization)
         seconds = _loading_seconds(s, teacher) + config.kd_epochs * (forward + head)
         cut = _cut(s, texts, config.kd_batch_size, _share(s, texts, config.kd_batch_size))
-        memory = _forward_memory(s, teacher, cut.tokens, config.teacher_quantization)
+        longer = 1 + _most_context(texts) / longest_sequence(s, texts)
+        memory = _forward_memory(s, teacher, longer * cut.tokens, config.teacher_quantization)
     else:
         exact = config.teacher_signal == "hidden"
         signals = _signal_bytes(s, _answer_tokens(texts), config.teacher_signal)
@@ -127,7 +129,7 @@ def _kd(s: Situation) -> Estimate:
         student,
         seconds=student.seconds + seconds,
         memory=student.memory + memory,
-        temporary=_sequence_bytes(s, texts),
+        temporary=_sequence_bytes(s, texts, for_both=True),
     )
 
 
@@ -275,16 +277,33 @@ def _answer_tokens(texts: list[Texts]) -> float:
     return sum(text.number * text.answer for text in texts)
 
 
+def _seen_by_teacher(texts: list[Texts]) -> list[Texts]:
+    """The same with teacher_context in the prompts."""
+    return [
+        replace(text, prompt=text.prompt + text.context, longest_prompt=text.longest_prompt + round(text.context))
+        for text in texts
+    ]
+
+
+def _most_context(texts: list[Texts]) -> int:
+    return max(round(text.context) for text in texts)
+
+
 def longest_sequence(s: Situation, texts: list[Texts]) -> int:
     """Tokens of the longest prompt with its answer."""
     config = s.config
     return min(config.max_length, max(text.longest_prompt for text in texts) + config.max_new_tokens)
 
 
-def _sequence_bytes(s: Situation, texts: list[Texts]) -> float:
-    """The training sequences in TMPDIR: 4 bytes a token and a short line each, for every process of a machine."""
+def _sequence_bytes(s: Situation, texts: list[Texts], *, for_both: bool = False) -> float:
+    """The training sequences in TMPDIR: 4 bytes a token and a short line each, for every process of a machine.
+
+    `for_both` adds the teacher's sequences, which are stored where they differ from the student's.
+    """
     machine = s.fleet.per_machine if s.fleet else s.processes * s.split
-    return min(s.processes, max(1, machine // s.split)) * (4 * _tokens(texts) + SEQUENCE_LINE * _number(texts))
+    other = [text for text in _seen_by_teacher(texts) if text.context] if for_both else []
+    tokens = _tokens(texts) + _tokens(other)
+    return min(s.processes, max(1, machine // s.split)) * (4 * tokens + SEQUENCE_LINE * _number(texts))
 
 
 def _signal_bytes(s: Situation, tokens: float, signal: str) -> float:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class Texts:
-    """Items of one source. `answer` and `longest` already respect max_new_tokens."""
+    """Items of one source, in tokens. Answers already respect max_new_tokens.
+
+    `context` is what teacher_context adds to the prompt for the teacher alone.
+    """
 
     source: str
     number: float
@@ -15,6 +18,7 @@ class Texts:
     longest_prompt: int
     answer: float
     longest_answer: float
+    context: float = 0
 
 
 @dataclass(frozen=True)

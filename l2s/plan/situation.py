@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from l2s.config import ExperimentConfig
+from l2s.plan.context_tokens import context_tokens
 from l2s.plan.hardware import Fleet, Hardware
 from l2s.plan.model_size import ModelSize
 from l2s.plan.parts import Memory, Texts
 from l2s.tasks.table import tasks_of
-from l2s.tasks.task import Split
+from l2s.tasks.task import Lengths, Split
 
 
 @dataclass(frozen=True)
@@ -82,17 +83,24 @@ class Situation:
         return self._texts("eval")
 
     def _texts(self, split: Split) -> list[Texts]:
-        config, most = self.config, self.config.max_new_tokens
-        found = [(task.size(split, config), task.lengths(split, config)) for task in tasks_of(config).values()]
-        return [
-            Texts(
-                lengths.source,
-                number,
-                lengths.prompt,
-                lengths.longest_prompt,
-                min(lengths.answer, most),
-                min(lengths.longest_answer, most),
-            )
-            for number, lengths in found
-            if number
-        ]
+        found = []
+        for task in tasks_of(self.config).values():
+            if number := task.size(split, self.config):
+                lengths = task.lengths(split, self.config)
+                answer, longest = _answer_lengths(lengths, split, self.config)
+                context = context_tokens(task.name, lengths, self.config) if split == "train" else 0
+                found.append(
+                    Texts(lengths.source, number, lengths.prompt, lengths.longest_prompt, answer, longest, context)
+                )
+        return found
+
+
+def _answer_lengths(lengths: Lengths, split: Split, config: ExperimentConfig) -> tuple[float, float]:
+    """Tokens of a mean answer and of the longest of a batch; nobody knows how long a model thinks."""
+    most = config.max_new_tokens
+    if split == "train" and config.answers == "reference":
+        longest = lengths.solution * lengths.longest_answer / lengths.answer
+        return min(lengths.solution, most), min(longest, most)
+    if config.thinking == "on":
+        return most, most
+    return min(lengths.answer, most), min(lengths.longest_answer, most)

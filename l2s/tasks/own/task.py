@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from array import array
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
@@ -16,14 +15,13 @@ from l2s.tasks.own import user_code
 from l2s.tasks.own.files import RowsOfFile
 from l2s.tasks.own.graders import STATUSES, grade, grader_of, is_graded
 from l2s.tasks.own.rows import NAME, check_number_of_domains, check_system_prompt, make_items
-from l2s.tasks.task import COMMON_NAMES, NOT_GRADED, Lengths, Names, Split, Task
+from l2s.tasks.task import COMMON_NAMES, NOT_GRADED, Lengths, Names, Split, Task, rough_tokens
 from l2s.tasks.types import Item
 
 FILES: dict[Split, str] = {"train": "train_file", "eval": "eval_file"}
 ALL = "all"  # the name for all domains together in results
 ANSWER_TOKENS, LONGEST_ANSWER_TOKENS = 200, 400  # assumed; unknown before the teacher has answered
 TEMPLATE_TOKENS = 20
-CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 def check(config: ExperimentConfig, domains: Collection[str]) -> None:
@@ -116,16 +114,16 @@ def _grader_files(config: ExperimentConfig) -> list[Path]:
 
 
 def _lengths(split: Split, config: ExperimentConfig) -> Lengths:
-    """The lengths of the file's prompts, roughly: one token for each Chinese character or 3.5 other characters."""
-    prompts = array("q", map(_tokens, _items(split, config)))
-    mean = sum(prompts) / len(prompts)
-    return Lengths("own data, answers assumed,", mean, max(prompts), ANSWER_TOKENS, LONGEST_ANSWER_TOKENS)
+    """The lengths of the file's prompts and references, roughly."""
+    items = _items(split, config)
+    prompts = array("q", map(_prompt_tokens, items))
+    prompt = sum(prompts) / len(items)
+    solution = sum(rough_tokens(_solution(item) or "") for item in items) / len(items)
+    return Lengths("own data, answers assumed,", prompt, max(prompts), ANSWER_TOKENS, LONGEST_ANSWER_TOKENS, solution)
 
 
-def _tokens(item: Item) -> int:
-    text = "".join(message["content"] for message in item["messages"])
-    chinese = len(CHINESE.findall(text))
-    return round(chinese + (len(text) - chinese) / 3.5) + TEMPLATE_TOKENS
+def _prompt_tokens(item: Item) -> int:
+    return rough_tokens("".join(message["content"] for message in item["messages"])) + TEMPLATE_TOKENS
 
 
 def _solution(item: Item) -> str | None:

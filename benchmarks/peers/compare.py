@@ -75,7 +75,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Prepare the pair and the problems, let every way do the job in each round, print and write what was found."""
     arguments = parse()
-    asked = {name: str(value) for name, value in vars(arguments).items() if name != "json"}
+    asked = {name: Path(str(value)).name for name, value in vars(arguments).items() if name != "json"}
     ways = ("l2s", *chosen_peers(arguments.peers))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)

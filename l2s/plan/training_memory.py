@@ -1,6 +1,7 @@
 """Memory of a rank that trains: the fullest moment of an update, and what ranks hold to work together.
 
-P parameters of the student, L those of one layer, R those of the embedding and the head, N ranks, e bytes of a number.
+P parameters of the student, L those of one layer, R those of the embedding and the head, N ranks, e bytes of a number,
+B gradients of a bucket.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from l2s.loss.fused_head import CHUNK_BYTES
 from l2s.plan.model_size import ModelSize
 from l2s.plan.parts import Memory
 from l2s.plan.situation import Situation
-from l2s.training.sharding import Sharding
+from l2s.training.sharding import Sharding, bucket_numbers
 
 CUDA_CHUNKS = 3  # chunks of logits for each of student and teacher: in bfloat16 and widened to float32
 # On a CPU malloc keeps blocks of steps with other lengths: 350 MiB beside 377 MiB of activations in a measured run.
 HEAP_KEEPS = 0.9
-LIVE_PARAMETERS = 10**9  # that ZeRO-3 gathers at most: DeepSpeed's default of stage3_max_live_parameters
+# DeepSpeed's defaults of stage3_max_live_parameters, weights that are gathered at most, and of sub_group_size, weights
+# that a rank updates at a time
+LIVE_PARAMETERS = SUB_GROUP = 10**9
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ def training_memory(s: Situation, cut: Cut, quantization: Quantization, models: 
 def _of_an_update(s: Situation, cut: Cut, quantization: Quantization, models: int) -> Memory:
     """The fullest moment of an update: the backward pass frees activations while it makes gradients.
 
-    So of both only the larger counts, unless gradients of an earlier micro-batch are there. The head's gradient comes
-    first: it is made in the forward pass and scaled in the backward pass.
+    So of both only the larger counts, unless gradients of an earlier micro-batch are there, or their room is kept, as
+    ZeRO-3 does. The head's gradient comes first: it is made in the forward pass and scaled in the backward pass. After
+    the backward pass DeepSpeed copies the gradients into one flat tensor.
     """
     student, trainable, full = s.student, s.trainable, s.config.tuning == "full"
     sharding = sharding_of(s)
@@ -61,11 +65,15 @@ def _of_an_update(s: Situation, cut: Cut, quantization: Quantization, models: in
     activations += 8 * student.head if full else 0
     chunk = min(CHUNK_BYTES, student.element_bytes * cut.answer_tokens * student.vocabulary)
     chunks = models * (CUDA_CHUNKS if s.hardware.is_cuda else 1) * chunk
+    both = cut.number > 1 or sharding == "zero3"
+    activations = kept + (activations if both else max(activations - gradients, 0))
+    buffers = chunks + _narrow_bytes(s, sharding) + shared_bytes(s, sharding)
+    flat = max(_flat_gradients(s, sharding) - activations - buffers, 0)
     return Memory(
-        weights=4 * trainable / shards + _frozen_bytes(s, quantization) / frozen_shards,
-        optimizer=8 * trainable / shards + gradients,  # AdamW's two moments, float32
-        activations=kept + (activations if cut.number > 1 else max(activations - gradients, 0)),
-        buffers=chunks + _narrow_bytes(s, sharding) + shared_bytes(s, sharding),
+        weights=4 * trainable / shards + _frozen_bytes(s, quantization) / frozen_shards + _twin_bytes(s, sharding),
+        optimizer=8 * trainable / shards + gradients + flat,  # AdamW's two moments, float32
+        activations=activations,
+        buffers=buffers,
     )
 
 
@@ -74,11 +82,22 @@ def _frozen_bytes(s: Situation, quantization: Quantization) -> int:
     return 0 if full else s.student.weight_bytes(quantization) + s.student.scale_bytes(quantization)
 
 
+def _twin_bytes(s: Situation, sharding: Sharding) -> float:
+    """The trained weights that products read under DeepSpeed, which it keeps beside their float32 masters."""
+    shards = {"zero2": 1, "zero3": s.processes}.get(sharding)
+    return s.student.element_bytes * s.trainable / shards if shards else 0
+
+
 def _narrow_bytes(s: Situation, sharding: Sharding) -> float:
     """Copies of the weights in the narrower type of the products; FSDP2 makes them of the gathered layers alone."""
-    if s.config.tuning != "full" or not casts(s) or sharding == "fsdp2":
+    return 2 * s.student.parameters if s.config.tuning == "full" and casts(s) and sharding in ("none", "ddp") else 0
+
+
+def _flat_gradients(s: Situation, sharding: Sharding) -> float:
+    """The flat gradients that DeepSpeed makes for AdamW: ZeRO-2 of all weights, ZeRO-3 of SUB_GROUP at a time."""
+    if sharding not in ("zero2", "zero3"):
         return 0
-    return 2 * s.student.parameters / (s.processes if sharding == "zero3" else 1)
+    return 4 * (s.trainable if sharding == "zero2" else min(s.trainable, SUB_GROUP)) / s.processes
 
 
 def casts(s: Situation) -> bool:
@@ -95,15 +114,20 @@ def shared_bytes(s: Situation, sharding: Sharding) -> float:
       end of the backward pass. Beside the layer that computes, the next one is gathered already; its gradient is made
       in e bytes; and the gradient of the layer before is sent in float32, which `keep_sums_wide` asks for
       (torch/distributed/fsdp/_fully_shard: `_backward_prefetch`, and one retained state of `reduce_scatter`).
-    - ZeRO-3: e bytes of at most LIVE_PARAMETERS weights (DeepSpeed's documentation of its configuration).
+    - ZeRO-2: 3eB, and 4B if e < 4, for buckets of B gradients (`reduce_bucket_size`). Two are filled in turn
+      (`overlap_comm`), and one is sent from a flat copy, which is then widened to float32.
+    - ZeRO-3: 8B and e bytes of at most LIVE_PARAMETERS weights. One bucket, in float32, is filled and sent from a copy
+      (DeepSpeed 0.19.8: runtime/zero/stage_1_and_2.py, stage3.py; the documentation of its configuration).
     """
-    student, e = s.student, s.student.element_bytes
+    student, e, bucket = s.student, s.student.element_bytes, bucket_numbers(s.trainable)
     if sharding == "ddp":
         return 4 * s.trainable
     if sharding == "fsdp2":
         sent = e + 4 if s.config.tuning == "full" else 0
         return e * root_parameters(student) + (2 * e + sent) * layer_parameters(student)
-    return e * min(LIVE_PARAMETERS, student.parameters) if sharding == "zero3" else 0
+    if sharding == "zero2":
+        return (3 * e + (4 if casts(s) else 0)) * bucket
+    return 8 * bucket + e * min(LIVE_PARAMETERS, student.parameters) if sharding == "zero3" else 0
 
 
 def root_parameters(student: ModelSize) -> int:

@@ -150,7 +150,7 @@ def train(
     from trl import DistillationTrainer
 
     update = config.opd_batch_size * config.gradient_accumulation_steps
-    settings = _settings(update, renderer, config, folder)
+    settings = _settings(update, student, renderer, config, folder)
     fit_vocabulary(teacher, len(output_head(student).weight))
     drawn = draw(prompts, config.opd_steps * update, config.seed)
     trainer = type("OnPolicyTrainer", (MeasuresAgreement, ResumableTrainer, DistillationTrainer), {})(
@@ -176,14 +176,16 @@ def opd_sharding(config: ExperimentConfig) -> Sharding:
     return "ddp" if sharding == "fsdp2" else sharding
 
 
-def _settings(update: int, renderer: ChatRenderer, config: ExperimentConfig, folder: Path) -> DistillationConfig:
+def _settings(
+    update: int, student: nn.Module, renderer: ChatRenderer, config: ExperimentConfig, folder: Path
+) -> DistillationConfig:
     """TRL's settings for updates of `update` prompts."""
     from trl import DistillationConfig
 
     batch_size, accumulation = share_update(update, config.opd_batch_size, process_count())
     beta = ON_POLICY_BETA[config.opd_divergence]
     shared = training_settings(config, batch_size, config.opd_lr, folder)
-    sharded = {} if opd_sharding(config) == "ddp" else sharding_settings(config)
+    sharded = {} if opd_sharding(config) == "ddp" else sharding_settings(config, student)
     settings = DistillationConfig(
         **shared | sharded | {"gradient_accumulation_steps": accumulation},
         num_train_epochs=1,

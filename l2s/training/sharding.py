@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype, pick_device, process_count
@@ -20,6 +21,7 @@ from l2s.errors import UserError
 from l2s.training.checkpoints import WEIGHTS
 
 Sharding = Literal["none", "ddp", "fsdp2", "zero2", "zero3"]
+BUCKET = 10**8  # gradients that DeepSpeed sends at a time; its own 5 * 10**8 would take 5 GB of a GPU
 FSDP2 = {  # environment variables that accelerate reads
     "ACCELERATE_USE_FSDP": "true",
     "FSDP_VERSION": "2",
@@ -36,20 +38,28 @@ def choose_sharding(config: ExperimentConfig) -> Sharding:
     return "fsdp2" if config.tuning == "full" and pick_device(config).type == "cuda" else "ddp"
 
 
-def sharding_settings(config: ExperimentConfig) -> dict[str, Any]:
+def sharding_settings(config: ExperimentConfig, student: nn.Module) -> dict[str, Any]:
     """The sharding's arguments for TrainingArguments; FSDP2 reaches accelerate through the environment."""
     sharding = choose_sharding(config)
     if sharding == "fsdp2":
         os.environ |= FSDP2
-    return {"deepspeed": zero_config(config, 2 if sharding == "zero2" else 3)} if sharding.startswith("zero") else {}
+    if not sharding.startswith("zero"):
+        return {}
+    trained = sum(weight.numel() for weight in student.parameters() if weight.requires_grad)
+    return {"deepspeed": zero_config(config, 2 if sharding == "zero2" else 3, trained)}
 
 
-def zero_config(config: ExperimentConfig, stage: Literal[2, 3]) -> dict[str, Any]:
+def zero_config(config: ExperimentConfig, stage: Literal[2, 3], trained: int) -> dict[str, Any]:
     """The configuration of DeepSpeed; transformers fills in `auto`, and accelerate says which micro-batch is the last.
 
     Gradients of ranks and of micro-batches are added in fp32: sums of many lose small values in bf16.
     """
-    partition: dict[str, Any] = {"stage": stage, "overlap_comm": True, "contiguous_gradients": True}
+    partition = {
+        "stage": stage,
+        "overlap_comm": True,
+        "contiguous_gradients": True,
+        "reduce_bucket_size": bucket_numbers(trained),
+    }
     return {
         "train_micro_batch_size_per_gpu": "auto",
         "gradient_accumulation_steps": "auto",
@@ -60,6 +70,11 @@ def zero_config(config: ExperimentConfig, stage: Literal[2, 3]) -> dict[str, Any
         "zero_optimization": partition,
         "zero_allow_untested_optimizer": True,
     }
+
+
+def bucket_numbers(trained: int) -> int:
+    """Gradients that DeepSpeed collects before it sends them; its buckets take this room even if `trained` is less."""
+    return min(BUCKET, trained)
 
 
 def keep_sums_wide(accelerator: Accelerator) -> None:

@@ -278,7 +278,7 @@ def train(
         callbacks.insert(0, HeldOutLoss(held_out, collator, schedule.batch_size, teacher, file))
     settings = training_settings(config, schedule.batch_size, schedule.learning_rate, folder)
     settings["gradient_accumulation_steps"] = 1  # the trainer cuts its own micro-batches
-    settings |= sharding_settings(config)
+    settings |= sharding_settings(config, model)
     trainer = DistillationTrainer(
         model=model,
         update_size=schedule.batch_size * config.gradient_accumulation_steps,

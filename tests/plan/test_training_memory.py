@@ -11,42 +11,27 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from l2s.config import ExperimentConfig
 from l2s.loss import buffers
-from l2s.models.attention import use_grouped_attention
-from l2s.models.load import prepare_for_training
 from l2s.plan import estimates, training_memory
 from l2s.plan.hardware import GIB, Hardware
-from l2s.plan.model_size import ModelSize, size_of
+from l2s.plan.model_size import ModelSize
 from l2s.plan.parts import Texts
 from l2s.plan.situation import Situation
 from l2s.plan.training_memory import Cut, sharding_of
-from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
+from support.made_up_student import ANSWER, CPU, LENGTH, SEQUENCES, made_up_batch, made_up_size, made_up_student
 from support.torch_memory import peak_bytes
-
-CPU = Hardware("cpu", False, 16 * GIB, 1e12, 1e10, 3e9, 1e-3, "made up")
-SHAPE: dict[str, Any] = {
-    "hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 32,
-    "num_hidden_layers": 4, "tie_word_embeddings": True,
-}  # fmt: skip
-SEQUENCES, LENGTH, ANSWER = 4, 128, 32
 
 
 def update_of(config: ExperimentConfig, vocabulary: int, micro_batches: int) -> Callable[[], None]:
     """An update of SFT, ready to run: forward and backward passes of equal micro-batches, and AdamW."""
-    model: Any = Qwen3ForCausalLM(Qwen3Config(vocab_size=vocabulary, **SHAPE))
-    use_grouped_attention(model, "cpu")
-    student = StudentWithLoss(prepare_for_training(model, config), SFT_OBJECTIVE)
+    student, batch = made_up_student(config, vocabulary), made_up_batch()
     optimizer = torch.optim.AdamW([one for one in student.parameters() if one.requires_grad], fused=True)
-    ids = torch.ones(SEQUENCES, LENGTH, dtype=torch.long)
-    labels = ids.clone()
-    labels[:, :-ANSWER] = -100
 
     def run() -> None:
         for _ in range(micro_batches):
-            student(input_ids=ids, labels=labels)["loss"].backward()
+            student(**batch)["loss"].backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -67,8 +52,7 @@ def test_an_update_takes_what_torch_allocates(
     monkeypatch.setattr(buffers, "_allocate", lambda size, dtype: torch.empty(size, dtype=dtype))  # seen by the profile
     buffers.release_buffers()
     config = ExperimentConfig(tuning=tuning, dtype="float32", gradient_checkpointing=False, device="cpu", lora_r=4)
-    Qwen3Config(vocab_size=vocabulary, **SHAPE).save_pretrained(tmp_path)
-    size = size_of(str(tmp_path), config)
+    size = made_up_size(config, vocabulary, tmp_path)
     run = update_of(config, vocabulary, micro_batches)
     trained = size.parameters if tuning == "full" else 100_000
     run()  # AdamW's moments exist from here on
@@ -114,8 +98,12 @@ GPU = Hardware("gpu", True, 80 * GIB, 6e14, 2.8e12, 2.8e12, 1e-3, "made up")
         # of 200 outside the layers 2; of a layer 2 now, 2 next, 2 of gradient, 4 on the way
         ({"tuning": "full"}, 2, 4, "fsdp2", 1000, 3000, 2 * 200 + 10 * 200),
         ({"tuning": "full"}, 4, 4, "fsdp2", 1000, 3000, 4 * 200 + 16 * 200),
-        ({"tuning": "full", "sharding": "zero2"}, 2, 4, "zero2", 1000, 3000, 2000),
-        ({"tuning": "full", "sharding": "zero3"}, 2, 4, "zero3", 1000, 3000, 2000 / 4 + 2000),
+        # beside the masters what products read; a bucket twice, flat and in float32, or with ZeRO-3 twice in float32
+        ({"tuning": "full", "sharding": "zero2"}, 2, 4, "zero2", 1000 + 2000, 3000, 4000 + 2000 + 4000),
+        ({"tuning": "full", "sharding": "zero2"}, 4, 4, "zero2", 1000 + 4000, 3000, 8000 + 4000),
+        ({"tuning": "lora", "sharding": "zero2"}, 2, 4, "zero2", 2000 + 30 + 60, 90, 300),
+        ({"tuning": "full", "sharding": "zero3"}, 2, 4, "zero3", 1000 + 500, 3000, 8000 + 2000),
+        ({"tuning": "lora", "sharding": "zero3"}, 4, 4, "zero3", 1000 + 30 + 30, 90, 240 + 4000),
         # LoRA of 30 weights; NF4 takes half a byte of the 800, and a byte for 64 of them
         ({"tuning": "lora"}, 2, 1, "none", 2120, 360, 0),
         ({"tuning": "lora"}, 2, 4, "ddp", 2120, 360, 120),
@@ -133,6 +121,18 @@ def test_what_ranks_hold_to_work_together(
     found = training_memory._of_an_update(situation, Cut(2, 0, 0), kind, models=1)
     assert sharding_of(situation) == sharding
     assert (found.weights, found.optimizer, found.buffers) == (weights, optimizer, buffers)
+
+
+def test_gradients_that_deepspeed_flattens_count_where_they_exceed_the_backward_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("l2s.training.sharding.BUCKET", 10)
+    situation = Situation(
+        ExperimentConfig(tuning="full", sharding="zero2"), GPU, TINY, TINY, lora_parameters=30, processes=4
+    )
+    found = training_memory._of_an_update(situation, Cut(2, 0, 0), "none", models=1)
+    assert (found.activations, found.buffers) == (8 * 100, 10 * 10)  # the head's gradient, and buckets of 10
+    assert found.optimizer == 3000 + (1000 - 800 - 100)
 
 
 def test_a_rank_that_loads_the_whole_student_needs_room_for_it() -> None:

@@ -19,9 +19,9 @@ from support.on_policy import likeliest_tokens
 zero_config = sharding.zero_config
 
 
-def with_small_shards(config: ExperimentConfig, stage: Literal[2, 3]) -> dict[str, Any]:
+def with_small_shards(config: ExperimentConfig, stage: Literal[2, 3], trained: int) -> dict[str, Any]:
     """ZeRO-3 leaves weights of less than 100,000 numbers whole, which are all of a tiny model."""
-    found = zero_config(config, stage)
+    found = zero_config(config, stage, trained)
     found["zero_optimization"] |= {"stage3_param_persistence_threshold": 0} if stage == 3 else {}
     return found
 

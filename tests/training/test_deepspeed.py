@@ -25,7 +25,7 @@ from l2s.run_dir import RunDir
 from l2s.runner.executors import run_stage
 from l2s.runner.pipeline import STAGES
 from support.broken_off import WORDS, broken_off
-from support.on_policy import likeliest_tokens
+from support.on_policy import likeliest_tokens, short_trainings
 
 pytestmark = [
     pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed (the extra deepspeed)"),
@@ -64,6 +64,43 @@ def test_any_number_of_ranks_resumes_a_checkpoint(
         assert left == pytest.approx(right, rel=1e-3)
     torch.testing.assert_close(weights(split), weights(whole), rtol=1e-3, atol=1e-4)
     assert not (RunDir.of(split).sft / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(("sharding", "tuning"), [("zero2", "full"), ("zero3", "lora")])
+def test_bfloat16_stays_near_one_process(sharding: str, tuning: str, tiny_config: MakeConfig) -> None:
+    split = tiny_config(experiment_name="split", sharding=sharding, tuning=tuning, dtype="bfloat16", **SFT)
+    whole = tiny_config(experiment_name="whole", tuning=tuning, dtype="bfloat16", **SFT)
+    for config in (split, whole):
+        write_responses(RunDir.of(config))
+    train(split, 2)
+    train(whole, 1)
+
+    for left, right in zip(curve(split), curve(whole), strict=True):
+        assert left == pytest.approx(right, rel=1e-2)
+    torch.testing.assert_close(weights(split), weights(whole), rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize(("sharding", "tuning"), [("zero2", "lora"), ("zero3", "full")])
+def test_opd_on_two_ranks_trains_as_one_process(sharding: str, tuning: str, tiny_config: MakeConfig) -> None:
+    make = short_trainings(
+        tiny_config, opd_steps=4, save_steps=1, tuning=tuning, opd_batch_size=2, gradient_accumulation_steps=2
+    )
+    split, whole = make(experiment_name="split", sharding=sharding), make(experiment_name="whole")
+    train(split, 2, stage="opd", broken_off_at=3)
+    train(split, 2, stage="opd")
+    train(whole, 1, stage="opd")
+
+    assert [row["step"] for row in curve(split, "opd")] == [1, 2, 3, 4]
+    for left, right in zip(curve(split, "opd"), curve(whole, "opd"), strict=True):
+        assert left == pytest.approx(right, rel=1e-3)
+    torch.testing.assert_close(weights(split, "opd"), weights(whole, "opd"), rtol=1e-3, atol=1e-4)
+
+
+def test_the_plan_of_an_update_is_what_torch_allocates(tmp_path: Path) -> None:
+    failure = torchrun(2, str(HERE / "deepspeed_memory.py"), str(tmp_path / "rows.jsonl"))
+    assert not failure, failure
+    for row in load_jsonl(tmp_path / "rows.jsonl"):
+        assert row["planned"] == pytest.approx(row["found"], rel=0.15), row
 
 
 def train(config: ExperimentConfig, ranks: int, *, stage: str = "sft", broken_off_at: int = 0) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.training.sharding import check_checkpoint, choose_sharding, zero_config
+from l2s.training.sharding import BUCKET, bucket_numbers, check_checkpoint, choose_sharding, zero_config
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,12 @@ def test_auto_shards_what_is_trained_whole(
 
 
 def test_deepspeed_leaves_micro_batches_to_the_trainer() -> None:
-    found = zero_config(ExperimentConfig(max_grad_norm=0.5), 3)
+    found = zero_config(ExperimentConfig(max_grad_norm=0.5), 3, 1000)
     assert found["zero_optimization"]["stage"] == 3
     assert (found["train_micro_batch_size_per_gpu"], found["gradient_accumulation_steps"]) == ("auto", "auto")
     assert (found["gradient_clipping"], found["communication_data_type"]) == (0.5, "fp32")
+    assert found["zero_optimization"]["reduce_bucket_size"] == 1000  # a bucket takes its whole room
+    assert bucket_numbers(8 * 10**9) == BUCKET
     assert found["data_types"] == {"grad_accum_dtype": "fp32"}
 
 

@@ -18,7 +18,7 @@ from l2s.plan.hardware import GIB
 from l2s.plan.model_size import FORWARD, TRAINING, ModelSize
 from l2s.plan.parts import Memory, Texts
 from l2s.plan.situation import Estimate, Situation
-from l2s.plan.training_memory import Cut, casts, training_memory
+from l2s.plan.training_memory import Cut, casts, sharding_of, training_memory, with_answers
 from l2s.signals.record import BATCH_TOKENS
 from l2s.signals.recorders import SAMPLE_ROWS
 from l2s.signals.tail import OFFSET_FACTORS, RANK
@@ -137,7 +137,8 @@ def _opd(s: Situation) -> Estimate:
     """The student answers, the teacher reads the answers, and the student is trained on them."""
     s = s.in_trainer()
     config = s.config
-    own = s.changed({"max_new_tokens": config.opd_max_new_tokens})
+    kept = {"sharding": "ddp"} if sharding_of(s) == "fsdp2" else {}  # as on_policy.opd_sharding
+    own = s.changed({"max_new_tokens": config.opd_max_new_tokens} | kept)
     texts, batch_size, quantization = own.training_texts, config.opd_batch_size, config.teacher_quantization
     epochs = config.opd_steps * batch_size * config.gradient_accumulation_steps / _number(texts)
     student = _training(own, texts, epochs, batch_size, models=2)
@@ -151,7 +152,7 @@ def _opd(s: Situation) -> Estimate:
     return replace(
         student,
         seconds=student.seconds + _loading_seconds(s, s.teacher, by_vllm=False) + epochs * seconds,
-        memory=student.memory
+        memory=with_answers(student.memory, own)
         + _forward_memory(own, s.teacher, batch_size * longest_sequence(own, texts), quantization),
     )
 

@@ -6,7 +6,7 @@ B gradients of a bucket.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from l2s.config import Quantization
 from l2s.loss.fused_head import CHUNK_BYTES
@@ -45,6 +45,12 @@ def training_memory(s: Situation, cut: Cut, quantization: Quantization, models: 
     """Memory of a rank at its fullest: in an update, or before it, when each rank loads the whole student."""
     loaded = Memory(weights=4 * s.trainable + _frozen_bytes(s, quantization))
     return max(loaded, _of_an_update(s, cut, quantization, models), key=lambda memory: memory.total)
+
+
+def with_answers(training: Memory, s: Situation) -> Memory:
+    """Memory of a rank whose student also answers: ZeRO-3 gathers all of it then, when no activations are there."""
+    whole = s.student.element_bytes * s.student.parameters if sharding_of(s) == "zero3" else 0
+    return replace(training, buffers=max(training.buffers, whole - training.activations))
 
 
 def _of_an_update(s: Situation, cut: Cut, quantization: Quantization, models: int) -> Memory:

@@ -17,7 +17,7 @@ from l2s.loss import buffers
 from l2s.plan import estimates, training_memory
 from l2s.plan.hardware import GIB, Hardware
 from l2s.plan.model_size import ModelSize
-from l2s.plan.parts import Texts
+from l2s.plan.parts import Memory, Texts
 from l2s.plan.situation import Situation
 from l2s.plan.training_memory import Cut, sharding_of
 from support.made_up_student import ANSWER, CPU, LENGTH, SEQUENCES, made_up_batch, made_up_size, made_up_student
@@ -133,6 +133,33 @@ def test_gradients_that_deepspeed_flattens_count_where_they_exceed_the_backward_
     found = training_memory._of_an_update(situation, Cut(2, 0, 0), "none", models=1)
     assert (found.activations, found.buffers) == (8 * 100, 10 * 10)  # the head's gradient, and buckets of 10
     assert found.optimizer == 3000 + (1000 - 800 - 100)
+
+
+@pytest.mark.parametrize(
+    ("sharding", "activations", "buffers", "expected"),
+    [
+        ("zero3", 500, 100, 1500),  # of 2,000 bytes of the whole student 500 fit where activations were
+        ("zero3", 500, 1800, 1800),
+        ("zero2", 500, 100, 100),  # it holds the whole student anyway
+    ],
+)
+def test_a_student_in_shards_is_whole_while_it_answers(
+    sharding: str, activations: float, buffers: float, expected: float
+) -> None:
+    config = ExperimentConfig(**{"tuning": "lora", "sharding": sharding})
+    situation = Situation(config, GPU, TINY, TINY, lora_parameters=30, processes=4)
+    training = Memory(activations=activations, buffers=buffers)
+    assert training_memory.with_answers(training, situation).buffers == expected
+
+
+def test_opd_is_planned_with_the_sharding_that_it_uses(tmp_path: Path) -> None:
+    def plan(**fields: Any) -> Any:
+        config = ExperimentConfig(tuning="full", **fields)
+        size = made_up_size(config, 512, tmp_path)
+        return estimates._opd(Situation(config, GPU, size, size, lora_parameters=1, processes=4)).memory
+
+    assert plan() == plan(sharding="ddp")  # `auto` would be fsdp2, which OPD does not use
+    assert plan(sharding="zero2") != plan(sharding="ddp")
 
 
 def test_a_rank_that_loads_the_whole_student_needs_room_for_it() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rich import box
 from rich.console import Console
@@ -11,11 +11,13 @@ from rich.table import Table
 
 from l2s.arms import ARMS
 from l2s.config import ExperimentConfig
+from l2s.errors import UserError
 from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, START_S
 from l2s.plan.hardware import GIB, Fleet, find_hardware
 from l2s.plan.known_models import as_folders
 from l2s.plan.layout import Layout, Row, device_numbers, layout_name
 from l2s.plan.model_size import ModelSize
+from l2s.plan.parts import Texts
 from l2s.plan.prediction import Plan, fills_too_much, gib, make_plan, rough_duration
 from l2s.plan.vllm import VLLM_SHARE, VLLM_START_S
 from l2s.report.text.formats import NONE, short_count, size
@@ -38,6 +40,8 @@ def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool 
         UserError: a wrong setting, unknown hardware, or a model whose configuration cannot be loaded.
     """
     quiet_libraries()
+    if hardware == "cpu" and config.device == "cuda":
+        raise UserError("--hardware cpu: contradicts device='cuda'; leave out one of the two")
     if hardware == "cpu":
         config = config.model_copy(update={"device": "cpu"})
     is_here = hardware in ("cpu", "this")
@@ -220,6 +224,11 @@ def assumptions(plan: Plan) -> list[str]:
             f"vLLM: {VLLM_START_S:.0f} s to start, {VLLM_SHARE:.0%} of those rates; l2s/plan/vllm.py names the "
             "published throughputs behind it. It fills its share of a GPU whatever the model needs."
         )
+    if overlong := _overlong(situation.answered_texts, config):
+        lines.append(
+            f"max_length={config.max_length} is below the mean length of {', '.join(overlong)}: training "
+            f"{config.overlong}s what is longer, and the plan counts it all."
+        )
     if contexts := dict.fromkeys(f"{text.source} {text.context:.0f}" for text in texts if text.context):
         lines.append(f"teacher_context adds to a prompt of the teacher, in tokens: {', '.join(contexts)}.")
     if spilled := max((row.estimate.temporary for row in plan.layout.rows), default=0):
@@ -250,6 +259,14 @@ def assumptions(plan: Plan) -> list[str]:
             f"No whole run on GPUs has checked these times: they may be off by a factor of {CUDA_FACTOR:g} either way."
         )
     return lines
+
+
+def _overlong(texts: Iterable[Texts], config: ExperimentConfig) -> list[str]:
+    return [
+        f"{text.source} ({text.prompt + text.answer:.0f})"
+        for text in texts
+        if text.prompt + text.answer > config.max_length
+    ]
 
 
 def _whose_answers(config: ExperimentConfig) -> str:

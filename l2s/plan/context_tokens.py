@@ -20,8 +20,8 @@ def context_tokens(domain: str, lengths: Lengths, config: ExperimentConfig) -> f
     kind, _, argument = config.teacher_context_in(domain).partition(":")
     if config.answers == "reference" or kind == "none":
         return 0
-    if kind == "file":
-        return rough_tokens(read_context(Path(argument)))
+    if kind == "file":  # a run whose answers are there no longer needs it
+        return rough_tokens(read_context(Path(argument))) if Path(argument).exists() else 0
     if kind == "reference":
         return rough_tokens(REFERENCE) + lengths.solution
     return int(argument) * (lengths.prompt - SYSTEM_TURN + lengths.solution)

@@ -138,7 +138,8 @@ def _opd(s: Situation) -> Estimate:
     s = s.in_trainer()
     config = s.config
     kept = {"sharding": "ddp"} if sharding_of(s) == "fsdp2" else {}  # as on_policy.opd_sharding
-    own = s.changed({"max_new_tokens": config.opd_max_new_tokens} | kept)
+    of_student = {"answers": "teacher", "max_new_tokens": config.opd_max_new_tokens}  # written by a model, always
+    own = s.changed(of_student | kept)
     texts, batch_size, quantization = own.training_texts, config.opd_batch_size, config.teacher_quantization
     epochs = config.opd_steps * batch_size * config.gradient_accumulation_steps / _number(texts)
     student = _training(own, texts, epochs, batch_size, models=2)

@@ -136,6 +136,8 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
         )
     if config.device == "cpu":
         raise UserError(f"{field}: contradicts device='cpu'; leave out one of the two")
+    if config.cpu_workers > 1:
+        raise UserError(f"{field}: cpu_workers={config.cpu_workers} splits a CPU; leave out one of the two")
     sheet, in_machine = machines[name]
     count = in_machine * int(number or 1)
     chosen = range(count) if config.gpus == "all" else [int(gpu) for gpu in config.gpus.split(",")]

@@ -13,7 +13,7 @@ from l2s.plan.hardware import GIB, Fleet
 from l2s.plan.layout import Layout, Row, lay_out, on_groups
 from l2s.plan.model_size import lora_parameters, size_of
 from l2s.plan.situation import Situation
-from l2s.runner.pipeline import Stage
+from l2s.runner.pipeline import STAGES, Stage
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,16 @@ def advise(stage: str, situation: Situation) -> str | None:
     problem = f"{gib(needed)} GiB a device do not fit into {gib(there)} GiB"
     if changes is None:
         least = gib(least_memory(stage, situation))
-        return f"{problem}, and no setting brings it below {least} GiB; take a smaller model or a larger device"
+        more = "more GPUs for vLLM to split it over, " if _splits(stage, situation) else ""
+        return f"{problem}, and no setting brings it below {least} GiB; take {more}a smaller model or a larger device"
     flags = " ".join(f"--{name} {str(value).lower()}" for name, value in changes.items())
     after = estimate(stage, placed_again(stage, situation.changed(changes))).memory.total
     return f"{problem}; with {flags} it takes {gib(after)} GiB"
+
+
+def _splits(stage: str, situation: Situation) -> bool:
+    """Whether more GPUs would hold a smaller part of the model each."""
+    return situation.by_vllm and STAGES[stage].resources.holds == {"teacher"}
 
 
 def fills_too_much(row: Row, fleet: Fleet) -> bool:

@@ -35,6 +35,8 @@ BOMB = "seed: [&b0 [x, x], " + ", ".join(f"&b{n} [{', '.join([f'*b{n - 1}'] * 9)
         (("plan", "--hardware", "cpu:2"), ("--hardware cpu:2", "--cpu_workers")),
         (("plan", "--hardware", "a100-40gb:2", "--gpus", "2"), ("gpus='2'", "no GPU 2", "has 2")),
         (("plan", "--hardware", "a100-40gb", "--device", "cpu"), ("contradicts device='cpu'", "leave out one")),
+        (("plan", "--hardware", "cpu", "--device", "cuda"), ("contradicts device='cuda'", "leave out one")),
+        (("plan", "--hardware", "a100-40gb", "--cpu_workers", "2"), ("cpu_workers=2", "leave out one")),
         (("plan", "--hardware", "a100-40gb\n"), ("--hardware", "not in the table")),
         (("plan", "--alpha", "2"), ("alpha='2'", "less than or equal to 1")),
         (("report",), ("outputs/NAME",)),

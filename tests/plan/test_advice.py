@@ -61,6 +61,9 @@ def test_a_teacher_too_large_is_quantised_and_one_that_is_still_too_large_is_sai
     on_8 = advise("score", situation(replace(GPU, memory=8 * GIB)))
     assert on_8 is not None
     assert "take a smaller model or a larger device" in on_8
+    by_vllm = advise("score", situation(replace(GPU, memory=8 * GIB), engine="vllm"))
+    assert by_vllm is not None
+    assert "take more GPUs for vLLM to split it over, a smaller model or a larger device" in by_vllm
     assert advise("score", situation()) is None
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pytest
 
 from l2s.config import ExperimentConfig
 from l2s.generation.context import teacher_messages
+from l2s.plan.command import assumptions
 from l2s.plan.context_tokens import context_tokens
 from l2s.plan.estimates import estimate
 from l2s.plan.hardware import Hardware
+from l2s.plan.layout import lay_out
+from l2s.plan.prediction import Plan
+from l2s.runner.selection import select_stages
 from l2s.tasks.table import task_of
 from l2s.tasks.task import rough_tokens
 from l2s.tasks.types import Message
-from support.plans import CPU, GPU, situation
+from support.plans import CPU, GPU, fleet_of, situation
 
 OF_TEACHER = ("generate", "score")
 OF_ALL = ("sft", "kd", "evaluate_teacher", "evaluate_student_kd")
@@ -95,3 +100,31 @@ def test_rough_lengths_are_near_those_of_the_tokenizer(domain: str, context: str
     else:
         found, measured = mean(rough_tokens(task.solution(item) or "") for item in items), lengths.solution
     assert found == pytest.approx(measured, rel=0.2)
+
+
+def test_a_context_whose_file_is_gone_stops_no_plan_of_later_stages(tmp_path: Path) -> None:
+    gone = situation(GPU, teacher_context=f"file:{tmp_path / 'gone.md'}")
+    assert estimate("kd", gone) == estimate("kd", situation(GPU))
+
+
+def test_on_policy_answers_are_the_students_own_whatever_sft_learns() -> None:
+    assert estimate("opd", situation(GPU, answers="reference")) == estimate("opd", situation(GPU))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, None),
+        ({"max_length": 900}, "max_length=900 is below the mean length of aiops (1075): training drops what"),
+        (
+            {"max_length": 340, "max_new_tokens": 300, "overlong": "cut"},
+            "gsm8k (381), aiops (1075): training cuts what",
+        ),
+    ],
+    ids=str,
+)
+def test_the_plan_says_where_most_sequences_are_too_long(fields: dict[str, Any], said: str | None) -> None:
+    chosen = situation(GPU, **fields)
+    layout = lay_out(select_stages(chosen.config), chosen, fleet_of(1))
+    lines = " ".join(assumptions(Plan(chosen, fleet_of(1), layout)))
+    assert said in lines if said else "max_length" not in lines

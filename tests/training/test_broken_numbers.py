@@ -189,6 +189,16 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_not_saved(
     assert "holds NaN or infinity" in stopped("sft", config, run_dir)
 
 
+def test_a_shard_of_zero3_that_is_no_number_is_not_saved() -> None:
+    student = torch.nn.Linear(2, 1)
+    weight: Any = student.weight
+    weight.data, weight.ds_tensor = torch.empty(0), torch.tensor([1.0])  # as DeepSpeed leaves a weight between updates
+    run_trainer._check_weights(student)
+    weight.ds_tensor = torch.tensor([float("nan")])
+    with pytest.raises(UserError, match="the weight weight holds NaN or infinity"):
+        run_trainer._check_weights(student)
+
+
 def losses(values: list[float], tokens: Sequence[int] = ()) -> list[dict[str, Any]]:
     numbers = tokens or [100] * len(values)
     return [

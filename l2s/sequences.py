@@ -163,21 +163,24 @@ def hold_out(
 ) -> tuple[Sequence[TrainingSequence], Sequence[TrainingSequence], SequenceCounts]:
     """The sequences to train on, config.heldout_answers held-out ones (at most one in 20), and the updated counts.
 
-    An item is held out with all its answers; the loss is tracked on the first. Held-out items are spread evenly over
-    the file, and so over the domains. They are the same for SFT and KD, so a student that KD takes over from SFT has
-    not seen them either.
+    An item is held out with all its answers; the loss is tracked on the first that fits. Held-out items are spread
+    evenly over the file, and so over the domains. They are the same for SFT and KD, so a student that KD takes over
+    from SFT has not seen them either.
     """
     items = list(dict.fromkeys(sequence.item or sequence.id for sequence in sequences))
     number = min(config.heldout_answers, len(items) // HELD_OUT_OF)
     held = {items[(2 * i + 1) * len(items) // (2 * number)] for i in range(number)}
+    waiting = set(held)  # for the first answer that is left; a longer one may have been dropped
     trained, held_out, tokens = array("q"), array("q"), 0
     for place, sequence in enumerate(sequences):
-        if sequence.id in held:
-            held_out.append(place)
-        if (sequence.item or sequence.id) not in held:
+        item = sequence.item or sequence.id
+        if item not in held:
             trained.append(place)
             tokens += sequence.num_response_tokens
-    counts = replace(counts, num_sequences=len(trained), held_out=number, num_tokens=tokens)
+        elif item in waiting:
+            waiting.remove(item)
+            held_out.append(place)
+    counts = replace(counts, num_sequences=len(trained), held_out=len(held_out), num_tokens=tokens)
     return chosen(sequences, trained), chosen(sequences, held_out), counts
 
 

@@ -93,3 +93,10 @@ def test_an_item_is_held_out_with_all_its_answers(wanted: int, tiny_config: Make
     assert len(held) == len(held_out) == counts.held_out == wanted
     assert [one.id for one in trained] == [one.id for one in sequences if one.item not in held]
     assert counts.num_tokens == counts.num_sequences == len(trained)
+
+
+def test_an_item_whose_first_answer_does_not_fit_is_held_out_by_the_next(tiny_config: MakeConfig) -> None:
+    sequences = [TrainingSequence(f"{n}~{m}", [1, 2], [-100, 2], item=str(n)) for n in range(40) for m in (2, 3)]
+    trained, held_out, counts = hold_out(sequences, SequenceCounts(), tiny_config(heldout_answers=2))
+    assert [one.id for one in held_out] == [f"{one.item}~2" for one in held_out]
+    assert (len(held_out), counts.held_out, len(trained)) == (2, 2, 76)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -64,6 +64,28 @@ def test_any_number_of_ranks_resumes_a_checkpoint(
         assert left == pytest.approx(right, rel=1e-3)
     torch.testing.assert_close(weights(split), weights(whole), rtol=1e-3, atol=1e-4)
     assert not (RunDir.of(split).sft / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "sharding", "fields"),
+    [
+        ("sft", "zero2", {"tuning": "qlora"}),
+        ("kd", "zero3", {"tuning": "full", "teacher_signal": "online", "kd_init": "base", "kd_lr": 1e-2}),
+    ],
+)
+def test_qlora_and_kd_train_as_one_process(
+    stage: str, sharding: str, fields: dict[str, Any], tiny_config: MakeConfig
+) -> None:
+    split = tiny_config(experiment_name="split", sharding=sharding, **SFT | fields)
+    whole = tiny_config(experiment_name="whole", **SFT | fields)
+    for config in (split, whole):
+        write_responses(RunDir.of(config))
+    train(split, 2, stage=stage)
+    train(whole, 1, stage=stage)
+
+    for left, right in zip(curve(split, stage), curve(whole, stage), strict=True):
+        assert left == pytest.approx(right, rel=1e-3)
+    torch.testing.assert_close(weights(split, stage), weights(whole, stage), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("sharding", "tuning"), [("zero2", "full"), ("zero3", "lora")])

@@ -15,9 +15,11 @@ SEEN_BY_TEACHER = r"""
     | \byou\s+(?:showed|told|gave|have\s+shown|have\s+told|have\s+given)\s+me\b
     | \b(?:solution|answer|reference|hint)\s+(?:that\s+)?(?:was\s+)?(?:given|shown|provided)\s+to\s+me\b
     | \bI\s+(?:have\s+seen|saw)\s+(?:the|a|your)\s+(?:correct\s+)?(?:solution|answer|reference|hint)\b
-    | \byour\s+(?:correct\s+)?(?:reference|hint)\b | \bper\s+your\s+(?:solution|answer)\b
-    | 只给(?:我|[你您])看 | [你您](?:给(?:出|我)?|给我看|提供|展示|告诉我)的(?:正确)?(?:参考|答案|解答|解法|提示)
-    | 如[你您]所(?:示|给) | 我(?:看到|看过|见过)的?(?:正确)?(?:参考|答案|解答|解法|提示)
+    | (?<!\bfor\s)\byour\s+(?:correct\s+)?(?:reference(?!\s+(?:number|code|id)\b)|hint)\b
+    | \bper\s+your\s+(?:solution|answer)\b
+    | 只给(?:我|[你您])看 | [你您](?:给(?:出|我)?|给我看|提供|展示|告诉我)的(?:正确)?
+      (?:参考(?!文档|手册)|答案|解答|解法|提示(?!信息|符))
+    | 如[你您]所(?:示|给) | 我(?:看到|看过|见过)的?(?:正确)?(?:参考(?!文档|手册)|答案|解答|解法|提示(?!信息|符))
 """
 REFERENCE = r"""
     \b(?:reference|model|official|sample|gold)\s+(?:solution|answer)s?\b
@@ -25,7 +27,7 @@ REFERENCE = r"""
     | \b(?:provided|given|shown|supplied)\s+(?:correct\s+)?(?:solution|answer|reference|hint)\b
     | \b(?:solution|answer|reference|hint)\s+(?:that\s+)?(?:\w+\s+)?(?:was|were|is|you)?\s*
       (?:provided|given|shown|supplied|gave|showed)\b(?!\s+(?:by|below|as|in|to)\b)
-    | \b(?:given|using|see(?:ing)?|with)\s+the\s+(?:correct\s+)?(?:solution|answer|reference)\s+(?:above|below)\b
+    | \b(?:given|using|see(?:ing)?|with)\s+the\s+(?:correct\s+)?(?:solution|answer|reference)\s+above\b
     | \b(?:as|per|to|in|from|with|by|like|on|following|using|match(?:es|ing)?)\s+the\s+(?:correct\s+)?
       (?:reference|solution|hint)\b(?!\s+(?:to|of|we|count|is)\b)
     | \bthe\s+(?:reference|hint|(?:correct\s+)?solution)\s+

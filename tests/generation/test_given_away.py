@@ -63,6 +63,13 @@ ORDINARY = (
     "如图所示，已知长为 3。",
     "错误提示：连接超时。",
     "给出的提示信息是连接被拒绝。",
+    "For your reference, the working is 3 + 2 = 5.",
+    "The terms are listed here for your reference.",
+    "Your reference number is 5.",
+    "See the solution below: 3 + 2 = 5.",
+    "日志里我看到提示信息：磁盘已满。",
+    "您提供的提示信息说明磁盘已满。",
+    "你提供的参考文档路径不存在。",
 )
 
 

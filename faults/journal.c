@@ -105,6 +105,19 @@ static int take(void) {
     return descriptor;
 }
 
+/* A path found before the lock may be wrong once it is ours: another process may have removed or renamed its folder. */
+static int take_for(int descriptor, struct file *file) {
+    int lock = take();
+    is_ours(descriptor, file);
+    return lock;
+}
+
+static int take_at(int folder, const char *path, char *found) {
+    int lock = take();
+    locate(folder, path, found);
+    return lock;
+}
+
 static void put(int descriptor, const void *data, size_t length) {
     for (size_t done = 0; done < length;) {
         ssize_t written = REAL(write)(descriptor, (const char *)data + done, length - done);
@@ -158,7 +171,7 @@ static int opened(int descriptor, int lock, const char *path, int existed, int c
         }                                                                           \
         if (!(flags & (O_CREAT | O_TRUNC)) || !locate(folder, path, found))         \
             return ((int (*) parameters)real(#name))arguments;                      \
-        int lock = take(), existed = inode_of(found) != 0;                          \
+        int lock = take_at(folder, path, found), existed = inode_of(found) != 0;        \
         return opened(((int (*) parameters)real(#name))arguments, lock, found, existed, flags & O_TRUNC); \
     }
 
@@ -174,7 +187,7 @@ int creat64(const char *path, mode_t mode) { return open64(path, O_CREAT | O_WRO
     FILE *name(const char *path, const char *mode) {                                 \
         char found[PATH_MAX];                                                        \
         if (mode[0] == 'r' || !locate(AT_FDCWD, path, found)) return REAL(name)(path, mode); \
-        int lock = take(), existed = inode_of(found) != 0;                           \
+        int lock = take_at(AT_FDCWD, path, found), existed = inode_of(found) != 0;   \
         FILE *file = REAL(name)(path, mode);                                         \
         opened(file ? fileno(file) : -1, lock, found, existed, mode[0] == 'w');      \
         return file;                                                                 \
@@ -192,7 +205,7 @@ static void wrote(int lock, const struct file *file, off_t offset, const void *d
 ssize_t write(int descriptor, const void *data, size_t length) {
     struct file file;
     if (!is_ours(descriptor, &file)) return REAL(write)(descriptor, data, length);
-    int lock = take();
+    int lock = take_for(descriptor, &file);
     ssize_t done = REAL(write)(descriptor, data, length);
     wrote(lock, &file, lseek(descriptor, 0, SEEK_CUR) - done, data, done);
     return done;
@@ -215,7 +228,7 @@ ssize_t writev(int descriptor, const struct iovec *parts, int count) {
     ssize_t name(int descriptor, const void *data, size_t length, off_t offset) {        \
         struct file file;                                                                \
         if (!is_ours(descriptor, &file)) return REAL(name)(descriptor, data, length, offset); \
-        int lock = take();                                                               \
+        int lock = take_for(descriptor, &file);                                          \
         ssize_t done = REAL(name)(descriptor, data, length, offset);                     \
         wrote(lock, &file, offset, data, done);                              \
         return done;                                                                     \
@@ -228,7 +241,7 @@ PWRITE(pwrite64)
     int name(int descriptor, off_t length) {                                             \
         struct file file;                                                                \
         if (!is_ours(descriptor, &file)) return REAL(name)(descriptor, length);          \
-        int lock = take(), failed = REAL(name)(descriptor, length);                      \
+        int lock = take_for(descriptor, &file), failed = REAL(name)(descriptor, length); \
         if (!failed) record(lock, (struct header){.op = TRUNCATE, .inode = file.stat.st_ino, .offset = length}, file.path, NULL, NULL); \
         give(lock);                                                                      \
         return failed;                                                                   \
@@ -243,7 +256,7 @@ FTRUNCATE(ftruncate64)
     int name parameters {                                                                \
         char found[PATH_MAX];                                                            \
         if (!locate(folder, path, found)) return REAL(name) arguments;                   \
-        int lock = take(), failed = REAL(name) arguments;                                \
+        int lock = take_at(folder, path, found), failed = REAL(name) arguments;          \
         if (!failed) record(lock, (struct header){.op = operation, .inode = inode_of(found)}, found, second, NULL); \
         give(lock);                                                                      \
         return failed;                                                                   \
@@ -265,7 +278,9 @@ NAMED(remove, (const char *path), (path), AT_FDCWD, REMOVE, NULL)
         char found[PATH_MAX], found2[PATH_MAX];                                          \
         int from = locate(folder, old, found), to = locate(folder2, path, found2);       \
         if (!from && !to) return REAL(name) arguments;                                   \
-        int lock = take(), failed = REAL(name) arguments;                                \
+        int lock = take();                                                               \
+        from = locate(folder, old, found), to = locate(folder2, path, found2);           \
+        int failed = REAL(name) arguments;                                               \
         if (!failed) record(lock, (struct header){.op = from && to ? operation : UNKNOWN}, found, found2, NULL); \
         give(lock);                                                                      \
         return failed;                                                                   \
@@ -306,7 +321,7 @@ static int synced(int lock, const struct file *file, int failed) {
     int name(int descriptor) {                                                           \
         struct file file;                                                                \
         if (!is_ours(descriptor, &file)) return REAL(name)(descriptor);                  \
-        int lock = take();                                                               \
+        int lock = take_for(descriptor, &file);                                          \
         return synced(lock, &file, REAL(name)(descriptor));                              \
     }
 

@@ -143,6 +143,7 @@ class EvaluationMetrics(TypedDict, total=False):
     unclosed_thinking: int
     sandbox: str | None
     batch_sizes: list[int]  # prompts answered together: several where memory ran out, none where vLLM batches
+    warnings: list[Warned]  # of the items, by the first model that is asked
 
 
 class HarnessMetrics(TypedDict, total=False):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -173,6 +174,17 @@ class ChatRenderer:
                 f"{self.tokenizer.name_or_path}: its chat template refuses a conversation of the turns {roles} "
                 f"({error}); change the messages, or the chat_template beside the model"
             ) from error
+
+    def control_token_in(self, messages: Sequence[Message]) -> str | None:
+        """The first text in `messages` that is a special token, which the model reads as markup and not as text."""
+        found = (self._control_tokens.search(turn["content"]) for turn in messages) if self._control_tokens else ()
+        return next((match.group() for match in found if match), None)
+
+    @cached_property
+    def _control_tokens(self) -> re.Pattern[str] | None:
+        special = {entry.content for entry in self.tokenizer.added_tokens_decoder.values() if entry.special}
+        longest_first = sorted(special - {""}, key=lambda token: (-len(token), token))
+        return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def _split_prompt(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
         """The tokens of a prompt without the tag that opens the thinking, and the tokens of the tag."""

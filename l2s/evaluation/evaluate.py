@@ -9,7 +9,7 @@ from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig
 from l2s.devices import replica
 from l2s.evaluation import fidelity
-from l2s.generation.answers import answer_items, check_prompts_fit, count_unclosed_thinking
+from l2s.generation.answers import answer_items, check_prompts_fit, count_unclosed_thinking, find_markup
 from l2s.generation.engines.protocol import Completion, ModelChoice, Sampling
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.jsonl import Row, load_jsonl, write_jsonl
@@ -53,6 +53,8 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> EvaluationM
         "unclosed_thinking": count_unclosed_thinking(rows),
         "sandbox": _sandbox_name(items),
     }
+    if model == "teacher":  # every model is asked the same, so it is said once
+        metrics["warnings"] = find_markup("markup_eval", items, renderer)
     return metrics | _speed(answers.values())
 
 

@@ -22,6 +22,7 @@ from l2s.run_dir import replica_logs
 from l2s.sealed import seal
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.types import Item
+from l2s.warning import Warned, warned
 
 REPORT_EVERY_S = 10.0
 POLL_S = 0.5  # seconds between looks at the other replicas' logs; if a replica fails, the launcher ends all
@@ -124,6 +125,16 @@ def check_prompts_fit(items: Iterable[Item], renderer: ChatRenderer, name: str, 
             f"context window of {name!r}, which has {window} tokens; the longest prompt has {longest}: lower "
             "--max_new_tokens, take shorter prompts, or choose another model"
         )
+
+
+def find_markup(key: str, items: Iterable[Item], renderer: ChatRenderer) -> list[Warned]:
+    """The warning `key` if some prompts hold the text of a special token, which the model reads as markup."""
+    found, number, example, token = 0, 0, "", ""
+    for item in items:
+        number += 1
+        if (control := renderer.control_token_in(item["messages"])) is not None:
+            found, example, token = found + 1, example or item["id"], token or control
+    return [warned(key, found=found, n=number, token=token, example=example)] if found else []
 
 
 def _with_opening(answer: Completion, renderer: ChatRenderer) -> Completion:

@@ -14,7 +14,7 @@ from l2s.config import ExperimentConfig
 from l2s.devices import replica
 from l2s.durable import make_folder, replacing_file
 from l2s.errors import UserError
-from l2s.generation.answers import check_prompts_fit
+from l2s.generation.answers import check_prompts_fit, find_markup
 from l2s.generation.collect import collect, row_of, shown_item
 from l2s.generation.context import teacher_messages
 from l2s.generation.curation import Choice, Curator
@@ -46,7 +46,11 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     renderer = renderers.teacher
     asked = teacher_messages(items, config)
     _check_all_prompts_fit(items, asked, renderers, config, run_dir)
-    no_room = _check_room_for_answers(items, renderers.student, config)
+    shown = (shown_item(item, asked) for item in items)
+    warnings = [
+        *_check_room_for_answers(items, renderers.student, config),
+        *find_markup("markup_train", shown, renderer),
+    ]
     choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size)
     with open_engine(choice, renderer, config) as engine:
         metered = Metered(engine)
@@ -60,7 +64,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
         chosen = (choice.without_ids() for choice in chosen)
     tally = write_choices(chosen, run_dir, lambda tally: _nothing_kept(tally, items, config, run_dir))
     return {
-        **tally.metrics(no_room),
+        **tally.metrics(warnings),
         "tries": collected.tries,
         "curation": curator.counts,
         "engine": choose_engine(config).metric(),

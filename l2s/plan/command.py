@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from l2s.arms import ARMS
-from l2s.config import ExperimentConfig
+from l2s.chat import check_same_vocabulary, load_renderer
+from l2s.config import ExperimentConfig, ModelField
 from l2s.errors import UserError
 from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, START_S
 from l2s.plan.hardware import GIB, Fleet, find_hardware
@@ -24,7 +26,8 @@ from l2s.report.text.formats import NONE, short_count, size
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.engine_checks import check_engine_fits, check_quantization
 from l2s.runner.executors import quiet_libraries
-from l2s.runner.preflight import check_settings, check_sharding_fits, model_fields
+from l2s.runner.pipeline import Stage
+from l2s.runner.preflight import check_settings, check_sharding_fits, compares_models, model_fields
 from l2s.runner.selection import select_stages, settle
 from l2s.visible import in_one_line
 
@@ -58,6 +61,7 @@ def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool 
             check_sharding_fits(known)
         if "teacher_model" in model_fields(stages, known):
             check_quantization(known)
+        _check_vocabularies(known, stages)
         plan = make_plan(known, stages, fleet)
         advice = plan.advice()
     _print_plan(plan, names, details=details)
@@ -66,6 +70,14 @@ def run_plan(config: ExperimentConfig, *, hardware: str = "this", details: bool 
     for line in assumptions(plan):
         _say(line, style="dim")
     return not advice
+
+
+def _check_vocabularies(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
+    """Refuse models of different vocabularies, as a run does, if both tokenizers are in folders of this machine."""
+    fields: tuple[ModelField, ModelField] = ("teacher_model", "student_model")
+    in_folders = all(any(Path(getattr(config, field)).glob("tokenizer*")) for field in fields)
+    if in_folders and set(fields) <= model_fields(stages, config) and compares_models({one.name for one in stages}):
+        check_same_vocabulary(*(load_renderer(config, field) for field in fields))
 
 
 def _as_on_a_gpu(config: ExperimentConfig) -> ExperimentConfig:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class Texts:
-    """Items of one source, in tokens. Answers already respect max_new_tokens.
+    """Items of one source, in tokens. A model's answers already respect max_new_tokens.
 
     `context` is what teacher_context adds to the prompt for the teacher alone.
     """

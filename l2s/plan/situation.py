@@ -98,9 +98,8 @@ class Situation:
 def _answer_lengths(lengths: Lengths, split: Split, config: ExperimentConfig) -> tuple[float, float]:
     """Tokens of a mean answer and of the longest of a batch; nobody knows how long a model thinks."""
     most = config.max_new_tokens
-    if split == "train" and config.answers == "reference":
-        longest = lengths.solution * lengths.longest_answer / lengths.answer
-        return min(lengths.solution, most), min(longest, most)
+    if split == "train" and config.answers == "reference":  # no model writes them, so nothing cuts them
+        return lengths.solution, lengths.solution * lengths.longest_answer / lengths.answer
     if config.thinking == "on":
         return most, most
     return min(lengths.answer, most), min(lengths.longest_answer, most)

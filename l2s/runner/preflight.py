@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -83,13 +83,17 @@ def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
             check_tokenizer(field, config, renderers[field])
     if "teacher_model" in fields:
         check_quantization(config)
-    compares = any(name in ("score", "kd", "opd") or name.startswith("evaluate_") for name in names)
-    if len(renderers) == 2 and compares:
+    if len(renderers) == 2 and compares_models(names):
         check_same_vocabulary(renderers["teacher_model"], renderers["student_model"])
     if "score" in names:
         check_topk_fits(config)
     if "opd" in names:
         check_teacher_covers_student(config)
+
+
+def compares_models(names: Set[str]) -> bool:
+    """Whether a stage among `names` compares the distributions of teacher and student, token by token."""
+    return any(name in ("score", "kd", "opd") or name.startswith("evaluate_") for name in names)
 
 
 def check_sharding(config: ExperimentConfig, *, on_cpu: bool = False) -> None:

@@ -74,6 +74,8 @@ def test_a_context_of_one_domain_costs_nothing_in_the_others() -> None:
 def test_reference_solutions_are_as_long_as_they_are_and_thoughts_as_long_as_they_may_be() -> None:
     own = {text.source: text.answer for text in situation(GPU, answers="reference").training_texts}
     assert own["gsm8k"] == 88
+    uncut = situation(GPU, answers="reference", max_new_tokens=16)
+    assert uncut.training_texts == situation(GPU, answers="reference").training_texts  # no model writes them
     thinking = situation(GPU, thinking="on", max_new_tokens=1500)
     assert {text.answer for text in thinking.training_texts + thinking.evaluation_texts} == {1500}
 

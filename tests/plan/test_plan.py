@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
-from transformers import Qwen3Config
+from transformers import AutoTokenizer, Qwen3Config
 
 from l2s.cli import main
 from l2s.config import ExperimentConfig
@@ -144,6 +145,24 @@ def test_what_a_run_would_refuse_has_no_plan(
     text = capsys.readouterr().err
     assert re.search(said, text)
     assert text.count("\n") == 1
+
+
+def test_models_of_two_vocabularies_have_no_plan_where_a_run_compares_them(
+    tiny_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config()
+    other = shutil.copytree(config.student_model, tmp_path / "other")
+    tokenizer = AutoTokenizer.from_pretrained(other)
+    tokenizer.add_tokens(["extra"])
+    tokenizer.save_pretrained(other)
+    config = config.model_copy(update={"student_model": str(other)})
+    status, text = plan(capsys, config, "--hardware", "l4")
+    assert (status, text.count("\n")) == (2, 1)
+    assert "its tokenizer is not the teacher's" in text
+    assert plan(capsys, config, "--hardware", "l4", "--run_generate")[0] == 0
+    (other / "tokenizer.json").unlink()  # configurations alone are enough for a plan
+    (other / "tokenizer_config.json").unlink()
+    assert plan(capsys, config, "--hardware", "l4")[0] == 0
 
 
 def test_only_the_stages_asked_for_are_planned(tiny_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:

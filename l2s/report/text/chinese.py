@@ -247,6 +247,10 @@ CHINESE = {
     "学生会从中学到话没说完就停下：请调大 --max_new_tokens",
     "warn_no_room": "{n} 条训练提示中有 {found} 条达到或超过 max_length={limit} 个 token，其回答无法用于学习："
     "请调大 --max_length，或去掉这些行",
+    "warn_markup_train": "教师看到的 {n} 条训练提示中有 {found} 条含有特殊 token 的文字（{example} 中的 {token}），"
+    "模型会把它当作对话标记而不是文字：请删去或改写",
+    "warn_markup_eval": "{n} 条评测提示中有 {found} 条含有特殊 token 的文字（{example} 中的 {token}），"
+    "模型会把它当作对话标记而不是文字：请删去或改写",
     "warn_empty_answers": "{n} 条教师在{domain}上的回答中有 {found} 条为空，未用于学习："
     "请检查教师的对话模板，或 --max_new_tokens 是否截断了思考",
     "warn_same_answers": "{n} 条教师在{domain}上的回答中有 {found} 条完全相同：请检查教师及其提示",

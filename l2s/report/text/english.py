@@ -265,6 +265,10 @@ ENGLISH = {
     "will learn to stop in the middle of an answer: raise --max_new_tokens",
     "warn_no_room": "{found} of {n} training prompts have max_length={limit} tokens or more, so nothing is learned "
     "from their answers: raise --max_length or leave these rows out",
+    "warn_markup_train": "{found} of {n} training prompts, as the teacher sees them, hold the text of a special token "
+    "({token} in {example}), which a model reads as chat markup and not as text: remove it or spell it differently",
+    "warn_markup_eval": "{found} of {n} evaluation prompts hold the text of a special token ({token} in {example}), "
+    "which a model reads as chat markup and not as text: remove it or spell it differently",
     "warn_empty_answers": "{found} of {n} teacher answers on {domain} were empty and are not learned from: check the "
     "teacher's chat template, or whether --max_new_tokens ended its thinking",
     "warn_same_answers": "{found} of {n} teacher answers on {domain} are one and the same text: check the teacher and "

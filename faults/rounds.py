@@ -123,13 +123,13 @@ def _ranked(arm: str, number: int, *, real: bool = False) -> Round:
     return Round(name, run)
 
 
-def _without_power(signal: str) -> Round:
+def _without_power(name: str, flags: tuple[str, ...], kind: str = "crash") -> Round:
     def run(bench: Bench, folder: Path) -> list[Found]:
-        tallies = {"crash: promises": Tally(), "crash: resumed": Tally()}
+        tallies = {f"{kind}: promises": Tally(), f"{kind}: resumed": Tally()}
         promises, resumed = tallies.values()
-        chance = random.Random(f"power-{signal}")
+        chance = random.Random(f"power-{name}")
         try:
-            with recording(folder / "recorded", SIGNALS[signal]) as (recorded, start):
+            with recording(folder / "recorded", flags) as (recorded, start):
                 promises.lost += faults_of_recording(recorded)
                 check_promises(recorded, folder, CRASHES, promises, chance)
                 resume_from_crashes(recorded, start, folder, RESUMED_CRASHES, resumed, chance)
@@ -137,7 +137,7 @@ def _without_power(signal: str) -> Round:
             return [Found(f"crash (left out: {reason})", 0, [])]
         return [Found(case, tally.tried, tally.lost) for case, tally in tallies.items()]
 
-    return Round(f"power-{signal}", run)
+    return Round(f"power-{name}", run)
 
 
 def _filled(bench: Bench, folder: Path) -> list[Found]:
@@ -174,7 +174,8 @@ ROUNDS = (
     *(_battered(signal, (*KILLS, *REQUESTS), 1, real=True, seed="both") for signal in SIGNALS),
     *(_ranked(arm, 4) for arm in FLAGS),
     _ranked("kd", 1, real=True),
-    *(_without_power(signal) for signal in SIGNALS),
+    *(_without_power(signal, flags) for signal, flags in SIGNALS.items()),
+    *(_without_power(f"ranks-{arm}", flags, "crash of two ranks") for arm, flags in FLAGS.items()),
     Round("disk", _filled),
     Round("twice", _twice),
     Round("files", _damaged),

@@ -22,7 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype, gather_from_all, peak_memory_bytes, pick_device
-from l2s.durable import make_folder, writing
+from l2s.durable import flush, writing
 from l2s.errors import UserError
 from l2s.hub import first_line
 from l2s.interrupts import request
@@ -100,7 +100,8 @@ def run_trainer(trainer: Trainer, folder: Path, global_batch: int, sharding: Sha
         check_checkpoint(checkpoint)
     trainer.remove_callback(PrinterCallback)  # TrainingProgress takes its place
     if trainer.is_world_process_zero():
-        make_folder(folder)
+        for made in (folder, checkpoints):  # by the trainer, which does not flush; what lies in a lost folder is lost
+            flush(made.parent)
         restore_logs(ArmDir(folder), checkpoint)
     trainer.add_callback(KeepCheckpoints)
     with request.deferring(), writing(checkpoints), _refusing_pickles(checkpoint):

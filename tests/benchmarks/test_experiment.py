@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,22 @@ def test_what_cannot_be_packed_or_unpacked_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", KEPT)
 def test_the_figures_of_an_archived_experiment_can_be_computed_again(name: str, tmp_path: Path) -> None:
     before, after = rebuilt(archive.unpack(name, tmp_path))
-    assert before == after
+    assert list(different(before, after)) == []
+
+
+def different(before: Any, after: Any, where: str = "") -> Iterator[str]:
+    """Where two results differ; an exponential of numpy differs in its last bit between CPUs."""
+    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        for key in before:
+            yield from different(before[key], after[key], f"{where}/{key}")
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, pair in enumerate(zip(before, after, strict=True)):
+            yield from different(*pair, f"{where}/{number}")
+    elif isinstance(before, float) and isinstance(after, float):
+        if not math.isclose(before, after, rel_tol=1e-9, abs_tol=1e-12):
+            yield f"{where}: {before!r} and {after!r}"
+    elif before != after:
+        yield f"{where}: {before!r} and {after!r}"
 
 
 @pytest.mark.parametrize("name", KEPT)

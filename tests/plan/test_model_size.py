@@ -21,6 +21,7 @@ from l2s.plan.model_size import FORWARD, TRAINING, ModelSize, lora_parameters, s
 from support.torch_memory import peak_bytes
 
 MakeConfig = Callable[..., ExperimentConfig]
+BF16 = ExperimentConfig(dtype="bfloat16")  # `auto` is float32 on a CPU without bfloat16 units
 QWEN3_30B_A3B = known_config("Qwen/Qwen3-30B-A3B")
 SMALL: dict[str, Any] = {
     "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "num_hidden_layers": 2,
@@ -76,7 +77,7 @@ def test_weights_take_what_the_loaded_model_takes(
 
 
 def test_quantisation_leaves_experts_as_they_are(small_moe: str) -> None:
-    size = size_of(small_moe, ExperimentConfig())
+    size = size_of(small_moe, BF16)
     assert size.weight_bytes("none") - size.weight_bytes("nf4") == 1.5 * size.linear_parameters
     assert size.expert_parameters > 0.5 * size.parameters - size.head * 2
     assert size.linear_parameters < size.parameters - size.expert_parameters
@@ -101,7 +102,7 @@ def test_trained_weights_are_those_of_the_student(tiny_config: MakeConfig, tunin
 
 
 def test_a_pass_reads_the_experts_that_its_tokens_choose(tmp_path: Path) -> None:
-    size = size_of(saved(QWEN3_30B_A3B, tmp_path), ExperimentConfig())
+    size = size_of(saved(QWEN3_30B_A3B, tmp_path), BF16)
     assert size.read_bytes("none", 16, gathered=True) > 174e9  # bytes that transformers moves in a step of 16 answers
     one, all_of_them = size.read_bytes("none", 1), size.read_bytes("none", 10_000)
     assert one == 2 * size.body
@@ -171,7 +172,7 @@ def watched(layers: int, tokens: int, **kind: bool) -> tuple[int, int]:
 
 
 def size_of_wide(layers: int, folder: Path) -> ModelSize:
-    return size_of(saved(Qwen3Config(num_hidden_layers=layers, **WIDE), folder), ExperimentConfig())
+    return size_of(saved(Qwen3Config(num_hidden_layers=layers, **WIDE), folder), BF16)
 
 
 @pytest.mark.parametrize(("full", "checkpointed"), TRAINING)
@@ -216,12 +217,12 @@ def test_nf4_is_read_as_it_is_for_a_single_token_and_unpacked_for_more(tiny_conf
 
 
 def test_a_mixture_takes_at_prefill_what_was_measured(tmp_path: Path) -> None:
-    size = size_of(saved(QWEN3_30B_A3B, tmp_path), ExperimentConfig(dtype="bfloat16"))
+    size = size_of(saved(QWEN3_30B_A3B, tmp_path), BF16)
     assert size.forward_peak(1) / (size.hidden * size.element_bytes) == pytest.approx(32.2, rel=0.05)
 
 
 def test_fp8_halves_all_but_embeddings_head_and_norms(tmp_path: Path) -> None:
-    size = size_of(saved(QWEN3_30B_A3B, tmp_path), ExperimentConfig(dtype="bfloat16"))
+    size = size_of(saved(QWEN3_30B_A3B, tmp_path), BF16)
     assert size.weight_bytes("none") - size.weight_bytes("fp8") == pytest.approx(
         size.parameters - 2 * size.head, rel=1e-3
     )

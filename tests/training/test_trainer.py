@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,24 @@ def test_each_step_leaves_a_line_of_metrics(tiny_config: MakeConfig) -> None:
     assert result.steps == 3
     assert result.final_loss == rows[-1]["loss"]
     assert result.num_tokens == sum(row["num_tokens"] for row in rows)
+
+
+def test_the_folder_of_an_arm_is_on_disk_before_its_first_row(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config()
+    run_dir, flush, on_disk, rows_on_disk = RunDir.of(config), os.fsync, set[Path](), list[bool]()
+
+    def watched(descriptor: int) -> None:
+        flush(descriptor)
+        path = Path(f"/proc/self/fd/{descriptor}").resolve()
+        on_disk.update(path.iterdir() if path.is_dir() else [])
+        if path == run_dir.arm("kd").metrics.resolve():
+            rows_on_disk.append({run_dir.kd.resolve(), path.parent / "checkpoints"} <= on_disk)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    train_tiny(config, Objective(alpha=0.3, temperature=2.0), epochs=1)
+    assert rows_on_disk == [True] * 3
 
 
 @pytest.mark.parametrize("objective", [SFT_OBJECTIVE, Objective(alpha=0.0, temperature=2.0)])

@@ -127,10 +127,11 @@ def test_a_loss_that_explodes_stops_and_one_of_a_bad_student_does_not(
     assert "lower the learning rate" in line
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_damaged_student_is_not_blamed_on_the_learning_rate(
-    ready: Callable[..., tuple[ExperimentConfig, RunDir]], tmp_path: Path
+    ready: Callable[..., tuple[ExperimentConfig, RunDir]], tmp_path: Path, dtype: str
 ) -> None:
-    config, run_dir = ready()
+    config, run_dir = ready(dtype=dtype)
     spoil_model(config.student_model, tmp_path / "damaged", "norm")
     line = stopped("sft", config.model_copy(update={"student_model": str(tmp_path / "damaged")}), run_dir)
     assert "the loss of step 1 is nan (cross-entropy nan" in line
@@ -148,11 +149,12 @@ def spoil_model(folder: str, copy: Path, part: str) -> None:
     model.save_pretrained(copy)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("signal", ["hidden", "topk"])
 def test_signals_that_are_no_numbers_are_not_recorded(
-    ready: Callable[..., tuple[ExperimentConfig, RunDir]], tmp_path: Path, signal: str
+    ready: Callable[..., tuple[ExperimentConfig, RunDir]], tmp_path: Path, signal: str, dtype: str
 ) -> None:
-    config, run_dir = ready(teacher_signal=signal, topk=8)
+    config, run_dir = ready(teacher_signal=signal, topk=8, dtype=dtype)
     spoil_model(config.teacher_model, tmp_path / "nan-teacher", "norm")
     config = config.model_copy(update={"teacher_model": str(tmp_path / "nan-teacher")})
     with pytest.raises(UserError, match=r"the teacher's hidden states on the answer 'a[0-9]+' are NaN or infinite"):
@@ -162,10 +164,11 @@ def test_signals_that_are_no_numbers_are_not_recorded(
         SignalIndex.load(run_dir.teacher_signals)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_teacher_in_memory_that_computes_nan_stops_at_the_first_step(
-    ready: Callable[..., tuple[ExperimentConfig, RunDir]], tmp_path: Path
+    ready: Callable[..., tuple[ExperimentConfig, RunDir]], tmp_path: Path, dtype: str
 ) -> None:
-    config, run_dir = ready(teacher_signal="online")
+    config, run_dir = ready(teacher_signal="online", dtype=dtype)
     spoil_model(config.teacher_model, tmp_path / "nan-teacher", "norm")
     config = config.model_copy(update={"teacher_model": str(tmp_path / "nan-teacher")})
     line = stopped("kd", config, run_dir)

@@ -23,7 +23,7 @@ from l2s import hub
 from l2s.config import ExperimentConfig, Quantization
 from l2s.devices import pick_device, process_count, torch_dtype
 from l2s.errors import UserError
-from l2s.models.attention import use_grouped_attention
+from l2s.models.attention import attention_argument, use_grouped_attention
 
 SAFETENSORS_INDEX = "model.safetensors.index.json"
 # transformers would add it to the weights, vLLM would not, and of a student that has one only the adapter is saved
@@ -156,7 +156,7 @@ def _check_lora_targets(model: PreTrainedModel, names: Sequence[str]) -> None:
 def _from_pretrained(
     name: str, config: ExperimentConfig, *, dtype: torch.dtype, device: torch.device, quantization: Quantization
 ) -> PreTrainedModel:
-    hub.expect(name)
+    attention = attention_argument(load_config(name, config))
     try:
         model, found = cast(Any, AutoModelForCausalLM).from_pretrained(
             name,
@@ -165,6 +165,7 @@ def _from_pretrained(
             use_safetensors=True,  # a pickled checkpoint can run code
             trust_remote_code=config.trust_remote_code,
             output_loading_info=True,
+            **attention,
             **_quantization_argument(quantization, dtype),
         )
     except torch.OutOfMemoryError:

@@ -36,6 +36,22 @@ class Head:
         return self.transform.apply(hidden_NH @ self.weight[:vocabulary].T)
 
 
+def decoder_of(model: nn.Module) -> nn.Module:
+    """The part of a causal LM that gives the hidden states which its output head reads.
+
+    Raises:
+        UserError: there is no such part.
+    """
+    found: nn.Module = cast(Any, model).get_decoder()
+    if found is not model:
+        return found
+    # transformers looks for a part by its usual names, and returns the whole model where it finds none (Llama 4's text)
+    parts = [part for part in model.children() if isinstance(part, PreTrainedModel)]
+    if len(parts) != 1:
+        raise UserError(f"{type(model).__name__}: it has no part that gives the hidden states before its output head")
+    return parts[0]
+
+
 def output_head(model: nn.Module) -> nn.Linear:
     """The output head of a causal LM.
 
@@ -86,8 +102,7 @@ def _probe(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
         hidden.append(output.last_hidden_state)
         return output
 
-    decoder: nn.Module = cast(Any, model).get_decoder()
-    hook = decoder.register_forward_hook(lengthen)
+    hook = decoder_of(model).register_forward_hook(lengthen)
     try:
         logits = model(input_ids=tokens, use_cache=False).logits
     finally:

@@ -18,7 +18,7 @@ from l2s.devices import pick_device, torch_dtype
 from l2s.errors import UserError
 from l2s.generation.engines.table import choose_engine
 from l2s.loss.logit_transform import declared_transform
-from l2s.models.head import output_head
+from l2s.models.head import decoder_of, output_head
 from l2s.models.load import load_config, prepare_for_training, quantised_by
 from l2s.models.stored import context_window, empty_model
 
@@ -137,6 +137,7 @@ def check_head(field: str, config: ExperimentConfig, stages: Set[str]) -> None:
         raise UserError(f"{field}={name!r}: cannot be made as a causal language model ({reason})") from error
     try:
         output_head(model)
+        decoder_of(model)
     except UserError as error:
         raise UserError(f"{field}={name!r}: {error}; choose another model") from None
     if field == "student_model" and not stages.isdisjoint(TRAINING):

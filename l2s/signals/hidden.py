@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import tee
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from l2s.devices import release_memory
 from l2s.errors import UserError
 from l2s.loss.reference import IGNORE_INDEX
-from l2s.models.head import Head
+from l2s.models.head import Head, decoder_of
 from l2s.sequences import Collator, TrainingSequence
 
 
@@ -28,7 +28,7 @@ def response_hidden(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
     """
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
     with torch.autocast(batch["input_ids"].device.type, enabled=False):  # same numbers in training and recording
-        hidden_BTH = cast(Any, model).get_decoder()(**inputs, use_cache=False).last_hidden_state
+        hidden_BTH = decoder_of(model)(**inputs, use_cache=False).last_hidden_state
     rows_NH: Tensor = hidden_BTH[batch["labels"].to(hidden_BTH.device) != IGNORE_INDEX]  # may be on another GPU
     return rows_NH
 

@@ -18,7 +18,7 @@ from l2s.loss.fused_head import fused_distillation_loss
 from l2s.loss.objective import Objective
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.loss.targets import Targets
-from l2s.models.head import logit_transform, output_head
+from l2s.models.head import decoder_of, logit_transform, output_head
 from l2s.models.load import causal_lm_of
 from l2s.run_dir import RunDir
 
@@ -76,7 +76,7 @@ class StudentWithLoss(nn.Module):
         Returns:
             `loss`, `ce` and `divergence`: sums divided by num_items_in_batch; only `loss` has a gradient.
         """
-        hidden_BTH = self.causal_lm.get_decoder()(
+        hidden_BTH = decoder_of(self.causal_lm)(
             input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
         ).last_hidden_state
         counted_BT = labels != IGNORE_INDEX

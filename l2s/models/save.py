@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from l2s.config import ExperimentConfig
 from l2s.devices import process_rank, torch_dtype
@@ -48,8 +49,24 @@ def save_trained_student(
     merged.config.use_cache = True
     _declare_end(merged, end_id)
     with replacing_folder(ArmDir(folder).final_model) as partial:
-        merged.save_pretrained(partial)
+        _save_whole(merged, partial)
         tokenizer.save_pretrained(partial)
+
+
+def _save_whole(model: PreTrainedModel, folder: Path) -> None:
+    """Save a model with its generation config as it is.
+
+    transformers refuses to save some that it loads, such as a temperature without do_sample, with which many models are
+    published. After hours of training that would be too late.
+    """
+    settings = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        model.save_pretrained(folder)
+    finally:
+        model.generation_config = settings
+    if settings is not None:
+        settings.to_json_file(folder / GENERATION_CONFIG_NAME, keys_to_pop=["compile_config"])
 
 
 def _declare_end(model: PreTrainedModel, end_id: int | None) -> None:

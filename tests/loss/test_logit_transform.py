@@ -86,12 +86,12 @@ def test_slope_is_the_derivative_of_the_transform() -> None:
 def small_model(model_type: str, seed: int) -> PreTrainedModel:
     """One layer whose logits are scaled or capped so strongly that ignoring it changes the loss."""
     torch.manual_seed(seed)
-    fields: dict[str, Any] = {
+    known: dict[str, dict[str, Any]] = {
         "gemma2": {"final_logit_softcapping": 3.0},
         "granite": {"logits_scaling": 0.4},
         "llama4_text": {"num_local_experts": 2, "intermediate_size_mlp": 32},
-    }[model_type]
-    config = AutoConfig.for_model(model_type, **SIZES, **fields, tie_word_embeddings=False)
+    }
+    config = AutoConfig.for_model(model_type, **SIZES, **known[model_type], tie_word_embeddings=False)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     torch.nn.init.normal_(output_head(model).weight)
     model.train(False)

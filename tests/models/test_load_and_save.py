@@ -63,6 +63,25 @@ def test_final_model_is_the_trained_student(tiny_config: MakeConfig, tmp_path: P
     assert load_renderer(tiny_config(student_model=str(tmp_path / "final_model")), "student_model").hash()
 
 
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_generation_config_that_transformers_loads_but_refuses_to_save_stays_as_it_is(
+    tiny_config: MakeConfig, tiny_model_dir: Path, tmp_path: Path, tuning: str
+) -> None:
+    shutil.copytree(tiny_model_dir / "student", tmp_path / "base")
+    odd = {"do_sample": False, "temperature": 0.6, "top_p": 0.9, "eos_token_id": [258, 256]}
+    (tmp_path / "base" / "generation_config.json").write_text(json.dumps(odd))
+    config = tiny_config(student_model=str(tmp_path / "base"), tuning=tuning)
+    tokenizer = load_renderer(config, "student_model").tokenizer
+
+    save_trained_student(trained_student(config), tokenizer, tmp_path, config, end_id=258)
+
+    saved = json.loads((tmp_path / "final_model" / "generation_config.json").read_text())
+    assert {name: saved.get(name) for name in ("temperature", "top_p", "eos_token_id")} == {
+        "temperature": 0.6, "top_p": 0.9, "eos_token_id": [258, 256],
+    }  # fmt: skip
+    assert not saved.get("do_sample")
+
+
 def test_qlora_merges_into_unquantised_weights(tiny_config: MakeConfig, tmp_path: Path) -> None:
     config = tiny_config(tuning="qlora")
     student: Any = trained_student(config)

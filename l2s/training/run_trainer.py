@@ -64,7 +64,8 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
         "per_device_train_batch_size": batch_size,
         "gradient_accumulation_steps": config.gradient_accumulation_steps,
         "learning_rate": learning_rate,
-        "lr_scheduler_type": config.lr_scheduler,
+        # transformers' "constant" has no warm-up
+        "lr_scheduler_type": "constant_with_warmup" if config.lr_scheduler == "constant" else config.lr_scheduler,
         "warmup_steps": config.warmup_ratio,  # below 1: a share of all steps
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,

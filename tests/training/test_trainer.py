@@ -108,6 +108,21 @@ def test_the_student_learns(tiny_config: MakeConfig, objective: Objective) -> No
     assert sum(losses[-3:]) < 0.5 * sum(losses[:3])
 
 
+@pytest.mark.parametrize("tuning", ["full", "qlora"])
+@pytest.mark.parametrize("scheduler", ["cosine", "linear", "constant"])
+def test_a_training_of_one_update_learns(tiny_config: MakeConfig, tuning: str, scheduler: str) -> None:
+    config = tiny_config(tuning=tuning, lr_scheduler=scheduler)
+    train_tiny(config, SFT_OBJECTIVE, epochs=1, count=4)
+    assert [row["learning_rate"] for row in metrics(config)] == [1e-2]
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "linear", "constant"])
+def test_every_schedule_warms_up(tiny_config: MakeConfig, scheduler: str) -> None:
+    config = tiny_config(lr_scheduler=scheduler, warmup_ratio=0.5)
+    train_tiny(config, SFT_OBJECTIVE, epochs=2, count=8)
+    assert [row["learning_rate"] for row in metrics(config)][:3] == pytest.approx([0, 5e-3, 1e-2])
+
+
 @pytest.mark.parametrize("tuning", ["full", "lora", "qlora"])
 def test_a_killed_training_ends_as_an_unbroken_one(tiny_config: MakeConfig, tuning: str) -> None:
     unbroken = tiny_config(experiment_name="unbroken", tuning=tuning, save_steps=2)

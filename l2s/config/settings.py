@@ -242,7 +242,10 @@ class ExperimentConfig(BaseModel):
         0, ge=0, description="maximum tokens of a training micro-batch, padding included; 0: the batch size decides"
     )
     warmup_ratio: float = Field(
-        0.03, ge=0, lt=1, description="share of all updates spent on warm-up, from a rate of 0; a single update has none"
+        0.03,
+        ge=0,
+        lt=1,
+        description="share of all updates spent on warm-up, from a rate of 0; a single update has none",
     )
     lr_scheduler: Literal["cosine", "linear", "constant"] = Field(
         "cosine", description="learning-rate schedule after warm-up"

@@ -156,7 +156,7 @@ class AnswerProgress:
 
     def __init__(self, label: str, total: int, done_before: int) -> None:
         self.label, self.total, self.before = label, total, done_before
-        self.answers = self.tokens = 0
+        self.answers = self.tokens = self.shown = 0
         self.begin = self.last = time.monotonic()
         if done_before:
             print(f"{label}: {done_before} of {total} answers are done already", flush=True)
@@ -169,10 +169,11 @@ class AnswerProgress:
             self.show()
 
     def show(self) -> None:
-        """Print the line."""
+        """Print the line, unless it was printed since the last answer."""
         self.last = time.monotonic()
-        if not self.answers:
+        if self.answers == self.shown:
             return
+        self.shown = self.answers
         elapsed = max(self.last - self.begin, 1e-9)
         left = (self.total - self.before - self.answers) * elapsed / self.answers
         print(

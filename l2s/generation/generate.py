@@ -90,6 +90,8 @@ def write_choices(chosen: Iterable[Choice], run_dir: RunDir, nothing_kept: Calla
                 miss([choice.never_right] if choice.never_right else [])
         if not tally.kept:
             raise UserError(nothing_kept(tally))
+    left_out = f"; {run_dir.rejected} has the {tally.rejected:,} items without one" if tally.rejected else ""
+    print(f"{tally.kept.total():,} answers to learn from{left_out}", flush=True)
     return tally
 
 

@@ -14,7 +14,7 @@ from l2s.config import ExperimentConfig
 from l2s.devices import REPLICA
 from l2s.generation import answers, collect
 from l2s.generation.answers import answer_items
-from l2s.generation.curation import Curator
+from l2s.generation.curation import Choice, Curator
 from l2s.generation.engines.protocol import Completion, Request, Sampling
 from l2s.generation.engines.transformers import TransformersEngine
 from l2s.generation.generate import write_choices
@@ -96,6 +96,24 @@ def test_few_prompts_are_in_memory_at_a_time(
     assert engine.asked == [["m0", "m1"], ["m2", "m3"], ["m4"], ["m5"], ["m7"]]
     assert sorted(found) == [f"m{n}" for n in range(8)]
     assert "t, items 6 to 8: 1 of 3 answers are done already" in capsys.readouterr().out
+
+
+def test_no_line_of_progress_is_printed_twice(
+    renderer: ChatRenderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(answers, "REPORT_EVERY_S", 0.0)  # a line is due after the last batch, and one at the end
+    answer_items([item(n) for n in range(3)], Counting(), renderer, Sampling(4), tmp_path / "log.jsonl", label="t")
+    assert [line.split(" answers")[0] for line in capsys.readouterr().out.splitlines()] == ["t: 3/3"]
+
+
+def test_the_console_says_what_is_left_out(config: ExperimentConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    graded = {"score": 1.0, "status": "correct"}
+    row = {"id": "m", "domain": "math", "response": "1", "num_tokens": 1, "finish_reason": "stop", "graded": graded}
+    run_dir = RunDir.of(config)
+    write_choices([Choice([row], [row], [])] * 2, run_dir, str)
+    assert capsys.readouterr().out == "2 answers to learn from\n"
+    write_choices([Choice([row], [row], []), Choice([row], [], [row])], run_dir, str)
+    assert capsys.readouterr().out == f"1 answers to learn from; {run_dir.rejected} has the 1 items without one\n"
 
 
 def peak_of(number: int, make: Make, renderer: ChatRenderer) -> int:

@@ -95,6 +95,7 @@ def test_a_killed_run_of_two_seeds_resumes_and_the_report_shows_both(
     assert {"sft@8", "evaluate_student_kd@8"} <= results["stages"].keys()
     for report in (run_dir.comparison_report, run_dir.browser_report):
         assert "Spread over seeds" in report.read_text()
+        assert "All of this is about the students of seed 7. The spread over seeds 7, 8" in report.read_text()
 
 
 def names(config: ExperimentConfig) -> list[str]:

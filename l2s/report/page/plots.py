@@ -95,7 +95,7 @@ def _dots(
     """A dot with its interval in each row, first row at the top."""
     for row, (value, (low, high), colour) in enumerate(zip(values, bounds, colours, strict=True)):
         axes.plot([low, high], [row, row], color=colour, linewidth=3, alpha=0.4, solid_capstyle="round")
-        axes.plot([value], [row], "o", color=colour, markersize=7)
+        axes.plot([value], [row], "o", color=colour, markersize=7, clip_on=False)  # whole at 0 and at 100 as well
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
 
@@ -175,5 +175,7 @@ def _curve(arm: str, steps: list[dict[str, float]], subtitle: str, text: Text, *
     axes.set_xlabel(text("step"))
     axes.set_ylim(bottom=0)
     if len(names) > 1:
-        axes.legend(frameon=False, fontsize=10)
+        figure.legend(
+            loc="outside lower center", ncols=len(names), frameon=False, fontsize=10
+        )  # inside, it hides curves
     return figure

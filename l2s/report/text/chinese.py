@@ -198,6 +198,7 @@ CHINESE = {
     "say_no detectable difference": "{domains}未检出差异",
     "say_finding": "（{difference} [{low}, {high}]）",
     "say_units": "差值以百分点计，附 95% 区间。",
+    "say_first_seed": "以上均为种子 {seed} 的学生；种子 {seeds} 之间的差异另行列出。",
     "say_unseen": "在未检出差异之处，至多 {points} 个百分点的差异可能未被看到。",
     "say_too_few": "部分对比题数太少，无法检出任何差异。",
     "comma": "、",

@@ -210,6 +210,7 @@ ENGLISH = {
     "say_no detectable difference": "no detectable difference on {domains}",
     "say_finding": " ({difference} [{low}, {high}])",
     "say_units": "Differences are in percentage points, with their 95% intervals.",
+    "say_first_seed": "All of this is about the students of seed {seed}. The spread over seeds {seeds} is shown apart.",
     "say_unseen": "A true difference of up to {points} points could be missed where none is detected.",
     "say_too_few": "Some contrasts have too few items to show any difference.",
     "comma": ", ",

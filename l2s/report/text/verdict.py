@@ -31,6 +31,7 @@ def write_verdict(results: Results, text: Text) -> Answered:
         *_contrast_sentences(results, text, without=against_base),
         *_fidelity_sentences(results, text),
         *contamination_sentences(results, text),
+        *_seed_sentences(results, text),
     ]
     if against_base:
         headline = _headline(against_base, results, text)
@@ -95,7 +96,15 @@ def _unseen_sentences(contrasts: list[Contrast], text: Text) -> list[str]:
     least = [found * 100 for contrast in unseen if (found := contrast["minimum_detectable_difference"]) is not None]
     if len(least) < len(unseen):
         return [text("say_too_few")]
-    return [text("say_unseen", points=f"{max(least):.0f}")]
+    return [text("say_unseen", points=f"{max(least):.1f}")]
+
+
+def _seed_sentences(results: Results, text: Text) -> list[str]:
+    """Of which seed the students are, if arms were trained with several."""
+    if not results["seeds"]:
+        return []
+    seeds = results["seeds"][0]["seeds"]
+    return [text("say_first_seed", seed=seeds[0], seeds=", ".join(map(str, seeds)))]
 
 
 def _names(contrast: Contrast) -> tuple[str, str]:

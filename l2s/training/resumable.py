@@ -26,7 +26,7 @@ class ResumableTrainer(Trainer):
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        """The learning-rate schedule. A single update has no warm-up, whose rate starts at 0: it would learn nothing."""
+        """The schedule of the learning rate. A single update has no warm-up: its rate would be 0."""
         if num_training_steps == 1:
             self.args.warmup_steps = 0
         return super().create_scheduler(num_training_steps, optimizer)

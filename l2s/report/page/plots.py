@@ -175,7 +175,6 @@ def _curve(arm: str, steps: list[dict[str, float]], subtitle: str, text: Text, *
     axes.set_xlabel(text("step"))
     axes.set_ylim(bottom=0)
     if len(names) > 1:
-        figure.legend(
-            loc="outside lower center", ncols=len(names), frameon=False, fontsize=10
-        )  # inside, it hides curves
+        # inside, it hides curves
+        figure.legend(loc="outside lower center", ncols=len(names), frameon=False, fontsize=10)
     return figure

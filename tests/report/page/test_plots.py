@@ -38,7 +38,7 @@ def test_the_legend_of_a_curve_lies_outside_of_it(language: Lang) -> None:
 
 
 def test_a_dot_at_the_edge_is_drawn_whole() -> None:
-    figure, axes = _panel("math", "n=20", 2)
+    _, axes = _panel("math", "n=20", 2)
     _dots(axes, ["Base", "KD"], [0.0, 100.0], [[0.0, 16.1], [83.9, 100.0]], ["#000000", "#ffffff"])
     axes.set_xlim(0, 100)
     dots = [line for line in axes.lines if line.get_marker() == "o"]

@@ -301,6 +301,7 @@ CHINESE = {
     "compare_same_config": "所有设置都相同。",
     "compare_scores": "得分并列",
     "compare_contrasts": "配对对比",
+    "compare_seed": "{name}：种子 {seed} 的学生；各种子（{seeds}）之间的差异见该实验的报告。",
     "compare_contrasts_note": "B − A，百分点；只用两次实验中编号、题目和参考答案都相同的题目；"
     "p 值在领域内按 Holm 校正。",
     "compare_no_items": "两次实验没有共同的评估题，无法做配对对比。",

@@ -61,6 +61,8 @@ def compare_runs(a: Path, b: Path) -> str:
         ("compare_cost", _time_table(*runs, text), "none"),
     ):
         parts += [f"## {text(title)}", text(empty) if table.is_empty else render_table(table)]
+        if title == "compare_scores":
+            parts += [escape(note) for run in runs for note in _seed_notes(run, text)]
         if title == "compare_contrasts" and not table.is_empty:
             parts.append(escape(text("compare_contrasts_note")))
     return "\n\n".join(parts) + "\n"
@@ -70,6 +72,14 @@ def _load(root: Path) -> Run:
     run_dir = RunDir(root)
     files = read_run(run_dir.load_config(), run_dir)
     return Run(root.resolve().name, files, build_results(files))
+
+
+def _seed_notes(run: Run, text: Text) -> list[str]:
+    """Of which seed the students of `run` are, if it trained with several."""
+    if not run.results["seeds"]:
+        return []
+    seeds = run.results["seeds"][0]["seeds"]
+    return [text("compare_seed", name=run.name, seed=seeds[0], seeds=", ".join(map(str, seeds)))]
 
 
 def _config_table(a: Run, b: Run, text: Text) -> Table:

@@ -31,7 +31,8 @@ def print_summary(run_dir: RunDir, console: Console) -> None:
     verdict = write_verdict(results, text)
     contaminated = [text.spaced(sentence) for sentence in contamination_sentences(results, text)]
     console.print(in_one_line(verdict.headline), style="bold", markup=False)
-    console.print(summary_table(results))
+    if results["evaluation"]:
+        console.print(summary_table(results))
     for warning in trusted_code(results["config"]):
         console.print(f"- {in_one_line(say(warning, text))}", style="yellow", markup=False)
     for line in (*verdict.lines, *seed_lines(results, text)):

@@ -325,6 +325,7 @@ ENGLISH = {
     "compare_same_config": "All settings are the same.",
     "compare_scores": "Scores side by side",
     "compare_contrasts": "Paired contrasts",
+    "compare_seed": "{name}: the students of seed {seed}. Its own report has the spread over seeds {seeds}.",
     "compare_contrasts_note": "Differences are B − A in percentage points, on the items whose id, prompt and "
     "reference are the same in both runs. p is Holm-adjusted within a domain.",
     "compare_no_items": "The two runs share no evaluation item, so there is no paired contrast.",

@@ -14,7 +14,8 @@ from l2s.report.text.strings import Lang, Text
 
 
 def drawn(figure: Figure) -> Figure:
-    FigureCanvasAgg(figure).draw()
+    figure.set_canvas(FigureCanvasAgg(figure))
+    figure.draw_without_rendering()
     return figure
 
 

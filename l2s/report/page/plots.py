@@ -173,6 +173,8 @@ def _curve(arm: str, steps: list[dict[str, float]], subtitle: str, text: Text, *
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.tick_params(axis="y", labelcolor=MUTED)
     axes.set_xlabel(text("step"))
+    axes.update_datalim([(steps[0]["step"], 0)])  # so that the margin above a flat curve is a share of its height
+    axes.autoscale_view()
     axes.set_ylim(bottom=0)
     if len(names) > 1:
         # inside, it hides curves

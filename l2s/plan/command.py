@@ -33,6 +33,7 @@ from l2s.visible import in_one_line
 
 CUDA_FACTOR = 3.0
 COLUMNS = ("weights", "optimizer", "activations", "cache", "buffers", "memory")
+DEVICES_WIDTH = 12  # columns of the devices of a stage
 FILE_WIDTH = 100  # columns if the output is not a terminal
 
 
@@ -163,7 +164,8 @@ def stage_table(plan: Plan, manifests: Mapping[str, Manifest]) -> Table:
     """A row for each stage and one for the whole: wall time, fullest device, disk."""
     rows, config = plan.layout.rows, plan.situation.config
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for header in ("stage", "devices", "layout"):
+    table.add_column("stage", no_wrap=True)  # a name that is cut could be that of another stage
+    for header in ("devices", "layout"):
         table.add_column(header)
     measured = ["measured"] if manifests else []
     for header in ("GiB each", "starts", "time", "disk GiB", "scratch GiB", *measured):
@@ -172,7 +174,7 @@ def stage_table(plan: Plan, manifests: Mapping[str, Manifest]) -> Table:
         one = manifests.get(row.stage.name)
         table.add_row(
             row.stage.name,
-            device_numbers(row.devices) or NONE,
+            _in_lines(device_numbers(row.devices)) or NONE,
             layout_name(row),
             _gib(row.estimate.memory.total),
             rough_duration(row.start),
@@ -185,6 +187,12 @@ def stage_table(plan: Plan, manifests: Mapping[str, Manifest]) -> Table:
     table.add_section()
     table.add_row("all", "", "", *_totals(plan.layout), *([_sum_measured(manifests)] if manifests else []))
     return table
+
+
+def _in_lines(numbers: str) -> str:
+    """Numbers of devices in short lines, each of which ends after a comma."""
+    lines = textwrap.wrap(numbers.replace(",", ", "), DEVICES_WIDTH, break_on_hyphens=False)
+    return "\n".join(line.replace(", ", ",") for line in lines)
 
 
 def time_of(row: Row, config: ExperimentConfig) -> str:
@@ -212,7 +220,7 @@ def _sum_measured(manifests: Mapping[str, Manifest]) -> str:
 def memory_table(plan: Plan) -> Table:
     """What fills the memory of a device, in GiB."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("GiB of a device")
+    table.add_column("GiB of a device", no_wrap=True)
     for header in COLUMNS:
         table.add_column(header, justify="right")
     rows: list[Row] = plan.on_devices()

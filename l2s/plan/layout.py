@@ -111,7 +111,11 @@ def layout_name(row: Row) -> str:
 
 
 def device_numbers(placement: Placement) -> str:
-    """`0-7`, `0,2` or nothing."""
-    if len(placement) > 2 and placement == tuple(range(placement[0], placement[-1] + 1)):
-        return f"{placement[0]}-{placement[-1]}"
-    return ",".join(map(str, placement))
+    """`0-7`, `0,2`, `0-3,6` or nothing."""
+    runs: list[list[int]] = []
+    for number in placement:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in runs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from l2s.config import ExperimentConfig
+from l2s.plan.layout import device_numbers
 from l2s.runner.selection import needs_of
 from support.plans import laid_out
 
@@ -52,3 +53,18 @@ def test_every_preset_and_source_has_a_plan() -> None:
     sources = get_args(ExperimentConfig.model_fields["math_source"].annotation)
     for fields in [*PRESETS.values(), *({"math_source": source} for source in sources)]:
         assert laid_out(1, **{**fields, "run_all": not fields.get("run_sft")}).wall_seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("placement", "shown"),
+    [
+        ((), ""),
+        ((3,), "3"),
+        ((0, 1), "0,1"),
+        (tuple(range(8)), "0-7"),
+        ((0, 2), "0,2"),
+        ((0, 1, 2, 3, 6, 11), "0-3,6,11"),
+    ],
+)
+def test_devices_are_shown_as_runs(placement: tuple[int, ...], shown: str) -> None:
+    assert device_numbers(placement) == shown

@@ -100,6 +100,22 @@ def test_no_line_is_wider_than_100_columns_and_one_problem_is_told_once(
         assert re.search(r"^generate, score: ", text, flags=re.MULTILINE)
 
 
+def test_names_of_stages_are_whole_however_many_devices_they_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["plan", "--hardware", "p4d.24xlarge:2", "--arms", "sft,kd,opd", "--seeds", "1,2,3", "--details"])
+    text = capsys.readouterr().out
+    config = ExperimentConfig(run_all=True, arms="sft,kd,opd", seeds="1,2,3", kd_init="sft", engine="vllm")
+    for table in text.partition("GiB of a device")[::2]:
+        shown = {line.split()[0] for line in table.splitlines() if line.strip()}
+        assert [
+            stage.name for stage in select_stages(config) if stage.resources.holds and stage.name not in shown
+        ] == []
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= FILE_WIDTH
+
+
 def test_the_demo_is_planned_before_its_models_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

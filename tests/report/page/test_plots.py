@@ -51,5 +51,5 @@ def test_a_flat_curve_is_drawn_below_the_edge() -> None:
     steps = [{"step": float(step), "loss": 6.0 + step / 1000} for step in range(5)]
     with mpl.rc_context(STYLE):
         (axes,) = _curve("sft", steps, "loss", Text("en"), marker="o").axes
-    assert axes.get_ylim() == (0, pytest.approx(1.05 * 6.004, rel=0.01))
+    assert axes.get_ylim() == pytest.approx((0, 1.05 * 6.004), rel=0.01)
     assert axes.get_xlim()[0] > -1

@@ -15,7 +15,9 @@ from typing import Any
 
 from faults.finished import Finished, build
 from faults.readers import READERS, Reader, quietly
+from l2s.durable import WriteError
 from l2s.errors import UserError
+from l2s.runner.disk_space import explain_run
 
 REMEDIES = (
     "must be", "remove", "run ", "put ", "repair", "give ", "save ", "write ", "copy ", "add ", "the same command",
@@ -115,6 +117,8 @@ def _verdict(case: Case, finished: Finished, whole: Any) -> str:
         found = quietly(case.reader.read, finished)
     except UserError as error:
         return _judge_message(str(error), case)
+    except WriteError as error:  # a folder in place of a log; the command line makes one line of it
+        return _judge_message(explain_run(error), case)
     except BaseException as error:
         return f"raised {type(error).__name__}: {error}"[:300]
     if case.reader.users or case.reader.same(found, whole, finished):

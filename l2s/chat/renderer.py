@@ -16,7 +16,7 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateRuntimeError
 from transformers import PreTrainedTokenizerBase
 
 from l2s.chat.template import freeze_clock, opening_of
@@ -195,13 +195,18 @@ class ChatRenderer:
 
     def _render_template(self, turns: Sequence[Message], *, generation_prompt: bool = True) -> str:
         conversation: list[Any] = list(turns)
-        text: Any = self.tokenizer.apply_chat_template(
-            conversation,
-            chat_template=self.template,
-            tokenize=False,
-            add_generation_prompt=generation_prompt,
-            **self.template_arguments,
-        )
+        try:
+            text: Any = self.tokenizer.apply_chat_template(
+                conversation,
+                chat_template=self.template,
+                tokenize=False,
+                add_generation_prompt=generation_prompt,
+                **self.template_arguments,
+            )
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise TemplateRuntimeError(
+                f"{type(error).__name__}: {error}"
+            ) from error  # of an expression in the template
         return str(text)
 
     def _tokenize(self, text: str) -> list[int]:

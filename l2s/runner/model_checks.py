@@ -82,7 +82,7 @@ def _check_trainable(name: str, method: str, config: ExperimentConfig, found: Pr
 
 
 def check_tokenizer(field: ModelField, config: ExperimentConfig, renderer: ChatRenderer) -> None:
-    """Check that every token has a row in the embeddings, and that thinking can be set as asked.
+    """Check that every token has a row in the embeddings, that the model sees what it is asked, and how it thinks.
 
     Raises:
         UserError: names the field, the value and the fix.
@@ -105,6 +105,12 @@ def check_tokenizer(field: ModelField, config: ExperimentConfig, renderer: ChatR
             "enlarge the model with resize_token_embeddings and save it again"
         )
     renderer.prompt_ids([{"role": "user", "content": "?"}])  # the template's own tokens
+    said = "QUESTION"
+    if said not in renderer.prompt_text([{"role": "user", "content": said}]):
+        raise UserError(
+            f"{field}={name!r}: its chat template leaves out the text of a user turn, which it may expect as a list of "
+            "parts; change the chat_template beside the model so that it writes message.content, or take another model"
+        )
     if renderer.opening and not renderer.thinking:
         raise UserError(
             f"thinking='off': the chat template of {field}={name!r} opens {renderer.opening.strip()} anyway; set "

@@ -166,6 +166,21 @@ def test_messages_that_a_template_refuses_are_a_clear_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{{ messages[0].content + 3 }}", "TypeError"),
+        ("{{ 1 // 0 }}", "ZeroDivisionError"),
+        ("{{ messages[0].content.split('') }}", "ValueError"),
+        ("{% for m in messages %}", "Unexpected end of template"),
+        ({"tool_use": "a", "rag": "b"}, "no default"),
+    ],
+)
+def test_a_template_that_fails_is_a_clear_error(template: Any, why: str) -> None:
+    with pytest.raises(UserError, match=f"its chat template refuses .*{why}"):
+        ChatRenderer(byte_tokenizer(template)).prompt_ids(ASKED)
+
+
+@pytest.mark.parametrize(
     ("template", "said"),
     [
         ("{{ strftime_now('%d %b %Y') }}", "05 Feb 2026"),

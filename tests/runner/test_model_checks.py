@@ -236,6 +236,21 @@ def test_a_template_that_always_thinks_needs_thinking_on(
     check_models(tiny_config(teacher_model=name, thinking="on"), [STAGES["generate"]])
 
 
+@pytest.mark.parametrize(
+    "shown", ["{% for part in m.content %}{{ part.text }}{% endfor %}", "{{ m.content[0].text if false }}"]
+)
+def test_a_template_that_leaves_the_question_out_is_refused(
+    tiny_config: MakeConfig, tiny_model_dir: Path, tmp_path: Path, shown: str
+) -> None:
+    """A template for content in parts drops plain text without an error."""
+    name = changed(tmp_path / "model", tiny_model_dir / "teacher")
+    tokenizer: Any = AutoTokenizer.from_pretrained(name)
+    tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{ m.role }}\n" + shown + "<|im_end|>\n{% endfor %}"
+    tokenizer.save_pretrained(name)
+    with pytest.raises(UserError, match=r"teacher_model=.*leaves out the text of a user turn"):
+        check_models(tiny_config(teacher_model=name), [STAGES["generate"]])
+
+
 def test_a_student_declares_the_token_that_it_learned_to_end_with(tiny_config: MakeConfig, tmp_path: Path) -> None:
     config = tiny_config(tuning="full")
     student, tokenizer = (

@@ -204,9 +204,8 @@ class ChatRenderer:
                 **self.template_arguments,
             )
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise TemplateRuntimeError(
-                f"{type(error).__name__}: {error}"
-            ) from error  # of an expression in the template
+            reason = f"{type(error).__name__}: {error}"  # of an expression in the template
+            raise TemplateRuntimeError(reason) from error
         return str(text)
 
     def _tokenize(self, text: str) -> list[int]:

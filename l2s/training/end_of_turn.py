@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from l2s.chat import ChatRenderer
-from l2s.generation.engines.protocol import Request, Sampling
-from l2s.generation.engines.transformers import TransformersEngine
+from l2s.generation.engines.protocol import Sampling
 from l2s.metrics import FirstTurns
-from l2s.models.load import causal_lm_of, switch_off_dropout
 from l2s.tasks.types import Message
+from l2s.training.answering import answer_in_training
 from l2s.warning import Warned, warned
 
 MOST_CUT = 0.5  # share of cut answers above which most of an update is text after the answer should have ended
@@ -52,15 +51,7 @@ def sample_turns(
     student: nn.Module, prompts: Sequence[Sequence[Message]], renderer: ChatRenderer, sampling: Sampling, at_a_time: int
 ) -> EndOfTurn:
     """Let a student that is ready for training answer `prompts`; it is left as it was."""
-    causal_lm = causal_lm_of(student)
-    declared = causal_lm.generation_config
-    requests = [Request(str(number), renderer.prompt_ids(prompt)) for number, prompt in enumerate(prompts)]
-    switch_off_dropout(student)
-    try:
-        engine = TransformersEngine(causal_lm, renderer, batch_size=at_a_time)
-        answers = [answer for batch in engine.generate(requests, sampling) for answer in batch]
-    finally:
-        causal_lm.generation_config = declared  # the engine replaced it, and TRL reads its end tokens
-        student.train()
+    asked = [renderer.prompt_ids(prompt) for prompt in prompts]
+    answers = answer_in_training(student, asked, renderer, sampling, at_a_time=at_a_time)
     cut = sum(answer.finish_reason == "length" for answer in answers)
     return EndOfTurn(len(answers), cut, sum(answer.num_tokens for answer in answers) / len(answers))

@@ -24,13 +24,14 @@ from transformers import PreTrainedModel, TrainerControl, TrainerState, Training
 
 from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderers
 from l2s.config import ExperimentConfig
-from l2s.devices import gather_from_all, process_count, process_rank
+from l2s.devices import gather_from_all, pick_device, process_count, process_rank
 from l2s.durable import make_folder
 from l2s.errors import UserError, require_extra
 from l2s.generation.engines.protocol import Sampling
 from l2s.jsonl import append_jsonl, load_jsonl, recover_jsonl
 from l2s.loss.divergences import ON_POLICY_BETA
 from l2s.metrics import OpdMetrics
+from l2s.models.attention import use_grouped_attention
 from l2s.models.head import output_head
 from l2s.models.load import causal_lm_of, load_model, load_student_for_training
 from l2s.on_disk import Made, RowsOnDisk, chosen
@@ -38,6 +39,7 @@ from l2s.run_dir import ArmDir, RunDir
 from l2s.sealed import read_sealed, write_sealed
 from l2s.tasks.types import Message
 from l2s.training.agreement import OVERLAP_K, MeasuresAgreement
+from l2s.training.answering import AnswersInSteps
 from l2s.training.end_of_turn import EndOfTurn, sample_turns
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
@@ -75,6 +77,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> OpdMetrics:
     check_same_vocabulary(renderers.teacher, renderer)
     prompts = load_prompts(run_dir.train_data, renderer, config)
     student = load_student_for_training(initial_student(config, run_dir), config)
+    if pick_device(config).type == "cuda":
+        use_grouped_attention(causal_lm_of(student))  # which its answers need, and its training computes as before
     teacher = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
     arm = run_dir.arm("opd")
     turns = check_turns(student, prompts.kept, renderer, config, arm)
@@ -153,7 +157,9 @@ def train(
     settings = _settings(update, student, renderer, config, folder)
     fit_vocabulary(teacher, len(output_head(student).weight))
     drawn = draw(prompts, config.opd_steps * update, config.seed)
-    trainer = type("OnPolicyTrainer", (MeasuresAgreement, ResumableTrainer, DistillationTrainer), {})(
+    parts = (AnswersInSteps, MeasuresAgreement, ResumableTrainer, DistillationTrainer)
+    trainer = type("OnPolicyTrainer", parts, {})(
+        renderer=renderer,
         student=causal_lm_of(student),
         teacher=teacher,
         end_id=renderer.end_id,

@@ -235,7 +235,7 @@ def learn_from(rows: int) -> None:
 
 def ask_student(rows: int) -> None:
     """Read `rows` prompts and put them in the order of one pass, as a rank of OPD does; print as `learn_from` does."""
-    from l2s.training.on_policy import draw, load_prompts
+    from l2s.training.prompts import draw, load_prompts
 
     reader: Any = NothingToAsk()
     with tempfile.TemporaryDirectory() as folder:

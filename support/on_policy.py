@@ -11,9 +11,11 @@ from l2s.config import ExperimentConfig
 from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
 from l2s.training import on_policy
+from l2s.training.prompts import Prompt, Prompts
 
 MakeConfig = Callable[..., ExperimentConfig]
-PROMPTS: list[on_policy.Prompt] = [[{"role": "user", "content": f"{number} plus {number % 5}?"}] for number in range(6)]
+PROMPTS: list[Prompt] = [[{"role": "user", "content": f"{number} plus {number % 5}?"}] for number in range(6)]
+ASKED = Prompts(PROMPTS, PROMPTS, 0)
 SHORT = {"opd_batch_size": 4, "opd_max_new_tokens": 12, "opd_lr": 1e-2, "kd_init": "base"}
 
 
@@ -24,7 +26,8 @@ def short_trainings(tiny_config: MakeConfig, **defaults: Any) -> MakeConfig:
         config = tiny_config(**(SHORT | defaults | fields))
         path = RunDir.of(config).train_data
         path.parent.mkdir(parents=True)
-        write_jsonl(path, [{"id": f"sum/{index}", "messages": prompt} for index, prompt in enumerate(PROMPTS)])
+        rows = ({"id": f"sum/{n}", "domain": "math", "messages": prompt} for n, prompt in enumerate(PROMPTS))
+        write_jsonl(path, rows)
         return config
 
     return build

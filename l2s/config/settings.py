@@ -212,8 +212,8 @@ class ExperimentConfig(BaseModel):
     retry_temperature: float = Field(0.7, gt=0, le=10, description="sampling temperature from the second try on")
     teacher_context: str = Field(
         "none",
-        description="what only the teacher sees before it answers: none, fewshot:K (K solved training items), "
-        "file:FILE (a text such as a runbook) or reference (the item's reference solution); for single domains: "
+        description="what only the teacher sees, when it answers and when KD or OPD learn from it: none, fewshot:K (K "
+        "solved training items), file:FILE (a text such as a runbook) or reference (the item's reference solution); for single domains: "
         "math=fewshot:4,aiops=reference",
     )
 

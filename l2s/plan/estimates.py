@@ -143,18 +143,22 @@ def _opd(s: Situation) -> Estimate:
     texts, batch_size, quantization = own.training_texts, config.opd_batch_size, config.teacher_quantization
     epochs = config.opd_steps * batch_size * config.gradient_accumulation_steps / _number(texts)
     student = _training(own, texts, epochs, batch_size, models=2)
-    batch_tokens = batch_size * _tokens(texts) / _number(texts)
-    by_trl = replace(s.student, static_steps=False)  # TRL calls `generate`, and draws
+    read = _seen_by_teacher(texts)
+    batch_tokens = batch_size * _tokens(read) / _number(read)
+    by_trl = sharding_of(own) in ("zero2", "zero3")  # TRL calls `generate`; else our engine answers on a GPU
+    answering = replace(s.student, static_steps=s.student.static_steps and not by_trl)
     kind: Quantization = "nf4" if config.tuning == "qlora" else "none"
-    seconds = _answer_seconds(own, by_trl, texts, batch_size, kind, drawn=True)
-    seconds += _forward_seconds(own, s.teacher, texts, batch_tokens, quantization)
+    seconds = _answer_seconds(own, answering, texts, batch_size, kind, drawn=True)
+    seconds += _forward_seconds(own, s.teacher, read, batch_tokens, quantization)
     head = s.teacher.head_seconds(s.hardware, tokens=_answer_tokens(texts), passes=_number(texts) / batch_size)
     seconds += head / s.processes
     return replace(
         student,
         seconds=student.seconds + _loading_seconds(s, s.teacher, by_vllm=False) + epochs * seconds,
         memory=with_answers(student.memory, own)
-        + _forward_memory(own, s.teacher, batch_size * longest_sequence(own, texts), quantization),
+        + _forward_memory(
+            own, s.teacher, batch_size * (longest_sequence(own, texts) + _most_context(texts)), quantization
+        ),
     )
 
 

@@ -42,8 +42,8 @@ LM_EVAL = (
 SIGNALS = (*SEQUENCES, "engine", "weights_engine", "teacher_signal", "teacher_quantization", "topk", "temperature")
 KD_LOSS = ("alpha", "temperature", "divergence", "divergence_beta", "teacher_signal", "teacher_quantization", "topk")
 OPD = (
-    "teacher_quantization", "kd_init", "opd_steps", "opd_batch_size", "opd_lr", "opd_max_new_tokens", "opd_divergence",
-    "divergence_beta",
+    "teacher_quantization", "teacher_context", "kd_init", "opd_steps", "opd_batch_size", "opd_lr", "opd_max_new_tokens",
+    "opd_divergence", "divergence_beta",
 )  # fmt: skip
 
 
@@ -292,7 +292,7 @@ _TABLE = (
         function="l2s.training.on_policy:run",
         reads=(*TRAINING, *OPD),
         needs=("prepare", "sft"),
-        inputs=lambda run_dir, config: [run_dir.train_data, *_sft_init(run_dir, config)],
+        inputs=lambda run_dir, config: [run_dir.train_data, *context_files(config), *_sft_init(run_dir, config)],
         gives=_trained("opd"),
         scratch=lambda run_dir, config: [run_dir.arm("opd").checkpoints],
         models=("teacher_model", "student_model"),

@@ -53,7 +53,7 @@ class MeasuresAgreement:
         self._end_id = end_id
         self._hidden: list[Tensor] = []
         self._sums: dict[str, Tensor] = {}
-        super().__init__(*args, **kwargs)
+        cast(Any, super()).__init__(*args, teacher=teacher, **kwargs)
 
     def _get_last_hidden_state(self, *args: Any, **kwargs: Any) -> Tensor:
         hidden_BKH: Tensor = cast(Any, super())._get_last_hidden_state(*args, **kwargs)

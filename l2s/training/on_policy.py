@@ -11,11 +11,7 @@ loss (agreement.py), and what shows that the training runs away (runaway.py).
 from __future__ import annotations
 
 import math
-import random
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,35 +30,27 @@ from l2s.metrics import OpdMetrics
 from l2s.models.attention import use_grouped_attention
 from l2s.models.head import output_head
 from l2s.models.load import causal_lm_of, load_model, load_student_for_training
-from l2s.on_disk import Made, RowsOnDisk, chosen
+from l2s.on_disk import Made
 from l2s.run_dir import ArmDir, RunDir
 from l2s.sealed import read_sealed, write_sealed
-from l2s.tasks.types import Message
 from l2s.training.agreement import OVERLAP_K, MeasuresAgreement
 from l2s.training.answering import AnswersInSteps
 from l2s.training.end_of_turn import EndOfTurn, sample_turns
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
+from l2s.training.prompts import Prompt, Prompts, check_teacher_fits, draw, example, load_prompts
 from l2s.training.resumable import ResumableTrainer
 from l2s.training.run_trainer import TrainingResult, check_step, run_trainer, save_student, training_settings
 from l2s.training.runaway import Watch, all_runaways
 from l2s.training.sharding import Sharding, choose_sharding, sharding_settings
 from l2s.training.student import initial_student
+from l2s.training.teacher_prompts import TeacherReadsItsOwn, TeacherView
 
 if TYPE_CHECKING:
     from trl import DistillationConfig
 
 TEMPERATURE = 1.0
 FIRST_TURNS = 16  # answers sampled before the first update
-Prompt = list[Message]
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """The prompts, which stay on disk, and how many were dropped because an answer would not fit max_length."""
-
-    kept: Sequence[Prompt]
-    dropped_overlong: int
 
 
 def run(config: ExperimentConfig, run_dir: RunDir) -> OpdMetrics:
@@ -75,14 +63,16 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> OpdMetrics:
     renderers = load_renderers(config)
     renderer = renderers.student
     check_same_vocabulary(renderers.teacher, renderer)
+    view = TeacherView(renderers.teacher, renderer)
     prompts = load_prompts(run_dir.train_data, renderer, config)
+    check_teacher_fits(prompts.of_teacher, view, config)
     student = load_student_for_training(initial_student(config, run_dir), config)
     if pick_device(config).type == "cuda":
         use_grouped_attention(causal_lm_of(student))  # which its answers need, and its training computes as before
     teacher = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
     arm = run_dir.arm("opd")
     turns = check_turns(student, prompts.kept, renderer, config, arm)
-    result = train(student, teacher, prompts.kept, renderer, config, arm.root, cut_before=turns.cut_share)
+    result = train(student, teacher, prompts, view, config, arm.root, cut_before=turns.cut_share)
     rows = gather_from_all(load_jsonl(arm.metrics) if process_rank() == 0 else [])[0]
     found = all_runaways(rows, turns.cut_share)
     return {
@@ -117,31 +107,11 @@ def check_turns(
     return turns
 
 
-def load_prompts(path: Path, renderer: ChatRenderer, config: ExperimentConfig) -> Prompts:
-    """The prompts of the training items at `path` that leave opd_max_new_tokens of max_length for an answer.
-
-    Raises:
-        UserError: the file is missing or broken, or no prompt fits.
-    """
-    room = config.max_length - config.opd_max_new_tokens
-    try:
-        rows = RowsOnDisk(path)
-        fitting = array("q", (n for n, row in enumerate(rows) if len(renderer.prompt_ids(row["messages"])) <= room))
-    except (OSError, ValueError) as error:
-        raise UserError(f"training items: {error}") from error
-    if not fitting:
-        raise UserError(
-            f"max_length={config.max_length}: none of the {len(rows)} prompts of {path} leaves room for "
-            f"opd_max_new_tokens={config.opd_max_new_tokens}; raise --max_length or lower --opd_max_new_tokens"
-        )
-    return Prompts(Made(len(fitting), lambda n: rows[fitting[n]]["messages"]), len(rows) - len(fitting))
-
-
 def train(
     student: nn.Module,
     teacher: PreTrainedModel,
-    prompts: Sequence[Prompt],
-    renderer: ChatRenderer,
+    prompts: Prompts,
+    view: TeacherView,
     config: ExperimentConfig,
     folder: Path,
     *,
@@ -153,20 +123,22 @@ def train(
     """
     from trl import DistillationTrainer
 
+    renderer = view.student
     update = config.opd_batch_size * config.gradient_accumulation_steps
     settings = _settings(update, student, renderer, config, folder)
     fit_vocabulary(teacher, len(output_head(student).weight))
-    drawn = draw(prompts, config.opd_steps * update, config.seed)
-    parts = (AnswersInSteps, MeasuresAgreement, ResumableTrainer, DistillationTrainer)
+    drawn = draw(range(len(prompts.kept)), config.opd_steps * update, config.seed)
+    parts = (AnswersInSteps, MeasuresAgreement, TeacherReadsItsOwn, ResumableTrainer, DistillationTrainer)
     trainer = type("OnPolicyTrainer", parts, {})(
         renderer=renderer,
+        pad_token_id=renderer.pad_token_id,
         student=causal_lm_of(student),
         teacher=teacher,
         end_id=renderer.end_id,
         model=student,
         teacher_model=teacher,
         args=settings,
-        train_dataset=Made(len(drawn), lambda n: {"prompt": renderer.turns(drawn[n])}),
+        train_dataset=Made(len(drawn), lambda n: example(prompts, drawn[n], view)),
         processing_class=renderer.tokenizer_for_others(),
         callbacks=[StepLog(folder, update, math.log(len(output_head(student).weight)), Watch(config, cut_before))],
     )
@@ -220,29 +192,6 @@ def share_update(prompts: int, at_a_time: int, ranks: int) -> tuple[int, int]:
     own = prompts // ranks
     batch_size = max(size for size in range(1, min(at_a_time, own) + 1) if own % size == 0)
     return batch_size, own // batch_size
-
-
-def draw(prompts: Sequence[Prompt], number: int, seed: int) -> Sequence[Prompt]:
-    """The prompts of the whole training in one sequence, with another order for each pass.
-
-    A killed training can resume one pass over this sequence, but not several passes over `prompts`: TRL's sampler would
-    start again with the order of the first pass.
-    """
-    order = random.Random(seed)
-    drawn = array("q")
-    while len(drawn) < number:
-        drawn.extend(islice(shuffled(len(prompts), order), number - len(drawn)))
-    return chosen(prompts, drawn)
-
-
-def shuffled(length: int, order: random.Random) -> Iterator[int]:
-    """The numbers below `length` as `order.sample(range(length), length)` has them, in 8 bytes of memory each."""
-    left = array("q", range(length))
-    while left:
-        place, last = order.randrange(len(left)), left[-1]
-        yield left[place]
-        left[place] = last
-        left.pop()
 
 
 def fit_vocabulary(teacher: PreTrainedModel, rows: int) -> None:

@@ -24,8 +24,10 @@ from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models
 from l2s.training import on_policy
 from l2s.training.checkpoints import checkpoints_in
+from l2s.training.prompts import draw, load_prompts, shuffled
+from l2s.training.teacher_prompts import TeacherView
 from support.kills import killed_after
-from support.on_policy import PROMPTS, MakeConfig, metrics, run, short_trainings
+from support.on_policy import ASKED, PROMPTS, MakeConfig, metrics, run, short_trainings
 from support.payload import plant
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
@@ -66,12 +68,12 @@ def test_the_loss_is_the_divergence_at_the_answers_of_the_student(make: MakeConf
     unchanged = load_student_for_training(config.student_model, config)
     answers = record_answers(student)
 
-    on_policy.train(student, teacher, PROMPTS, renderer, config, run_dir.opd)
+    on_policy.train(student, teacher, ASKED, TeacherView(renderer, renderer), config, run_dir.opd)
 
     [(prompts_BP, output_BT)] = answers
     pad, width = renderer.pad_token_id, prompts_BP.shape[1]
     asked = [[token for token in row if token != pad] for row in prompts_BP.tolist()]
-    assert asked == [renderer.prompt_ids(prompt) for prompt in on_policy.draw(PROMPTS, 4, config.seed)]
+    assert asked == [renderer.prompt_ids(prompt) for prompt in draw(PROMPTS, 4, config.seed)]
     total = torch.zeros(2, dtype=torch.float64)
     for prompt, row in zip(asked, output_BT[:, width:].tolist(), strict=True):
         stop = row.index(renderer.end_id) + 1 if renderer.end_id in row else len(row)
@@ -142,7 +144,7 @@ def test_a_pickle_in_a_checkpoint_is_refused_and_never_runs(make: MakeConfig, tm
 
 
 def test_every_pass_asks_every_prompt_once() -> None:
-    drawn = on_policy.draw(PROMPTS, 15, seed=1)
+    drawn = draw(PROMPTS, 15, seed=1)
 
     asked = [prompt[0]["content"] for prompt in drawn]
     assert set(Counter(asked[:6]).values()) == set(Counter(asked[6:12]).values()) == {1}
@@ -155,7 +157,7 @@ def test_the_order_of_a_pass_is_that_of_a_sample(length: int) -> None:
     """Prompts may stay on disk; the order of earlier trainings must not change, because they resume."""
     ours, theirs = random.Random(7), random.Random(7)
     for _ in range(2):
-        assert list(on_policy.shuffled(length, ours)) == theirs.sample(range(length), length)
+        assert list(shuffled(length, ours)) == theirs.sample(range(length), length)
 
 
 class Short:
@@ -172,10 +174,11 @@ def test_prompts_stay_on_disk(make: MakeConfig) -> None:
     path = RunDir.of(config).train_data
 
     def taken(text: str) -> int:
-        write_jsonl(path, ({"id": str(n), "messages": [{"role": "user", "content": text}]} for n in range(500)))
+        row = {"domain": "math", "messages": [{"role": "user", "content": text}]}
+        write_jsonl(path, ({"id": str(n), **row} for n in range(500)))
         tracemalloc.start()
-        found = on_policy.load_prompts(path, renderer, config)
-        drawn = on_policy.draw(found.kept, 750, seed=1)
+        found = load_prompts(path, renderer, config)
+        drawn = draw(found.kept, 750, seed=1)
         size = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
         assert len(drawn) == 750
@@ -189,14 +192,14 @@ def test_prompts_stay_on_disk(make: MakeConfig) -> None:
 def test_a_prompt_that_leaves_no_room_is_dropped_and_counted(make: MakeConfig) -> None:
     config = make()
     path, renderer = RunDir.of(config).train_data, load_renderer(config, "student_model")
-    long = {"id": "long", "messages": [{"role": "user", "content": "x" * config.max_length}]}
+    long = {"id": "long", "domain": "math", "messages": [{"role": "user", "content": "x" * config.max_length}]}
     write_jsonl(path, [*load_jsonl(path), long])
 
-    found = on_policy.load_prompts(path, renderer, config)
+    found = load_prompts(path, renderer, config)
 
     assert (list(found.kept), found.dropped_overlong) == (PROMPTS, 1)
     with pytest.raises(UserError, match=r"none of the 7 prompts .* leaves room for opd_max_new_tokens=500"):
-        on_policy.load_prompts(path, renderer, config.model_copy(update={"opd_max_new_tokens": 500}))
+        load_prompts(path, renderer, config.model_copy(update={"opd_max_new_tokens": 500}))
 
 
 def test_padding_rows_of_the_teacher_are_cut_and_its_answers_stay(make: MakeConfig) -> None:
@@ -227,7 +230,7 @@ def test_a_loss_that_is_not_a_number_ends_the_training(make: MakeConfig) -> None
     teacher.get_decoder().norm.weight.data.fill_(float("nan"))
 
     with pytest.raises(UserError, match="loss of step 1 is nan"):
-        on_policy.train(student, teacher, PROMPTS, renderer, config, folder)
+        on_policy.train(student, teacher, ASKED, TeacherView(renderer, renderer), config, folder)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -266,7 +269,7 @@ def test_a_loss_that_explodes_ends_the_training(make: MakeConfig) -> None:
     with pytest.raises(
         UserError, match=r"the loss of step 1 is \d.* more than 10 times that of a student that guesses, 5\.7"
     ):
-        on_policy.train(student, teacher, PROMPTS, renderer, config, folder)
+        on_policy.train(student, teacher, ASKED, TeacherView(renderer, renderer), config, folder)
 
 
 @pytest.mark.parametrize(

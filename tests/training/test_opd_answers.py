@@ -9,10 +9,10 @@ import torch
 
 from l2s.chat import load_renderer
 from l2s.generation.engines.protocol import Sampling
+from l2s.generation.engines.transformers import TransformersEngine
 from l2s.models.attention import use_grouped_attention
 from l2s.models.load import causal_lm_of, load_student_for_training
-from l2s.run_dir import RunDir
-from l2s.training import answering, on_policy
+from l2s.training import answering
 from l2s.training.answering import answer_in_training
 from support.kills import killed_after
 from support.on_policy import PROMPTS, MakeConfig, likeliest_tokens, metrics, run, short_trainings
@@ -30,7 +30,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers come from the engine, in steps of one shape as on a GPU, but without graphs."""
     monkeypatch.setattr(answering, "ANSWERS_HERE", {"cpu"})
 
-    class StaticEngine(answering.TransformersEngine):
+    class StaticEngine(TransformersEngine):
         def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
             use_grouped_attention(model, "cuda")
             super().__init__(model, *args, **kwargs)
@@ -73,33 +73,27 @@ def test_a_killed_training_draws_the_answers_of_an_unbroken_one(make: MakeConfig
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")
-def test_each_update_draws_other_answers_and_leaves_the_random_state(
+def test_each_update_draws_its_own_answers_and_leaves_the_random_state(
     make: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds: list[int] = []
-    original = answering.answer_in_training
+    in_training = answering.answer_in_training
+    one_turn = answering.AnswersInSteps._generate_single_turn
 
     def noting(*args: Any, **kwargs: Any) -> Any:
         seeds.append(args[3].seed)
+        return in_training(*args, **kwargs)
+
+    def compared(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = torch.random.get_rng_state()
-        found = original(*args, **kwargs)
-        assert not torch.random.get_rng_state().equal(before)  # the engine sets it; its caller puts it back
-        return found
+        answers = one_turn(self, *args, **kwargs)
+        assert torch.random.get_rng_state().equal(before)  # the engine sets a seed, which training must not see
+        return answers
 
     monkeypatch.setattr(answering, "answer_in_training", noting)
-    config = make()
-    before = torch.random.get_rng_state()
-    fork = torch.random.fork_rng
-    states: list[bool] = []
-
-    def checking(devices: Any) -> Any:
-        states.append(True)
-        return fork(devices)
-
-    monkeypatch.setattr(torch.random, "fork_rng", checking)
-    run(config)
-    assert len(set(seeds)) == len(seeds) == 4 == len(states)
-    assert before is not None
+    monkeypatch.setattr(answering.AnswersInSteps, "_generate_single_turn", compared)
+    run(make())
+    assert len(set(seeds)) == len(seeds) == 4
 
 
 def test_a_student_answers_and_stays_ready_for_training(make: MakeConfig) -> None:
@@ -108,12 +102,21 @@ def test_a_student_answers_and_stays_ready_for_training(make: MakeConfig) -> Non
     renderer = load_renderer(config, "student_model")
     declared = causal_lm_of(student).generation_config
     prompts = [renderer.prompt_ids(prompt) for prompt in PROMPTS]
-    answers = [
-        answer_in_training(student, prompts, renderer, Sampling(6, 1.0, seed=3), at_a_time=size) for size in (6, 6)
-    ]
-    assert answers[0] == answers[1] or [a.token_ids for a in answers[0]] == [a.token_ids for a in answers[1]]
-    assert [answer.id for answer in answers[0]] == [str(number) for number in range(6)]
+    first, second = (
+        [answer.token_ids for answer in answer_in_training(student, prompts, renderer, sampling, at_a_time=6)]
+        for sampling in [Sampling(6, 1.0, seed=3)] * 2
+    )
+    assert first == second  # without dropout
     assert all(module.training for module in student.modules())
     assert causal_lm_of(student).generation_config is declared
-    assert RunDir.of(config) is not None
-    assert on_policy.TEMPERATURE == 1.0
+
+
+def test_answers_come_in_the_order_of_their_prompts(make: MakeConfig) -> None:
+    """The engine sorts prompts by length."""
+    config = make(tuning="full")
+    student = load_student_for_training(config.student_model, config)
+    renderer = load_renderer(config, "student_model")
+    prompts = [renderer.prompt_ids([{"role": "user", "content": "x" * length}]) for length in (1, 30, 4)]
+    together = answer_in_training(student, prompts, renderer, Sampling(5), at_a_time=3)
+    alone = [answer_in_training(student, [prompt], renderer, Sampling(5), at_a_time=1)[0] for prompt in prompts]
+    assert [answer.token_ids for answer in together] == [answer.token_ids for answer in alone]

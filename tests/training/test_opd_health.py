@@ -23,7 +23,8 @@ from l2s.training import on_policy
 from l2s.training.agreement import evenly, reverse_kl, top_k_overlap
 from l2s.training.end_of_turn import EndOfTurn, sample_turns
 from l2s.training.runaway import WINDOW, Watch, all_runaways, runaway_at_end
-from support.on_policy import PROMPTS, MakeConfig, metrics, run, short_trainings
+from l2s.training.teacher_prompts import TeacherView
+from support.on_policy import ASKED, PROMPTS, MakeConfig, metrics, run, short_trainings
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
 
@@ -96,7 +97,7 @@ def test_a_step_logs_length_ends_overlap_and_reverse_kl_of_its_answers(
         return output
 
     student.generate = noting
-    on_policy.train(student, teacher, PROMPTS, renderer, config, RunDir.of(config).opd)
+    on_policy.train(student, teacher, ASKED, TeacherView(renderer, renderer), config, RunDir.of(config).opd)
 
     [(output, width)] = outputs
     overlap, kl, lengths, ended = [], [], [], 0

@@ -18,7 +18,7 @@ def answer_table(results: Results, text: Text) -> Table:
         for name in ("num_responses", "num_rejected", "truncated")
         if name in metrics
     ]
-    if "generate" in results["stages"] and results["config"].get("teacher_context", "none") != "none":
+    if {"generate", "opd"} & results["stages"].keys() and results["config"].get("teacher_context", "none") != "none":
         rows.append([text("teacher_context"), str(results["config"]["teacher_context"])])
     for domain, score in metrics.get("mean_score", {}).items():
         rows.append([text("mean_score_on", domain=domain_label(results, domain, text)), formats.percent(score)])

@@ -1,0 +1,80 @@
+"""In on-policy distillation the teacher reads the student's answers after its own prompts.
+
+TRL gives both models the student's prompt. A teacher with another chat template would read a conversation that it does
+not know, and what only the teacher sees (`teacher_context`) would be lost: it would pull the student toward what it
+says without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from l2s.chat import ChatRenderer
+from l2s.tasks.types import Message
+
+TOKENS = "teacher_prompt"  # of an example: the teacher's prompt as token ids
+IDS, MASK = "teacher_prompt_ids", "teacher_prompt_mask"  # of a micro-batch: [B, P], padded on the left
+
+
+@dataclass(frozen=True)
+class TeacherView:
+    """How the teacher is asked: with its own template, and with messages that may hold more than the student's."""
+
+    teacher: ChatRenderer
+    student: ChatRenderer
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """The prompt that the student's tokens follow; the tag that opens its thinking is one of these tokens."""
+        return self.teacher.sequence(messages, self.student.opening_ids).input_ids
+
+
+class TeacherReadsItsOwn:
+    """Mixed into TRL's DistillationTrainer; examples hold `teacher_prompt` where the teacher's prompt differs.
+
+    The hidden states of both models are at the positions of the answer, which come last, so the loss needs no change.
+    """
+
+    def __init__(self, *args: Any, teacher: nn.Module, pad_token_id: int, **kwargs: Any) -> None:
+        self._teacher, self._pad = teacher, pad_token_id
+        self._micro_batch: dict[str, Tensor] = {}
+        super().__init__(*args, **kwargs)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output: dict[str, Any] = cast(Any, super())._generate_and_score_completions(inputs)
+        if any(TOKENS in example for example in inputs):
+            plain = zip(output["prompt_ids"], output["prompt_mask"], strict=True)
+            students = [ids[mask.bool()].tolist() for ids, mask in plain]
+            asked = zip(inputs, students, strict=True)
+            prompts = [torch.tensor(example.get(TOKENS, prompt)) for example, prompt in asked]
+            device = output["prompt_ids"].device
+            output[IDS] = pad_left(prompts, self._pad).to(device)
+            output[MASK] = pad_left([torch.ones_like(prompt) for prompt in prompts], 0).to(device)
+        return output
+
+    def _compute_loss(self, student: nn.Module, inputs: dict[str, Tensor], *args: Any) -> Any:
+        self._micro_batch = inputs
+        try:
+            return cast(Any, super())._compute_loss(student, inputs, *args)
+        finally:
+            self._micro_batch = {}
+
+    def _get_last_hidden_state(
+        self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        own = self._micro_batch
+        if model is self._teacher and IDS in own:
+            input_ids = torch.cat([own[IDS], own["completion_ids"]], dim=1)
+            attention_mask = torch.cat([own[MASK], own["completion_mask"]], dim=1)
+        hidden: Tensor = cast(Any, super())._get_last_hidden_state(model, input_ids, attention_mask, *args, **kwargs)
+        return hidden
+
+
+def pad_left(rows: Sequence[Tensor], value: int) -> Tensor:
+    """Rows of different lengths as one tensor, with `value` before the shorter ones."""
+    width = max(len(row) for row in rows)
+    return torch.stack([torch.cat([row.new_full((width - len(row),), value), row]) for row in rows])

@@ -3,9 +3,9 @@
     python benchmarks/opd_update.py [--prompts 32] [--tokens 256] [--updates 6] [--device cuda] [--layers 24]
 
 Student and teacher have the shape of Qwen2.5-0.5B and random weights, so answers do not end before --tokens; the
-student trains LoRA on weights in bfloat16 (float32 on a CPU). Each way runs the whole stage, on the same prompts. Prints
-the seconds of an update and the response tokens a second. Before, a small student in float32 checks that both ways
-choose the same likeliest tokens.
+student trains LoRA on weights in bfloat16 (float32 on a CPU). Each way runs the whole stage, on the same prompts.
+Prints the seconds of an update and the response tokens a second. Before, a small student in float32 checks that both
+ways choose the same likeliest tokens.
 """
 
 from __future__ import annotations

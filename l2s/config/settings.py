@@ -213,8 +213,8 @@ class ExperimentConfig(BaseModel):
     teacher_context: str = Field(
         "none",
         description="what only the teacher sees, when it answers and when KD or OPD learn from it: none, fewshot:K (K "
-        "solved training items), file:FILE (a text such as a runbook) or reference (the item's reference solution); for single domains: "
-        "math=fewshot:4,aiops=reference",
+        "solved training items), file:FILE (a text such as a runbook) or reference (the item's reference solution); "
+        "for single domains: math=fewshot:4,aiops=reference",
     )
 
     # Sequences

@@ -111,3 +111,20 @@ def test_the_engine_gives_the_same_answers_either_way(tiny_config: Callable[...,
     expected = answers()
     engine.static = True
     assert answers() == expected
+
+
+def test_a_step_that_cannot_be_captured_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Graph:
+        def __enter__(self) -> None:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+        def __exit__(self, *exception: object) -> None: ...
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: Graph())
+    assert static_decoding._capture(lambda: None) is None
+    assert static_decoding._capture(lambda: None) is None
+    shown = "decoding without a CUDA graph: operation not permitted when stream is capturing\n"
+    assert capsys.readouterr().out == shown

@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -265,9 +266,15 @@ def _capture(step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        print(f"decoding without a CUDA graph: {str(error).splitlines()[0]}", flush=True)
+        _say_once(f"decoding without a CUDA graph: {str(error).splitlines()[0]}")
         return None
     return graph
+
+
+@cache
+def _say_once(text: str) -> None:
+    """OPD decodes in each of its updates."""
+    print(text, flush=True)
 
 
 def _aligned(length: int) -> int:

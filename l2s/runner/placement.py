@@ -225,11 +225,10 @@ def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) ->
 @cache
 def _fewest_gpus(config: ExperimentConfig, devices: Devices) -> int:
     """The smallest number of GPUs that holds the teacher, or all if none does: vLLM then reports what is missing."""
-    from l2s.models.load import load_config
-    from l2s.models.stored import gpus_to_hold, stored_bytes
+    from l2s.models.stored import attention_heads, gpus_to_hold, stored_bytes
 
     card_bytes = devices.card_bytes or _ask_card_bytes()
-    heads = int(load_config(config.teacher_model, config).get_text_config().num_attention_heads)
+    heads = attention_heads(config.teacher_model, config)
     size = stored_bytes(config.teacher_model, config, config.teacher_quantization)
     most = devices.most_in_a_machine
     return gpus_to_hold(size, heads, card_bytes, most) or most

@@ -11,8 +11,7 @@ from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype, pick_device
 from l2s.errors import UserError
 from l2s.generation.engines.protocol import ModelChoice
-from l2s.models.load import load_config
-from l2s.models.stored import gpus_to_hold, stored_bytes
+from l2s.models.stored import attention_heads, gpus_to_hold, stored_bytes
 
 Runner = Literal["generate", "pooling"]
 
@@ -90,7 +89,7 @@ def gpus_of(choice: ModelChoice, config: ExperimentConfig) -> int:
         UserError: there are too few, or they do not divide the number of attention heads.
     """
     on_cpu = pick_device(config).type == "cpu"
-    heads = int(load_config(choice.name, config).get_text_config().num_attention_heads)
+    heads = attention_heads(choice.name, config)
     if choice.gpus:
         _check_split(choice, heads, usable_cores() if on_cpu else torch.cuda.device_count(), on_cpu=on_cpu)
         return choice.gpus

@@ -110,7 +110,8 @@ def test_the_cache_of_static_steps_is_what_the_engine_allocates(
 
 @pytest.mark.parametrize("way", [GENERATE, ON_CPU])
 def test_a_model_without_attention_keeps_no_cache(way: Way, tmp_path: Path) -> None:
-    model = replace(size(MambaConfig(vocab_size=304, hidden_size=32, num_hidden_layers=1), tmp_path), static_steps=False)
+    mamba = MambaConfig(vocab_size=304, hidden_size=32, num_hidden_layers=1)
+    model = replace(size(mamba, tmp_path), static_steps=False)
     hardware = H100 if way is GENERATE else CPU
     assert way_of(hardware, model, "none") == way
     texts = [Texts("made up", 600, 100, 150, 100, 400)]

@@ -321,8 +321,11 @@ ENGLISH = {
     "contents": "Contents",
     # Comparison of two runs
     "compare_title": "{a} against {b}",
-    "compare_config": "Settings that differ",
-    "compare_same_config": "All settings are the same.",
+    "compare_config": "Settings and files that differ",
+    "compare_same_config": "All settings are the same, and so are the files that both runs read.",
+    "compare_content": "content of {name}",
+    "compare_grader_changed": "The grader {file} changed between the two runs, so differences in scores may come from "
+    "it and not from the answers.",
     "compare_scores": "Scores side by side",
     "compare_contrasts": "Paired contrasts",
     "compare_seed": "{name}: the students of seed {seed}. Its own report has the spread over seeds {seeds}.",

@@ -274,8 +274,9 @@ def _mlp_width(text: Any, *, of_expert: bool) -> int:
 
     GPT-2, OPT and Falcon have other names for it. Mamba 2 has no MLP, but widens the hidden state `expand` times.
     """
-    names = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
-    names = ("moe_intermediate_size", *names) if of_expert else names
+    names = ["intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size"]
+    if of_expert:
+        names.insert(0, "moe_intermediate_size")
     found = next((width for name in names if (width := getattr(text, name, None))), None)
     if found is None:
         return int(getattr(text, "expand", 4) * text.hidden_size)

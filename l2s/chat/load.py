@@ -62,8 +62,8 @@ def load_renderer(config: ExperimentConfig, field: ModelField) -> ChatRenderer:
             AutoTokenizer.from_pretrained(name, trust_remote_code=config.trust_remote_code),
             thinking=config.thinking == "on",
             today=config.prompt_date,
-            declared_ends=_declared_ends(name, config),
-            rows=_embedding_rows(name, config),
+            declared_ends=_declared_ends(field, config),
+            rows=getattr(_text_config(field, config), "vocab_size", None),
         )
     except UserError:
         raise
@@ -78,33 +78,49 @@ def load_renderer(config: ExperimentConfig, field: ModelField) -> ChatRenderer:
         raise UserError(f"{field}={name!r}: {why}") from error
 
 
-def _declared_ends(name: str, config: ExperimentConfig) -> set[int]:
+def _declared_ends(field: ModelField, config: ExperimentConfig) -> set[int]:
     """The EOS ids, one or several, that a model's generation_config.json or config.json declares."""
-    declared: list[Any] = [getattr(_text_config(name, config), "eos_token_id", None)]
-    with _may_be_missing(name, "generation_config.json"):
-        declared.append(GenerationConfig.from_pretrained(name).eos_token_id)
-    flat = [token for entry in declared for token in (entry if isinstance(entry, list) else [entry])]
-    return {int(token) for token in flat if token is not None}
+    ends: set[int] = set()
+    with _may_be_missing(field, config, "config.json"):
+        ends |= _ids(getattr(_text_config(field, config), "eos_token_id", None))
+    with _may_be_missing(field, config, "generation_config.json"):
+        ends |= _ids(GenerationConfig.from_pretrained(getattr(config, field)).eos_token_id)
+    return ends
 
 
-def _embedding_rows(name: str, config: ExperimentConfig) -> int | None:
-    return getattr(_text_config(name, config), "vocab_size", None)
+def _ids(declared: Any) -> set[int]:
+    return {int(token) for token in (declared if isinstance(declared, list) else [declared]) if token is not None}
 
 
-def _text_config(name: str, config: ExperimentConfig) -> Any:
+def _text_config(field: ModelField, config: ExperimentConfig) -> Any:
     """The configuration of a model's text part; None beside a tokenizer without a model."""
-    with _may_be_missing(name, "config.json"):
+    name = getattr(config, field)
+    with _may_be_missing(field, config, "config.json"):
         return AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code).get_text_config()
     return None
 
 
 @contextmanager
-def _may_be_missing(name: str, file: str) -> Iterator[None]:
-    """Suppress the error of a model that has no such file; one that it has must be read."""
+def _may_be_missing(field: ModelField, config: ExperimentConfig, file: str) -> Iterator[None]:
+    """Suppress the error of a model that has no such file; one that it has must be read.
+
+    Raises:
+        UserError: names the file of a folder that cannot be read.
+    """
+    name = getattr(config, field)
     try:
         yield
-    except (OSError, ValueError):
+    except UserError:
+        raise
+    except Exception as error:  # a broken file raises whatever its reader stumbles over
+        if hub.asks_for_code(error):
+            raise
         if (Path(name) / file).exists():
+            raise UserError(
+                f"{field}={name!r}: its {file} cannot be used ({hub.first_line(error)}); mend that file, or copy or "
+                "download the model again"
+            ) from error
+        if not isinstance(error, OSError | ValueError):
             raise
 
 

@@ -23,11 +23,15 @@ REWORDED = (
     ("Input is not a valid path for <class 'pathlib.Path'>", "must be a path"),
 )
 
+OF_TEACHERS_ANSWERS = ("keep_correct", "answers_per_item", "teacher_context")  # no use with reference solutions
+
 
 def resolve_config(
     flags: Mapping[str, Any], *, preset: str | None = None, file: Path | None = None
 ) -> ExperimentConfig:
     """Merge field defaults < preset < YAML file < flags, and validate.
+
+    With answers=reference, what the preset says about the teacher's answers is left out.
 
     Raises:
         UserError: one line with field, value and what is allowed.
@@ -38,15 +42,23 @@ def resolve_config(
             raise UserError(f"--preset {plain(preset)}: not a preset; allowed: {', '.join(PRESETS)}")
         merged |= PRESETS[preset]
     of_file = read_settings(file) if file is not None else {}
-    merged |= {**of_file, **flags}
+    given = {**of_file, **flags}
+    merged |= given
+    if merged.get("answers") == "reference":
+        merged = {name: value for name, value in merged.items() if name in given or name not in OF_TEACHERS_ANSWERS}
     if merged.get("data_dir") is None and os.environ.get("L2S_DATA"):
         merged["data_dir"] = os.environ["L2S_DATA"]
     try:
-        return ExperimentConfig(**merged)
+        config = ExperimentConfig(**merged)
     except ValidationError as error:
         first = next(iter(error.errors()[0]["loc"]), None)
         place = f"--config {plain_path(file)}: " if file and first in of_file.keys() - flags.keys() else ""
         raise UserError(place + _one_line(error, merged)) from None
+    if config.answers == "reference" and config.keep_correct:  # here, because folders of earlier versions hold both
+        raise UserError(
+            "keep_correct=True: with answers='reference' the teacher answers nothing that could be wrong; leave one out"
+        )
+    return config
 
 
 def _one_line(error: ValidationError, given: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -24,6 +24,7 @@ from l2s.config import ExperimentConfig, Quantization
 from l2s.devices import pick_device, process_count, torch_dtype
 from l2s.errors import UserError
 from l2s.models.attention import attention_argument, use_grouped_attention
+from l2s.models.lora import add_lora
 
 SAFETENSORS_INDEX = "model.safetensors.index.json"
 # transformers would add it to the weights, vLLM would not, and of a student that has one only the adapter is saved
@@ -96,7 +97,7 @@ def prepare_for_training(model: PreTrainedModel, config: ExperimentConfig) -> nn
     model.config.use_cache = False
     if config.gradient_checkpointing:
         cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
-    student = model if config.tuning == "full" else _add_lora(model, config)
+    student = model if config.tuning == "full" else add_lora(model, config)
     return student.train()  # eval mode would repack 4-bit weights for inference on a CPU
 
 
@@ -113,44 +114,6 @@ def switch_off_dropout(model: nn.Module) -> None:
         kind = type(module)  # known by name: nothing else here needs bitsandbytes, and PEFT has a Linear4bit too
         if kind.__name__ == "Linear4bit" and kind.__module__.startswith("bitsandbytes."):
             module.train()
-
-
-def _add_lora(model: PreTrainedModel, config: ExperimentConfig) -> nn.Module:
-    from peft import LoraConfig, get_peft_model
-
-    names = [name.strip() for name in config.lora_target_modules.split(",")]
-    _check_lora_targets(model, names)
-    lora = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=config.lora_r,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules="all-linear" if names == ["all-linear"] else names,
-    )
-    torch.manual_seed(config.seed)  # the adapter's initial weights are random
-    try:
-        return cast(nn.Module, get_peft_model(model, lora))
-    except ValueError as error:
-        raise UserError(f"lora_target_modules={config.lora_target_modules!r}: {error}") from error
-
-
-def _check_lora_targets(model: PreTrainedModel, names: Sequence[str]) -> None:
-    """Refuse names that match the output head, or embeddings that are also the output head.
-
-    As in PEFT, a name matches every module whose path ends with it.
-    """
-    head, embeddings = cast(Any, model).get_output_embeddings(), cast(Any, model).get_input_embeddings()
-    for path, module in model.named_modules():
-        name = next((name for name in names if path == name or path.endswith(f".{name}")), None)
-        if name is not None and module is head:
-            raise UserError(
-                f"lora_target_modules: leave out {name!r}, which is the output head; the loss needs it as one matrix"
-            )
-        if name is not None and module is embeddings and embeddings.weight is head.weight:
-            raise UserError(
-                f"lora_target_modules: leave out {name!r}; the embeddings of this model are its output head as well, "
-                "and the loss needs that as one matrix"
-            )
 
 
 def _from_pretrained(

@@ -74,6 +74,15 @@ def num_experts(name: str, config: ExperimentConfig) -> int:
     return next((int(number) for field in names if (number := getattr(text, field, None))), 0)
 
 
+def attention_heads(name: str, config: ExperimentConfig) -> int:
+    """Number of attention heads of a model; 0 for one without attention, such as Mamba.
+
+    Raises:
+        UserError: its configuration cannot be loaded.
+    """
+    return int(getattr(load_config(name, config).get_text_config(), "num_attention_heads", None) or 0)
+
+
 def stored_bytes(name: str, config: ExperimentConfig, quantization: Quantization) -> int:
     """Bytes of the weights in memory: from the files of a quantised checkpoint, else from the configuration.
 
@@ -101,7 +110,7 @@ def _matrix_bytes(model: PreTrainedModel) -> int:
 def gpus_to_hold(weight_bytes: int, heads: int, card_bytes: int, cards: int) -> int | None:
     """The smallest number of `cards` GPUs that hold a split model and leave room for its cache; None: too few.
 
-    A split takes a power of two GPUs, and the same number of attention heads on each.
+    A split takes a power of two GPUs, and the same number of attention heads on each; 0 heads allow any split.
     """
     room = (USABLE - CACHE_SHARE) * card_bytes
     numbers = (2**power for power in range(cards.bit_length()))

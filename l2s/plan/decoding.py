@@ -127,7 +127,7 @@ def answer_memory(
         slots, tokens = -(-slots // ALIGNED) * ALIGNED, min(tokens, max(prompt, PREFILL_TOKENS))
     cache = batch * slots * size.cache_bytes
     # of one layer: lengthened or without the finished answers; `generate` on CUDA also spreads it over all heads
-    one_layer = cache / size.layers * (1 + (size.queries / size.keys if way is GENERATE else 0))
+    one_layer = cache / size.layers * (1 + (size.queries / size.keys if way is GENERATE and size.keys else 0))
     return Memory(
         weights=(size.weight_bytes(quantization) + size.scale_bytes(quantization)) / split,
         activations=max(size.forward_peak(tokens), one_layer),

@@ -16,7 +16,7 @@ from l2s.devices import torch_dtype
 from l2s.generation.engines.static_decoding import allows_static_steps
 from l2s.models.head import output_head
 from l2s.models.load import checkpoint_bytes, count_parameters, load_config, prepare_for_training, weight_bytes
-from l2s.models.stored import empty_model
+from l2s.models.stored import attention_heads, empty_model
 from l2s.plan.hardware import Hardware
 
 
@@ -86,7 +86,7 @@ class ModelSize:
         tied: whether the head is the embedding.
         layers, hidden, vocabulary: number of decoder layers, hidden size, and rows of the head.
         intermediate: width of a token's MLP, over all its experts.
-        queries, keys: number of heads times their width.
+        queries, keys: number of heads times their width; 0 without attention.
         checkpoint_bytes: size of the files that are read to load the model.
         static_steps: whether it can decode in steps of one shape on a GPU.
     """
@@ -235,8 +235,9 @@ def size_of(name: str, config: ExperimentConfig) -> ModelSize:
     experts = sum(weight.numel() for path, weight in model.named_parameters() if ".experts." in path)
     linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module.weight is not head]
     chosen = int(text.num_experts_per_tok) if experts else 0
-    width = getattr(text, "moe_intermediate_size", text.intermediate_size) if experts else text.intermediate_size
-    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    width = _mlp_width(text, of_expert=experts > 0)
+    heads = attention_heads(name, config)
+    head_dim = (getattr(text, "head_dim", None) or text.hidden_size // heads) if heads else 0
     return ModelSize(
         parameters=count_parameters(model),
         expert_parameters=experts,
@@ -249,8 +250,8 @@ def size_of(name: str, config: ExperimentConfig) -> ModelSize:
         hidden=text.hidden_size,
         vocabulary=len(head),
         intermediate=width * (chosen or 1),
-        queries=text.num_attention_heads * head_dim,
-        keys=(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * head_dim,
+        queries=heads * head_dim,
+        keys=(getattr(text, "num_key_value_heads", None) or heads) * head_dim,
         num_experts=_number_of_experts(text) if experts else 0,
         experts_per_token=chosen,
         checkpoint_bytes=checkpoint_bytes(name) or 2 * count_parameters(model),
@@ -266,6 +267,20 @@ def lora_parameters(name: str, config: ExperimentConfig) -> int:
     """
     student = prepare_for_training(empty_model(name, config), config.model_copy(update={"tuning": "lora"}))
     return sum(weight.numel() for weight in student.parameters() if weight.requires_grad)
+
+
+def _mlp_width(text: Any, *, of_expert: bool) -> int:
+    """Width of the MLP, or of one expert; the widest where layers differ.
+
+    GPT-2, OPT and Falcon have other names for it. Mamba 2 has no MLP, but widens the hidden state `expand` times.
+    """
+    names = ["intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size"]
+    if of_expert:
+        names.insert(0, "moe_intermediate_size")
+    found = next((width for name in names if (width := getattr(text, name, None))), None)
+    if found is None:
+        return int(getattr(text, "expand", 4) * text.hidden_size)
+    return int(max(found) if isinstance(found, list | tuple) else found)
 
 
 def _number_of_experts(text: Any) -> int:

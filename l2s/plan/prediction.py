@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from l2s.arms import ARMS
 from l2s.config import ExperimentConfig
+from l2s.errors import UserError
 from l2s.plan.advice import USABLE, changes_that_fit, fits, least_memory, placed_again
 from l2s.plan.estimates import estimate
 from l2s.plan.hardware import GIB, Fleet
@@ -66,18 +68,29 @@ def make_plan(config: ExperimentConfig, stages: Sequence[Stage], fleet: Fleet) -
     """Estimate and place `stages`; `config` is settled.
 
     Raises:
-        UserError: the configuration of a model cannot be loaded.
+        UserError: the configuration of a model cannot be loaded, or LoRA cannot be put on a student that trains it.
     """
     student = size_of(config.student_model, config)
+    trains = any(stage.original in ARMS for stage in stages)
     situation = Situation(
         config,
         fleet.hardware,
         teacher=student if config.remote_teacher else size_of(config.teacher_model, config),  # then nothing reads it
         student=student,
-        lora_parameters=lora_parameters(config.student_model, config),
+        lora_parameters=_lora_parameters(config, needed=trains and config.tuning != "full"),
         fleet=fleet,
     )
     return Plan(situation, fleet, lay_out(stages, situation, fleet))
+
+
+def _lora_parameters(config: ExperimentConfig, *, needed: bool) -> int:
+    """Number of LoRA weights; 0 if LoRA cannot be put on the student and no stage needs it."""
+    try:
+        return lora_parameters(config.student_model, config)
+    except UserError:
+        if needed:
+            raise
+        return 0
 
 
 def advise(stage: str, situation: Situation) -> str | None:

@@ -62,7 +62,9 @@ def vllm_memory(
 
 
 def _cache_room(hardware: Hardware, size: ModelSize, quantization: Quantization, split: int) -> float:
-    """Number of tokens whose keys and values fit."""
+    """Number of tokens whose keys and values fit; any number of a model that keeps none."""
+    if not size.cache_bytes:
+        return float("inf")
     return vllm_memory(hardware, size, quantization, split=split, runner="generate").cache * split / size.cache_bytes
 
 

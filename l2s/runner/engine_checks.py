@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from l2s.arms import original
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.errors import UserError, require_extra
 from l2s.generation.engines.table import choose_engine
 from l2s.runner.pipeline import Stage
@@ -78,8 +79,7 @@ def check_quantization(config: ExperimentConfig) -> None:
         UserError: awq or gptq for a checkpoint of another kind, bitsandbytes for a mixture of experts, or a split that
             the model does not allow.
     """
-    from l2s.models.load import load_config
-    from l2s.models.stored import num_experts, quantization_method
+    from l2s.models.stored import attention_heads, num_experts, quantization_method
 
     kind, field = config.teacher_quantization, f"teacher_quantization={config.teacher_quantization!r}"
     made = quantization_method(config.teacher_model, config)
@@ -93,11 +93,11 @@ def check_quantization(config: ExperimentConfig) -> None:
             f"{field}: {config.teacher_model} is a mixture of {experts} experts a layer, which bitsandbytes leaves in "
             f"bfloat16: next to nothing would be saved; take --teacher_quantization fp8 with {engine_flag(config)} vllm"
         )
-    heads = int(load_config(config.teacher_model, config).get_text_config().num_attention_heads)
+    heads = attention_heads(config.teacher_model, config)
     if config.teacher_gpus and heads % config.teacher_gpus:
         raise UserError(
-            f"teacher_gpus={config.teacher_gpus}: {config.teacher_model} has {heads} attention heads, which cannot be "
-            f"shared equally; give a divisor of {heads}"
+            f"teacher_gpus={config.teacher_gpus}: {config.teacher_model} has {counted(heads, 'attention head')}, "
+            f"which cannot be shared equally; give a divisor of {heads}"
         )
 
 

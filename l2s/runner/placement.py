@@ -18,6 +18,7 @@ from itertools import chain
 from typing import Literal
 
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.errors import UserError
 from l2s.runner.pipeline import Stage
 
@@ -83,7 +84,7 @@ class Devices:
         if self.machines:
             kind = "GPU" if self.kind == "gpu" else "CPU worker"
             machines = self.by_machine(placement).items()
-            return ", ".join(f"{len(own)} {kind}{'s' * (len(own) > 1)} of {machine}" for machine, own in machines)
+            return ", ".join(f"{counted(len(own), kind)} of {machine}" for machine, own in machines)
         if not placement or (self.kind == "cpu" and len(self) == 1):
             return ""
         numbers = [self.names[number] if self.kind == "gpu" else str(number) for number in placement]
@@ -109,8 +110,9 @@ def find_devices(config: ExperimentConfig) -> Devices:
         return Devices("gpu", tuple(visible))
     numbers = [int(number) for number in config.gpus.split(",")]
     if missing := [number for number in numbers if number >= len(visible)]:
+        are = "is" if len(visible) == 1 else "are"
         raise UserError(
-            f"gpus={config.gpus!r}: there is no GPU {missing[0]}; {len(visible)} are visible, "
+            f"gpus={config.gpus!r}: there is no GPU {missing[0]}; {len(visible)} {are} visible, "
             f"0 to {len(visible) - 1}: choose among them, or leave it out to use all"
         )
     devices = Devices("gpu", tuple(visible[number] for number in numbers))
@@ -217,7 +219,7 @@ def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) ->
     most = devices.most_in_a_machine
     if wanted > most and devices.kind == "gpu":
         where = " in its largest machine" if devices.machines else ""
-        gpus = f"{most} GPU{'s' if most > 1 else ''}"
+        gpus = counted(most, "GPU")
         raise UserError(f"teacher_gpus={wanted}: this run has {gpus}{where}; give it more, or lower the number")
     return min(wanted, most)
 
@@ -225,11 +227,10 @@ def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) ->
 @cache
 def _fewest_gpus(config: ExperimentConfig, devices: Devices) -> int:
     """The smallest number of GPUs that holds the teacher, or all if none does: vLLM then reports what is missing."""
-    from l2s.models.load import load_config
-    from l2s.models.stored import gpus_to_hold, stored_bytes
+    from l2s.models.stored import attention_heads, gpus_to_hold, stored_bytes
 
     card_bytes = devices.card_bytes or _ask_card_bytes()
-    heads = int(load_config(config.teacher_model, config).get_text_config().num_attention_heads)
+    heads = attention_heads(config.teacher_model, config)
     size = stored_bytes(config.teacher_model, config, config.teacher_quantization)
     most = devices.most_in_a_machine
     return gpus_to_hold(size, heads, card_bytes, most) or most

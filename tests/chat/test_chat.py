@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
-from l2s.chat import ChatRenderer, check_same_vocabulary
+from l2s.chat import ChatRenderer, check_same_vocabulary, load_renderer
+from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.models import demo
@@ -88,3 +91,14 @@ def test_smollm2_is_rendered_as_it_was_trained() -> None:
     counted = [label for label in rendered.labels if label != IGNORE_INDEX]
     assert tokenizer.convert_ids_to_tokens(counted[-1]) == "<|im_end|>"
     assert str(tokenizer.decode(counted[:-1])) == "It is 2."
+
+
+@pytest.mark.parametrize("text", ["{broken", "", "[1]", '{"eos_token_id": "end"}', '{"eos_token_id": {"a": 1}}'])
+def test_a_broken_generation_config_is_named_and_not_the_tokenizer(
+    tiny_config: Callable[..., ExperimentConfig], tiny_model_dir: Path, tmp_path: Path, text: str
+) -> None:
+    shutil.copytree(tiny_model_dir / "student", tmp_path / "student")
+    (tmp_path / "student" / "generation_config.json").write_text(text)
+    with pytest.raises(UserError, match=r"^student_model='.*': its generation_config\.json cannot be used") as refused:
+        load_renderer(tiny_config(student_model=str(tmp_path / "student")), "student_model")
+    assert "tokenizer" not in str(refused.value)

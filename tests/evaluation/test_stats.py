@@ -74,6 +74,13 @@ def test_ratio_interval_holds_the_percentile_interval_of_scipy() -> None:
     assert high - low < 1.5 * width
 
 
+def test_ratio_interval_of_units_that_are_alike_to_rounding_is_narrow() -> None:
+    """Losses of four answers of one random student: their squares cannot tell them apart."""
+    losses = [34.799095153808594, 34.799072265625, 34.7990837097168, 34.7990837097168]
+    low, high = stats.ratio_interval(losses, [8, 8, 8, 8])
+    assert min(losses) / 8 <= low <= sum(losses) / 32 <= high <= max(losses) / 8
+
+
 def test_ratio_interval_of_a_normal_mean_is_the_t_interval() -> None:
     values = np.random.default_rng(4).normal(0.5, 0.1, 120)
     expected = scipy_stats.t.interval(0.95, 119, values.mean(), scipy_stats.sem(values))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from l2s.config import ExperimentConfig
+from l2s.config import ExperimentConfig, resolve_config
 from l2s.errors import UserError
 from l2s.generation import generate
 from l2s.jsonl import load_jsonl, write_jsonl
@@ -72,3 +73,22 @@ def test_one_replica_writes_them(tiny_config: MakeConfig, monkeypatch: pytest.Mo
         answered(config, math.train_items(config))
     monkeypatch.setenv("L2S_REPLICA", "0/2")
     assert len(answered(config, math.train_items(config))) == 2
+
+
+@pytest.mark.parametrize("preset", [None, "recommended", "demo"])
+def test_what_only_the_teachers_answers_need_is_refused_if_asked_for_and_left_out_of_a_preset(
+    preset: str | None, tmp_path: Path
+) -> None:
+    config = resolve_config({"answers": "reference"}, preset=preset)
+    assert (config.keep_correct, config.answers_per_item, config.teacher_context) == (False, 1, "none")
+    with pytest.raises(UserError, match=r"^keep_correct=True: with answers='reference'.*leave one out$"):
+        resolve_config({"answers": "reference", "keep_correct": True}, preset=preset)
+    file = tmp_path / "config.yaml"
+    file.write_text("answers: reference\nteacher_context: reference\n")
+    with pytest.raises(UserError, match=r"teacher_context='reference': with answers='reference'"):
+        resolve_config({}, preset=preset, file=file)
+
+
+def test_other_presets_keep_what_they_say_of_the_teachers_answers() -> None:
+    assert resolve_config({}, preset="recommended").keep_correct
+    assert resolve_config({"answers": "teacher"}, preset="recommended").answers_per_item == 4

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import MistralConfig, PreTrainedConfig, Qwen2Config, Qwen3Config, Qwen3MoeConfig
+from transformers import MambaConfig, MistralConfig, PreTrainedConfig, Qwen2Config, Qwen3Config, Qwen3MoeConfig
 
 from l2s.config import ExperimentConfig, Quantization
 from l2s.generation.engines.protocol import Sampling
@@ -19,6 +19,7 @@ from l2s.plan.decoding import GENERATE, GRAPH, LAUNCHED, ON_CPU, Way, answer_mem
 from l2s.plan.hardware import find_hardware
 from l2s.plan.model_size import ModelSize, size_of
 from l2s.plan.parts import Texts
+from l2s.plan.vllm import answer_seconds as vllm_seconds
 
 CONFIG = ExperimentConfig(dtype="bfloat16")
 H100 = find_hardware(CONFIG, "h100-80gb").hardware
@@ -105,3 +106,15 @@ def test_the_cache_of_static_steps_is_what_the_engine_allocates(
     model = size_of(config.teacher_model, config)
     planned = answer_memory(H100, model, texts, 8, "none", max_new_tokens=6)
     assert planned.cache == sum(keys.nbytes + values.nbytes for keys, values in cache.stored)
+
+
+@pytest.mark.parametrize("way", [GENERATE, ON_CPU])
+def test_a_model_without_attention_keeps_no_cache(way: Way, tmp_path: Path) -> None:
+    mamba = MambaConfig(vocab_size=304, hidden_size=32, num_hidden_layers=1)
+    model = replace(size(mamba, tmp_path), static_steps=False)
+    hardware = H100 if way is GENERATE else CPU
+    assert way_of(hardware, model, "none") == way
+    texts = [Texts("made up", 600, 100, 150, 100, 400)]
+    assert answer_memory(hardware, model, texts, 64, "none", max_new_tokens=64).cache == 0
+    assert answer_seconds(hardware, model, texts, 64, "none") > 0
+    assert vllm_seconds(hardware, model, texts, "none", split=1) > 0

@@ -11,7 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
-from transformers import PreTrainedConfig, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+from transformers import (
+    GPT2Config,
+    Mamba2Config,
+    MambaConfig,
+    OPTConfig,
+    PreTrainedConfig,
+    Qwen3_5MoeTextConfig,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
 
 from l2s.config import ExperimentConfig, Quantization
 from l2s.errors import UserError
@@ -226,3 +237,24 @@ def test_fp8_halves_all_but_embeddings_head_and_norms(tmp_path: Path) -> None:
     assert size.weight_bytes("none") - size.weight_bytes("fp8") == pytest.approx(
         size.parameters - 2 * size.head, rel=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "intermediate", "queries", "keys"),
+    [
+        (MambaConfig(vocab_size=304, hidden_size=32, num_hidden_layers=1), 64, 0, 0),
+        (Mamba2Config(vocab_size=304, hidden_size=32, num_hidden_layers=1, num_heads=8, head_dim=8), 64, 0, 0),
+        (GPT2Config(vocab_size=304, n_embd=32, n_layer=1, n_head=2), 128, 32, 32),
+        (OPTConfig(vocab_size=304, hidden_size=32, ffn_dim=96, num_hidden_layers=1, num_attention_heads=2), 96, 32, 32),
+        (
+            Qwen3_5MoeTextConfig(**SMALL, moe_intermediate_size=48, num_experts=4, num_experts_per_tok=2),
+            96, 64, 32,
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_a_model_without_heads_or_with_other_names_for_its_mlp_has_sizes(
+    config: PreTrainedConfig, intermediate: int, queries: int, keys: int, tmp_path: Path
+) -> None:
+    size = size_of(saved(config, tmp_path), BF16)
+    assert (size.intermediate, size.queries, size.keys) == (intermediate, queries, keys)

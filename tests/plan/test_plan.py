@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from transformers import AutoTokenizer, Qwen3Config
+from transformers import AutoTokenizer, MambaConfig, Qwen3Config
 
 from l2s.cli import main
 from l2s.config import ExperimentConfig
@@ -20,7 +20,7 @@ from l2s.plan.command import FILE_WIDTH, _rate
 from l2s.plan.estimates import ESTIMATES
 from l2s.plan.hardware import GIB, find_hardware
 from l2s.plan.layout import lay_out
-from l2s.plan.prediction import Plan, rough_duration
+from l2s.plan.prediction import Plan, make_plan, rough_duration
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import Devices
@@ -282,3 +282,19 @@ def test_a_run_that_cannot_fit_is_refused_with_the_remedy_and_a_tiny_one_never(
 
 def test_a_run_without_models_has_no_plan(tiny_config: MakeConfig) -> None:
     assert before_run.plan_run(tiny_config(), [STAGES["report"]], Devices("cpu", ("0",))) is None
+
+
+def test_a_student_that_lora_cannot_adapt_is_refused_where_it_is_trained_with_lora_alone(
+    tiny_config: MakeConfig, tmp_path: Path
+) -> None:
+    MambaConfig(vocab_size=304, hidden_size=32, num_hidden_layers=1).save_pretrained(tmp_path / "mamba")
+    student = {"student_model": str(tmp_path / "mamba"), "lora_target_modules": "all-linear"}
+
+    def planned(**fields: object) -> float:
+        config = tiny_config(engine="transformers", **student, **fields)
+        return make_plan(config, select_stages(config), fleet_of(1)).layout.wall_seconds
+
+    with pytest.raises(UserError, match=r"lora_target_modules='all-linear'.*'out_proj'.*--tuning full"):
+        planned(run_sft=True)
+    assert planned(run_sft=True, tuning="full") > 0
+    assert planned(run_generate=True) > 0

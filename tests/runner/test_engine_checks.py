@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import MambaConfig
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation.engines import table
 from l2s.generation.engines.table import choose_engine
-from l2s.models.stored import gpus_to_hold
+from l2s.models.stored import attention_heads, gpus_to_hold
 from l2s.runner.engine_checks import check_engine, check_quantization
 from l2s.runner.freshness import settings_of
 from l2s.runner.pipeline import STAGES
@@ -142,6 +143,15 @@ def test_awq_and_gptq_are_properties_of_a_checkpoint(tiny_config: Make, tiny_mod
 def test_a_split_that_the_heads_do_not_allow_is_refused(tiny_config: Make) -> None:
     with pytest.raises(UserError, match=r"teacher_gpus=3.*4 attention heads.*divisor of 4"):
         check_quantization(tiny_config(teacher_gpus=3))
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_a_teacher_without_attention_heads_passes_with_any_split(tiny_config: Make, tmp_path: Path, gpus: int) -> None:
+    MambaConfig(vocab_size=304, hidden_size=32, num_hidden_layers=1).save_pretrained(tmp_path / "mamba")
+    config = tiny_config(teacher_model=str(tmp_path / "mamba"), teacher_gpus=gpus)
+    check_quantization(config)
+    assert attention_heads(config.teacher_model, config) == 0
+    assert gpus_to_hold(57 << 30, 0, 32 << 30, 8) == 4
 
 
 def test_a_teacher_without_weights_is_fine_for_answers_alone(tiny_config: Make) -> None:

@@ -16,8 +16,13 @@ from transformers import (
     AutoTokenizer,
     BitsAndBytesConfig,
     BloomConfig,
+    FalconH1Config,
+    Llama4TextConfig,
+    Mamba2Config,
+    MambaConfig,
     PhiConfig,
     PhiForCausalLM,
+    PreTrainedConfig,
     Qwen3Config,
 )
 
@@ -222,6 +227,48 @@ def test_lora_targets_are_checked_before_anything_runs(tiny_config: MakeConfig, 
     with pytest.raises(UserError, match=f"lora_target_modules.*{message}"):
         check_models(tiny_config(lora_target_modules=targets), TRAINS)
     check_models(tiny_config(lora_target_modules="all-linear"), TRAINS)
+
+
+TWO_HEADS: dict[str, Any] = {
+    "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 512,
+}  # fmt: skip
+FALCON = FalconH1Config(
+    vocab_size=304, hidden_size=32, num_hidden_layers=1, **TWO_HEADS, mamba_d_ssm=64, mamba_n_heads=8, mamba_d_head=8,
+    mamba_n_groups=1, mamba_d_state=4,
+)  # fmt: skip
+LLAMA_4 = Llama4TextConfig(
+    vocab_size=304, hidden_size=32, num_hidden_layers=1, **TWO_HEADS, intermediate_size_mlp=64, head_dim=16,
+    num_local_experts=2, num_experts_per_tok=1,
+)  # fmt: skip
+MAMBA = MambaConfig(vocab_size=304, hidden_size=32, num_hidden_layers=1, state_size=4)
+MAMBA_2 = Mamba2Config(
+    vocab_size=304, hidden_size=32, num_hidden_layers=1, state_size=4, num_heads=8, head_dim=8, n_groups=1
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "module", "instead"),
+    [
+        (MAMBA, "'out_proj'", "in_proj"),
+        (MAMBA_2, "'out_proj'", "in_proj"),
+        (FALCON, "'out_proj'", "gate_proj,up_proj,down_proj,in_proj,q_proj,k_proj,v_proj,o_proj"),
+        (LLAMA_4, r"model\.layers\.0\.feed_forward\.router \(Llama4Router\)", "q_proj,k_proj,v_proj,o_proj,.*"),
+    ],
+    ids=lambda value: value.model_type if isinstance(value, PreTrainedConfig) else "",
+)
+def test_a_student_with_modules_that_lora_cannot_adapt_is_refused_with_those_that_it_can(
+    tiny_config: MakeConfig, tiny_model_dir: Path, tmp_path: Path, found: PreTrainedConfig, module: str, instead: str
+) -> None:
+    """Mamba's kernels read out_proj past LoRA, and the router of Llama 4 returns two values."""
+    AutoTokenizer.from_pretrained(tiny_model_dir / "student").save_pretrained(tmp_path)
+    found.save_pretrained(tmp_path)
+    config = tiny_config(student_model=str(tmp_path), lora_target_modules="all-linear")
+    fix = rf"take --lora_target_modules ({instead}), or --tuning full$"
+    with pytest.raises(UserError, match=rf"^lora_target_modules='all-linear': .*{module}.*; {fix}") as refused:
+        check_models(config, TRAINS)
+    offered = str(refused.value).split("--lora_target_modules ")[1].split(", ")[0]
+    for changes in ({"lora_target_modules": offered}, {"tuning": "full"}):
+        check_models(config.model_copy(update=changes), TRAINS)
 
 
 def test_a_template_that_always_thinks_needs_thinking_on(

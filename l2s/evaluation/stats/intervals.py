@@ -88,8 +88,10 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
     usable = moments[moments[:, 1] > 0]
     ratios, errors = ratios_and_errors_of_sums(*usable.T, units=len(x))
     pivots = (ratios - ratio)[errors > 0] / errors[errors > 0]
-    studentised = ratio - error * np.quantile(pivots, [1 - ALPHA / 2, ALPHA / 2])
     percentile = np.quantile(ratios, [ALPHA / 2, 1 - ALPHA / 2])
+    if not len(pivots):  # the units differ by less than the sums of their squares can show
+        return Interval(*map(float, percentile))
+    studentised = ratio - error * np.quantile(pivots, [1 - ALPHA / 2, ALPHA / 2])
     return Interval(float(min(studentised[0], percentile[0])), float(max(studentised[1], percentile[1])))
 
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.devices import choose_dtype, pick_device
 from l2s.errors import UserError
 from l2s.generation.engines.protocol import ModelChoice
-from l2s.models.load import load_config
-from l2s.models.stored import gpus_to_hold, stored_bytes
+from l2s.models.stored import attention_heads, gpus_to_hold, stored_bytes
 
 Runner = Literal["generate", "pooling"]
 
@@ -90,7 +90,7 @@ def gpus_of(choice: ModelChoice, config: ExperimentConfig) -> int:
         UserError: there are too few, or they do not divide the number of attention heads.
     """
     on_cpu = pick_device(config).type == "cpu"
-    heads = int(load_config(choice.name, config).get_text_config().num_attention_heads)
+    heads = attention_heads(choice.name, config)
     if choice.gpus:
         _check_split(choice, heads, usable_cores() if on_cpu else torch.cuda.device_count(), on_cpu=on_cpu)
         return choice.gpus
@@ -101,7 +101,7 @@ def gpus_of(choice: ModelChoice, config: ExperimentConfig) -> int:
     found = gpus_to_hold(size, heads, min(cards), len(cards))
     if found is None:
         raise UserError(
-            f"{choice.name}: its weights take {size / 2**30:.1f} GiB, too much for {len(cards)} GPU(s) of "
+            f"{choice.name}: its weights take {size / 2**30:.1f} GiB, too much for {counted(len(cards), 'GPU')} of "
             f"{min(cards) / 2**30:.0f} GiB with a cache; use more GPUs, or --teacher_quantization fp8 for a teacher"
         )
     return found
@@ -114,8 +114,8 @@ def _check_split(choice: ModelChoice, heads: int, available: int, *, on_cpu: boo
         raise UserError(f"teacher_gpus={choice.gpus}: this stage sees {available} {what}; give at most {available}")
     if heads % choice.gpus:
         raise UserError(
-            f"teacher_gpus={choice.gpus}: {choice.name} has {heads} attention heads, which cannot be shared equally; "
-            f"give a divisor of {heads}"
+            f"teacher_gpus={choice.gpus}: {choice.name} has {counted(heads, 'attention head')}, which cannot be shared "
+            f"equally; give a divisor of {heads}"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from l2s.report.text.tables.fidelity import kl_cell
 from l2s.report.text.tables.scores import score_cell
 from l2s.report.text.tables.table import Cells, Table, domain_label, make_table
 from l2s.run_dir import RunDir
+from l2s.tasks.own.user_code import parse_spec
 from l2s.tasks.table import in_order
 
 NAMES_AND_PLACES = (
@@ -61,6 +62,8 @@ def compare_runs(a: Path, b: Path) -> str:
         ("compare_cost", _time_table(*runs, text), "none"),
     ):
         parts += [f"## {text(title)}", text(empty) if table.is_empty else render_table(table)]
+        if title == "compare_config":
+            parts += [escape(note) for note in _grader_notes(*runs, text)]
         if title == "compare_scores":
             parts += [escape(note) for run in runs for note in _seed_notes(run, text)]
         if title == "compare_contrasts" and not table.is_empty:
@@ -88,7 +91,44 @@ def _config_table(a: Run, b: Run, text: Text) -> Table:
     rows: list[Cells] = [
         [name, str(left.get(name)), str(right.get(name))] for name in names if left.get(name) != right.get(name)
     ]
-    return make_table([text("setting"), a.name, b.name], rows)
+    contents: list[Cells] = [
+        [text("compare_content", name=name), *(_shortened(digests) for digests in pair_of_digests)]
+        for name, pair_of_digests in _changed_files(a, b).items()
+    ]
+    return make_table([text("setting"), a.name, b.name], rows + contents)
+
+
+def _changed_files(a: Run, b: Run) -> dict[str, tuple[set[str], set[str]]]:
+    """Files and models with one name in both runs, but another content: their fingerprints in either.
+
+    Only stages that both finished are compared. What a run made itself follows from its settings and these files.
+    """
+    common = a.files.manifests.keys() & b.files.manifests.keys()
+    left, right = _outside_files(a, common), _outside_files(b, common)
+    return {name: (left[name], right[name]) for name in left if name in right and left[name] != right[name]}
+
+
+def _outside_files(run: Run, stages: Set[str]) -> dict[str, set[str]]:
+    """The fingerprints of what these stages read from outside the run folder: data, graders and local models."""
+    made = {name for manifest in run.files.manifests.values() for name in manifest.outputs}
+    found: dict[str, set[str]] = {}
+    for stage, manifest in run.files.manifests.items():
+        for name, digest in manifest.inputs.items() if stage in stages else ():
+            inside = name in made or (not Path(name).is_absolute() and (run.files.root / name).exists())
+            if not inside and not digest.startswith("hub:"):  # the name of a hub model is a setting
+                found.setdefault(name, set()).add(digest)
+    return found
+
+
+def _shortened(digests: Set[str]) -> str:
+    return ", ".join(f"sha256 {digest[:8]}" for digest in sorted(digests))
+
+
+def _grader_notes(a: Run, b: Run, text: Text) -> list[str]:
+    """That the runs were graded by different code, where their setting names one file that has changed."""
+    specs = [parse_spec(run.files.config.own_grader) for run in (a, b)]
+    files = {str(spec.file) for spec in specs if spec}
+    return [text("compare_grader_changed", file=name) for name in _changed_files(a, b) if name in files]
 
 
 def _score_table(a: Run, b: Run, text: Text) -> Table:

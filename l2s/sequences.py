@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.errors import UserError
 from l2s.jsonl import Row, each_row
 from l2s.loss.reference import IGNORE_INDEX
@@ -105,10 +106,12 @@ def load_sequences(
     counts = SequenceCounts(num_sequences=len(sequences), **found)
     number = len(sequences) + counts.dropped_empty + counts.dropped_overlong
     if counts.dropped_empty == number:
-        raise UserError(f"teacher answers: none of the {number} answers in {path} has a token; use another teacher")
+        raise UserError(
+            f"teacher answers: none of {counted(number, 'answer')} in {path} has a token; use another teacher"
+        )
     if not sequences:
         raise UserError(
-            f"max_length={config.max_length}: none of the {number} sequences of {path} fits; "
+            f"max_length={config.max_length}: none of {counted(number, 'sequence')} of {path} fits; "
             "raise --max_length or set --overlong cut"
         )
     return sequences, counts

@@ -207,5 +207,5 @@ def test_an_interrupted_run_says_so_and_resumes(tmp_path: Path) -> None:
     assert 0 < answered < 8
     second = run(folder, *flags)
     assert second.returncode == 0, second.stderr
-    assert f"{answered} of 8 answers are done already" in second.stdout
+    assert f"{answered} of 8 answers {'is' if answered == 1 else 'are'} done already" in second.stdout
     assert len(load_jsonl(folder / "outputs" / "tiny" / "sft" / "sft_train_data.jsonl")) == 8

@@ -10,6 +10,7 @@ from typing import Any
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.devices import replica
 from l2s.durable import make_folder
 from l2s.errors import UserError
@@ -121,7 +122,8 @@ def check_prompts_fit(items: Iterable[Item], renderer: ChatRenderer, name: str, 
         overlong += length + config.max_new_tokens > window
     if overlong:
         raise UserError(
-            f"max_new_tokens={config.max_new_tokens}: {overlong} of {number} prompts leave less than that of the "
+            f"max_new_tokens={config.max_new_tokens}: {overlong:,} of {counted(number, 'prompt')} "
+            f"{'leaves' if overlong == 1 else 'leave'} less than that of the "
             f"context window of {name!r}, which has {window} tokens; the longest prompt has {longest}: lower "
             "--max_new_tokens, take shorter prompts, or choose another model"
         )
@@ -159,7 +161,8 @@ class AnswerProgress:
         self.answers = self.tokens = self.shown = 0
         self.begin = self.last = time.monotonic()
         if done_before:
-            print(f"{label}: {done_before} of {total} answers are done already", flush=True)
+            done = f"{done_before} of {counted(total, 'answer')} {'is' if done_before == 1 else 'are'} done already"
+            print(f"{label}: {done}", flush=True)
 
     def count(self, finished: Sequence[Completion]) -> None:
         """Count answers, and print a line if one is due."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from l2s.config import ALL_DOMAINS, ExperimentConfig, contexts_by_domain
+from l2s.counted import counted
 from l2s.errors import UserError, shown_path
 from l2s.jsonl import check_text, fault_of, require_file
 from l2s.on_disk import Ids
@@ -79,8 +80,8 @@ class _Shown(Mapping[str, list[Message]]):
         examples = [other for other in drawn if other["id"] != item["id"]][:number]
         if len(examples) < number:
             raise UserError(
-                f"teacher_context='fewshot:{number}': only {len(solved)} training items of {item['domain']} have a "
-                "reference solution; ask for fewer examples or more items"
+                f"teacher_context='fewshot:{number}': only {counted(len(solved), 'training item')} of {item['domain']} "
+                f"{'has' if len(solved) == 1 else 'have'} a reference solution; ask for fewer examples or more items"
             )
         shown: list[Message] = []
         for example in examples:
@@ -127,7 +128,8 @@ def check_context(config: ExperimentConfig) -> None:
 def _check_enough(task: Task, examples: int, config: ExperimentConfig) -> None:
     if 0 < task.size("train", config) <= examples:
         raise UserError(
-            f"teacher_context={config.teacher_context!r}: {task.name} has {task.size('train', config)} training items, "
+            f"teacher_context={config.teacher_context!r}: {task.name} has "
+            f"{counted(task.size('train', config), 'training item')}, "
             "and an item is not its own example; ask for fewer examples or more items"
         )
 

@@ -11,6 +11,7 @@ from typing import cast
 
 from l2s.chat import ChatRenderer, Renderers, load_renderers
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.devices import replica
 from l2s.durable import make_folder, replacing_file
 from l2s.errors import UserError
@@ -90,8 +91,8 @@ def write_choices(chosen: Iterable[Choice], run_dir: RunDir, nothing_kept: Calla
                 miss([choice.never_right] if choice.never_right else [])
         if not tally.kept:
             raise UserError(nothing_kept(tally))
-    left_out = f"; {run_dir.rejected} has the {tally.rejected:,} items without one" if tally.rejected else ""
-    print(f"{tally.kept.total():,} answers to learn from{left_out}", flush=True)
+    left_out = f"; {run_dir.rejected} has the {counted(tally.rejected, 'item')} without one" if tally.rejected else ""
+    print(f"{counted(tally.kept.total(), 'answer')} to learn from{left_out}", flush=True)
     return tally
 
 
@@ -103,10 +104,12 @@ def _rows_to(path: Path) -> Iterator[Callable[[Iterable[Row]], None]]:
 
 
 def _nothing_kept(tally: Tally, items: Sequence[Item], config: ExperimentConfig, run_dir: RunDir) -> str:
+    empty = tally.empty.total()
     return (
         f"keep_correct={config.keep_correct}, teacher_context={config.teacher_context!r}: no answer to any of "
-        f"{len(items)} items can be learned from ({tally.empty.total()} are empty); turn keep_correct off, raise "
-        f"--max_tries or --max_new_tokens, or use a stronger teacher; {run_dir.rejected} has the last answer to each"
+        f"{counted(len(items), 'item')} can be learned from ({empty} {'is' if empty == 1 else 'are'} empty); turn "
+        "keep_correct off, raise --max_tries or --max_new_tokens, or use a stronger teacher; "
+        f"{run_dir.rejected} has the last answer to each"
     )
 
 
@@ -122,7 +125,7 @@ def _take_references(
     none = "answers='reference': no training item has a reference solution; use --answers teacher"
     tally = write_choices(chosen, run_dir, lambda _: none)
     if lacking := len(items) - tally.kept.total():
-        print(f"answers=reference: {lacking} of {len(items)} items have no reference solution; left out")
+        print(f"answers=reference: {counted(lacking, 'item')} of {len(items)} without a reference solution; left out")
     return tally.metrics(_check_room_for_answers(items, renderer, config))
 
 
@@ -162,7 +165,7 @@ def _check_room_for_answers(items: Sequence[Item], student: ChatRenderer, config
         full, shortest = full + (length >= config.max_length), min(shortest, length)
     if full == len(items):
         raise UserError(
-            f"max_length={config.max_length}: each of the {full} training prompts has that many tokens or more (the "
-            f"shortest {shortest}), so no answer could be learned from; raise --max_length, or shorten the prompts"
+            f"max_length={config.max_length}: the shortest of {counted(full, 'training prompt')} has {shortest} "
+            "tokens, so no answer could be learned from; raise --max_length, or shorten the prompts"
         )
     return [warned("no_room", found=full, n=len(items), limit=config.max_length)] if full else []

@@ -13,6 +13,7 @@ from rich.table import Table
 from l2s.arms import ARMS
 from l2s.chat import check_same_vocabulary, load_renderer
 from l2s.config import ExperimentConfig, ModelField
+from l2s.counted import counted
 from l2s.errors import UserError
 from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, START_S
 from l2s.plan.hardware import GIB, Fleet, find_hardware
@@ -260,7 +261,7 @@ def assumptions(plan: Plan) -> list[str]:
         lines.append(
             "Answers come from the endpoint, whose speed nobody here knows: the wall time counts "
             + (
-                f"its limit of {config.endpoint_per_minute} requests a minute."
+                f"its limit of {counted(config.endpoint_per_minute, 'request')} a minute."
                 if config.endpoint_per_minute
                 else "no second of it (--endpoint_per_minute gives a limit)."
             )

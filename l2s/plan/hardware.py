@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.devices import choose_dtype, pick_device, torch_dtype
 from l2s.errors import UserError, plain
 from l2s.runner.placement import Devices, find_devices
@@ -188,7 +189,7 @@ def measure(device: torch.device, dtype: torch.dtype) -> Hardware:
     source = torch.ones(moved_bytes // dtype.itemsize, dtype=dtype, device=device)
     bandwidth = 2 * source.nbytes / _mean_seconds(lambda: source * 2, device)
     return Hardware(
-        name=torch.cuda.get_device_name(device) if is_cuda else f"CPU, {torch.get_num_threads()} threads",
+        name=torch.cuda.get_device_name(device) if is_cuda else f"CPU, {counted(torch.get_num_threads(), 'thread')}",
         is_cuda=is_cuda,
         memory=torch.cuda.get_device_properties(device).total_memory if is_cuda else psutil.virtual_memory().available,
         products=2 * 1024**3 / _mean_seconds(lambda: left @ right, device),

@@ -14,6 +14,7 @@ import psutil
 from rich.console import Console
 
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.devices import choose_dtype
 from l2s.disk_use import existing_parent
 from l2s.errors import UserError
@@ -88,7 +89,7 @@ def check_devices(config: ExperimentConfig) -> str:
     elif config.device == "cuda":
         raise UserError("device='cuda': this machine has no CUDA GPU; use --device auto or cpu")
     else:
-        devices = f"CPU with {psutil.cpu_count(logical=False) or psutil.cpu_count()} cores"
+        devices = f"CPU with {counted(psutil.cpu_count(logical=False) or psutil.cpu_count() or 1, 'core')}"
     memory = psutil.virtual_memory()
     disk = shutil.disk_usage(existing_parent(config.output_dir))
     if disk.free < MIN_DISK_BYTES:
@@ -136,7 +137,7 @@ def check_data(config: ExperimentConfig) -> str:
                 failures.append(str(error))
             else:
                 sources = ", ".join(sorted({item["source"] for item in items}))
-                counts.append(f"{len(items)} {name} {of} items ({sources})")
+                counts.append(f"{counted(len(items), f'{name} {of} item')} ({sources})")
     if failures:
         raise UserError("\n".join(dict.fromkeys(failures)))  # GSM8K gives training and evaluation items
     return "; ".join(counts)
@@ -162,7 +163,7 @@ def check_pipeline(config: ExperimentConfig) -> str:
             getattr(importlib.import_module(module), function)(tiny, run_dir, **stage.arguments)
         graded = load_jsonl(run_dir.predictions("student_kd"))
     return (
-        f"prepare, generate, score, QLoRA SFT, KD and evaluation ran; {len(graded)} answers graded, "
+        f"prepare, generate, score, QLoRA SFT, KD and evaluation ran; {counted(len(graded), 'answer')} graded, "
         f"programs in the {sandbox.backend().name} sandbox"
     )
 

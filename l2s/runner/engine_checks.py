@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from l2s.arms import original
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.errors import UserError, require_extra
 from l2s.generation.engines.table import choose_engine
 from l2s.runner.pipeline import Stage
@@ -95,8 +96,8 @@ def check_quantization(config: ExperimentConfig) -> None:
     heads = attention_heads(config.teacher_model, config)
     if config.teacher_gpus and heads % config.teacher_gpus:
         raise UserError(
-            f"teacher_gpus={config.teacher_gpus}: {config.teacher_model} has {heads} attention heads, which cannot be "
-            f"shared equally; give a divisor of {heads}"
+            f"teacher_gpus={config.teacher_gpus}: {config.teacher_model} has {counted(heads, 'attention head')}, "
+            f"which cannot be shared equally; give a divisor of {heads}"
         )
 
 

@@ -14,6 +14,7 @@ from transformers.quantizers.auto import AutoHfQuantizer
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig, ModelField
+from l2s.counted import counted
 from l2s.devices import pick_device, torch_dtype
 from l2s.errors import UserError
 from l2s.generation.engines.table import choose_engine
@@ -100,8 +101,8 @@ def check_tokenizer(field: ModelField, config: ExperimentConfig, renderer: ChatR
     if above:
         token = min(above, key=lambda text: above[text])
         raise UserError(
-            f"{field}={name!r}: {len(above)} token(s) of its tokenizer lie above the {rows} rows of the embeddings, "
-            f"{token!r} with id {above[token]} the first; use the tokenizer that came with the model, or "
+            f"{field}={name!r}: {counted(len(above), 'token')} of its tokenizer above the {rows} rows of the "
+            f"embeddings, {token!r} with id {above[token]} the first; use the tokenizer that came with the model, or "
             "enlarge the model with resize_token_embeddings and save it again"
         )
     renderer.prompt_ids([{"role": "user", "content": "?"}])  # the template's own tokens

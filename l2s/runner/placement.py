@@ -18,6 +18,7 @@ from itertools import chain
 from typing import Literal
 
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.errors import UserError
 from l2s.runner.pipeline import Stage
 
@@ -83,7 +84,7 @@ class Devices:
         if self.machines:
             kind = "GPU" if self.kind == "gpu" else "CPU worker"
             machines = self.by_machine(placement).items()
-            return ", ".join(f"{len(own)} {kind}{'s' * (len(own) > 1)} of {machine}" for machine, own in machines)
+            return ", ".join(f"{counted(len(own), kind)} of {machine}" for machine, own in machines)
         if not placement or (self.kind == "cpu" and len(self) == 1):
             return ""
         numbers = [self.names[number] if self.kind == "gpu" else str(number) for number in placement]
@@ -109,8 +110,9 @@ def find_devices(config: ExperimentConfig) -> Devices:
         return Devices("gpu", tuple(visible))
     numbers = [int(number) for number in config.gpus.split(",")]
     if missing := [number for number in numbers if number >= len(visible)]:
+        are = "is" if len(visible) == 1 else "are"
         raise UserError(
-            f"gpus={config.gpus!r}: there is no GPU {missing[0]}; {len(visible)} are visible, "
+            f"gpus={config.gpus!r}: there is no GPU {missing[0]}; {len(visible)} {are} visible, "
             f"0 to {len(visible) - 1}: choose among them, or leave it out to use all"
         )
     devices = Devices("gpu", tuple(visible[number] for number in numbers))
@@ -217,7 +219,7 @@ def process_devices(stage: Stage, config: ExperimentConfig, devices: Devices) ->
     most = devices.most_in_a_machine
     if wanted > most and devices.kind == "gpu":
         where = " in its largest machine" if devices.machines else ""
-        gpus = f"{most} GPU{'s' if most > 1 else ''}"
+        gpus = counted(most, "GPU")
         raise UserError(f"teacher_gpus={wanted}: this run has {gpus}{where}; give it more, or lower the number")
     return min(wanted, most)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from l2s.arms import ARMS
 from l2s.config import TRACKERS, ExperimentConfig, ModelField
+from l2s.counted import counted
 from l2s.errors import UserError, require_extra, shown_path
 from l2s.generation.context import check_context
 from l2s.jsonl import require_file
@@ -312,8 +313,8 @@ def check_topk_fits(config: ExperimentConfig) -> None:
     shared = min(vocabulary_size(name, config) for name in (config.teacher_model, config.student_model))
     if config.topk > shared:
         raise UserError(
-            f"topk={config.topk}: teacher and student share only {shared} ids; set --topk to {shared} at most, or take "
-            "--teacher_signal hidden, which is exact"
+            f"topk={config.topk}: teacher and student share only {counted(shared, 'id')}; set --topk to {shared} at "
+            "most, or take --teacher_signal hidden, which is exact"
         )
 
 

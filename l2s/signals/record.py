@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from l2s.counted import counted
 from l2s.devices import gather_from_all, process_count, process_rank
 from l2s.durable import make_folder, remove, replacing_file
 from l2s.models.head import Head
@@ -98,7 +99,8 @@ def _announce(recorder: Recorder, num_sequences: int, num_tokens: int, num_shard
     size = num_tokens * recorder.bytes_per_row + shared
     if process_rank() == 0:
         print(
-            f"teacher signals: {num_sequences:,} sequences, {num_tokens:,} response tokens in {num_shards} shards: "
+            f"teacher signals: {counted(num_sequences, 'sequence')}, {counted(num_tokens, 'response token')} in "
+            f"{counted(num_shards, 'shard')}: "
             f"{size / 2**20:,.1f} MiB ({recorder.bytes_per_row:,} bytes a token, and {shared:,} that all share)",
             flush=True,
         )

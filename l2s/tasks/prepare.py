@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.durable import make_folder, replacing_file
 from l2s.errors import UserError, shown, shown_path
 from l2s.jsonl import write_jsonl
@@ -43,7 +44,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> PrepareMetrics:
         write_jsonl(path, _all(parts))
         _publish(path, config)
         by_domain = Counter(item["domain"] for item in _all(parts))
-        print(f"{path.name}: {by_domain.total()} rows {dict(by_domain)}")
+        print(f"{path.name}: {counted(by_domain.total(), 'row')} {dict(by_domain)}")
     return {
         "train": _counts(train),
         "eval": _counts(evaluation),
@@ -74,7 +75,8 @@ def _say_overlap(train: Parts, evaluation: Parts) -> None:
     for name, items in evaluation.items():
         if found := duplicates(train[name], items):
             pair = " = ".join(found[0])
-            print(f"{name}: {len(found)} of {len(items)} evaluation items are training items ({pair})")
+            share = f"{len(found)} of {counted(len(items), 'evaluation item')}"
+            print(f"{name}: {share} {'is' if len(found) == 1 else 'are'} in the training data ({pair})")
 
 
 def _publish(path: Path, config: ExperimentConfig) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from l2s.chat import ChatRenderer
+from l2s.counted import counted
 from l2s.generation.engines.protocol import Sampling
 from l2s.metrics import FirstTurns
 from l2s.tasks.types import Message
@@ -35,7 +36,9 @@ class EndOfTurn:
         return {"asked": self.asked, "cut": self.cut, "mean_length": self.mean_length}
 
     def __str__(self) -> str:
-        found = f"before the first update {self.asked - self.cut} of {self.asked} sampled answers end"
+        ended = self.asked - self.cut
+        end = "ends" if ended == 1 else "end"
+        found = f"before the first update {ended} of {counted(self.asked, 'sampled answer')} {end}"
         if self.cut_share <= MOST_CUT:
             return found
         return f"{found}; train it with SFT first (--kd_init sft), or raise --opd_max_new_tokens"

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch.utils.data import Dataset, Sampler
 
+from l2s.counted import counted
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.sequences import SequenceDataset
 from l2s.training.sampler import LengthGroupedSampler
@@ -32,7 +33,7 @@ class Limit:
         return replace(self, tokens=self.tokens // 2) if self.tokens else replace(self, sequences=self.sequences // 2)
 
     def __str__(self) -> str:
-        return f"{self.tokens} tokens" if self.tokens else f"{self.sequences} sequences"
+        return counted(self.tokens, "token") if self.tokens else counted(self.sequences, "sequence")
 
 
 def share(update: Sequence[int], lengths: Sequence[int], rank: int, ranks: int) -> list[int]:

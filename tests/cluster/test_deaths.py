@@ -95,7 +95,7 @@ def test_a_node_that_dies_in_the_middle_of_a_stage_costs_nothing_but_time(
     lines, homes = [], {}
     for line in process.stdout:
         lines.append(line)
-        if found := re.match(r"  (\S+): 1 CPU workers, in .*/(\w+)/[^/]+$", line):
+        if found := re.match(r"  (\S+): 1 CPU worker, in .*/(\w+)/[^/]+$", line):
             homes[found[1]] = found[2]
         if found := re.match(rf"{stage}.* starts on 1 CPU worker of ([^\s,]+), 1 CPU worker of ([^\s,]+)", line):
             break

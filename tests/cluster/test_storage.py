@@ -55,7 +55,7 @@ def test_nodes_that_see_the_run_folder_work_in_it(models: Path, cluster: Any, lo
     printed = run(command(tmp_path, models, "shared", run_all="true", executor="ray", address=cluster.address))
     root = tmp_path / "outputs" / "shared"
     assert "files move in the run folder, which all nodes see" in printed
-    assert printed.count(f"1 CPU workers, in {root}\n") == 2
+    assert printed.count(f"1 CPU worker, in {root}\n") == 2
     assert_same(root, local)
 
 

@@ -55,7 +55,7 @@ def test_the_console_says_which_node_runs_what_and_logs_of_all_processes_are_kep
 
 
 def test_nodes_keep_nothing_of_a_run(finished: tuple[Path, str]) -> None:
-    copies = [Path(line.rpartition(" in ")[2]) for line in finished[1].splitlines() if "CPU workers, in " in line]
+    copies = [Path(line.rpartition(" in ")[2]) for line in finished[1].splitlines() if "CPU worker, in " in line]
     assert len(copies) == 2
     assert not any(copy.exists() for copy in copies)
     wait_until(lambda: not of_ours())

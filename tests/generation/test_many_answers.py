@@ -95,7 +95,7 @@ def test_few_prompts_are_in_memory_at_a_time(
     assert engine.cut == [5, 3]
     assert engine.asked == [["m0", "m1"], ["m2", "m3"], ["m4"], ["m5"], ["m7"]]
     assert sorted(found) == [f"m{n}" for n in range(8)]
-    assert "t, items 6 to 8: 1 of 3 answers are done already" in capsys.readouterr().out
+    assert "t, items 6 to 8: 1 of 3 answers is done already" in capsys.readouterr().out
 
 
 def test_no_line_of_progress_is_printed_twice(
@@ -113,7 +113,7 @@ def test_the_console_says_what_is_left_out(config: ExperimentConfig, capsys: pyt
     write_choices([Choice([row], [row], [])] * 2, run_dir, str)
     assert capsys.readouterr().out == "2 answers to learn from\n"
     write_choices([Choice([row], [row], []), Choice([row], [], [row])], run_dir, str)
-    assert capsys.readouterr().out == f"1 answers to learn from; {run_dir.rejected} has the 1 items without one\n"
+    assert capsys.readouterr().out == f"1 answer to learn from; {run_dir.rejected} has the 1 item without one\n"
 
 
 def peak_of(number: int, make: Make, renderer: ChatRenderer) -> int:

@@ -168,12 +168,12 @@ def test_prompts_that_leave_no_room_for_an_answer_are_found_before_the_teacher_i
     rows[0]["messages"][0]["content"] = "Count: " + "1, " * 40
     write_jsonl(run_dir.train_data, rows)
     _, said = warnings_of(config, run_dir)
-    assert any(line.startswith("1 of 10 training prompts have max_length=60 tokens or more") for line in said)
+    assert any(line.startswith("1 of 10 training prompts has max_length=60 tokens or more") for line in said)
 
     config, run_dir = answered(lambda number: "1", max_length=17, experiment_name="none")
     monkeypatch.setattr(generate, "open_engine", lambda *args, **kwargs: pytest.fail("a model was loaded"))
     line = stopped(config, run_dir)
-    assert line.startswith("max_length=17: each of the 10 training prompts has that many tokens or more (the shortest ")
+    assert line.startswith("max_length=17: the shortest of 10 training prompts has ")
     assert "raise --max_length" in line
 
 
@@ -187,7 +187,7 @@ def test_chat_markup_in_a_prompt_or_a_context_is_a_warning(
     write_jsonl(run_dir.train_data, rows)
     _, said = warnings_of(config, run_dir)
     assert [line for line in said if "special token" in line] == [
-        "1 of 10 training prompts, as the teacher sees them, hold the text of a special token (<|im_end|> in m3), "
+        "1 of 10 training prompts, as the teacher sees them, holds the text of a special token (<|im_end|> in m3), "
         "which a model reads as chat markup and not as text: remove it or spell it differently"
     ]
 

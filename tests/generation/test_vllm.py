@@ -222,7 +222,7 @@ def test_without_a_number_the_fewest_gpus_that_hold_the_model_are_taken(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: Card)
     if found is None:
-        with pytest.raises(UserError, match=r"too much for 3 GPU\(s\) .* use more GPUs, or --teacher_quantization fp8"):
+        with pytest.raises(UserError, match=r"too much for 3 GPUs of .* use more GPUs, or --teacher_quantization fp8"):
             gpus_of(ModelChoice.of_teacher(config), config)
     else:
         assert gpus_of(ModelChoice.of_teacher(config), config) == found

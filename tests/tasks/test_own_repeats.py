@@ -40,9 +40,9 @@ def test_repeated_rows_are_counted_in_each_file_and_contradictions_named(tmp_pat
     assert said == [
         "own data: 2 of 3 training rows repeat the prompt of an earlier row (own-train-00001 = own-train-00000), so "
         "they count more than once",
-        "own data: 1 of 3 rows repeat the prompt of another row with another reference "
+        "own data: 1 of 3 rows repeats the prompt of another row with another reference "
         "(own-train-00002 = own-train-00000); a right answer to one is wrong for the other",
-        "own data: 1 of 3 evaluation rows repeat the prompt of an earlier row (again = own-eval-00000), so they count "
+        "own data: 1 of 3 evaluation rows repeats the prompt of an earlier row (again = own-eval-00000), so it counts "
         "more than once, and intervals are too narrow",
     ]
 
@@ -50,7 +50,8 @@ def test_repeated_rows_are_counted_in_each_file_and_contradictions_named(tmp_pat
 def test_rows_of_both_files_are_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert prepared(tmp_path, [row("Capital of Peru?")], [row("Capital of Peru?"), row("Of Chile?")]) == []
     assert (
-        "own: 1 of 2 evaluation items are training items (own-eval-00000 = own-train-00000)" in capsys.readouterr().out
+        "own: 1 of 2 evaluation items is in the training data (own-eval-00000 = own-train-00000)"
+        in capsys.readouterr().out
     )
 
 

@@ -110,7 +110,7 @@ def test_where_memory_runs_out_that_step_is_repeated_with_half(
     sizes = memory_runs_out(monkeypatch, lambda call, size: call == 4)  # in the second half of the second step
     assert_same(train_tiny(tiny_config(experiment_name="short", **UPDATE)), expected)
     assert sizes[:11] == [3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1]
-    assert "step 2: out of memory with 3 sequences at a time; repeated with 1 sequences" in capsys.readouterr().out
+    assert "step 2: out of memory with 3 sequences at a time; repeated with 1 sequence" in capsys.readouterr().out
 
 
 def test_a_halving_is_taken_back_after_a_while_and_comes_back_if_that_was_too_early(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.devices import choose_dtype, pick_device
 from l2s.errors import UserError
 from l2s.generation.engines.protocol import ModelChoice
@@ -100,7 +101,7 @@ def gpus_of(choice: ModelChoice, config: ExperimentConfig) -> int:
     found = gpus_to_hold(size, heads, min(cards), len(cards))
     if found is None:
         raise UserError(
-            f"{choice.name}: its weights take {size / 2**30:.1f} GiB, too much for {len(cards)} GPU(s) of "
+            f"{choice.name}: its weights take {size / 2**30:.1f} GiB, too much for {counted(len(cards), 'GPU')} of "
             f"{min(cards) / 2**30:.0f} GiB with a cache; use more GPUs, or --teacher_quantization fp8 for a teacher"
         )
     return found
@@ -113,8 +114,8 @@ def _check_split(choice: ModelChoice, heads: int, available: int, *, on_cpu: boo
         raise UserError(f"teacher_gpus={choice.gpus}: this stage sees {available} {what}; give at most {available}")
     if heads % choice.gpus:
         raise UserError(
-            f"teacher_gpus={choice.gpus}: {choice.name} has {heads} attention heads, which cannot be shared equally; "
-            f"give a divisor of {heads}"
+            f"teacher_gpus={choice.gpus}: {choice.name} has {counted(heads, 'attention head')}, which cannot be shared "
+            f"equally; give a divisor of {heads}"
         )
 
 

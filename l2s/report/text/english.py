@@ -1,4 +1,7 @@
-"""Every sentence of the reports in English; chinese.py has the same keys and blanks."""
+"""Every sentence of the reports in English; chinese.py has the same keys and blanks.
+
+`{n:item|items}` is `item` if the blank `n` is 1, else `items`.
+"""
 
 ENGLISH = {
     # Names
@@ -66,7 +69,7 @@ ENGLISH = {
     "in transformers, whichever engine ran the evaluation above, with the model's own chat template. The tasks "
     "define their own prompts, examples and graders, so these values cannot be compared with the scores above. "
     "Stderr is a standard error, not an interval.",
-    "lm_eval_limited": "Only the first {limit} items of each task were run (lm_eval_limit).",
+    "lm_eval_limited": "Only the first {limit} {limit:item|items} of each task {limit:was|were} run (lm_eval_limit).",
     "contamination_note": "The table counts evaluation items that are training items after normalisation, and other "
     "evaluation items that share 13 consecutive words with a training item.",
     "by_domain": "By domain",
@@ -157,7 +160,8 @@ ENGLISH = {
     "no_code_run": "no model-written code was run",
     "devices": "Models ran on",
     "processor": "Processor",
-    "processor_count": "{cores} cores, {threads} threads, {usable_threads} of them usable",
+    "processor_count": "{cores} {cores:core|cores}, {threads} {threads:thread|threads}, {usable_threads} of them "
+    "usable",
     "memory": "Memory",
     "gpus": "GPUs",
     "no_gpu": "none",
@@ -179,7 +183,7 @@ ENGLISH = {
     "loss": "loss",
     "ce": "cross-entropy",
     "training_loss": "on the batch of each step",
-    "heldout_loss": "on {n} answers held out of training",
+    "heldout_loss": "on {n} {n:answer|answers} held out of training",
     "loss_trained": "Loss",
     "loss_held_out": "Loss, held out",
     "curves_note": "The loss of a step is computed on its batch before the update. The held-out loss is computed on "
@@ -234,61 +238,67 @@ ENGLISH = {
     # Warnings
     "warn_trusted_code": "trust_remote_code was on: the teacher {teacher} and the student {student} could run Python "
     "code from their repositories, with the rights of whoever ran this experiment. This project has not checked it.",
-    "warn_contaminated": "The {domain} score is contaminated: {found} of {n} evaluation items are in the training data"
-    "{because}. It measures memorisation as well as ability.",
+    "warn_contaminated": "The {domain} score is contaminated: {found} of {n} evaluation {n:item|items} {found:is|are} "
+    "in the training data{because}. It measures memorisation as well as ability.",
     "fault_part": "{status} {found}",
     "because": " ({setting})",
     "warn_mixed_versions": "Stages of this experiment were made with different versions ({names}); differences between "
     "models may come from them.",
-    "warn_ngrams": "{domain}: {found} of {n} evaluation items share a run of 13 words with a training item.",
+    "warn_ngrams": "{domain}: {found} of {n} evaluation {n:item|items} {found:shares|share} a run of 13 words with "
+    "a training item.",
     "warn_controls": "{domain}: the grader fails its controls ({names}), so do not trust its scores.",
-    "warn_faults": "{domain}: the grader failed on {found} of {n} answers of {model} ({faults}); these count as 0.",
+    "warn_faults": "{domain}: the grader failed on {found} of {n} {n:answer|answers} of {model} ({faults}); "
+    "{found:it counts|these count} as 0.",
     "warn_truncated": "Many answers were cut at max_new_tokens={limit} or never closed their <think>: {truncated}. A "
     "larger limit shows whether the limit or the model is the cause.",
     "truncated_part": "{model} on {domain} {found} of {n}",
-    "warn_missing_items": "{model}: {found} of {n} evaluation items have an answer; contrasts use the shared items.",
-    "warn_fidelity_left_out": "{model}: {found} of {n} evaluation answers have no finite distance to the teacher. They "
-    "are left out of the fidelity; check the model and its dtype.",
-    "warn_fidelity_odd": "{model}: on {found} of {n} evaluation answers the KL or loss is above {limit} nats per "
-    "token. They dominate the means; check the model and its dtype.",
+    "warn_missing_items": "{model}: {found} of {n} evaluation {n:item|items} {found:has|have} an answer; contrasts use "
+    "the shared items.",
+    "warn_fidelity_left_out": "{model}: {found} of {n} evaluation {n:answer|answers} {found:has|have} no finite "
+    "distance to the teacher. {found:It is|They are} left out of the fidelity; check the model and its dtype.",
+    "warn_fidelity_odd": "{model}: on {found} of {n} evaluation {n:answer|answers} the KL or loss is above {limit} "
+    "nats per token. {found:It dominates|They dominate} the means; check the model and its dtype.",
     "warn_absent": "Not evaluated: {models}.",
     "warn_remote_teacher": "The teacher answered through an endpoint, the students in {engines}. The teacher's speed "
     "is the server's speed. Fidelity is not measured because it needs the teacher's weights.",
-    "warn_batches_cut": "Memory ran out: all models were evaluated with {found} prompts at a time instead of "
-    "eval_batch_size={asked}.",
+    "warn_batches_cut": "Memory ran out: all models were evaluated with {found} {found:prompt|prompts} at a time "
+    "instead of eval_batch_size={asked}.",
     "warn_batches_differ": "Memory ran out: models were evaluated with different numbers of prompts at a time "
     "({batches}). Rounding depends on that number and can change single answers. To evaluate all alike, add "
     "--eval_batch_size {found} --force.",
     "batches_part": "{model} {sizes}",
     "stage_warning": "{stage}: {warning}",
     # What stages warn of
-    "warn_cut_answers": "{found} of {n} teacher answers on {domain} were cut at max_new_tokens; students "
-    "will learn to stop in the middle of an answer: raise --max_new_tokens",
-    "warn_no_room": "{found} of {n} training prompts have max_length={limit} tokens or more, so nothing is learned "
-    "from their answers: raise --max_length or leave these rows out",
-    "warn_markup_train": "{found} of {n} training prompts, as the teacher sees them, hold the text of a special token "
+    "warn_cut_answers": "{found} of {n} teacher {n:answer|answers} on {domain} {found:was|were} cut at max_new_tokens; "
+    "students will learn to stop in the middle of an answer: raise --max_new_tokens",
+    "warn_no_room": "{found} of {n} training {n:prompt|prompts} {found:has|have} max_length={limit} tokens or more, so "
+    "nothing is learned from {found:its answer|their answers}: raise --max_length or leave {found:this row|these rows} "
+    "out",
+    "warn_markup_train": "{found} of {n} training {n:prompt|prompts}, as the teacher sees {n:it|them}, "
+    "{found:holds|hold} the text of a special token ({token} in {example}), which a model reads as chat markup and "
+    "not as text: remove it or spell it differently",
+    "warn_markup_eval": "{found} of {n} evaluation {n:prompt|prompts} {found:holds|hold} the text of a special token "
     "({token} in {example}), which a model reads as chat markup and not as text: remove it or spell it differently",
-    "warn_markup_eval": "{found} of {n} evaluation prompts hold the text of a special token ({token} in {example}), "
-    "which a model reads as chat markup and not as text: remove it or spell it differently",
-    "warn_empty_answers": "{found} of {n} teacher answers on {domain} were empty and are not learned from: check the "
-    "teacher's chat template, or whether --max_new_tokens ended its thinking",
+    "warn_empty_answers": "{found} of {n} teacher {n:answer|answers} on {domain} {found:was|were} empty and "
+    "{found:is|are} not learned from: check the teacher's chat template, or whether --max_new_tokens ended its "
+    "thinking",
     "warn_same_answers": "{found} of {n} teacher answers on {domain} are one and the same text: check the teacher and "
     "what it is asked",
     "warn_loss_rose": "the loss rose from {before:.3g} in the first steps to {after:.3g} in the last ones: lower the "
     "learning rate",
-    "warn_repeated_train": "{domain}: {found} of {n} training rows repeat the prompt of an earlier row ({example}), so "
-    "they count more than once",
-    "warn_repeated_eval": "{domain}: {found} of {n} evaluation rows repeat the prompt of an earlier row ({example}), "
-    "so they count more than once, and intervals are too narrow",
-    "warn_contradicting": "{domain}: {found} of {n} rows repeat the prompt of another row with another reference "
-    "({example}); a right answer to one is wrong for the other",
-    "warn_unclosed_thinking": "{found} of {n} teacher answers on {domain} ended inside their thinking; students "
-    "will learn to think without answering: check --thinking and the teacher's chat template",
+    "warn_repeated_train": "{domain}: {found} of {n} training {n:row|rows} {found:repeats|repeat} the prompt of an "
+    "earlier row ({example}), so {found:it counts|they count} more than once",
+    "warn_repeated_eval": "{domain}: {found} of {n} evaluation {n:row|rows} {found:repeats|repeat} the prompt of an "
+    "earlier row ({example}), so {found:it counts|they count} more than once, and intervals are too narrow",
+    "warn_contradicting": "{domain}: {found} of {n} {n:row|rows} {found:repeats|repeat} the prompt of another row with "
+    "another reference ({example}); a right answer to one is wrong for the other",
+    "warn_unclosed_thinking": "{found} of {n} teacher {n:answer|answers} on {domain} ended inside {found:its|their} "
+    "thinking; students will learn to think without answering: check --thinking and the teacher's chat template",
     "warn_topk": "at the start of KD, topk signals misstate the divergence by {error:.0%} for a single token and by "
     "{bias:+.0%} over all tokens ({tail:.0%} of the teacher's mass is outside the top k); hidden signals are exact",
-    "warn_opd_never_ends": "before its first update, the student did not end {found} of {n} sampled answers within "
-    "opd_max_new_tokens={limit}, so it learns mostly from text after the end of an answer: train it with SFT first, or "
-    "raise --opd_max_new_tokens",
+    "warn_opd_never_ends": "before its first update, the student did not end {found} of {n} sampled "
+    "{n:answer|answers} within opd_max_new_tokens={limit}, so it learns mostly from text after the end of an answer: "
+    "train it with SFT first, or raise --opd_max_new_tokens",
     "warn_opd_length": "the student ran away: in step {step}, {now:.0%} of its answers were cut at opd_max_new_tokens "
     "({before:.0%} at the start). Compare it with its initial student. Lower --opd_lr or raise --opd_max_new_tokens",
     "warn_opd_overlap": "the student ran away: in step {step}, its likeliest tokens were the teacher's to {now:.0%} "
@@ -305,7 +315,7 @@ ENGLISH = {
     "filter_all_wrong": "All wrong",
     "search": "Search prompts, references and answers",
     "show": "Show",
-    "count_items": "{shown} of {n} items",
+    "count_items": "Items: {shown} of {n}",
     "no_items": "No item matches.",
     "prompt": "Prompt",
     "reference": "Reference",

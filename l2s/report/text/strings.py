@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+import string
+from typing import Any, Literal
 
 from l2s.arms import MODELS
 from l2s.report.text.chinese import CHINESE
@@ -21,6 +22,17 @@ TABLES: dict[Lang, dict[str, str]] = {
 }
 
 
+class Sentence(string.Formatter):
+    """Fills the blanks of a sentence; `{n:item|items}` is the word that goes with the number `n`."""
+
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        """The first of two words for 1, else the second; any other format as usual."""
+        if "|" not in format_spec:
+            return super().format_field(value, format_spec)
+        one, many = format_spec.split("|")
+        return one if str(value) == "1" else many
+
+
 class Text:
     """The sentences of one language; call it with a key and the values of the blanks."""
 
@@ -30,7 +42,7 @@ class Text:
 
     def __call__(self, key: str, **values: object) -> str:
         """The sentence with its blanks filled."""
-        return self._table[key].format(**values)
+        return Sentence().vformat(self._table[key], (), values)
 
     def domain(self, domain: str) -> str:
         """The title of a domain."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from l2s.counted import counted
 from l2s.durable import as_write_error
 from l2s.errors import UserError, words_of
 from l2s.runner.cluster.transfer import Storage
@@ -108,13 +109,14 @@ class Cluster:
 
     def lines(self) -> list[str]:
         """The cluster as the console shows it."""
-        kind, total = ("GPUs" if self.devices.kind == "gpu" else "CPU workers"), Counter(self.devices.machines)
+        kind, total = ("GPU" if self.devices.kind == "gpu" else "CPU worker"), Counter(self.devices.machines)
         files = "in the run folder, which all nodes see" if self.shares_folder else "by Ray's object store"
         if self.storage:
             files = f"by {self.storage.folder}"
         return [
-            f"Ray at {self.address}: {len(self.nodes)} nodes, {len(self.devices)} {kind}; files move {files}",
-            *(f"  {node.name}: {total[node.name]} {kind}, in {node.root}" for node in self.nodes),
+            f"Ray at {self.address}: {counted(len(self.nodes), 'node')}, {counted(len(self.devices), kind)}; "
+            f"files move {files}",
+            *(f"  {node.name}: {counted(total[node.name], kind)}, in {node.root}" for node in self.nodes),
             f"  dashboard {self.dashboard}; `ray status --address {self.address}` shows what is in use",
         ]
 

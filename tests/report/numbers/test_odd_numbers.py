@@ -96,7 +96,7 @@ def test_every_report_is_written_and_says_what_is_left_out(tmp_path: Path) -> No
     for said in (
         f"{len(USELESS)} of 16 evaluation answers have no finite",
         "16 of 16 evaluation answers have no finite",
-        "1 of 17 evaluation answers have no finite",
+        "1 of 17 evaluation answers has no finite",
         "on 1 of 16 evaluation answers the KL or loss is above 30 nats per token",
     ):
         assert sum(said in warning for warning in results["warnings"]) == 1

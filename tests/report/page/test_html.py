@@ -150,7 +150,7 @@ def test_the_truncated_filter_and_the_domain_filter_work_together(fresh: Page, r
     choose(fresh, "filter", "filter_truncated")
     choose(fresh, "domain", "aiops")
     assert set(shown_ids(fresh)) == cut
-    assert fresh.evaluate("byId('count').textContent") == f"{len(cut)} of 350 items"
+    assert fresh.evaluate("byId('count').textContent") == f"Items: {len(cut)} of 350"
 
 
 @needs_chromium

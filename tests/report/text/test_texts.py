@@ -252,6 +252,25 @@ def test_both_languages_have_the_same_sentences_with_the_same_blanks() -> None:
         assert blanks(ENGLISH[key]) == blanks(CHINESE[key]), key
 
 
+def test_a_count_of_one_has_the_singular() -> None:
+    text = Text("en")
+    assert text("heldout_loss", n="1") == "on 1 answer held out of training"
+    assert text("heldout_loss", n="1,000") == "on 1,000 answers held out of training"
+    one, many = (text("warn_repeated_train", domain="d", found=found, n=10, example="a = b") for found in (1, 2))
+    assert one == "d: 1 of 10 training rows repeats the prompt of an earlier row (a = b), so it counts more than once"
+    assert many == "d: 2 of 10 training rows repeat the prompt of an earlier row (a = b), so they count more than once"
+
+
+def test_words_for_one_and_for_many_come_in_pairs_and_no_noun_of_a_count_is_fixed() -> None:
+    for key, sentence in ENGLISH.items():
+        specs = [spec for _, name, spec, _ in string.Formatter().parse(sentence) if name and spec and "|" in spec]
+        assert all(spec.count("|") == 1 for spec in specs), key
+        fixed = re.findall(
+            r"\{(?:n|found|cores|threads)\} (?:\w+ )*?(?:items|answers|prompts|rows|cores|threads)\b", sentence
+        )
+        assert not fixed or key in SEVERAL, key
+
+
 def test_every_sentence_is_used() -> None:
     folder = Path(stage.__file__).parent
     sources = "".join(
@@ -347,6 +366,9 @@ def test_items_that_were_changed_are_not_paired(tmp_path: Path) -> None:
 def test_comparing_something_else_than_a_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=re.escape("config.yaml")):
         compare_runs(tmp_path, tmp_path)
+
+
+SEVERAL = ("never_right_note", "leaks_note", "warn_same_answers")  # their counts are always above 1
 
 
 def blanks(sentence: str) -> set[str]:

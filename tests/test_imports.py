@@ -19,7 +19,7 @@ LAZY = {"vllm", "ray", "bitsandbytes", "trl", "deepspeed", "lm_eval", "datasets"
 # Rooms and files of l2s/ from the bottom up. A line may import from the lines above it. Rooms of one line may
 # import modules of each other.
 LAYERS = """
-    __init__ arms durable errors interrupts jsonl links metrics on_disk sealed terminal visible warning
+    __init__ arms counted durable errors interrupts jsonl links metrics on_disk sealed terminal visible warning
     disk_use hub loss presets sandbox secret_variables
     config
     devices run_dir

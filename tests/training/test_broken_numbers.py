@@ -255,7 +255,7 @@ def test_answers_without_a_token_are_left_out_and_counted(
     assert metrics["dropped_empty"] == 1
 
     write_jsonl(run_dir.responses, [row | {"token_ids": []} for row in rows])
-    assert "none of the 16 answers" in stopped_again(config, run_dir)
+    assert "none of 16 answers" in stopped_again(config, run_dir)
 
 
 def stopped_again(config: ExperimentConfig, run_dir: RunDir) -> str:

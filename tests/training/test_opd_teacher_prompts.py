@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,8 @@ def test_prompts_of_the_teacher_hold_the_context_of_their_domain(make: MakeConfi
 
 def test_a_teacher_with_another_template_reads_its_own(make: MakeConfig) -> None:
     config = make()
-    student, teacher = (load_renderer(config, field) for field in ("student_model", "teacher_model"))
+    student, shared = (load_renderer(config, field) for field in ("student_model", "teacher_model"))
+    teacher = copy.deepcopy(shared)  # other tests read the same renderer
     teacher.tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}<|im_end|>"
     view = TeacherView(teacher, student)
     theirs = example(ASKED, 2, view)[TOKENS]

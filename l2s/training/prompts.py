@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
+from l2s.counted import counted
 from l2s.errors import UserError
 from l2s.generation.context import teacher_messages
 from l2s.models.load import load_config
@@ -53,7 +54,7 @@ def load_prompts(path: Path, renderer: ChatRenderer, config: ExperimentConfig) -
         raise UserError(f"training items: {error}") from error
     if not fitting:
         raise UserError(
-            f"max_length={config.max_length}: none of the {len(rows)} prompts of {path} leaves room for "
+            f"max_length={config.max_length}: none of {counted(len(rows), 'prompt')} of {path} leaves room for "
             f"opd_max_new_tokens={config.opd_max_new_tokens}; raise --max_length or lower --opd_max_new_tokens"
         )
     kept: Sequence[Prompt] = Made(len(fitting), lambda n: rows[fitting[n]]["messages"])

@@ -198,7 +198,7 @@ def test_a_prompt_that_leaves_no_room_is_dropped_and_counted(make: MakeConfig) -
     found = load_prompts(path, renderer, config)
 
     assert (list(found.kept), found.dropped_overlong) == (PROMPTS, 1)
-    with pytest.raises(UserError, match=r"none of the 7 prompts .* leaves room for opd_max_new_tokens=500"):
+    with pytest.raises(UserError, match=r"none of 7 prompts .* leaves room for opd_max_new_tokens=500"):
         load_prompts(path, renderer, config.model_copy(update={"opd_max_new_tokens": 500}))
 
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+import torch
+
 from l2s.config import ExperimentConfig
 from l2s.jsonl import Row, load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
@@ -41,6 +43,20 @@ def run(config: ExperimentConfig) -> dict[str, Any]:
 def metrics(config: ExperimentConfig) -> list[Row]:
     """The rows that it logged, one for each update."""
     return load_jsonl(RunDir.of(config).opd / "metrics.jsonl")
+
+
+def record_answers(student: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Let `student` record its prompts and answers."""
+    answers: list[tuple[torch.Tensor, torch.Tensor]] = []
+    generate = student.generate
+
+    def noting(**inputs: Any) -> torch.Tensor:
+        output: torch.Tensor = generate(**inputs)
+        answers.append((inputs["input_ids"], output))
+        return output
+
+    student.generate = noting
+    return answers
 
 
 @contextmanager

@@ -42,9 +42,9 @@ def answer_in_training(
 class AnswersInSteps:
     """Mixed into TRL's DistillationTrainer: on a GPU the answers of an update come from our engine.
 
-    TRL's `generate` launches each kernel of each token from Python, which for a small student takes most of an update.
-    The engine launches a token at once (static_decoding.py), and where memory runs out it takes fewer prompts. A
-    student that DeepSpeed shards is left to TRL.
+    TRL's `generate` launches each kernel of each token from Python. The engine launches a token at once
+    (static_decoding.py), and where memory runs out it takes fewer prompts. A student that DeepSpeed shards is left to
+    TRL.
     """
 
     def __init__(self, *args: Any, renderer: ChatRenderer, **kwargs: Any) -> None:

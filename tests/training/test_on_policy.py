@@ -27,7 +27,7 @@ from l2s.training.checkpoints import checkpoints_in
 from l2s.training.prompts import draw, load_prompts, shuffled
 from l2s.training.teacher_prompts import TeacherView
 from support.kills import killed_after
-from support.on_policy import ASKED, PROMPTS, MakeConfig, metrics, run, short_trainings
+from support.on_policy import ASKED, PROMPTS, MakeConfig, metrics, record_answers, run, short_trainings
 from support.payload import plant
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
@@ -88,20 +88,6 @@ def test_the_loss_is_the_divergence_at_the_answers_of_the_student(make: MakeConf
     [step] = metrics(config)
     assert step["num_tokens"] == total[1]
     assert step["loss"] == step["divergence"] == pytest.approx(float(total[0] / total[1]), rel=1e-4)
-
-
-def record_answers(student: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Let `student` record its prompts and answers."""
-    answers: list[tuple[torch.Tensor, torch.Tensor]] = []
-    generate = student.generate
-
-    def noting(**inputs: Any) -> torch.Tensor:
-        output: torch.Tensor = generate(**inputs)
-        answers.append((inputs["input_ids"], output))
-        return output
-
-    student.generate = noting
-    return answers
 
 
 def test_the_divergence_falls(make: MakeConfig) -> None:

@@ -20,7 +20,7 @@ from l2s.tasks.types import Message
 from l2s.training import on_policy
 from l2s.training.prompts import Prompts, check_teacher_fits, example, load_prompts
 from l2s.training.teacher_prompts import TOKENS, TeacherView
-from support.on_policy import ASKED, PROMPTS, MakeConfig, metrics, run, short_trainings
+from support.on_policy import ASKED, PROMPTS, MakeConfig, metrics, record_answers, run, short_trainings
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
 
@@ -36,20 +36,6 @@ def told_more(prompt: list[Message]) -> list[Message]:
     return [{"role": "system", "content": RUNBOOK}, *prompt]
 
 
-def recorded(student: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Prompts and answers of each update, from now on."""
-    answers: list[tuple[torch.Tensor, torch.Tensor]] = []
-    generate = student.generate
-
-    def noting(**inputs: Any) -> torch.Tensor:
-        output: torch.Tensor = generate(**inputs)
-        answers.append((inputs["input_ids"], output))
-        return output
-
-    student.generate = noting
-    return answers
-
-
 @pytest.mark.parametrize("told", [{0, 1, 2, 3, 4, 5}, {0, 3}, set()])
 @pytest.mark.parametrize("micro_batches", [1, 2])
 def test_the_loss_is_the_divergence_to_a_teacher_with_its_own_prompts(
@@ -62,7 +48,7 @@ def test_the_loss_is_the_divergence_to_a_teacher_with_its_own_prompts(
     unchanged = load_student_for_training(config.student_model, config)
     teacher = load_model(config.teacher_model, config)
     shown = [told_more(prompt) if number in told else prompt for number, prompt in enumerate(PROMPTS)]
-    answers = recorded(student)
+    answers = record_answers(student)
 
     on_policy.train(student, teacher, Prompts(PROMPTS, shown, 0), TeacherView(renderer, renderer), config, run_dir.opd)
 

@@ -21,12 +21,13 @@ from l2s.metrics import StageMetrics
 from l2s.models.load import load_model
 from l2s.models.tiny import save_tiny_pair
 from l2s.run_dir import Manifest, RunDir, fingerprint
-from l2s.runner.executors import quiet_libraries, run_stage
+from l2s.runner.executors import run_stage
 from l2s.runner.freshness import begin
 from l2s.runner.pipeline import STAGES
 from l2s.runner.selection import select_stages, settle
 from l2s.sealed import write_sealed
 from l2s.signals.hidden import ModelHidden
+from l2s.terminal import quiet_libraries
 from l2s.training import sft
 
 SETTINGS = {

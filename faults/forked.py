@@ -1,8 +1,8 @@
-"""Runs of `l2s` that share one import of torch: a server forks a process for each run, which forks one for each stage.
+"""Runs of `l2s` that share one import of torch: a server forks a process for each run, which forks all that it starts.
 
 Importing torch takes several seconds, a tiny stage a fraction of one. Everything else is the real command's code:
-arguments, schedule, LocalExecutor, processes, their groups, signals and locks. Only the `exec` of a new interpreter is
-missing; `faults.processes.start_command` runs the same experiment with it.
+arguments, schedule, LocalExecutor, its fork server, processes, their groups, signals and locks. Only the `exec` of new
+interpreters is missing; `faults.processes.start_command` runs the same experiment with it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +25,8 @@ from typing import IO, Any
 
 MODULES = (
     "torch", "transformers", "peft", "trl", "datasets", "accelerate", "l2s.cli", "l2s.runner.experiment",
-    "l2s.runner.executors", "l2s.plan.before_run", "l2s.tasks.prepare", "l2s.generation.generate", "l2s.signals.score",
+    "l2s.runner.executors", "l2s.runner.fork_server",
+    "l2s.plan.before_run", "l2s.tasks.prepare", "l2s.generation.generate", "l2s.signals.score",
     "l2s.training.sft", "l2s.training.kd", "l2s.training.on_policy", "l2s.evaluation.evaluate", "l2s.report.stage",
 )  # fmt: skip
 
@@ -86,8 +88,22 @@ class Forked:
 
     def terminate(self) -> None:
         """See Popen."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """See Popen."""
+        self.send_signal(signal.SIGKILL)
+
+    def send_signal(self, number: int) -> None:
+        """See Popen."""
         if self.poll() is None:
-            os.kill(self.pid, signal.SIGTERM)
+            os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """See Popen."""
+        while (code := self.poll()) is None:
+            time.sleep(0.005)
+        return code
 
 
 def _serve() -> None:
@@ -157,13 +173,15 @@ def _run(order: dict[str, Any]) -> int:
     os.environ.update(order["environment"])
     _lead_to(os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND))
     from l2s import cli
-    from l2s.runner import executors
+    from l2s.runner import executors, fork_server
 
     sys.argv = ["l2s", *order["argv"]]
-    vars(executors)["subprocess"] = SimpleNamespace(
+    forking = SimpleNamespace(
         Popen=_popen, run=subprocess.run, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT,
         CalledProcessError=subprocess.CalledProcessError,
     )  # fmt: skip
+    vars(executors)["subprocess"] = forking
+    vars(fork_server)["subprocess"] = forking
     return cli.main(order["argv"])
 
 
@@ -173,22 +191,22 @@ def _lead_to(descriptor: int) -> None:
 
 
 def _popen(
-    command: list[str], *, pass_fds: Sequence[int], env: dict[str, str], stdout: IO[bytes] | None, **_: Any
+    command: list[str], *, pass_fds: Sequence[int], env: dict[str, str], stdout: IO[bytes] | None = None, **_: Any
 ) -> Forked:
-    """A stage of LocalExecutor, forked instead of started."""
-    from l2s.runner import executors
+    """A process of LocalExecutor or of its fork server, `python -m MODULE ...`, forked instead of started."""
+    module, arguments = command[2], command[3:]
 
-    def stage() -> int:
+    def work() -> int:
         os.environ.clear()
         os.environ.update(env)
         if stdout is not None:
             _lead_to(output)
-        sys.argv = ["l2s.runner.executors", *command[3:]]
-        return executors.main(*command[3:])  # type: ignore[arg-type]
+        sys.argv = [module, *arguments]
+        return int(sys.modules[module].main(*arguments))
 
     output = stdout.fileno() if stdout is not None else 1
     keep = [*pass_fds, *([output] if stdout is not None else [])]
-    return Forked(_fork(stage, keep), _poll)
+    return Forked(_fork(work, keep), _poll)
 
 
 if __name__ == "__main__":

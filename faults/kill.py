@@ -137,7 +137,8 @@ def _killed(process: Process, members: list[psutil.Process], victims: list[psuti
 def ranks_of(process: Process) -> list[psutil.Process]:
     """The processes of the stage at work, where only one is: its ranks, or its replicas."""
     try:
-        return psutil.Process(process.pid).children()
+        started = psutil.Process(process.pid).children()
+        return [rank for child in started for rank in child.children()] or started  # of the fork server, or of the run
     except psutil.Error:
         return []
 

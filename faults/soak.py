@@ -39,9 +39,10 @@ from l2s.config import ExperimentConfig
 from l2s.jsonl import write_jsonl
 from l2s.models.tiny import save_tiny_pair
 from l2s.run_dir import RunDir
-from l2s.runner.executors import quiet_libraries, run_stage
+from l2s.runner.executors import run_stage
 from l2s.runner.selection import select_stages, settle
 from l2s.tasks import code
+from l2s.terminal import quiet_libraries
 
 MIB = 1 << 20
 SHARED_MEMORY = Path("/dev/shm")

@@ -182,7 +182,10 @@ def leave_others() -> None:
 def stay_on_cores() -> None:
     """Pin this process to the cores of its CPU worker, if it is one."""
     if (cores := os.environ.get(CORES)) and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+        chosen = {int(core) for core in cores.split(",")}
+        os.sched_setaffinity(0, chosen)
+        if torch := sys.modules.get("torch"):  # imported before, where it counted all cores
+            torch.set_num_threads(len(chosen))
 
 
 def describe_machine() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Output that cannot end a run: if a terminal lacks a character or is gone, only text is lost.
+"""Output that cannot end a run, even if a terminal lacks a character or is gone; and libraries that print less.
 
 Imports nothing from l2s.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import codecs
 import io
+import logging
 import os
 import sys
 import unicodedata
+import warnings
 from typing import Any, TextIO
 
 ERRORS = "l2s.plain"  # name of the error handler for characters that an encoding lacks
@@ -110,3 +112,14 @@ class _Descriptor(io.RawIOBase):
             os.dup2(null, self._number)  # C libraries and processes started later write there too
             os.close(null)
             return memoryview(data).nbytes
+
+
+def quiet_libraries() -> None:
+    """Hide progress bars and deprecation notes of libraries; stages report progress themselves."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional kernel on the hub
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where there is no home for its font list
+    for library in ("transformers", "accelerate"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=library)

@@ -15,7 +15,7 @@ from l2s.chat import check_same_vocabulary, load_renderer
 from l2s.config import ExperimentConfig, ModelField
 from l2s.counted import counted
 from l2s.errors import UserError
-from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, START_S
+from l2s.plan.estimates import ASKED_AGAIN, ESTIMATES, FILE_BYTES_S, FORK_S, START_S
 from l2s.plan.hardware import GIB, Fleet, find_hardware
 from l2s.plan.known_models import as_folders
 from l2s.plan.layout import Layout, Row, device_numbers, layout_name
@@ -26,10 +26,10 @@ from l2s.plan.vllm import VLLM_SHARE, VLLM_START_S
 from l2s.report.text.formats import NONE, short_count, size
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner.engine_checks import check_engine_fits, check_quantization
-from l2s.runner.executors import quiet_libraries
 from l2s.runner.pipeline import Stage
 from l2s.runner.preflight import check_settings, check_sharding_fits, compares_models, model_fields
 from l2s.runner.selection import select_stages, settle
+from l2s.terminal import quiet_libraries
 from l2s.visible import in_one_line
 
 CUDA_FACTOR = 3.0
@@ -235,10 +235,11 @@ def assumptions(plan: Plan) -> list[str]:
     situation, config, hardware = plan.situation, plan.situation.config, plan.fleet.hardware
     texts = situation.training_texts + situation.evaluation_texts
     lengths = dict.fromkeys(f"{text.source} {text.prompt:.0f} + {text.answer:.0f}" for text in texts)
+    starts = "a stage" if situation.hardware.is_cuda else f"the first stage and {FORK_S:.0f} s each further one"
     lines = [
         f"Tokens of a mean prompt and answer: {', '.join(lengths)}. {_whose_answers(config)}",
-        f"Time: matrix products, bytes moved and operations launched at the rates above; {START_S:.0f} s to start a "
-        f"stage, {FILE_BYTES_S / 1e9:.0f} GB/s from disk. Downloads, grading and other programs are not counted.",
+        f"Time: matrix products, bytes moved and operations launched at the rates above; {START_S:.0f} s to start "
+        f"{starts}, {FILE_BYTES_S / 1e9:.0f} GB/s from disk. Downloads, grading and other programs are not counted.",
     ]
     if situation.by_vllm:
         lines.append(

@@ -27,6 +27,7 @@ from l2s.signals.topk import bytes_per_row
 ASKED_AGAIN = 0.5  # share of answers that keep_correct rejects, at every try
 
 START_S = 6.0  # imports and first use of everything, measured on the CPU
+FORK_S = 1.0  # of a stage that is forked with everything imported, measured on the CPU
 LINK_BYTES_S = 50e9  # between ranks: 400 Gb/s of p4d's network; NVLink inside a machine is faster
 FILE_BYTES_S = 1e9  # weights and signals from and to a local SSD
 HEAD_OVERHEAD = 1.25  # time of the fused loss over its matrix products; docs/PERFORMANCE.md measures 1.21
@@ -66,7 +67,7 @@ def _generate(s: Situation) -> Estimate:
     batch_size, kind = config.generation_batch_size, config.teacher_quantization
     answering = _answer_seconds(s, s.teacher, texts, batch_size, kind, drawn=drawn)
     return Estimate(
-        seconds=_loading_seconds(s, s.teacher) + tries * answering,
+        seconds=_loading_seconds(s, s.teacher, first=True) + tries * answering,
         disk=TEXT_BYTES * _tokens(texts),
         memory=_answer_memory(s, s.teacher, texts, batch_size, kind),
     )
@@ -321,9 +322,13 @@ def _signal_bytes(s: Situation, tokens: float, signal: str) -> float:
     return (tokens * teacher.hidden + teacher.head) * teacher.element_bytes
 
 
-def _loading_seconds(s: Situation, size: ModelSize, *, by_vllm: bool | None = None) -> float:
-    """Start of the process and of the model; the processes of a machine read the same files once."""
-    start = vllm.VLLM_START_S if (s.by_vllm if by_vllm is None else by_vllm) else START_S
+def _loading_seconds(s: Situation, size: ModelSize, *, by_vllm: bool | None = None, first: bool = False) -> float:
+    """Start of the process and of the model; the processes of a machine read the same files once.
+
+    On a CPU the `first` stage waits for the imports that all share.
+    """
+    by_vllm = s.by_vllm if by_vllm is None else by_vllm
+    start = vllm.VLLM_START_S if by_vllm else START_S if first or s.hardware.is_cuda else FORK_S
     return start + size.checkpoint_bytes / FILE_BYTES_S
 
 

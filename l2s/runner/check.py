@@ -20,10 +20,10 @@ from l2s.disk_use import existing_parent
 from l2s.errors import UserError
 from l2s.jsonl import load_jsonl
 from l2s.run_dir import RunDir
-from l2s.runner.executors import quiet_libraries
 from l2s.runner.pipeline import STAGES
 from l2s.runner.selection import settle
 from l2s.tasks.table import TASKS, tasks_of
+from l2s.terminal import quiet_libraries
 
 PACKAGES = (
     "torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "safetensors", "pydantic", "scipy",

@@ -7,14 +7,12 @@ l2s.runner.executors ...` starts N ranks that share the work of a stage, if the 
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 import traceback
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -41,12 +39,13 @@ from l2s.interrupts import GRACE_S, LAUNCHER, end_on_request
 from l2s.links import check_links
 from l2s.run_dir import Manifest, RunDir, fingerprint
 from l2s.runner.disk_space import explain
+from l2s.runner.fork_server import ForkServer
 from l2s.runner.freshness import State, begin, clear_scratch, settings_of
 from l2s.runner.pipeline import Stage, stage_of
 from l2s.runner.placement import Devices, Placement, asks_a_server
-from l2s.runner.versions import package_versions
+from l2s.runner.versions import git_commit, package_versions
 from l2s.secret_variables import ENDPOINT_KEY, HUB_TOKENS, without_secrets
-from l2s.terminal import protect_output
+from l2s.terminal import protect_output, quiet_libraries
 from l2s.visible import visible
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -88,20 +87,56 @@ class Executor(Protocol):
         ...
 
 
+class Process(Protocol):
+    """The part of `subprocess.Popen` that a job uses; `pid` is None before it has begun."""
+
+    @property
+    def pid(self) -> int | None:
+        """See Popen."""
+        ...
+
+    def poll(self) -> int | None:
+        """See Popen."""
+        ...
+
+    def terminate(self) -> None:
+        """See Popen."""
+        ...
+
+
 class LocalExecutor:
     """Runs stages as processes of this machine."""
 
     shares_console = True
 
-    def __init__(self, devices: Devices, lock_fd: int, config: ExperimentConfig | None = None) -> None:
-        """Stages ask no server without a `config` that says so."""
+    def __init__(
+        self, devices: Devices, lock_fd: int, config: ExperimentConfig | None = None, coming: Sequence[Stage] = ()
+    ) -> None:
+        """Start what starts stages.
+
+        Args:
+            devices: those of this machine.
+            lock_fd: the lock of the run.
+            config: without one, stages ask no server.
+            coming: the stages that will be started; several on a CPU are forked.
+        """
         self.devices = devices
         self.config = config
         self.lock_fd = lock_fd  # children inherit the lock: a child that outlives a killed parent keeps other runs out
+        forked = [stage for stage in coming if _may_be_forked(stage)]
+        self.server: ForkServer | None = None
+        if len(forked) > 1 and devices.kind == "cpu" and sys.platform == "linux":
+            modules = dict.fromkeys(stage.function.split(":")[0] for stage in forked)
+            self.server = ForkServer("l2s.runner.executors", tuple(modules), _environment(devices, (), (), ()))
+
+    def close(self) -> None:
+        """End what starts stages, after the last one."""
+        if self.server:
+            self.server.close()
 
     def start(self, stage: Stage, run_dir: RunDir, groups: Sequence[Placement], *, log: Path | None) -> LocalJob:
         """See `Executor`. Each process leads its own process group, so that everything it starts is ended with it."""
-        command = [sys.executable, "-m", "l2s.runner.executors", str(run_dir.root), stage.name, "resume"]
+        arguments = [str(run_dir.root), stage.name, "resume"]
         job = LocalJob()
         ranks = stage.resources.spread == "ranks" and len(groups) > 1
         together = job.open_store(len(groups)) if ranks else {}
@@ -111,24 +146,39 @@ class LocalExecutor:
             secrets = (*secrets, ENDPOINT_KEY)
         with ExitStack() as opened:
             output = opened.enter_context(open_in_place(log, "ab")) if log else None
-            pipe = [opened.enter_context(job.open_words(log)).fileno()] if log else []
+            words = opened.enter_context(job.open_words(log)) if log else None
             for number, group in enumerate(groups):
                 own = {REPLICA: f"{number}/{len(groups)}"} if len(groups) > 1 else {}
-                own |= {LAST_WORDS: str(pipe[0])} if pipe else {}
                 if ranks:
                     own |= together | {"RANK": str(number), "LOCAL_RANK": str(number)}
-                job.processes.append(
-                    subprocess.Popen(
-                        command,
-                        pass_fds=[self.lock_fd, *pipe],
-                        env=_environment(self.devices, visible if ranks else group, group, secrets) | own,
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=output and subprocess.STDOUT,
-                        process_group=0,
-                    )
-                )
+                environment = _environment(self.devices, visible if ranks else group, group, secrets) | own
+                server = self.server if _may_be_forked(stage) else None
+                job.processes.append(self._start_process(server, arguments, environment, output, words))
         return job
+
+    def _start_process(
+        self,
+        server: ForkServer | None,
+        arguments: list[str],
+        environment: dict[str, str],
+        output: BinaryIO | None,
+        words: BinaryIO | None,
+    ) -> Process:
+        """A process of a stage; it writes to `output` (None: the console), and its last words to `words`."""
+        kept = [self.lock_fd, *([words.fileno()] if words else [])]
+        if server:
+            console = [output.fileno()] * 2 if output else [1, 2]
+            return server.start(arguments, environment, [*console, *kept], {LAST_WORDS: 3} if words else {})
+        environment |= {LAST_WORDS: str(words.fileno())} if words else {}
+        return subprocess.Popen(
+            [sys.executable, "-m", "l2s.runner.executors", *arguments],
+            pass_fds=kept,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output and subprocess.STDOUT,
+            process_group=0,
+        )
 
     def lost_devices(self) -> frozenset[int]:
         """See `Executor`."""
@@ -139,7 +189,7 @@ class LocalJob:
     """The processes of a stage on this machine. If one fails, the others are ended."""
 
     def __init__(self) -> None:
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Process] = []
         self.failed: int | None = None  # status of the process that failed first
         self.deadline: float | None = None
         self.store: Any = None
@@ -206,7 +256,15 @@ class LocalJob:
                 _kill_group(process)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def _may_be_forked(stage: Stage) -> bool:
+    """All but the first, which needs few libraries and need not wait until the others' are imported."""
+    return bool(stage.needs)
+
+
+def _kill_group(process: Process) -> None:
+    if process.pid is None:
+        process.terminate()
+        return
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -283,26 +341,6 @@ def _dtype_reason(config: ExperimentConfig) -> str:
     """Why the stage computed in `config.dtype`, and what `auto` would choose on this machine."""
     auto = choose_dtype(config.model_copy(update={"dtype": "auto"}))
     return auto.reason if auto.name == config.dtype else f"set, or as the experiment began; here {auto.reason}"
-
-
-def quiet_libraries() -> None:
-    """Hide progress bars and deprecation notes of libraries; stages report progress themselves."""
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional kernel on the hub
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where there is no home for its font list
-    for library in ("transformers", "accelerate"):
-        warnings.filterwarnings("ignore", category=FutureWarning, module=library)
-
-
-def git_commit() -> str | None:
-    """The commit of the checkout that l2s runs from, marked if files differ from it; None outside a checkout."""
-    command = ["git", "-C", _package_root(), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _package_root() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from l2s.errors import UserError
 from l2s.jsonl import cut_unfinished_line
 from l2s.links import check_links
 from l2s.run_dir import RunDir
-from l2s.runner.executors import USER_ERROR, Executor, LocalExecutor, quiet_libraries
+from l2s.runner.executors import USER_ERROR, Executor, LocalExecutor
 from l2s.runner.freshness import State, changed_inputs, other_versions, state_of
 from l2s.runner.pipeline import STAGES, Stage
 from l2s.runner.placement import find_devices
@@ -32,6 +33,7 @@ from l2s.runner.preflight import (
 from l2s.runner.schedule import Outcome, Schedule
 from l2s.runner.selection import needs_of, requested_stages, select_stages, settle
 from l2s.runner.versions import require_same
+from l2s.terminal import quiet_libraries
 from l2s.visible import in_one_line
 
 if TYPE_CHECKING:
@@ -88,12 +90,14 @@ def _run(config: ExperimentConfig, cluster: Cluster | None, *, force: bool) -> N
         cut_unfinished_line(run_dir.log_file)
         remove_partials(run_dir.root)
         run_dir.log("run", stages=states)
-        executor: Executor = LocalExecutor(devices, lock_fd, config)
-        if cluster:
-            from l2s.runner.cluster.executor import RayExecutor
+        coming = [stage for stage in stages if states[stage.name] != "skip" and not cluster]
+        with closing(LocalExecutor(devices, lock_fd, config, coming)) as local:
+            executor: Executor = local
+            if cluster:
+                from l2s.runner.cluster.executor import RayExecutor
 
-            executor = RayExecutor(cluster, config, run_dir, stages, lock_fd)
-        outcome = Schedule(stages, config, run_dir, devices, executor, state_now, console).run()
+                executor = RayExecutor(cluster, config, run_dir, stages, lock_fd)
+            outcome = Schedule(stages, config, run_dir, devices, executor, state_now, console).run()
         _publish(run_dir)
     if outcome.failed:
         _report_failure(outcome, run_dir)

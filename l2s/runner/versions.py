@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 from collections.abc import Collection, Mapping
 from functools import cache
@@ -15,6 +16,7 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.runner.pipeline import Stage
 
+ROOT = Path(__file__).resolve().parents[2]  # of the checkout, or where packages are installed
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "datasets", "trl")
 CODE = "l2s_code"  # digest of the source that stages run: changes between two releases too
 NOT_STAGES = ("report", "plan", "runner", "cli.py", "terminal.py", "__main__.py")  # their source decides no result
@@ -32,9 +34,18 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+def git_commit() -> str | None:
+    """The commit of the checkout that l2s runs from, marked if files differ from it; None outside a checkout."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 @cache
 def _source_digest() -> str:
-    root = Path(__file__).resolve().parents[1]
+    root = ROOT / "l2s"
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -90,8 +91,8 @@ class Worker:
     def end(self) -> None:
         """End the process and wait for its end: whoever takes over its work must not find it writing."""
         self.job.stop(at_once=True)
-        for process in self.job.processes:
-            process.wait()
+        while any(process.poll() is None for process in self.job.processes):
+            time.sleep(0.05)
 
 
 class StageEndedError(RuntimeError):

@@ -64,7 +64,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> OpdMetrics:
     renderer = renderers.student
     check_same_vocabulary(renderers.teacher, renderer)
     view = TeacherView(renderers.teacher, renderer)
-    prompts = load_prompts(run_dir.train_data, renderer, config)
+    prompts = load_prompts(run_dir.train_data, renderer, _as_generated(config, run_dir))
     check_teacher_fits(prompts.of_teacher, view, config)
     student = load_student_for_training(initial_student(config, run_dir), config)
     if pick_device(config).type == "cuda":
@@ -83,6 +83,13 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> OpdMetrics:
         "warnings": [*turns.warnings(config.opd_max_new_tokens), *(one.warning() for one in found)],
         **save_student(student, result, renderer, config, arm.root),
     }
+
+
+def _as_generated(config: ExperimentConfig, run_dir: RunDir) -> ExperimentConfig:
+    """The settings with the seed of the data, which also chose the examples in the teacher's prompts; --seeds is
+    for the training alone."""
+    seed = run_dir.load_config().seed if run_dir.config_file.exists() else config.seed
+    return config.model_copy(update={"seed": seed})
 
 
 def check_turns(

@@ -92,6 +92,35 @@ def test_what_only_the_teacher_sees_changes_the_training(make: MakeConfig, tmp_p
     assert first["divergence"] != pytest.approx(other["divergence"], rel=1e-3)
 
 
+def test_another_seed_of_the_training_leaves_the_teachers_examples_as_they_were(
+    make: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make(seed=42, teacher_context="fewshot:1")
+    run_dir = RunDir.of(config)
+    run_dir.save_config(config)
+    solved = [
+        row | {"domain": "math", "meta": {"solution": f"It is {n}.\n#### {n}"}}
+        for n, row in enumerate(load_jsonl(run_dir.train_data) * 3)
+    ]
+    write_jsonl(run_dir.train_data, [row | {"id": f"n/{n}"} for n, row in enumerate(solved)])
+    asked: list[list[list[Message]]] = []
+
+    def seen(path: Path, renderer: Any, given: Any) -> Prompts:
+        asked.append(list(load_prompts(path, renderer, given).of_teacher))
+        raise InterruptedError
+
+    monkeypatch.setattr(on_policy, "load_prompts", seen)
+    for seed in (42, 7):
+        with pytest.raises(InterruptedError):
+            on_policy.run(config.model_copy(update={"seed": seed}), run_dir)
+    assert asked[0] == asked[1]
+    assert len(asked[0][0]) > 1  # an example before the question
+    other = load_prompts(
+        run_dir.train_data, load_renderer(config, "student_model"), config.model_copy(update={"seed": 7})
+    )
+    assert list(other.of_teacher) != asked[0]  # the seed alone would have chosen others
+
+
 def test_prompts_of_the_teacher_hold_the_context_of_their_domain(make: MakeConfig) -> None:
     config = make(teacher_context="math=reference")
     path = RunDir.of(config).train_data

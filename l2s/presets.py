@@ -41,7 +41,8 @@ RECOMMENDED: dict[str, Any] = {
     "lora_alpha": 64,
     # The reported recipes share 32 sequences an update and rates of 1e-5 to 1e-4. Ours at 2e-4 (SFT) and 1.5e-4 (KD)
     # showed no gain on the Qwen pair. Measured at 135M: between 5e-5 and 1e-4 no difference is detectable, in SFT or KD
-    # (intervals of 6 points to either side). Not measured: rates for LoRA.
+    # (intervals of 6 points to either side). Nor with LoRA between 5e-5 and 2e-4 in 29 updates; there KD at 1e-3 gained
+    # 7 points on 2e-4, but not detectably on 5e-5 (docs/LOG.md). Not measured: LoRA on larger models and longer.
     "gradient_accumulation_steps": 8,
     "sft_batch_size": 4,
     "kd_batch_size": 4,

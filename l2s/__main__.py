@@ -1,5 +1,6 @@
 """The command `l2s`, also `python -m l2s`. A signal during its imports, which take a second, ends it in one line."""
 
+import gc
 import os
 import signal
 import sys
@@ -14,7 +15,10 @@ def main(argv: list[str] | None = None) -> int:
         from l2s import cli
     except ModuleNotFoundError as error:
         sys.exit(f"{error.name} is not installed; run `pip install -c constraints.txt .` in the checkout")
-    return cli.main(argv)
+    try:
+        return cli.main(argv)
+    finally:
+        gc.freeze()  # or Python would look through all of torch once more before it ends, for two seconds
 
 
 def _end(number: int, frame: object) -> None:

@@ -6,6 +6,7 @@ l2s.runner.executors ...` starts N ranks that share the work of a stage, if the 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -389,4 +390,7 @@ def status_of_stage(run_dir: RunDir, name: str, state: State) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))  # type: ignore[arg-type]
+    try:
+        sys.exit(main(*sys.argv[1:]))  # type: ignore[arg-type]
+    finally:
+        gc.freeze()  # as in l2s/__main__.py

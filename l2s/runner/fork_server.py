@@ -78,7 +78,7 @@ class ForkServer:
         body = json.dumps(order).encode()
         process = ForkedProcess(self)
         self._ordered.append(process)
-        with suppress(BrokenPipeError, ConnectionResetError):  # then the server has ended, as `poll` will find
+        with suppress(OSError):  # the server has ended, as `poll` will find
             socket.send_fds(self._link, [LENGTH.pack(len(body))], list(files))
             self._link.sendall(body)
         return process

@@ -100,7 +100,8 @@ def _end_with(launcher: int) -> None:
     """
     while os.getppid() == launcher:
         time.sleep(LOOK_S)
-    os.kill(os.getpid(), signal.SIGTERM)
+    if not request.made:  # a second one would end it before its work is saved
+        os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     if os.getpgrp() == os.getpid():
         with suppress(ProcessLookupError):

@@ -78,7 +78,7 @@ def _lasting(stream: io.TextIOWrapper, number: int) -> io.TextIOWrapper:
         io.BufferedWriter(_Descriptor(number)),
         encoding=stream.encoding,
         errors=errors,
-        line_buffering=stream.line_buffering,
+        line_buffering=stream.line_buffering or stream.write_through,  # a buffer is below it that this one does not see
         write_through=stream.write_through,
     )
 

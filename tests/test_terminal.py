@@ -88,3 +88,17 @@ def test_the_nearest_characters_stand_for_those_that_lack(encoding: str, written
     stream.seek(0)
     assert stream.read() == written
     assert WORDS.encode(encoding, ERRORS).decode(encoding) == written
+
+
+def test_what_an_unbuffered_process_printed_is_there_after_a_kill(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from l2s.terminal import protect_output\n"
+        "protect_output()\n"
+        "print('to stdout')\n"
+        "print('to stderr', file=sys.stderr)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    found = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr) == ("to stdout\n", "to stderr\n")

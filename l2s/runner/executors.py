@@ -127,7 +127,8 @@ class LocalExecutor:
         forked = [stage for stage in coming if _may_be_forked(stage)]
         self.server: ForkServer | None = None
         if len(forked) > 1 and devices.kind == "cpu" and sys.platform == "linux":
-            modules = dict.fromkeys(stage.function.split(":")[0] for stage in forked)
+            computing = [stage for stage in forked if stage.resources.spread != "none"]  # not the one report
+            modules = dict.fromkeys(stage.function.split(":")[0] for stage in computing)
             self.server = ForkServer("l2s.runner.executors", tuple(modules), _environment(devices, (), (), ()))
 
     def close(self) -> None:
@@ -167,7 +168,7 @@ class LocalExecutor:
     ) -> Process:
         """A process of a stage; it writes to `output` (None: the console), and its last words to `words`."""
         kept = [self.lock_fd, *([words.fileno()] if words else [])]
-        if server:
+        if server and server.is_alive:
             console = [output.fileno()] * 2 if output else [1, 2]
             return server.start(arguments, environment, [*console, *kept], {LAST_WORDS: 3} if words else {})
         environment |= {LAST_WORDS: str(words.fileno())} if words else {}

@@ -29,9 +29,10 @@ from typing import NoReturn
 import psutil
 
 from l2s.interrupts import LAUNCHER
+from l2s.runner.versions import package_versions
 from l2s.terminal import protect_output, quiet_libraries
 
-LENGTH = struct.Struct("!I")  # bytes of the order that follows
+CALL = b"!"  # comes with the files of an order
 REPORT = struct.Struct("!iq")  # a process, and its exit status or BEGUN
 BEGUN = 1 << 32
 MOST_FILES = 16
@@ -58,6 +59,7 @@ class ForkServer:
             )
         self._ordered: list[ForkedProcess] = []
         self._statuses: dict[int, int] = {}
+        self._running: set[int] = set()
 
     def start(
         self, arguments: Sequence[str], environment: Mapping[str, str], files: Sequence[int], named: Mapping[str, int]
@@ -70,18 +72,24 @@ class ForkServer:
             files: its stdout, its stderr, and what else it keeps open.
             named: variables that are to hold the number of a file of `files`, by its index there.
         """
-        order = {
-            "arguments": list(arguments),
-            "environment": dict(environment) | {LAUNCHER: str(self._process.pid)},
-            "named": dict(named),
-        }
-        body = json.dumps(order).encode()
+        own = dict(environment) | {LAUNCHER: str(self._process.pid)}
+        order = {"arguments": list(arguments), "environment": own, "named": dict(named)}
         process = ForkedProcess(self)
         self._ordered.append(process)
-        with suppress(OSError):  # the server has ended, as `poll` will find
-            socket.send_fds(self._link, [LENGTH.pack(len(body))], list(files))
-            self._link.sendall(body)
+        # The order is a file that the fork alone reads: a signal cannot cut it, and the server never holds its secrets.
+        with os.fdopen(os.memfd_create("order"), "wb") as paper:
+            paper.write(json.dumps(order).encode())
+            paper.flush()
+            try:
+                socket.send_fds(self._link, [CALL], [paper.fileno(), *files])
+            except OSError:
+                self.close()  # the server has ended, or is of no use
         return process
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server can start another process."""
+        return self._process.poll() is None
 
     def status_of(self, process: ForkedProcess) -> int | None:
         """The exit status of `process`; None while it runs, or has not begun."""
@@ -104,17 +112,28 @@ class ForkServer:
             if len(found) < REPORT.size:
                 return bool(found)
             pid, status = REPORT.unpack(self._link.recv(REPORT.size))
-            if status == BEGUN:
-                self._ordered.pop(0).pid = pid
-                self._statuses.pop(pid, None)  # of an earlier process with this number
-            else:
+            if status != BEGUN:
+                self._running.discard(pid)
                 self._statuses[pid] = status
+                continue
+            process = self._ordered.pop(0)
+            process.pid = pid
+            self._running.add(pid)
+            self._statuses.pop(pid, None)  # of an earlier process with this number
+            if process.unwanted:
+                os.killpg(pid, signal.SIGKILL)
+
+    def forgo(self, process: ForkedProcess) -> None:
+        """See that a process that has not begun does nothing. Without another one at work, the server ends."""
+        process.unwanted = True
+        if not self._running:
+            self.close()
 
     def close(self) -> None:
         """End the server, whatever it is doing; a stage that still runs ends as if the run had been killed."""
-        self._link.close()
         self._process.kill()
         self._process.wait()
+        self._link.close()
 
 
 class ForkedProcess:
@@ -123,6 +142,7 @@ class ForkedProcess:
     def __init__(self, server: ForkServer) -> None:
         self.pid: int | None = None
         self.returncode: int | None = None
+        self.unwanted = False  # it was stopped before it had begun
         self._server = server
 
     def poll(self) -> int | None:
@@ -136,9 +156,9 @@ class ForkedProcess:
         if self.poll() is not None:
             return
         if self.pid is None:
-            self._server.close()
-            self.returncode = -signal.SIGTERM
-        else:
+            self._server.forgo(self)
+            return
+        with suppress(ProcessLookupError):  # it has ended, and the report is on its way
             os.kill(self.pid, signal.SIGTERM)
 
 
@@ -165,18 +185,19 @@ def serve(link: socket.socket) -> list[str]:
             _report_ended(link)
         if link.fileno() not in ready:
             continue
-        head, files, _, _ = socket.recv_fds(link, LENGTH.size, MOST_FILES)
-        if len(head) < LENGTH.size:
+        try:
+            call, files, _, _ = socket.recv_fds(link, len(CALL), MOST_FILES)
+        except OSError:
             _end()
-        order = json.loads(_read(link, *LENGTH.unpack(head)))
+        if not call:
+            _end()
         if (pid := _fork()) == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for number in (wake, woken):
                 os.close(number)
             link.close()
-            _take_over(order, files)
-            return list(order["arguments"])
+            return _take_over(*files)
         for number in files:
             os.close(number)
         _say(link, pid, BEGUN)
@@ -192,14 +213,18 @@ def _fork() -> int:
     return pid
 
 
-def _take_over(order: dict[str, dict[str, str]], files: Sequence[int]) -> None:
-    """Become the process that `order` describes."""
+def _take_over(paper: int, *files: int) -> list[str]:
+    """Become the process that the order in `paper` describes; returns the arguments of its command line."""
+    os.lseek(paper, 0, os.SEEK_SET)
+    with os.fdopen(paper, "rb") as order_file:
+        order = json.load(order_file)
     for number in (1, 2):
         os.dup2(files[number - 1], number)
         os.close(files[number - 1])
     os.environ.clear()
     os.environ.update(order["environment"])
-    os.environ.update({variable: str(files[int(index)]) for variable, index in order["named"].items()})
+    os.environ.update({variable: str(files[index]) for variable, index in order["named"].items()})
+    return list(order["arguments"])
 
 
 def _report_ended(link: socket.socket) -> None:
@@ -218,17 +243,6 @@ def _say(link: socket.socket, pid: int, status: int) -> None:
         link.sendall(REPORT.pack(pid, status))
     except OSError:
         _end()
-
-
-def _read(link: socket.socket, count: int) -> bytes:
-    """The next `count` bytes, or the end of this process if the run is gone."""
-    found = bytearray()
-    while len(found) < count:
-        piece = link.recv(count - len(found))
-        if not piece:
-            _end()
-        found += piece
-    return bytes(found)
 
 
 def _end() -> NoReturn:
@@ -251,7 +265,9 @@ def main(run: str, descriptor: str, program: str, *modules: str) -> int:
     quiet_libraries()
     entry = importlib.import_module(program)
     for name in modules:
-        importlib.import_module(name)
+        with suppress(Exception):  # the stage that needs it will say so, in its own log
+            importlib.import_module(name)
+    package_versions()  # of the source that was imported, whatever is edited while the run works
     gc.freeze()  # a fork does not look through what all share
     arguments = serve(link)
     sys.argv = [program, *arguments]

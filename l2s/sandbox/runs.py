@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from l2s.sandbox.backends import CHILD, Backend
 from l2s.sandbox.child.plain import dumps, loads
@@ -18,8 +19,16 @@ START_TESTER = "from child import tester; tester.main()"
 STARTUP_S = 60.0  # seconds for the start of both processes on a busy machine
 GRACE_S = 10.0  # seconds beyond the tester's own clock and CPU limit
 
-# More runs at a time than cores would only slow each other down.
-SLOTS = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
+_first = threading.Lock()
+
+
+@cache
+def _slots() -> threading.BoundedSemaphore:
+    """Room for runs: more at a time than cores would only slow each other down.
+
+    It is made on first use, because a forked stage is given its cores after the imports.
+    """
+    return threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,9 @@ def run_tests(
         ValueError: reference or tests are broken.
     """
     job = Job(program=program, reference=reference, names=dict(names), tests=tests, timeout_s=timeout_s)
-    with SLOTS:
+    with _first:
+        slots = _slots()
+    with slots:
         status, detail = _run(backend, job)
     if status == "broken_problem":
         raise ValueError(detail)

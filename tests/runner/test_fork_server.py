@@ -141,9 +141,79 @@ def test_a_process_that_has_not_begun_can_be_stopped(serve: Callable[..., ForkSe
     process = server.start(["sleep", str(tmp_path / "begun")], {}, [1, 2], {})
     assert process.poll() is None
     process.terminate()
-    assert process.poll() == -signal.SIGTERM
+    assert process.poll() == -signal.SIGKILL
     assert not alive(pid_of(server))
     assert not (tmp_path / "begun").exists()
+
+
+def test_stopping_what_has_not_begun_leaves_what_runs_alone(serve: Callable[..., ForkServer], tmp_path: Path) -> None:
+    server = serve()
+    other = server.start(["sleep", str(tmp_path / "other")], {}, [1, 2], {})
+    assert within(WAIT_S, (tmp_path / "other").exists)
+    assert other.poll() is None
+    os.kill(pid_of(server), signal.SIGSTOP)  # so that the next does not begin
+    process = server.start(["sleep", str(tmp_path / "begun")], {}, [1, 2], {})
+    process.terminate()
+    assert process.poll() is None
+    os.kill(pid_of(server), signal.SIGCONT)
+    assert status_of(process) == -signal.SIGKILL
+    assert other.poll() is None
+    other.terminate()
+    assert status_of(other) == -signal.SIGTERM
+
+
+def test_what_a_process_is_told_stays_with_it(serve: Callable[..., ForkServer], tmp_path: Path) -> None:
+    server = serve()
+    secret = "hf_" + "of this stage " * 3
+    told = server.start(["sleep", str(tmp_path / "told")], {"HF_TOKEN": secret}, [1, 2], {})
+    other = server.start(["sleep", str(tmp_path / "other")], {}, [1, 2], {})
+    assert within(WAIT_S, lambda: (tmp_path / "told").exists() and (tmp_path / "other").exists())
+    assert told.poll() is None
+    assert other.poll() is None
+    assert told.pid is not None
+    assert other.pid is not None
+    assert [secret.encode() in memory_of(pid) for pid in (told.pid, pid_of(server), other.pid)] == [True, False, False]
+    for process in (told, other):
+        process.terminate()
+        assert status_of(process) == -signal.SIGTERM
+
+
+def memory_of(pid: int) -> bytes:
+    """What a process can write to."""
+    found = bytearray()
+    with Path(f"/proc/{pid}/maps").open() as maps, Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in maps:
+            start, end = (int(number, 16) for number in line.split()[0].split("-"))
+            if line.split()[1].startswith("rw") and "[vvar" not in line:
+                memory.seek(start)
+                found += memory.read(end - start)
+    return bytes(found)
+
+
+def test_a_module_that_cannot_be_imported_is_left_to_the_stage_that_needs_it(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    server = ForkServer("program", ("nothing_of_this_name",), {"PYTHONPATH": path, "PATH": os.environ["PATH"]})
+    try:
+        assert status_of(server.start(["end", "4"], {}, [1, 2], {})) == 4
+    finally:
+        server.close()
+
+
+def test_stages_start_anew_once_their_server_has_ended(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path / "run")
+    (run_dir.root / "logs").mkdir(parents=True)
+    with run_dir.lock() as lock_fd:
+        executor = LocalExecutor(
+            Devices("cpu", ("0",)), lock_fd, coming=[STAGES["sft"], STAGES["evaluate_student_sft"]]
+        )
+        assert executor.server is not None
+        executor.close()
+        log = run_dir.stage_log("sft")
+        job = executor.start(STAGES["sft"], run_dir, [(0,)], log=log)
+        assert within(WAIT_S, lambda: job.poll() is not None)
+        assert job.poll() == 2
+        assert "config.yaml" in log.read_text()
 
 
 def test_a_server_that_cannot_import_fails_the_stage(
@@ -236,10 +306,14 @@ def test_a_cpu_worker_that_was_forked_computes_with_its_own_cores() -> None:
     import torch
 
     from l2s.devices import CORES, stay_on_cores
+    from l2s.sandbox import runs
+
+    runs._slots.cache_clear()
 
     pid = os.fork()
     if pid == 0:
         os.environ[CORES] = str(min(os.sched_getaffinity(0)))
         stay_on_cores()
-        os._exit(0 if torch.get_num_threads() == 1 and len(os.sched_getaffinity(0)) == 1 else 1)
+        own = torch.get_num_threads() == 1 and len(os.sched_getaffinity(0)) == 1
+        os._exit(0 if own and runs._slots()._value == 1 else 1)  # programs that the sandbox runs at a time
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

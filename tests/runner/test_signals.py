@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from l2s import cli, interrupts
@@ -154,3 +156,40 @@ def test_a_signal_during_the_imports_ends_the_command_in_one_line() -> None:
             assert process.returncode in (2, -number)
             assert len(errors.splitlines()) == 1
     assert set(ended) >= {130, 143, 129}
+
+
+STAGE = """
+import os, signal, sys, time
+from l2s.interrupts import LAUNCHER, end_on_request, request
+
+os.environ[LAUNCHER] = str(os.getppid())
+end_on_request()
+with request.deferring():
+    print(os.getpid(), flush=True)
+    while not request.made:
+        time.sleep(0.01)
+    time.sleep(2)  # its work is saved, longer than the stage takes to see that its run is gone
+    open(sys.argv[1], "w").close()
+"""
+
+
+def test_a_stage_that_was_asked_to_end_saves_its_work_though_its_run_is_gone_meanwhile(tmp_path: Path) -> None:
+    launcher = (
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', {STAGE!r}, sys.argv[1]])\n"
+        "time.sleep(60)\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", launcher, str(tmp_path / "saved")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert run.stdout is not None
+    stage = int(run.stdout.readline())
+    os.kill(stage, signal.SIGTERM)
+    time.sleep(0.2)
+    run.kill()
+    run.wait()
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "saved").exists() and psutil.pid_exists(stage):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (tmp_path / "saved").exists()

@@ -66,6 +66,7 @@ def test_two_ranks_that_are_stopped_are_resumed_by_one_to_the_same_student(tiny_
             assert time.monotonic() < deadline
             time.sleep(0.02)
         for process in job.processes:
+            assert process.pid is not None
             os.killpg(process.pid, signal.SIGKILL)
         assert status_of(job) != 0
         assert Manifest.load(run_dir.manifest("sft")) is None

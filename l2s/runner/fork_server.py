@@ -124,9 +124,9 @@ class ForkServer:
                 os.killpg(pid, signal.SIGKILL)
 
     def forgo(self, process: ForkedProcess) -> None:
-        """See that a process that has not begun does nothing. Without another one at work, the server ends."""
+        """See that a process that has not begun does nothing. The server ends if no other is at work or wanted."""
         process.unwanted = True
-        if not self._running:
+        if not self._running and all(ordered.unwanted for ordered in self._ordered):
             self.close()
 
     def close(self) -> None:

@@ -80,6 +80,13 @@ def status_of(process: ForkedProcess) -> int:
     return process.returncode
 
 
+def begun(process: ForkedProcess) -> int:
+    """The number of a process, once the run knows it: a moment after it has begun."""
+    assert within(WAIT_S, lambda: process.poll() is None and process.pid is not None)
+    assert process.pid is not None
+    return process.pid
+
+
 def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
@@ -116,8 +123,7 @@ def test_a_signal_is_a_status_too(serve: Callable[..., ForkServer], tmp_path: Pa
     server = serve()
     for number, end in ((signal.SIGTERM, "terminate"), (signal.SIGKILL, "kill")):
         process = server.start(["sleep", str(tmp_path / end)], {}, [1, 2], {})
-        assert within(WAIT_S, (tmp_path / end).exists)
-        assert process.poll() is None
+        begun(process)
         if end == "terminate":
             process.terminate()
         else:
@@ -146,20 +152,24 @@ def test_a_process_that_has_not_begun_can_be_stopped(serve: Callable[..., ForkSe
     assert not (tmp_path / "begun").exists()
 
 
-def test_stopping_what_has_not_begun_leaves_what_runs_alone(serve: Callable[..., ForkServer], tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_stopping_what_has_not_begun_leaves_others_alone(
+    serve: Callable[..., ForkServer], tmp_path: Path, has_begun: bool
+) -> None:
     server = serve()
-    other = server.start(["sleep", str(tmp_path / "other")], {}, [1, 2], {})
-    assert within(WAIT_S, (tmp_path / "other").exists)
-    assert other.poll() is None
+    at_work = server.start(["sleep", str(tmp_path / "at work")], {}, [1, 2], {})
+    if has_begun:
+        begun(at_work)
     os.kill(pid_of(server), signal.SIGSTOP)  # so that the next does not begin
     process = server.start(["sleep", str(tmp_path / "begun")], {}, [1, 2], {})
     process.terminate()
     assert process.poll() is None
     os.kill(pid_of(server), signal.SIGCONT)
     assert status_of(process) == -signal.SIGKILL
-    assert other.poll() is None
-    other.terminate()
-    assert status_of(other) == -signal.SIGTERM
+    assert within(WAIT_S, (tmp_path / "at work").exists)
+    assert at_work.poll() is None
+    at_work.terminate()
+    assert status_of(at_work) == -signal.SIGTERM
 
 
 def test_what_a_process_is_told_stays_with_it(serve: Callable[..., ForkServer], tmp_path: Path) -> None:
@@ -168,11 +178,8 @@ def test_what_a_process_is_told_stays_with_it(serve: Callable[..., ForkServer], 
     told = server.start(["sleep", str(tmp_path / "told")], {"HF_TOKEN": secret}, [1, 2], {})
     other = server.start(["sleep", str(tmp_path / "other")], {}, [1, 2], {})
     assert within(WAIT_S, lambda: (tmp_path / "told").exists() and (tmp_path / "other").exists())
-    assert told.poll() is None
-    assert other.poll() is None
-    assert told.pid is not None
-    assert other.pid is not None
-    assert [secret.encode() in memory_of(pid) for pid in (told.pid, pid_of(server), other.pid)] == [True, False, False]
+    of_told, of_other = begun(told), begun(other)
+    assert [secret.encode() in memory_of(pid) for pid in (of_told, pid_of(server), of_other)] == [True, False, False]
     for process in (told, other):
         process.terminate()
         assert status_of(process) == -signal.SIGTERM
@@ -228,7 +235,7 @@ def test_a_server_that_cannot_import_fails_the_stage(
 def test_a_killed_server_is_a_killed_stage(serve: Callable[..., ForkServer], tmp_path: Path) -> None:
     server = serve()
     process = server.start(["sleep", str(tmp_path / "begun")], {}, [1, 2], {})
-    assert within(WAIT_S, (tmp_path / "begun").exists)
+    begun(process)
     os.kill(pid_of(server), signal.SIGKILL)
     time.sleep(0.1)
     assert process.poll() is None  # this program does not watch its parent, as a stage does

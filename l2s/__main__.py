@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return cli.main(argv)
     finally:
-        gc.freeze()  # or Python would look through all of torch once more before it ends, for two seconds
+        gc.freeze()  # or Python would look through all of torch once more before it ends
 
 
 def _end(number: int, frame: object) -> None:

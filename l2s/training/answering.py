@@ -7,14 +7,37 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
-from l2s.chat import ChatRenderer
+from l2s.chat import ChatRenderer, Renderers
+from l2s.errors import UserError
+from l2s.generation.engines.batches import needs_to_be_alone
 from l2s.generation.engines.protocol import Completion, Request, Sampling, seed_of
 from l2s.generation.engines.transformers import TransformersEngine
 from l2s.models.load import causal_lm_of, switch_off_dropout
 from l2s.models.zero import is_zero
 
 ANSWERS_HERE = frozenset({"cuda"})  # on a CPU, launches take no time, and TRL's `generate` serves
+
+
+def check_batches(student: nn.Module, teacher: PreTrainedModel, renderers: Renderers) -> None:
+    """Refuse models that cannot read prompts of different lengths in one batch, as TRL gives them in an update.
+
+    Raises:
+        UserError: one cannot.
+    """
+    if is_zero(student):  # its forward pass begins with the training
+        return
+    switch_off_dropout(student)
+    try:
+        for role, model in {"student": causal_lm_of(student), "teacher": teacher}.items():
+            if needs_to_be_alone(model, renderers.of(role)):
+                raise UserError(
+                    f"{role}_model: {type(model).__name__} mixes up the prompts of a batch, so an update of on-policy "
+                    "distillation would be wrong; leave opd out of --arms, or take another model"
+                )
+    finally:
+        student.train()
 
 
 def answer_in_training(

@@ -34,7 +34,7 @@ from l2s.on_disk import Made
 from l2s.run_dir import ArmDir, RunDir
 from l2s.sealed import read_sealed, write_sealed
 from l2s.training.agreement import OVERLAP_K, MeasuresAgreement
-from l2s.training.answering import AnswersInSteps
+from l2s.training.answering import AnswersInSteps, check_batches
 from l2s.training.end_of_turn import EndOfTurn, sample_turns
 from l2s.training.one_device import on_one_device
 from l2s.training.progress import TrainingProgress
@@ -57,7 +57,8 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> OpdMetrics:
     """Train the student on its own answers; leaves opd/adapter, opd/final_model and opd/metrics.jsonl.
 
     Raises:
-        UserError: TRL is missing, no prompt fits, another vocabulary, or a model that cannot be loaded.
+        UserError: TRL is missing, no prompt fits, another vocabulary, or a model that cannot be loaded or cannot take
+            batches.
     """
     require_extra("trl", "trl", "run_opd (or opd among the arms)")
     renderers = load_renderers(config)
@@ -70,6 +71,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> OpdMetrics:
     if pick_device(config).type == "cuda":
         use_grouped_attention(causal_lm_of(student))  # which its answers need, and its training computes as before
     teacher = load_model(config.teacher_model, config, quantization=config.teacher_quantization)
+    check_batches(student, teacher, renderers)
     arm = run_dir.arm("opd")
     turns = check_turns(student, prompts.kept, renderer, config, arm)
     result = train(student, teacher, prompts, view, config, arm.root, cut_before=turns.cut_share)

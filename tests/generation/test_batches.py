@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from l2s.generation.engines.batches import cut_batches
 from l2s.generation.engines.protocol import Request
-from l2s.generation.engines.transformers import cut_batches
 
 
 def lengths(prompts: list[int], *, batch_size: int, padding: int) -> list[list[int]]:

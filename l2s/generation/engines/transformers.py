@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Self, cast
 
 import torch
@@ -14,6 +15,7 @@ from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.devices import peak_memory_bytes, release_memory
 from l2s.errors import UserError
+from l2s.generation.engines.batches import cut_batches, needs_to_be_alone
 from l2s.generation.engines.protocol import (
     Completion,
     ModelChoice,
@@ -74,7 +76,15 @@ class TransformersEngine:
     def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
         """See `Answering`."""
         padding = sampling.max_new_tokens * PROMPT_TOKENS_PER_STEP[self.model.device.type]
-        return list(cut_batches(requests, self.batch_size, padding))
+        return list(cut_batches(requests, 1 if self.one_at_a_time else self.batch_size, padding))
+
+    @cached_property
+    def one_at_a_time(self) -> bool:
+        """Whether the model's answers depend on the prompts beside theirs, so that each prompt is a batch."""
+        found = not self.static and self.batch_size > 1 and needs_to_be_alone(self.model, self.renderer)
+        if found:
+            print(f"{type(self.model).__name__} mixes up the prompts of a batch; answers one at a time", flush=True)
+        return found
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, done: Collection[str] = ()
@@ -205,25 +215,6 @@ class TransformersEngine:
 
     def __exit__(self, *exception: object) -> None:
         """Do nothing: the model's memory is freed when the process ends."""
-
-
-def cut_batches(requests: Sequence[Request], batch_size: int, padding: int) -> Iterator[list[Request]]:
-    """Batches of at most `batch_size` prompts, longest first, each with at most `padding` tokens of padding.
-
-    Padding is prefilled like any token, so one long prompt must not widen a batch of short ones. Each further batch
-    costs decoding steps; `padding` is the number of prompt tokens that cost the same.
-    """
-    batch: list[Request] = []
-    padded = 0
-    for request in sorted(requests, key=lambda request: (-len(request.prompt_ids), request.id)):
-        missing = len(batch[0].prompt_ids) - len(request.prompt_ids) if batch else 0
-        if batch and (len(batch) == batch_size or padded + missing > padding):
-            yield batch
-            batch, padded, missing = [], 0, 0
-        batch.append(request)
-        padded += missing
-    if batch:
-        yield batch
 
 
 def stop_ids(declared: GenerationConfig | None, renderer: ChatRenderer) -> frozenset[int]:

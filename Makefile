@@ -1,6 +1,6 @@
 # setup: .venv with everything; demo: the whole experiment on this machine's CPU; check: linters and types;
-# test: the tests; test-engines: those of vLLM, on its CPU build; test-cluster: those of Ray; bench: the figures of
-# docs/PERFORMANCE.md, as tables and in benchmarks/results.
+# test: the tests; test-engines: those of vLLM, on its CPU build; test-cluster: those of Ray; bench: a short form of two
+# benchmarks, as tables and in benchmarks/results (docs/PERFORMANCE.md has the commands of its figures).
 # Python 3.11+ and make are all it takes.
 PYTHON ?= python3
 BIN := .venv/bin

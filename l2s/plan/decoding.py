@@ -1,8 +1,9 @@
 """Time and memory of answers through transformers: the prompts of a batch, then a pass for every further token.
 
-On a GPU three ways exist (`l2s/generation/engines/static_decoding.py`). Their constants come from
-`benchmarks/decode_steps.py` on an H100, 512 prompts of 150 tokens, the shape of Qwen2.5-1.5B, bfloat16
-(docs/PERFORMANCE.md): a step took 14 ms as a CUDA graph, 31 ms launched by Python, 108 ms through `generate`.
+The model decides whether it decodes in steps of one shape (`l2s/generation/engines/static_decoding.py`) or through
+`generate`. On a GPU three ways exist. Their constants come from `benchmarks/decode_steps.py` on an H100, 512 prompts of
+150 tokens, the shape of Qwen2.5-1.5B, bfloat16 (docs/PERFORMANCE.md): a step took 14 ms as a CUDA graph, 31 ms launched
+by Python, 108 ms through `generate`.
 
 - `graph`: a step of one shape, captured. Dense models without quantisation.
 - `launched`: the same step, launched by Python. Nobody has seen whether steps of experts, of quantised weights or on
@@ -44,18 +45,20 @@ class Way:
     gathered: bool = False
 
 
-GRAPH = Way(STATIC_SEGMENT, 1, captured=True)
-LAUNCHED = Way(STATIC_SEGMENT, 1)
+GRAPH = Way(STATIC_SEGMENT["cuda"], 1, captured=True)
+LAUNCHED = Way(STATIC_SEGMENT["cuda"], 1)
 # 108 - 31 ms for 2.7 GB of keys and values at 2.85 TB/s: the cache is copied to lengthen it, and attention with a mask
 # whose length is no multiple of 8 widens it to float32. Experts are gathered, see EXPERT_COPIES.
 GENERATE = Way(GENERATE_SEGMENT["cuda"], 82, gathered=True)
-ON_CPU = Way(inf, 3)  # read, and copied to lengthen it; attention.py reads grouped heads in place
+ON_CPU = Way(STATIC_SEGMENT["cpu"], 1)  # attention.py reads grouped heads in place
+GENERATE_ON_CPU = Way(inf, 3)  # the cache is read, and copied to lengthen it
+STATIC = (GRAPH, LAUNCHED, ON_CPU)
 
 
 def way_of(hardware: Hardware, size: ModelSize, quantization: Quantization, split: int = 1) -> Way:
     """The way in which a model decodes on `split` devices like `hardware`."""
     if not hardware.is_cuda:
-        return ON_CPU
+        return ON_CPU if size.static_steps else GENERATE_ON_CPU
     if not size.static_steps:
         return GENERATE
     return LAUNCHED if size.num_experts or quantization != "none" or split > 1 else GRAPH
@@ -82,7 +85,7 @@ def answer_seconds(
     for text in texts:
         batches, steps = text.number / batch, text.longest_answer
         running = batch * min(1.0, (text.answer + way.segment / 2) / steps)
-        length = text.prompt + steps / 2 + (way.segment / 2 if way in (GRAPH, LAUNCHED) else 0)
+        length = text.prompt + steps / 2 + (way.segment / 2 if way in STATIC else 0)
         prefill = size.seconds(
             hardware,
             FORWARD,
@@ -123,8 +126,11 @@ def answer_memory(
     batch = min(batch_size, ceil(sum(text.number for text in texts)))
     prompt = max(text.longest_prompt for text in texts)
     slots, tokens = prompt + max_new_tokens, batch * prompt
-    if way in (GRAPH, LAUNCHED):  # all slots exist from the start, and prompts are prefilled in parts
-        slots, tokens = -(-slots // ALIGNED) * ALIGNED, min(tokens, max(prompt, PREFILL_TOKENS))
+    if way in STATIC:  # all slots exist from the start, and prompts are prefilled in parts
+        slots, tokens = (
+            -(-slots // ALIGNED) * ALIGNED,
+            min(tokens, max(prompt, PREFILL_TOKENS["cuda" if hardware.is_cuda else "cpu"])),
+        )
     cache = batch * slots * size.cache_bytes
     # of one layer: lengthened or without the finished answers; `generate` on CUDA also spreads it over all heads
     one_layer = cache / size.layers * (1 + (size.queries / size.keys if way is GENERATE and size.keys else 0))

@@ -146,7 +146,8 @@ def _opd(s: Situation) -> Estimate:
     student = _training(own, texts, epochs, batch_size, models=2)
     read = _seen_by_teacher(texts)
     batch_tokens = batch_size * _tokens(read) / _number(read)
-    by_trl = sharding_of(own) in ("zero2", "zero3")  # TRL calls `generate`; else our engine answers on a GPU
+    # TRL calls `generate`; on a GPU our engine answers, unless DeepSpeed shards the student
+    by_trl = not s.hardware.is_cuda or sharding_of(own) in ("zero2", "zero3")
     answering = replace(s.student, static_steps=s.student.static_steps and not by_trl)
     kind: Quantization = "nf4" if config.tuning == "qlora" else "none"
     seconds = _answer_seconds(own, answering, texts, batch_size, kind, drawn=True)

@@ -88,7 +88,7 @@ class ModelSize:
         intermediate: width of a token's MLP, over all its experts.
         queries, keys: number of heads times their width; 0 without attention.
         checkpoint_bytes: size of the files that are read to load the model.
-        static_steps: whether it can decode in steps of one shape on a GPU.
+        static_steps: whether it can decode in steps of one shape.
     """
 
     parameters: int

@@ -88,6 +88,7 @@ def test_finished_answers_leave_the_batch_and_the_others_go_on_as_if_nothing_had
     assert model.generation_config is not None
     model.generation_config.eos_token_id = [renderer.end_id, stop]
     engine = TransformersEngine(model, renderer, batch_size=5)
+    engine.static = False
     (whole,) = engine.generate(requests, Sampling(12))
     monkeypatch.setitem(transformers_engine.SEGMENT_STEPS, "cpu", steps)
     (segmented,) = engine.generate(requests, Sampling(12))

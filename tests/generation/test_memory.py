@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GenerationMixin, PreTrainedModel
+from transformers import PreTrainedModel
 
 from l2s.chat import ChatRenderer, load_renderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.generation import generate
 from l2s.generation.engines.protocol import Completion, Request, Sampling
+from l2s.generation.engines.static_decoding import decode
 from l2s.generation.engines.transformers import TransformersEngine
 from l2s.jsonl import append_jsonl, write_jsonl
 from l2s.models.load import load_model
@@ -38,19 +39,16 @@ def items(count: int) -> list[Item]:
 
 
 def memory_holds(monkeypatch: pytest.MonkeyPatch, most: Callable[[], int]) -> list[int]:
-    """Let `generate` run out of memory above `most()` prompts; return the batch sizes of its calls."""
+    """Let answers run out of memory above `most()` prompts; return the sizes of the batches that were tried."""
     sizes: list[int] = []
-    whole = GenerationMixin.generate
 
-    def short(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if kwargs["generation_config"].output_logits:  # asks whether the model can take batches at all
-            return whole(self, *args, **kwargs)
-        sizes.append(len(kwargs["input_ids"]))
+    def short(model: Any, sequences: Any, *args: Any, **kwargs: Any) -> Any:
+        sizes.append(len(sequences))
         if sizes[-1] > most():
             raise torch.OutOfMemoryError("as CUDA says it")
-        return whole(self, *args, **kwargs)
+        return decode(model, sequences, *args, **kwargs)
 
-    monkeypatch.setattr(GenerationMixin, "generate", short)
+    monkeypatch.setattr("l2s.generation.engines.transformers.decode", short)
     return sizes
 
 
@@ -214,7 +212,7 @@ def test_a_batch_of_hidden_states_that_does_not_fit_is_read_in_halves(
         sizes.append(len(batch))
         if len(batch) > 2:
             raise torch.OutOfMemoryError("as CUDA says it")
-        return whole(model, batch)
+        return decode(model, batch)
 
     monkeypatch.setattr(hidden, "hidden_of", short)
     (found,) = ModelHidden(loaded.model).of([sequences])

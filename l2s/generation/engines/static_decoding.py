@@ -1,9 +1,10 @@
-"""Decoding a batch in steps of one shape, so that on a GPU a step is one launch.
+"""Decoding a batch in steps of one shape, which finished answers leave.
 
-A step of a small model takes the GPU less time than Python needs to launch its thousand kernels. Here a step writes
-into tensors that stay where they are: keys and values, the mask, positions, answers. So it can be captured once, as a
-CUDA graph, and replayed. Each segment of the answers has a graph of its own, over the keys up to its end; between
-segments, finished answers leave the batch.
+A step writes into tensors that stay where they are: keys and values, the mask, positions, answers. So keys and values
+are not copied to lengthen them, and between segments of the answers the finished ones leave the batch.
+
+On a GPU a step can be captured, as a CUDA graph, and replayed: a step of a small model takes the GPU less time than
+Python needs to launch its thousand kernels. Each segment has a graph of its own, over the keys up to its end.
 
 Shapes: B prompts, S slots of the longest prompt and its answer, V vocabulary.
 """
@@ -23,8 +24,9 @@ from transformers import Cache, PreTrainedModel
 from l2s.generation.engines.protocol import Sampling
 from l2s.models.attention import ATTENTION
 
-SEGMENT_STEPS = 64
-PREFILL_TOKENS = 1 << 16  # positions of a prefill, padding included; their activations are in memory at a time
+SEGMENT_STEPS = {"cuda": 64, "cpu": 8}  # a graph is captured for each segment; a CPU captures none
+# Positions of a prefill, padding included: their activations are in memory at a time. A CPU needs few to be busy.
+PREFILL_TOKENS = {"cuda": 1 << 16, "cpu": 1 << 12}
 ALIGNED = 16  # attention kernels take masks whose rows begin at such multiples
 
 
@@ -61,9 +63,11 @@ class StaticKeys(Cache):
         self.length = 0
         self.stored: list[tuple[Tensor, Tensor]] = []
 
-    def begin_decoding(self, slot: Tensor) -> None:
-        """From now on steps of one token come; they write at `slot`, of shape [1]."""
-        self.slot = slot
+    def begin_decoding(self, width: int) -> Tensor:
+        """From now on steps of one token come; they write at the slot that is returned, [1], behind `width` others."""
+        self.length = width
+        self.slot = torch.tensor([width], device=self.stored[0][0].device)
+        return self.slot
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -85,8 +89,15 @@ class StaticKeys(Cache):
 
     def keep(self, rows: Tensor) -> None:
         """Keep these rows alone, one layer after another."""
-        for layer, (keys, values) in enumerate(self.stored):
-            self.stored[layer] = (keys[rows], values[rows])
+        for layer, both in enumerate(self.stored):
+            keys, values = (self._kept(old, rows) for old in both)
+            self.stored[layer] = (keys, values)
+
+    def _kept(self, old: Tensor, rows: Tensor) -> Tensor:
+        """What is stored for `rows`; on a CPU, slots that nothing was written to take no memory."""
+        new = old.new_zeros((len(rows), *old.shape[1:]))
+        new[:, :, : self.length] = old[rows, :, : self.length]
+        return new
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """The positions are always given to the model."""
@@ -135,13 +146,13 @@ def decode(
         torch.OutOfMemoryError: keys and values do not fit; nothing was computed yet, or all is lost.
     """
     torch.manual_seed(seed)
-    steps = sampling.max_new_tokens
+    steps, segment = sampling.max_new_tokens, SEGMENT_STEPS[model.device.type]
     running, cache = _prefill(model, sequences, sampling, pad_id)
     stops = torch.tensor(sorted(stop_ids), device=model.device)
     numbers = torch.arange(len(sequences))  # of the rows that still run
     found: list[list[int]] = [[] for _ in sequences]
     width = max(map(len, sequences))
-    for start in range(1, steps + SEGMENT_STEPS, SEGMENT_STEPS):
+    for start in range(1, steps + segment, segment):
         ended = torch.isin(running.answers[:, :start], stops).any(1)
         if start >= steps or ended.all():
             break
@@ -151,7 +162,7 @@ def decode(
             numbers = numbers[rows.cpu()]
             running.keep(rows)
             cache.keep(rows)
-        end = min(start + SEGMENT_STEPS, steps)
+        end = min(start + segment, steps)
         cache.length = min(_aligned(width + end), cache.slots)
         _repeat(_step_of(model, running, cache, sampling), end - start, model.device)
     _take(found, numbers, running, torch.ones(len(numbers), dtype=torch.bool))
@@ -178,7 +189,7 @@ def _prefill(
     is_real_BT = torch.arange(width, device=device) >= width - lengths[:, None]
     positions_BT = (is_real_BT.cumsum(1) - 1).clamp(min=0)
     first: list[Tensor] = []
-    chunk = max(1, PREFILL_TOKENS // width)
+    chunk = max(1, PREFILL_TOKENS[device.type] // width)
     below = torch.ones(width, width, dtype=torch.bool, device=device).tril()
     itself = torch.eye(width, dtype=torch.bool, device=device)  # padding sees itself, or its attention would be NaN
     for start in range(0, rows, chunk):
@@ -195,8 +206,8 @@ def _prefill(
     mask[:, 0, 0, :width] = is_real_BT
     answers = torch.full((rows, sampling.max_new_tokens), pad_id, device=device)
     answers[:, 0] = torch.cat(first)
-    slot, step = torch.tensor([width], device=device), torch.tensor([1], device=device)
-    cache.begin_decoding(slot)
+    step = torch.tensor([1], device=device)
+    slot = cache.begin_decoding(width)
     return Running(answers[:, :1].clone(), lengths[:, None].clone(), mask, answers, slot, step), cache
 
 

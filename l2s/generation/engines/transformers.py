@@ -42,7 +42,7 @@ SEGMENT_STEPS = {"cpu": sys.maxsize, "cuda": 96}
 class TransformersEngine:
     """Batches with left padding, prompts of similar length together.
 
-    On a GPU a batch is decoded in steps of one shape if the model allows it, else through transformers' `generate`.
+    A batch is decoded in steps of one shape if the model allows it, else through transformers' `generate`.
     Where memory runs out, a batch is answered in smaller parts.
     """
 
@@ -59,7 +59,7 @@ class TransformersEngine:
         self.batch_size = batch_size
         self.part_sizes = part_sizes or {}
         self.shrunk: set[int] = set()  # the sizes that did not fit, each printed once
-        self.static = model.device.type == "cuda" and has_static_steps(model)  # a CPU's launches take no time
+        self.static = has_static_steps(model)
         self.stop_ids = stop_ids(model.generation_config, renderer)
         model.generation_config = GenerationConfig()  # settings left out here would come from the model's own file
 

@@ -36,7 +36,7 @@ ARTICLE = re.compile(
 
 ADVERB = (
     r"(?:\b[a-z]+ly\b|most|very|thus|therefore|hence|indeed|then|just|still|option|choice|"
-    r"显然|必定|必然|一定|肯定|应该|应当|应|就|便|只能|可能|最终|最后)"
+    r"毫无疑问|显然|必定|必然|一定|肯定|应该|应当|应|就|便|只能|可能|最终|最后)"
 )
 VERB = (
     r"(?:[:=|→]|[-=]>|[-–—](?=\s)|is\b|are\b|was\b|(?:must|should|would|will|has to|can only|could only|to) be\b|"
@@ -55,8 +55,9 @@ LABELLED = re.compile(
 PROSE = re.compile(
     rf"(?:\b(?:choose|pick|select|go(?:ing)? (?:with|for))\b|选择|选){OPTION}{LETTER}"
     rf"|(?<![a-z0-9_'’]){SINGLE}{CLOSE}"
-    r"(?:(?:is|must be|选?项?是?)\s*(?:the\s+)?(?:only\s+)?(?:correct|right|best|answer|正确|对|答案))"
-    rf"|\bmakes\s{OPTION}{LETTER}(?=the\b)"
+    r"(?:(?:is|must be|选?项?是?)\s*(?:the\s+)?(?:only\s+|most\s+)?"
+    r"(?:correct|right|best|answer|suitable|appropriate|正确|对|答案))"
+    rf"|\bmakes\s{OPTION}{LETTER}(?=the\b)|\bleaves\s{ENDING}"
     rf"|\b(?:correct|right|true|best)\s(?:\w+\s)?is\s{ENDING}|不?正确的(?:选项|说法|答案|一项)?[是为]{ENDING}"
     rf"|(?:\b(?:so|thus|hence|therefore)\b|所以|因此|由此可知|=>|[⇒∴])[,，:]?\s*(?:it(?:'s| is)\b|是)?{ENDING}"
     rf"|\b(?:it(?:'s|’s| is| must be| should be| has to be)|but)\s{ENDING}|(?:认为|而|应该?|就)是{ENDING}",

@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
-FENCE = re.compile(r"(?P<before>.*?)(?P<fence>`{3,}|~{3,})(?P<info>[^`~]*)")
+FENCE = re.compile(r"(?P<before>.*?)(?P<fence>(?<!`)`{3,}+|(?<!~)~{3,}+)(?P<info>[^`~]*)")
 QUOTE = r"[ \t]*> ?"
 MARKDOWN = {"markdown", "md", "text", "txt"}  # blocks of these languages may hold blocks
 MOST_LOOKS = 50  # at where strings end in an answer: each compiles a piece of it, and a real answer needs a few

@@ -50,7 +50,7 @@ BARE_NUMBER = re.compile(
 )
 # After a number, and perhaps its unit: the number is an operand, "12 eggs + 6 eggs = 18 eggs".
 OPERATION = re.compile(
-    r"\s*+%?\s*+(?:[^\W\d_]{1,20}?\s*+){0,2}(?:\\times|\\cdot|\\div|[+*/×÷^·x-]|plus|minus|times|of|"
+    r"\s*+%?\s*+(?:[^\W\d_]{1,20}?\s*+){0,2}(?:\\times|\\cdot|\\div|\*\*|[+*/×÷^·x-]|plus|minus|times|of|"
     r"(?:less|more|fewer) than|(?:divided|multiplied) by|[乘除]以?|加上?|减去?)\s*[\d.(\\]",
     re.IGNORECASE,
 )
@@ -62,6 +62,13 @@ SAME_AS = re.compile(
     re.IGNORECASE,
 )
 EXPLANATION = re.compile(r"\b(?:because|since|as)\b|因为|由于", re.IGNORECASE)
+# "3天一共吃了24个", "3 boxes hold a total of 24": the total of a clause that begins with a number
+TOTAL = re.compile(
+    r"[^,，。.;；(（\n]{0,20}?(?:一共|总共|总计|共计|共|\ba total of\b|\btotal(?:l?ing)?\b)"
+    r"[^\d,，。;；(（\n]{0,12}(?=\d)",
+    re.IGNORECASE,
+)
+CLAUSE_END = re.compile(r"[,，。;；(（\n](?!\d)|\.(?!\d)")
 LONGEST_CLAIM = 500  # characters read after a marker; a response may repeat one word a thousand times
 THOUSANDS_SPACE = re.compile(r"(?<![\d.,])(\d{1,3})((?: \d{3})+)(?![\d-])")
 BRACE_OR_END = re.compile(r"[{}\n]")
@@ -179,6 +186,9 @@ def _claimed(said: str) -> Decimal | None:
     """The number that the words after a marker state."""
     said = _unexplained(said)
     bare = BARE_NUMBER.match(said)
+    if bare and (total := TOTAL.match(said, bare.end())):
+        clause = CLAUSE_END.split(said[total.end() :], maxsplit=1)[0]
+        return _claimed(clause)
     if bare and not OPERATION.match(said, bare.end()):
         return _last_of_equal(said, bare)
     results = (BARE_NUMBER.match(side) for side in reversed(re.split(EQUALS, said, flags=re.IGNORECASE)[1:]))
@@ -228,7 +238,7 @@ def _boxes(text: str) -> Iterator[tuple[bool, int, str]]:
             if not depth or found.group() == "\n":
                 end = found.end()
                 break
-        yield True, marker.start(), _joined_thousands(text[marker.end() : end])
+        yield True, marker.start(), _joined_thousands(text[marker.end() : end].replace("~", " "))
 
 
 def _joined_thousands(said: str) -> str:

@@ -60,6 +60,15 @@ NUMBER = re.compile(
     re.IGNORECASE,
 )
 
+# "70k", "$3M": a letter glued to digits. Without a currency, M needs two digits or a point ("3M" is a company), K too
+# ("4K" is a screen); "401k" is an account, "5k = 50" an equation, "10K run" a distance.
+SHORT_SCALES = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}
+SHORT_SCALE = re.compile(
+    r"(?<![A-Za-z0-9_.,])((?<=[$€£¥￥₹₩])\d[\d.,]*(?=[kKMB])|(?!401k)(?:\d[\d,]*\.\d+|\d[\d,]+)(?=[kKM])|\d(?=k))"
+    r"([kKMB])(?![A-Za-z0-9_])(?!\s*(?:(?:[=+^×÷·)]|\*(?!\*))|-\s|\\[a-z]))"
+    r"(?!\s+(?:runs?|race|sprint|dash|marathon|resolution|screens?|displays?|monitors?|videos?|tvs?)\b)",
+)
+
 # Markup --------------------------------------------------------------------------------------------------------------
 
 TEXT_MACRO = re.compile(r"\\(?:text\w*|math(?:rm|bf|it|sf|tt|normal)|mbox|operatorname|bf|rm)\s*\{([^{}]*)\}")
@@ -75,6 +84,7 @@ STRUCK_OUT = re.compile(r"~~[^~\n]+~~")
 TAG = re.compile(r"</?(?:b|i|u|em|strong|span|p|sub|sup|code|center|mark)(?:\s[^<>]*)?>", re.IGNORECASE)
 UNIT_POWER = re.compile(r"(?<=[A-Za-z])\s*\^\s*\{?\d+\}?")  # m^2 holds no number
 POWER_OF_TEN = re.compile(r"(?<=\d)\s*(?:\\times|\\cdot|[x×*·])\s*10\s*(?:\^|\*\*)\s*\{?\s*([+-]?\d{1,2})\s*\}?")
+SPACED_POWER = re.compile(r"(?<=\d) \*\* (?=\d)")  # bold has no space inside
 NEGATIVE_WORD = re.compile(r"(?<![\d)%] )(?<![\d)%])(?:\b(?:negative|minus)\s+|负)(?=[\d.])", re.IGNORECASE)
 # Statements of precision hold no number: "rounded to 2 decimal places", "to the nearest 10".
 PRECISION = re.compile(
@@ -88,7 +98,8 @@ def plain_numbers(text: str) -> str:
     """`text` with the same numbers, but without currency, emphasis and LaTeX around or inside them; boxes stay."""
     text = text.translate(PLAIN_CHARACTERS)
     text = re.sub(f"[{SUPERSCRIPTS}]+", lambda power: f"^{unicodedata.normalize('NFKC', power.group())}", text)
-    text = THOUSANDS_MACRO.sub(",", text).replace("\\%", "%")
+    text = SHORT_SCALE.sub(lambda found: f"{found[1]} {SHORT_SCALES[found[2]]}", text)
+    text = SPACED_POWER.sub("**", THOUSANDS_MACRO.sub(",", text).replace("\\%", "%"))
     while TEXT_MACRO.search(text):  # they may be nested
         text = TEXT_MACRO.sub(r" \1 ", text)
     text = FRACTION_MACRO.sub(lambda found: _fraction(*found.groups(default="")), text)

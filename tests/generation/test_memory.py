@@ -212,7 +212,7 @@ def test_a_batch_of_hidden_states_that_does_not_fit_is_read_in_halves(
         sizes.append(len(batch))
         if len(batch) > 2:
             raise torch.OutOfMemoryError("as CUDA says it")
-        return decode(model, batch)
+        return whole(model, batch)
 
     monkeypatch.setattr(hidden, "hidden_of", short)
     (found,) = ModelHidden(loaded.model).of([sequences])

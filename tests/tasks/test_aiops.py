@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from l2s.config import ExperimentConfig
+from l2s.report.numbers.warnings import control_fails
 from l2s.tasks import aiops
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
 from l2s.tasks.aiops.families import STYLES
@@ -222,6 +223,17 @@ def test_references_score_one_and_controls_under_fifteen_percent(seed: int) -> N
     assert scores.pop("gold") == 1.0
     assert set(scores) == {"log_echo", "keyword_stuffing", "majority_answer", "another_items_answer", "hedging"}
     assert max(scores.values()) < 0.15, scores
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_few_items_fail_no_control(size: int, language: str) -> None:
+    """The reference of the only item is right, and no answer without understanding."""
+    for seed in range(3):
+        items = aiops.eval_items(ExperimentConfig(aiops_eval_size=size, aiops_language=language, seed=seed))
+        scores = aiops.controls(items)
+        assert ("majority_answer" in scores) == ("another_items_answer" in scores) == (size > 1)
+        assert [name for name, score in scores.items() if control_fails(name, score, size)] == []
 
 
 def test_every_training_reference_scores_one_as_it_stands_and_delimited(train: list[Item]) -> None:

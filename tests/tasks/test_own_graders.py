@@ -61,6 +61,10 @@ def graded(grader: str, reference: Any, response: str, finish_reason: str = "sto
         ("json", {"a": 1}, 'Here it is:\n```json\n{"a": 1}\n```\nDone.', "correct"),
         ("json", {"a": 1}, '```\n{"a": 2}\n```\nNo:\n```json\n{"a": 1}\n```', "correct"),
         ("json", {"a": 1}, '{"a": true}', "wrong"),
+        ("json", {"a": 1}, '```json\n{"a": 2}\n```\nCorrection:\n```json\n{"a": 1}', "correct"),
+        ("json", {"a": 1}, 'Draft: ```json {"a": 2}```\n\n```json\n{"a": 1}\n```', "correct"),
+        ("json", {"a": 1}, "The key `a` is 1.", "no_answer"),
+        ("json", {"md": "```py x```", "t": "~~~"}, '```json\n{"md": "```py x```", "t": "~~~"}\n```', "correct"),
         ("json", {"a": 1}, '{"a": 1, "b": 2}', "wrong"),
         ("json", [1, 2], "[2, 1]", "wrong"),
         ("json", '"so"', '"so"', "correct"),
@@ -82,6 +86,30 @@ def test_an_answer_gets_the_status_that_its_grader_promises(
     grader: str, reference: Any, response: str, status: str
 ) -> None:
     assert graded(grader, reference, response) == status
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "```json\n#\n```", "```\n#\n```", "~~~json\n#\n~~~", "~~~\n#\n~~~", "~~~~json\n#\n~~~~", "````json\n#\n````",
+        "```json\n#", "~~~json\n#\n", "```json\n#```", "Answer: ```json\n#\n```", "```json title=\"x\"\n#\n```",
+        "```json:out.json\n#\n```", "```{json}\n#\n```", "```json {.x}\n#\n```", "```json\r\n#\r\n```\r\n",
+        "```json\r#\r```", "> ```json\n> #\n> ```", "1. It is:\n   ```json\n   #\n   ```", "- ```json\n  #\n  ```",
+        "```json #```", "```#```", "``` # ```", "It is ```json #```.", "~~~json #~~~", "答案如下：```json\n#\n```",
+        "```markdown\n```json\n#\n```\n```", "Sure:\n```json\n#\n``` \nDone.",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("written", ['{"a": 1, "b": [2, null, true]}', '[{"t": "x  y"}]', '"so"', "-1.5"])
+def test_json_is_read_from_a_fence_in_any_form(form: str, written: str) -> None:
+    assert graded("json", written, form.replace("#", written)) == "correct"
+    assert graded("json", '{"other": 0}', form.replace("#", written)) == "wrong"
+
+
+@pytest.mark.parametrize("unit", ["`", "~", "```", "``` ", "```json {", "\n```", "```a"])
+def test_an_answer_of_fences_is_read_in_time(unit: str) -> None:
+    start = time.monotonic()
+    assert graded("json", {"a": 1}, unit * (10_000 // len(unit)) + "x`") == "no_answer"
+    assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize("grader", ["exact", "contains", "number", "json", "choice"])

@@ -30,9 +30,16 @@ def controls(items: Sequence[Item]) -> dict[str, float]:
         "gold": _mean(items, references),
         "log_echo": max(_mean(items, [excerpt(item) for item in items]) for excerpt in EXCERPTS),
         "keyword_stuffing": keyword_stuffing(items),
+        **(_answers_of_others(items, references) if len(items) > 1 else {}),
+        "hedging": _mean(items, [_hedged(item, 3) for item in items]),
+    }
+
+
+def _answers_of_others(items: Sequence[Item], references: list[str]) -> dict[str, float]:
+    """Two controls that need a second item: the only item's reference would be its own right answer."""
+    return {
         "majority_answer": max(_mean(items, [answer] * len(items)) for answer in dict.fromkeys(references)),
         "another_items_answer": _mean(items, references[1:] + references[:1]),
-        "hedging": _mean(items, [_hedged(item, 3) for item in items]),
     }
 
 

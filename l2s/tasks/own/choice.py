@@ -3,56 +3,168 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from l2s.tasks.final_number import CORRECTION
+from l2s.tasks.numbers import TAG, TEXT_MACRO
 
 LETTERS = "ABCDE"
-OPEN, CLOSE = r"[\s*_`\"'“‘(\[（【{$]*", r"[\s*_`\"'”’)\]）】}$]*"
 WIDE = str.maketrans("ＡＢＣＤＥ（）：．", "ABCDE():.")
-# A single letter: not the start of a word or of a list of letters.
-LETTER = rf"{OPEN}([A-E])(?![\w'’]){CLOSE}"
-SEVERAL = re.compile(rf"{CLOSE}(?:,|/|、|&|and\b|or\b|和|与|或|及)\s*{OPEN}[A-E](?!\w)")
-MARKER = re.compile(
-    r"(?:answer|choice|option|答案|选项)\s*(?:[:=]|is|are|was|would be|should be|应该是|应为|[是为选])+\s*"
-    rf"(?:choice|option|选项)?\s*:?{LETTER}"
-    rf"|(?:choose|pick|select|应选|故选|选择|选)\s*(?:option|choice|选项)?\s*:?{LETTER}"
-    rf"|\\boxed\s*\{{\s*(?:\\text\w*\s*\{{)?{LETTER}"
-    rf"|{LETTER}\s*(?:is|项?是?)\s*(?:the\s+)?(?:correct|right|best|正确)",
+MARKUP = re.compile(r"[*`$]|__|\\[()\[\]]")
+
+# Letters -------------------------------------------------------------------------------------------------------------
+
+OPEN, CLOSE = r"[\s\"'“‘(\[（【{]*+", r"[\s\"'”’)\]）】}]*"
+# A single letter: not the start of a word or of a list of letters, and not of "选A的同学" (those who chose A).
+SINGLE = r"([A-E])(?:(?![\w'’])|(?=选项|项|选|是|对|正确|而|符合|最))"
+LETTER = rf"{OPEN}{SINGLE}{CLOSE}"
+OPTION = r"\s*+(?:(?:option|choice|statement|letter)\b|选项)?\s*+:?"
+# A letter that ends its clause, or stands in brackets; in capitals, for "it is a" goes on.
+CLAUSE_END = r"(?=\s*(?:[.。!！;；,，:\n]|$|\b(?:because|since|rather|not)\b|[而选]))"
+ENDING = rf"{OPTION}{OPEN}(?-i:([A-E]))(?:[)\]]|{CLAUSE_END}){CLOSE}"
+SEVERAL = re.compile(rf"{CLOSE}(?:,|/|、|&|and\b|or\b|和|与|或|及)\s*{OPEN}[A-E](?!\w|\s+(?:is|was|would|isn|wasn)\b)")
+SEVERAL_BEFORE = re.compile(r"(?<!\w)[A-E]\s*(?:,|/|、|&|and|or|和|与|或|及)\s*$")
+LINE_END = re.compile(r"[)\]\"'}]*[ .。]*(?:\n|$)")
+# "A city" is an article; "A because", "A is" are not.
+ARTICLE = re.compile(
+    r"[ \t]+(?!(?:the|because|since|as|for|and|or|is|was|in|which|with|rather|not|over|instead|but|if|would|only|when)"
+    r"\b)[a-z]"
+)
+
+# What states a choice ------------------------------------------------------------------------------------------------
+
+ADVERB = (
+    r"(?:\b[a-z]+ly\b|most|very|thus|therefore|hence|indeed|then|just|still|option|choice|"
+    r"毫无疑问|显然|必定|必然|一定|肯定|应该|应当|应|就|便|只能|可能|最终|最后)"
+)
+VERB = (
+    r"(?:[:=|→]|[-=]>|[-–—](?=\s)|is\b|are\b|was\b|(?:must|should|would|will|has to|can only|could only|to) be\b|"
+    rf"turns out\b|{ADVERB}|[是为选])"
+)
+# A label, a box, a tag, `####`, "the answer is".
+LABELLED = re.compile(
+    rf"#{{4,}}{LETTER}|<answer>{OPTION}{LETTER}|\\(?:boxed|fbox)\s*\{{{OPTION}{LETTER}"
+    r"|(?:\b(?:answer|choice|option)|\bans\b\.?|(?<!\w)(?:solution|correct)(?=\s*:)|(?<!\w)答(?=:)|答案|选项)[\"'”】\])]*"
+    rf"(?:\s+(?:here|(?:to|for)\s[^.:=\n]{{1,60}}?)(?=\s+(?:is|was|must|should|would)\b))?(?:\s*{VERB})+{OPTION}{LETTER}"
+    rf"|(?:\banswer\s*(?=\()|答案[】\]]?){LETTER}|\bans\.\s*{LETTER}"
+    rf"|^[ \t>#]*(?:the )?(?:(?:final|correct) )?(?:answer|(?:最终|正确)?答案)[ \t]*\n{LETTER}",
+    re.IGNORECASE | re.MULTILINE,
+)
+# "Choose B", "B is right", "so B", "it is B", "not A, but B".
+PROSE = re.compile(
+    rf"(?:\b(?:choose|pick|select|go(?:ing)? (?:with|for))\b|选择|选){OPTION}{LETTER}"
+    rf"|(?<![a-z0-9_'’]){SINGLE}{CLOSE}"
+    r"(?:(?:is|must be|选?项?是?)\s*(?:the\s+)?(?:only\s+|most\s+)?"
+    r"(?:correct|right|best|answer|suitable|appropriate|正确|对|答案))"
+    rf"|\bmakes\s{OPTION}{LETTER}(?=the\b)|\bleaves\s{ENDING}"
+    rf"|\b(?:correct|right|true|best)\s(?:\w+\s)?is\s{ENDING}|不?正确的(?:选项|说法|答案|一项)?[是为]{ENDING}"
+    rf"|(?:\b(?:so|thus|hence|therefore)\b|所以|因此|由此可知|=>|[⇒∴])[,，:]?\s*(?:it(?:'s| is)\b|是)?{ENDING}"
+    rf"|\b(?:it(?:'s|’s| is| must be| should be| has to be)|but)\s{ENDING}|(?:认为|而|应该?|就)是{ENDING}",
     re.IGNORECASE,
 )
-LINE_END = re.compile(r"[)\]\"'*`}]*[ .。]*(?:\n|$)")
+DENIED = re.compile(r"(?:\bnot|n['’]t|\bnever|不|不能|不会|不应该?|不该|不可以?|不要|勿|别)\s*$", re.IGNORECASE)
+# Of the sentence before a letter, and after it: what would be right elsewhere, or what others say.
+SUPPOSED = re.compile(
+    r"\b(?:if|unless|suppose|some|many|though|although)\b|如果|若|假如|要是|除非|有人|有些人|虽然|尽管", re.IGNORECASE
+)
+SUPPOSED_AFTER = re.compile(r"[ \t,]*(?:\w+[ \t]+)?(?:only|if|unless|when)\b", re.IGNORECASE)
+SENTENCE_START = re.compile(r"[.!?。！？\n;；(（](?!.*[.!?。！？\n;；(（])", re.DOTALL)
+LONGEST_SENTENCE = 200  # characters looked at before a letter
+
+# Without a statement -------------------------------------------------------------------------------------------------
+
 ALONE = re.compile(rf"{LETTER}[.。]?\s*")
-FIRST = re.compile(rf"{OPEN}([A-E])\s*(?:[.:、,，)\]】]|$)")
-BRACKETED = re.compile(r"[(\[【]\s*([A-E])\s*[)\]】]|\*\*\s*([A-E])\s*\*\*")
+FIRST = re.compile(rf"{OPTION}{OPEN}([A-E])\s*(?:[.:、,，。)\]】]|-\s|$)", re.IGNORECASE)
+BRACKETED = re.compile(r"[(\[【]\s*(?:[Oo]ption\s|[Cc]hoice\s|选项)?\s*([A-E])\s*[)\]】]|\*\*\s*([A-E])\s*\*\*")
+
+
+@dataclass(frozen=True, order=True)
+class Statement:
+    """A place where an answer states its choice; the largest one counts.
+
+    Attributes:
+        part: number of corrections ("Wait, ...") before it.
+        labelled: whether a label, a box, a tag, `####` or "the answer is" names it; a first line of one letter is so.
+        asserted: whether it is said of this question, and not of another case ("if ..., A is right").
+        position: position of its end in the text.
+    """
+
+    part: int
+    labelled: bool
+    asserted: bool
+    position: int
+    letter: str
 
 
 def chosen_letter(text: str) -> str | None:
     """The one letter that `text` chooses; None if it names none, or several at a time.
 
-    The last explicit statement counts ("the answer is B", "故选 B", a box). Without one: a last line that is only the
-    letter, then the letter that begins lines or stands in brackets or bold, if there is only one.
+    Labelled statements ("Answer: B", a box, "the answer is B") count before prose ("choose B", "B is right"), and the
+    last of equal ones counts. Without any: a last line that is only the letter, then the letter that begins lines or
+    stands in brackets or bold, if there is only one.
     """
-    text = text.translate(WIDE).strip()
-    if len(text.strip(" .()[]*")) == 1:
+    marked = text.translate(WIDE).strip()
+    text = _plain(marked)
+    if len(text.strip(" .()[]")) == 1:
         text = text.upper()
-    stated = [match for match in MARKER.finditer(text) if _is_letter(match, text)]
-    if stated:
-        return None if SEVERAL.match(text, stated[-1].end()) else _letter(stated[-1])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if statements := list(_statements(text)):
+        last = max(statements)
+        return None if SEVERAL.match(text, last.position) else last.letter
     if lines and (alone := ALONE.fullmatch(lines[-1])):
         return alone.group(1)
-    begun = [match for line in lines if (match := FIRST.match(line))]
+    begun = [match for line in lines if (match := FIRST.match(line)) and match.group(1).isupper()]
     if any(SEVERAL.match(match.string, match.end(1)) for match in begun):
         return None
-    for found in (begun, list(BRACKETED.finditer(text))):
+    if len(begun) > 1 and begun[0].string is lines[0] and begun[0].group(1) > begun[1].group(1):
+        return begun[0].group(1)  # "C. Rome", and then A and B are discussed: no list in its order
+    for found in (begun, list(BRACKETED.finditer(marked))):
         letters = {_letter(match) for match in found}
         if letters:
             return letters.pop() if len(letters) == 1 else None
     return None
 
 
-def _is_letter(match: re.Match[str], text: str) -> bool:
-    """A lower-case letter counts only at the end of a line: "the answer is a good one" names none."""
-    place = next(group for group, found in enumerate(match.groups(), start=1) if found)
-    return match.group(place).isupper() or LINE_END.match(text, match.end(place)) is not None
+def _plain(text: str) -> str:
+    """`text` without bold, code marks, dollar signs, tags and LaTeX fonts."""
+    while TEXT_MACRO.search(text):
+        text = TEXT_MACRO.sub(r" \1 ", text)
+    return MARKUP.sub("", TAG.sub("", text)).strip()
+
+
+def _statements(text: str) -> Iterator[Statement]:
+    corrections = [found.end() for found in CORRECTION.finditer(text)]
+    first, _, rest = text.partition("\n")
+    if rest and (alone := ALONE.fullmatch(first)):
+        yield Statement(0, True, True, alone.end(1), alone.group(1))
+    for labelled, pattern in ((True, LABELLED), (False, PROSE)):
+        for match in pattern.finditer(text):
+            place = next(group for group, found in enumerate(match.groups(), start=1) if found)
+            if _is_letter(match, place) and not _is_excluded(match, place):
+                part = sum(correction <= match.start(place) for correction in corrections)
+                yield Statement(part, labelled, _is_asserted(match), match.end(place), _letter(match))
+
+
+def _is_letter(match: re.Match[str], place: int) -> bool:
+    """A lower-case letter counts only at the end of a line, and "A" not as an article: "a good one", "A city"."""
+    if match.group(place).islower():
+        return LINE_END.match(match.string, match.end(place)) is not None
+    return match.group(place) != "A" or ARTICLE.match(match.string, match.end(place)) is None
+
+
+def _is_excluded(match: re.Match[str], place: int) -> bool:
+    """Whether it is denied ("do not choose A"), or ends a list of letters ("A and B正确")."""
+    before = match.string[max(0, match.start() - 12) : match.start()]
+    in_list = match.start() == match.start(place) and SEVERAL_BEFORE.search(before) is not None
+    return in_list or DENIED.search(before) is not None
+
+
+def _is_asserted(match: re.Match[str]) -> bool:
+    before = match.string[max(0, match.start() - LONGEST_SENTENCE) : match.start()]
+    start = SENTENCE_START.search(before)
+    sentence = before[start.end() :] if start else before
+    return SUPPOSED.search(sentence) is None and SUPPOSED_AFTER.match(match.string, match.end()) is None
 
 
 def _letter(match: re.Match[str]) -> str:

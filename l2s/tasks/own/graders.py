@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError, shown
 from l2s.tasks.chat_answer import without_thinking
+from l2s.tasks.fences import split_fences
 from l2s.tasks.final_number import final_number
 from l2s.tasks.own import user_code
 from l2s.tasks.own.choice import LETTERS, chosen_letter
@@ -28,7 +29,7 @@ STATUSES = (
     NOT_GRADED,  # own_grader=none, or training rows without references
     *user_code.FAULTS,
 )
-FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
+FENCE_ON_ONE_LINE = re.compile(r"(?<![`~])(`{3,}+|~{3,}+)[ \t]*(?:json\w*)?[ \t]*(\S.*?)\1", re.IGNORECASE)
 
 
 class Verdict(NamedTuple):
@@ -152,13 +153,20 @@ def _json(value: Any) -> str:
 def _judge_json(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
     """Judge the whole answer if it is JSON, else its last fenced block that is JSON."""
     reference = parse_json(item["reference"])
-    for text in (visible, *reversed(FENCED.findall(visible))):
+    for text in (visible, *_fenced(visible)):
         try:
             right = equal_json(parse_json(text), reference)
         except (ValueError, RecursionError):
             continue
         return _right_or_wrong(right, text.strip())
     return Verdict(0.0, "no_answer", None)
+
+
+def _fenced(visible: str) -> Iterator[str]:
+    """The fenced blocks, the last one first; then those that an answer writes on one line."""
+    lines = visible.replace("\r\n", "\n").replace("\r", "\n")
+    for text in (lines, FENCE_ON_ONE_LINE.sub(r"\n\1\n\2\n\1\n", lines)):
+        yield from (block.text for block in reversed(split_fences(text)[0]))
 
 
 def equal_json(a: Any, b: Any) -> bool:

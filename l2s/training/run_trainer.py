@@ -207,7 +207,7 @@ def save_student(
     """Save a trained student to `folder` and return the cost of its training."""
     _check_weights(student)
     peak = peak_memory_bytes(next(student.parameters()).device)
-    save_trained_student(student, renderer.tokenizer, folder, config, end_id=renderer.end_id)
+    save_trained_student(student, renderer.tokenizer, folder, config, ends=renderer.ends)
     return {
         "steps": result.steps,
         "seconds": result.seconds,

@@ -104,6 +104,11 @@ class ChatRenderer:
         return frozenset({self.end_id, *self.declared_ends, *([] if eos is None else [int(eos)])})
 
     @property
+    def ends(self) -> list[int]:
+        """`stop_ids`, with `end_id` first: some readers of a generation config take the first alone."""
+        return [self.end_id, *sorted(self.stop_ids - {self.end_id})]
+
+    @property
     def pad_token_id(self) -> int:
         """The padding token; `end_id` where the tokenizer has none (labels and attention mask hide it)."""
         pad = self.tokenizer.pad_token_id

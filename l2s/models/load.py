@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -114,6 +115,16 @@ def switch_off_dropout(model: nn.Module) -> None:
         kind = type(module)  # known by name: nothing else here needs bitsandbytes, and PEFT has a Linear4bit too
         if kind.__name__ == "Linear4bit" and kind.__module__.startswith("bitsandbytes."):
             module.train()
+
+
+@contextmanager
+def without_dropout(student: nn.Module) -> Iterator[None]:
+    """In this block a student that is ready for training computes without dropout; afterwards it is ready again."""
+    switch_off_dropout(student)
+    try:
+        yield
+    finally:
+        student.train()
 
 
 def _from_pretrained(

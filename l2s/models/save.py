@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,13 +27,13 @@ def save_trained_student(
     folder: Path,
     config: ExperimentConfig,
     *,
-    end_id: int | None = None,
+    ends: Sequence[int] = (),
 ) -> None:
     """Write folder/final_model, and folder/adapter if LoRA was trained. A kill leaves no half-written final_model.
 
     final_model holds plain weights of `config.dtype` without quantisation, the generation config and the tokenizer. An
     adapter is merged into newly loaded base weights, because NF4 weights have lost precision. Every rank of a training
-    calls this; rank 0 writes.
+    calls this; rank 0 writes. `ends` are the tokens that end an answer, the student's own first.
     """
     weights = _gather_trained(model)
     if process_rank() != 0:
@@ -47,7 +48,7 @@ def save_trained_student(
         merged = load_base(str(cast(PreTrainedModel, model).name_or_path), config)
         merged.load_state_dict(weights)
     merged.config.use_cache = True
-    _declare_end(merged, end_id)
+    declare_ends(merged, ends)
     with replacing_folder(ArmDir(folder).final_model) as partial:
         _save_whole(merged, partial)
         tokenizer.save_pretrained(partial)
@@ -69,15 +70,15 @@ def _save_whole(model: PreTrainedModel, folder: Path) -> None:
         settings.to_json_file(folder / GENERATION_CONFIG_NAME, keys_to_pop=["compile_config"])
 
 
-def _declare_end(model: PreTrainedModel, end_id: int | None) -> None:
-    """Make generation stop at the token that ends the student's answers; base models often stop later."""
+def declare_ends(model: PreTrainedModel, ends: Sequence[int]) -> None:
+    """Make generation stop at every token that ends an answer in training; base models often stop later."""
     settings = model.generation_config
-    if end_id is None or settings is None:
+    if settings is None:
         return
-    declared = settings.eos_token_id
-    ends = declared if isinstance(declared, list) else [] if declared is None else [declared]
-    if end_id not in ends:
-        settings.eos_token_id = [end_id, *ends]
+    found = settings.eos_token_id
+    declared = found if isinstance(found, list) else [] if found is None else [found]
+    if not set(ends) <= set(declared):
+        settings.eos_token_id = list(dict.fromkeys([*ends, *declared]))
 
 
 def _gather_trained(model: nn.Module) -> dict[str, torch.Tensor] | None:

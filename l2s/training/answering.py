@@ -1,4 +1,4 @@
-"""Answers of a student between two updates: before on-policy distillation, and in each of its updates on a GPU."""
+"""Answers of a student between two updates: before on-policy distillation, and in each of its updates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from l2s.errors import UserError
 from l2s.generation.engines.batches import needs_to_be_alone
 from l2s.generation.engines.protocol import Completion, Request, Sampling, seed_of
 from l2s.generation.engines.transformers import TransformersEngine
-from l2s.models.load import causal_lm_of, switch_off_dropout
+from l2s.models.load import causal_lm_of, without_dropout
 from l2s.models.zero import is_zero
 
 ANSWERS_HERE = frozenset({"cuda"})  # on a CPU, launches take no time, and TRL's `generate` serves
@@ -28,16 +28,13 @@ def check_batches(student: nn.Module, teacher: PreTrainedModel, renderers: Rende
     """
     if is_zero(student):  # its forward pass begins with the training
         return
-    switch_off_dropout(student)
-    try:
+    with without_dropout(student):
         for role, model in {"student": causal_lm_of(student), "teacher": teacher}.items():
             if needs_to_be_alone(model, renderers.of(role)):
                 raise UserError(
                     f"{role}_model: {type(model).__name__} mixes up the prompts of a batch, so an update of on-policy "
                     "distillation would be wrong; leave opd out of --arms, or take another model"
                 )
-    finally:
-        student.train()
 
 
 def answer_in_training(
@@ -52,18 +49,17 @@ def answer_in_training(
     causal_lm = causal_lm_of(student)
     declared = causal_lm.generation_config
     requests = [Request(str(number), list(prompt)) for number, prompt in enumerate(prompts)]
-    switch_off_dropout(student)
-    try:
-        engine = TransformersEngine(causal_lm, renderer, batch_size=at_a_time)
-        answers = {answer.id: answer for batch in engine.generate(requests, sampling) for answer in batch}
-    finally:
-        causal_lm.generation_config = declared  # the engine replaced it, and TRL reads its end tokens
-        student.train()
+    with without_dropout(student):
+        try:
+            engine = TransformersEngine(causal_lm, renderer, batch_size=at_a_time)
+            answers = {answer.id: answer for batch in engine.generate(requests, sampling) for answer in batch}
+        finally:
+            causal_lm.generation_config = declared  # the engine replaced it, and TRL reads its end tokens
     return [answers[request.id] for request in requests]
 
 
 class AnswersInSteps:
-    """Mixed into TRL's DistillationTrainer: on a GPU the answers of an update come from our engine.
+    """Mixed into TRL's DistillationTrainer: an update's answers have no dropout; on a GPU they come from our engine.
 
     TRL's `generate` launches each kernel of each token from Python. The engine launches a token at once
     (static_decoding.py), and where memory runs out it takes fewer prompts. A student that DeepSpeed shards is left to
@@ -79,7 +75,8 @@ class AnswersInSteps:
         student = trainer.accelerator.unwrap_model(trainer.model)
         device = trainer.accelerator.device
         if device.type not in ANSWERS_HERE or is_zero(student):
-            return cast(list[list[int]], cast(Any, super())._generate_single_turn(prompt_ids, *args, **kwargs))
+            with without_dropout(student):  # TRL answers with the model as it trains
+                return cast(list[list[int]], cast(Any, super())._generate_single_turn(prompt_ids, *args, **kwargs))
         settings = trainer.args
         seed = seed_of(settings.seed, (f"update {trainer.state.global_step}", f"rank {settings.process_index}"))
         sampling = Sampling(settings.max_completion_length, settings.temperature, seed=seed)

@@ -30,6 +30,7 @@ from l2s.metrics import OpdMetrics
 from l2s.models.attention import use_grouped_attention
 from l2s.models.head import output_head
 from l2s.models.load import causal_lm_of, load_model, load_student_for_training
+from l2s.models.save import declare_ends
 from l2s.on_disk import Made
 from l2s.run_dir import ArmDir, RunDir
 from l2s.sealed import read_sealed, write_sealed
@@ -136,12 +137,14 @@ def train(
     update = config.opd_batch_size * config.gradient_accumulation_steps
     settings = _settings(update, student, renderer, config, folder)
     fit_vocabulary(teacher, len(output_head(student).weight))
+    causal_lm = causal_lm_of(student)
+    declare_ends(causal_lm, renderer.ends)  # TRL stops at these alone, and takes an answer without one for cut
     drawn = draw(range(len(prompts.kept)), config.opd_steps * update, config.seed)
     parts = (AnswersInSteps, MeasuresAgreement, TeacherReadsItsOwn, ResumableTrainer, DistillationTrainer)
     trainer = type("OnPolicyTrainer", parts, {})(
         renderer=renderer,
         pad_token_id=renderer.pad_token_id,
-        student=causal_lm_of(student),
+        student=causal_lm,
         teacher=teacher,
         end_id=renderer.end_id,
         model=student,

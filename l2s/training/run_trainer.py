@@ -38,7 +38,9 @@ from l2s.warning import Warned, warned
 EXPLODED = 10.0  # times the loss of guessing; a loss that clipping bounds does not come back from there
 ROSE = 1.5  # times the loss of the first steps, from which the last ones are called a rise
 COMPARED_STEPS = 10
-LOADER_WORKERS = 2  # read signals ahead while a GPU computes; a training CPU has no core to spare
+# Read signals ahead while a GPU computes; a training CPU has no core to spare. They are forked, because open files and
+# functions without a name cannot be sent to a new process, as Python 3.14 would. A fork must not touch the GPU.
+LOADER_WORKERS = {"dataloader_num_workers": 2, "dataloader_multiprocessing_context": "fork"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
         "save_total_limit": 2,
         "report_to": config.report_to.split(","),
         "disable_tqdm": True,
-        "dataloader_num_workers": 0 if on_cpu else LOADER_WORKERS,
+        **({} if on_cpu else LOADER_WORKERS),
         "remove_unused_columns": False,
         "average_tokens_across_devices": True,
         "ddp_find_unused_parameters": False,
@@ -205,7 +207,7 @@ def save_student(
     """Save a trained student to `folder` and return the cost of its training."""
     _check_weights(student)
     peak = peak_memory_bytes(next(student.parameters()).device)
-    save_trained_student(student, renderer.tokenizer, folder, config, end_id=renderer.end_id)
+    save_trained_student(student, renderer.tokenizer, folder, config, ends=renderer.ends)
     return {
         "steps": result.steps,
         "seconds": result.seconds,

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from l2s.chat import ChatRenderer
+from l2s.models.head import decoder_of
+from l2s.models.load import causal_lm_of
 from l2s.tasks.types import Message
 
 TOKENS = "teacher_prompt"  # of an example: the teacher's prompt as token ids
@@ -64,14 +66,23 @@ class TeacherReadsItsOwn:
             self._micro_batch = {}
 
     def _get_last_hidden_state(
-        self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, *args: Any, **kwargs: Any
+        self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, answer_tokens: int
     ) -> Tensor:
+        """The hidden states that predict the last `answer_tokens` tokens.
+
+        In place of TRL's, which leaves the positions to the model: most count the padding on the left, and learned
+        positions (GPT-2) would be wrong.
+        """
         own = self._micro_batch
         if model is self._teacher and IDS in own:
             input_ids = torch.cat([own[IDS], own["completion_ids"]], dim=1)
             attention_mask = torch.cat([own[MASK], own["completion_mask"]], dim=1)
-        hidden: Tensor = cast(Any, super())._get_last_hidden_state(model, input_ids, attention_mask, *args, **kwargs)
-        return hidden
+        decoder = decoder_of(causal_lm_of(model))
+        positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
+        hidden: Tensor = decoder(
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=positions, use_cache=False
+        ).last_hidden_state
+        return hidden[:, -answer_tokens - 1 : -1]
 
 
 def pad_left(rows: Sequence[Tensor], value: int) -> Tensor:

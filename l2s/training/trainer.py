@@ -71,6 +71,7 @@ class DistillationTrainer(ResumableTrainer):
             batch_sampler=UpdateSampler(order, self.update_size),
             collate_fn=lambda update: update,
             num_workers=self.args.dataloader_num_workers,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
         )
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Update], int]:

@@ -73,13 +73,23 @@ def test_a_generation_config_that_transformers_loads_but_refuses_to_save_stays_a
     config = tiny_config(student_model=str(tmp_path / "base"), tuning=tuning)
     tokenizer = load_renderer(config, "student_model").tokenizer
 
-    save_trained_student(trained_student(config), tokenizer, tmp_path, config, end_id=258)
+    save_trained_student(trained_student(config), tokenizer, tmp_path, config, ends=[258])
 
     saved = json.loads((tmp_path / "final_model" / "generation_config.json").read_text())
     assert {name: saved.get(name) for name in ("temperature", "top_p", "eos_token_id")} == {
         "temperature": 0.6, "top_p": 0.9, "eos_token_id": [258, 256],
     }  # fmt: skip
     assert not saved.get("do_sample")
+
+
+def test_a_saved_student_declares_every_end_its_own_first(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config(tuning="full")
+    tokenizer = load_renderer(config, "student_model").tokenizer
+
+    save_trained_student(trained_student(config), tokenizer, tmp_path, config, ends=[256, 65])
+
+    saved = json.loads((tmp_path / "final_model" / "generation_config.json").read_text())
+    assert saved["eos_token_id"] == [256, 65, 258]
 
 
 def test_qlora_merges_into_unquantised_weights(tiny_config: MakeConfig, tmp_path: Path) -> None:

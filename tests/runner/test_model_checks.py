@@ -304,5 +304,5 @@ def test_a_student_declares_the_token_that_it_learned_to_end_with(tiny_config: M
         load_student_for_training(config.student_model, config),
         load_renderer(config, "student_model").tokenizer,
     )
-    save_trained_student(student, tokenizer, tmp_path, config, end_id=256)
+    save_trained_student(student, tokenizer, tmp_path, config, ends=[256])
     assert json.loads((tmp_path / "final_model" / "generation_config.json").read_text())["eos_token_id"] == [256, 258]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +14,13 @@ from l2s.chat import load_renderer
 from l2s.generation.engines.protocol import Sampling
 from l2s.generation.engines.transformers import TransformersEngine
 from l2s.models.attention import use_grouped_attention
-from l2s.models.load import causal_lm_of, load_student_for_training
-from l2s.training import answering
+from l2s.models.load import causal_lm_of, load_model, load_student_for_training
+from l2s.run_dir import RunDir
+from l2s.training import answering, on_policy
 from l2s.training.answering import answer_in_training
+from l2s.training.teacher_prompts import TeacherView
 from support.kills import killed_after
-from support.on_policy import PROMPTS, MakeConfig, likeliest_tokens, metrics, run, short_trainings
+from support.on_policy import ASKED, PROMPTS, MakeConfig, likeliest_tokens, metrics, run, short_trainings
 
 pytest.importorskip("trl", reason="TRL is not installed (extra `trl`; `make setup` installs it)")
 
@@ -120,3 +125,44 @@ def test_answers_come_in_the_order_of_their_prompts(make: MakeConfig) -> None:
     together = answer_in_training(student, prompts, renderer, Sampling(5), at_a_time=3)
     alone = [answer_in_training(student, [prompt], renderer, Sampling(5), at_a_time=1)[0] for prompt in prompts]
     assert [answer.token_ids for answer in together] == [answer.token_ids for answer in alone]
+
+
+@pytest.mark.parametrize("tuning", ["lora", "qlora"])
+def test_generate_answers_without_dropout_and_leaves_the_student_in_training(
+    make: MakeConfig, monkeypatch: pytest.MonkeyPatch, tuning: str
+) -> None:
+    config = make(tuning=tuning, lora_dropout=0.5, opd_steps=1)
+    student: Any = load_student_for_training(config.student_model, config)
+    dropouts = [module for module in student.modules() if isinstance(module, torch.nn.Dropout)]
+    active: list[bool] = []
+
+    def failing(**inputs: Any) -> Any:
+        active.extend(module.training for module in dropouts)
+        raise InterruptedError
+
+    monkeypatch.setattr(student, "generate", failing)
+    renderer, teacher = load_renderer(config, "student_model"), load_model(config.teacher_model, config)
+    with pytest.raises(InterruptedError):
+        on_policy.train(student, teacher, ASKED, TeacherView(renderer, renderer), config, RunDir.of(config).opd)
+    assert active
+    assert not any(active)
+    assert all(module.training for module in student.modules())
+
+
+@pytest.mark.parametrize("engine", ["generate", "ours"])
+def test_an_answer_that_stops_where_the_teacher_stops_is_not_cut(
+    make: MakeConfig, tmp_path: Path, tiny_model_dir: Path, request: pytest.FixtureRequest, engine: str
+) -> None:
+    """The teacher declares nearly every token as an end; the student's own files declare one."""
+    if engine == "ours":
+        request.getfixturevalue("as_on_a_gpu")
+    shutil.copytree(tiny_model_dir / "teacher", tmp_path / "teacher")
+    file = tmp_path / "teacher" / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token_id": [258, *range(256)]}))
+    config = make(teacher_model=str(tmp_path / "teacher"), opd_steps=2, tuning="full")
+    run(config)
+    assert [row["truncated"] for row in metrics(config)] == [0, 0]
+    assert all(row["mean_length"] < 4 for row in metrics(config))
+    saved = json.loads((RunDir.of(config).opd / "final_model" / "generation_config.json").read_text())
+    assert saved["eos_token_id"][0] == 258  # the student's own
+    assert set(range(256)) < set(saved["eos_token_id"])

@@ -68,6 +68,21 @@ def test_stages_leave_loadable_students(tiny_config: MakeConfig) -> None:
     assert [row["step"] for row in load_jsonl(run_dir.kd / "metrics.jsonl")] == [1, 2, 3]
 
 
+def test_a_student_declares_every_end_that_it_learns_from_the_teacher(
+    tiny_config: MakeConfig, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model_dir / "teacher", tmp_path / "teacher")
+    file = tmp_path / "teacher" / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token_id": [258, 65]}))
+    config = tiny_config(teacher_model=str(tmp_path / "teacher"), teacher_signal="online")
+    run_dir = RunDir.of(config)
+    write_responses(run_dir)
+    for stage in (sft, kd):
+        stage.run(config, run_dir)
+    for model in (run_dir.sft_model, run_dir.arm("kd").final_model):
+        assert json.loads((model / "generation_config.json").read_text())["eos_token_id"] == [258, 65]
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 1e-3)])
 def test_kd_from_stored_hidden_states_equals_kd_from_the_teacher_in_memory(
     tiny_config: MakeConfig, dtype: str, tolerance: float

@@ -83,7 +83,7 @@ def own(name: str, *turns: str) -> Item:
     """A row of the user's own data: a system message, then turns of user and assistant."""
     roles = ["system", *(("user", "assistant")[number % 2] for number in range(len(turns) - 1))]
     messages: list[Message] = [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=True)]  # type: ignore[typeddict-item]
-    return item(name, turns[-1], domain="own") | {"messages": messages}  # type: ignore[return-value]
+    return item(name, turns[-1], domain="own") | {"messages": messages}
 
 
 def test_own_rows_that_share_their_last_question_alone_are_not_the_same() -> None:

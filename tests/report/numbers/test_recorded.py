@@ -13,7 +13,7 @@ from l2s.report.text.compare import compare_runs
 from l2s.run_dir import Manifest, RunDir, as_made, differing
 from support.synthetic_run import load_results, make_run
 
-MADE = {
+MADE: dict[str, dict[str, Any]] = {
     "prepare": {"domains": "math", "seed": 42},
     "sft": {"sft_epochs": 2, "max_length": 4096, "seed": 7},
     "kd": {"kd_epochs": 3, "max_length": 4096, "seed": 7},
@@ -44,7 +44,8 @@ def test_a_report_shows_the_settings_of_its_stages_and_not_of_the_last_command(t
 
 
 def test_runs_whose_last_commands_differ_have_no_settings_that_differ(tmp_path: Path) -> None:
-    for name, settings in (("first", {"sft_epochs": 2, "kd_epochs": 3}), ("second", {})):
+    commands: dict[str, dict[str, Any]] = {"first": {"sft_epochs": 2, "kd_epochs": 3}, "second": {}}
+    for name, settings in commands.items():
         _, run_dir = make_run(tmp_path, name=name, sizes={"math": 4}, **settings)
         record(run_dir, MADE)
     assert r"sft\_epochs" not in compare_runs(tmp_path / "first", tmp_path / "second")

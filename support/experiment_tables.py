@@ -17,7 +17,7 @@ from l2s.evaluation import stats
 from l2s.jsonl import Row
 from l2s.report.numbers.schema import DomainResult, Results
 from l2s.report.page.plots import GRID, INK, MUTED, PAPER, STYLE
-from l2s.report.text.formats import nats, percent, points
+from l2s.report.text.formats import bracketed, nats, percent, points
 from support.experiment_archive import RESULTS
 
 SFT, KD, OPD = "student_sft", "student_kd", "student_opd"
@@ -86,9 +86,9 @@ def bounded(value: float, bounds: Sequence[float] | None, digits: int = 1) -> st
     return f"{percent(value, digits)} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def difference(value: float, bounds: Sequence[float]) -> str:
+def difference(value: float, bounds: Sequence[float] | None) -> str:
     """A difference of rates and its interval, in points."""
-    return f"{points(value)} [{points(bounds[0])}, {points(bounds[1])}]"
+    return points(value) + bracketed(bounds and [100 * bound for bound in bounds])
 
 
 def headline(experiments: Mapping[str, Kept]) -> list[tuple[Kept, str]]:
@@ -110,7 +110,7 @@ def models_table(shown: Sequence[tuple[Kept, str]]) -> list[str]:
         assert result is not None
         assert result["main_metric"] is not None
         share = bounded(gap["recovered"], gap["ci95"], 0) if gap and gap["recovered"] is not None else ""
-        low, high = close["ci95"]["mean_kl"] if close else (0.0, 0.0)
+        low, high = close["ci95"]["mean_kl"] if close and close["ci95"] else (0.0, 0.0)
         distance = f"{nats(close['mean_kl'])} [{nats(low)}, {nats(high)}]" if close and model != TEACHER else ""
         score = bounded(result["main_metric"], result["ci95"])
         lines.append(f"| {MODELS[model].title} | {score} | {share} | {distance} |")

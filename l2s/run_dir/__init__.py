@@ -5,5 +5,16 @@ from __future__ import annotations
 from l2s.run_dir.folder import RunDir
 from l2s.run_dir.manifest import Manifest, fingerprint
 from l2s.run_dir.paths import SIGNAL_INDEX, SIGNALS_SHARED, ArmDir, replica_logs
+from l2s.run_dir.recorded import as_made, differing
 
-__all__ = ["SIGNALS_SHARED", "SIGNAL_INDEX", "ArmDir", "Manifest", "RunDir", "fingerprint", "replica_logs"]
+__all__ = [
+    "SIGNALS_SHARED",
+    "SIGNAL_INDEX",
+    "ArmDir",
+    "Manifest",
+    "RunDir",
+    "as_made",
+    "differing",
+    "fingerprint",
+    "replica_logs",
+]

@@ -19,7 +19,7 @@ from l2s.jsonl import cut_unfinished_line
 from l2s.links import check_links
 from l2s.run_dir import RunDir
 from l2s.runner.executors import USER_ERROR, Executor, LocalExecutor
-from l2s.runner.freshness import State, changed_inputs, other_versions, state_of
+from l2s.runner.freshness import State, changed_inputs, changed_unnoticed, other_versions, state_of
 from l2s.runner.pipeline import STAGES, Stage
 from l2s.runner.placement import find_devices
 from l2s.runner.preflight import (
@@ -31,13 +31,20 @@ from l2s.runner.preflight import (
     model_fields,
 )
 from l2s.runner.schedule import Outcome, Schedule
-from l2s.runner.selection import needs_of, requested_stages, select_stages, settle
+from l2s.runner.selection import flag_of, needs_of, requested_stages, select_stages, settle
 from l2s.runner.versions import require_same
 from l2s.terminal import quiet_libraries
 from l2s.visible import in_one_line
 
 if TYPE_CHECKING:
     from l2s.runner.cluster.nodes import Cluster
+
+# What a dry run says of a stage behind others that run: whether they change its inputs is not known before.
+AFTER_OTHERS: dict[State, str] = {
+    "run": "run",
+    "resume": "resume, or run if its inputs change",
+    "skip": "run if its inputs change",
+}
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -105,16 +112,12 @@ def _run(config: ExperimentConfig, cluster: Cluster | None, *, force: bool) -> N
 
 
 def _say_what_changed(stages: list[Stage], states: dict[str, State], config: ExperimentConfig, run_dir: RunDir) -> None:
-    """Print which stages a changed input makes run again, and with which other versions stages were made.
+    """Print which inputs have changed and what that does, and with which other versions stages were made.
 
     Raises:
         UserError: results of other versions would be mixed.
     """
-    for stage in stages:
-        if states[stage.name] == "run" and not stage.always_run:
-            for name in changed_inputs(stage, config, run_dir):
-                said = f"{in_one_line(name)} has changed: {stage.name} and what follows from it run again"
-                console.print(said, markup=False)
+    _say_changed_files(stages, states, config, run_dir)
     differing = {
         stage.name: found
         for stage in stages
@@ -123,6 +126,23 @@ def _say_what_changed(stages: list[Stage], states: dict[str, State], config: Exp
     to_run = [stage.name for stage in stages if states[stage.name] != "skip" and not stage.always_run]
     if note := require_same(differing, to_run, config):
         console.print(f"stages {note}", style="yellow", markup=False)
+
+
+def _say_changed_files(
+    stages: list[Stage], states: dict[str, State], config: ExperimentConfig, run_dir: RunDir
+) -> None:
+    """Print what is read again because it has changed, and what is not because its stage was not asked for."""
+    requested = requested_stages(config)
+    for stage in stages:
+        if states[stage.name] == "run" and not stage.always_run:
+            for name in changed_inputs(stage, config, run_dir):
+                said = f"{stage.name} runs again, and then the stages that read what has changed in its files"
+                console.print(f"{in_one_line(name)} has changed: {said}", markup=False)
+        if states[stage.name] == "skip" and stage.name not in requested:
+            for name in changed_unnoticed(stage, config, run_dir):
+                said = f"is used as it was then; `l2s run` with --{flag_of(stage)} reads it again"
+                line = f"{in_one_line(name)} has changed since {stage.name} read it, and {said}"
+                console.print(line, style="yellow", markup=False)
 
 
 def _join(cluster: Cluster, config: ExperimentConfig, run_dir: RunDir, stages: Sequence[Stage]) -> None:
@@ -150,14 +170,18 @@ def dry_run(config: ExperimentConfig, *, force: bool = False) -> None:
     for name, value in config.model_dump(mode="json").items():
         console.print(f"  {name}: {in_one_line(str(value))}", markup=False)
     console.print("[bold]Stages[/bold]")
-    will_run: set[str] = set()
+    states = {
+        stage.name: state_of(stage, config, run_dir, requested=stage.name in requested, force=force) for stage in stages
+    }
+    may_run: set[str] = set()
     for stage in stages:
-        state = state_of(stage, config, run_dir, requested=stage.name in requested, force=force)
-        if state == "skip" and stage.name in requested and will_run & set(needs_of(stage, config)):
-            state = "run"
-        if state != "skip":
-            will_run.add(stage.name)
-        console.print(f"  {stage.name:<22} {state}")
+        state = states[stage.name]
+        after_others = bool(may_run & set(needs_of(stage, config)))
+        if state != "skip" or (after_others and stage.name in requested):
+            may_run.add(stage.name)
+        words = AFTER_OTHERS[state] if after_others and stage.name in may_run else state
+        console.print(f"  {stage.name:<22} {words}")
+    _say_changed_files(stages, states, config, run_dir)
 
 
 def _settle_dtype(config: ExperimentConfig, run_dir: RunDir) -> ExperimentConfig:

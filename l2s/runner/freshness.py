@@ -9,13 +9,14 @@ from typing import Any, Literal
 from l2s.config import ExperimentConfig
 from l2s.durable import flush, make_folder, remove
 from l2s.errors import UserError
-from l2s.run_dir import SIGNAL_INDEX, Manifest, RunDir, fingerprint
+from l2s.run_dir import SIGNAL_INDEX, Manifest, RunDir, as_made, fingerprint
 from l2s.runner.pipeline import Stage, all_stages
 from l2s.runner.selection import needs_of
 from l2s.runner.versions import changed, package_versions
 from l2s.sealed import read_sealed, write_sealed
 
 State = Literal["run", "resume", "skip"]
+HUB = "hub:"  # instead of a fingerprint: the name of a model that is no folder here
 
 
 def settings_of(stage: Stage, config: ExperimentConfig) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def inputs_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> dict[s
     paths = {_name_of(path, run_dir): path for path in stage.inputs(run_dir, config)}
     models = {name: Path(getattr(config, name)) for name in stage.models}
     found = {label: fingerprint(path) for label, path in (paths | models).items() if path.exists()}
-    return found | {name: f"hub:{path}" for name, path in models.items() if not path.exists()}
+    return found | {name: f"{HUB}{path}" for name, path in models.items() if not path.exists()}
 
 
 def _name_of(path: Path, run_dir: RunDir) -> str:
@@ -80,6 +81,23 @@ def changed_inputs(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> l
     before = manifest.inputs if manifest is not None else begun["inputs"] if begun else None
     now = inputs_of(stage, config, run_dir)
     return [] if before is None else sorted(name for name in before.keys() | now if before.get(name) != now.get(name))
+
+
+def changed_unnoticed(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> list[str]:
+    """The inputs that have changed since a finished `stage` read them, for a run that uses the stage as it is.
+
+    The stage's own settings name them: the command may leave out its data files. One that is gone, or cannot be read,
+    is no change.
+    """
+    manifest = Manifest.load(run_dir.manifest(stage.name))
+    if manifest is None:
+        return []
+    try:
+        now = inputs_of(stage, as_made(config, [manifest]), run_dir)
+    except OSError:
+        return []
+    found = {name: digest for name, digest in now.items() if not digest.startswith(HUB)}
+    return sorted(name for name, before in manifest.inputs.items() if found.get(name, before) != before)
 
 
 def _made_from(field: str, config: ExperimentConfig, run_dir: RunDir) -> list[str]:

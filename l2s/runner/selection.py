@@ -63,6 +63,12 @@ def requested_stages(config: ExperimentConfig) -> set[str]:
     return requested
 
 
+def flag_of(stage: Stage) -> str:
+    """The run flag that asks for `stage`."""
+    names = (flag for flag, stages in _ASKS_FOR.items() if stage.original in stages)
+    return next(names, "run_eval")  # which asks for the evaluation of any student
+
+
 def _is_wanted_copy(stage: Stage, requested: set[str], config: ExperimentConfig) -> bool:
     """Whether a copy is asked for like its original. An evaluation alone trains none: it takes those that are there."""
     if COPY not in stage.name or stage.original not in requested:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from l2s.on_disk import Ids
+from l2s.tasks.own.rows import NAME
 from l2s.tasks.table import task_of
 from l2s.tasks.types import Item
 
 NGRAM_SIZE = 13  # words; the length that Brown et al. 2020, appendix C, use for contamination
+INSTRUCTIONS = 0.1  # 13-grams in as many own rows as a tenth of a domain's evaluation rows are no row's problem
 Words: TypeAlias = tuple[str, ...]  # normalised
+Identity: TypeAlias = Words | str
 WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")  # each Chinese character is one word
 
 
@@ -38,7 +42,7 @@ class DomainOverlap:
 
     Attributes:
         duplicates: (evaluation id, training id) of problems that are equal except for case, punctuation, spaces and
-            width.
+            width; of own data, of conversations that are equal except for case, spaces and width.
         ngram: one match for every evaluation item that shares a 13-gram, duplicates of 13 words or more included.
     """
 
@@ -74,16 +78,24 @@ def repeats(items: Sequence[Item]) -> dict[str, Repeats]:
 
 
 def _conversation(item: Item) -> str:
+    return f"{item['domain']}\n{_text(item)}"
+
+
+def _text(item: Item) -> str:
+    """All turns in one line, without case and width."""
     text = unicodedata.normalize("NFKC", " ".join(message["content"] for message in item["messages"]))
-    return f"{item['domain']}\n{' '.join(text.casefold().split())}"
+    return " ".join(text.casefold().split())
 
 
 def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOverlap]:
     """Overlap by domain, for every domain that has evaluation items.
 
-    Only the problem is compared (`meta["problem"]`), because all items of a domain share the same instructions. An item
-    without that field is compared by its last user message. Rows of the user's own data are compared with all training
-    rows of that data, whatever domain they name.
+    Of the built-in domains only the problem is compared (`meta["problem"]`), because all items of a domain share the
+    same instructions. An item without that field is compared by its last user message.
+
+    Rows of the user's own data are compared with all training rows of that data, whatever domain they name. Their
+    problem may be in any turn, before a last question that every row has. So a duplicate has the whole conversation of
+    a training row, as in `repeats`, and 13-grams are those of each turn, without those of instructions.
     """
     by_domain: dict[str, list[Item]] = {}
     for item in eval:
@@ -97,51 +109,82 @@ def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOver
 
 def _task_overlap(train: Sequence[Item], domains: dict[str, list[Item]]) -> dict[str, DomainOverlap]:
     """The overlap of each domain with `train`; only what the evaluation has is kept in memory."""
-    problems = {domain: [(item["id"], _words(item)) for item in items] for domain, items in domains.items()}
-    texts = [words for items in problems.values() for _, words in items]
-    whole: dict[Words, str | None] = dict.fromkeys(texts)  # problem -> first training item that is it
-    grams: dict[Words, str | None] = dict.fromkeys(gram for words in texts for gram in _ngrams(words))
+    items = [item for found in domains.values() for item in found]
+    whole: dict[Identity, str | None] = dict.fromkeys(
+        map(_identity, items)
+    )  # problem -> first training item that is it
+    grams: dict[Words, str | None] = dict.fromkeys(gram for item in items for gram in _ngrams(item))
+    holders: Counter[Words] = Counter()  # how many training items hold a 13-gram
     for item in train:
-        words = _words(item)
-        for places, keys in ((whole, [words]), (grams, _ngrams(words))):
-            for key in keys:
-                if key in places and places[key] is None:
-                    places[key] = item["id"]
-    return {domain: _domain_overlap(len(train), items, whole, grams) for domain, items in problems.items()}
+        found = [gram for gram in dict.fromkeys(_ngrams(item)) if gram in grams]
+        holders.update(found)
+        for gram in found:
+            grams[gram] = grams[gram] or item["id"]
+        if (identity := _identity(item)) in whole:
+            whole[identity] = whole[identity] or item["id"]
+    often = _often(items, holders) if _is_own(items[0]) else Counter()
+    return {domain: _domain_overlap(len(train), own, whole, grams, often) for domain, own in domains.items()}
+
+
+def _often(items: Iterable[Item], holders: Counter[Words]) -> Counter[Words]:
+    """13-grams that two training rows hold or more, with the number of evaluation rows that do, two or more."""
+    shared = Counter(gram for item in items for gram in dict.fromkeys(_ngrams(item)) if holders[gram] > 1)
+    return Counter({gram: number for gram, number in shared.items() if number > 1})
 
 
 def _domain_overlap(
-    num_train: int, problems: list[tuple[str, Words]], whole: dict[Words, str | None], grams: dict[Words, str | None]
+    num_train: int,
+    items: list[Item],
+    whole: dict[Identity, str | None],
+    grams: dict[Words, str | None],
+    often: Counter[Words],
 ) -> DomainOverlap:
-    duplicates = [(eval_id, train_id) for eval_id, words in problems if (train_id := whole[words]) is not None]
-    matches = [_match(eval_id, words, grams) for eval_id, words in problems]
-    return DomainOverlap(num_train, len(problems), duplicates, [match for match in matches if match])
+    instructions = {gram for gram, number in often.items() if number >= INSTRUCTIONS * len(items)}
+    matches = [_match(item, grams, instructions) for item in items]
+    return DomainOverlap(num_train, len(items), _pairs(items, whole), [match for match in matches if match])
 
 
 def duplicates(train: Iterable[Item], evaluation: Sequence[Item]) -> list[tuple[str, str]]:
     """(evaluation id, training id) of the equal problems in `DomainOverlap`, without the search for 13-grams."""
-    problems = [(item["id"], _words(item)) for item in evaluation]
-    first: dict[Words, str | None] = dict.fromkeys(words for _, words in problems)
+    first: dict[Identity, str | None] = dict.fromkeys(map(_identity, evaluation))
     for item in train:
-        words = _words(item)
-        if words in first and first[words] is None:
-            first[words] = item["id"]
-    return [(eval_id, train_id) for eval_id, words in problems if (train_id := first[words]) is not None]
+        if (identity := _identity(item)) in first:
+            first[identity] = first[identity] or item["id"]
+    return _pairs(evaluation, first)
 
 
-def _match(eval_id: str, words: Words, grams: dict[Words, str | None]) -> NgramMatch | None:
-    own = list(_ngrams(words))
+def _pairs(items: Iterable[Item], first: dict[Identity, str | None]) -> list[tuple[str, str]]:
+    return [(item["id"], train_id) for item in items if (train_id := first[_identity(item)]) is not None]
+
+
+def _match(item: Item, grams: dict[Words, str | None], instructions: set[Words]) -> NgramMatch | None:
+    own = [gram for gram in _ngrams(item) if gram not in instructions]
     shared = [(gram, train_id) for gram in own if (train_id := grams[gram]) is not None]
     if not shared:
         return None
     gram, train_id = shared[0]
-    return NgramMatch(eval_id, train_id, " ".join(gram), len(shared) / len(own))
+    return NgramMatch(item["id"], train_id, " ".join(gram), len(shared) / len(own))
 
 
-def _words(item: Item) -> Words:
-    problem = item["meta"].get("problem") or item["messages"][-1]["content"]
-    return tuple(WORD.findall(unicodedata.normalize("NFKC", str(problem)).casefold()))
+def _is_own(item: Item) -> bool:
+    return task_of(item["domain"]).name == NAME
 
 
-def _ngrams(words: Words) -> Iterator[Words]:
-    return (words[start : start + NGRAM_SIZE] for start in range(len(words) - NGRAM_SIZE + 1))
+def _identity(item: Item) -> Identity:
+    """What two equal problems have in common. Own rows may differ in signs alone: 2 + 3 and 2 - 3."""
+    return _text(item) if _is_own(item) else _words(_problem(item))
+
+
+def _problem(item: Item) -> str:
+    return str(item["meta"].get("problem") or item["messages"][-1]["content"])
+
+
+def _words(text: str) -> Words:
+    return tuple(WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+def _ngrams(item: Item) -> Iterator[Words]:
+    """The 13-grams of the problem; of own data, those of every turn."""
+    texts = [message["content"] for message in item["messages"]] if _is_own(item) else [_problem(item)]
+    for words in map(_words, texts):
+        yield from (words[start : start + NGRAM_SIZE] for start in range(len(words) - NGRAM_SIZE + 1))

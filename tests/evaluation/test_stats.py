@@ -207,6 +207,11 @@ def test_gap_recovered_is_the_ratio_of_the_gains() -> None:
     assert found.ci95.low < 0.625 < found.ci95.high
 
 
+def test_gap_recovered_of_a_single_cluster_has_no_interval() -> None:
+    found = stats.gap_recovered([0.5, 0.5], [0.0, 0.0], [1.0, 1.0], clusters=["a", "a"])
+    assert (found.ratio, found.ci95) == (0.5, None)
+
+
 def test_gap_recovered_is_withheld_without_a_lead_of_the_teacher() -> None:
     same = np.tile([1.0, 0.0], 25)
     found = stats.gap_recovered(same, same, same[::-1])

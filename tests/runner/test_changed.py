@@ -12,10 +12,10 @@ from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.run_dir import Manifest, RunDir
 from l2s.runner import versions
-from l2s.runner.experiment import _say_what_changed
+from l2s.runner.experiment import _say_what_changed, dry_run
 from l2s.runner.freshness import begin, changed_inputs, inputs_of, other_versions, settings_of, state_of
 from l2s.runner.pipeline import STAGES
-from l2s.runner.selection import select_stages, settle
+from l2s.runner.selection import requested_stages, select_stages, settle
 from l2s.runner.versions import package_versions, require_same
 
 MADE = ("prepare", "generate", "sft", "evaluate_teacher")
@@ -25,7 +25,9 @@ MADE = ("prepare", "generate", "sft", "evaluate_teacher")
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ExperimentConfig, RunDir]:
     """An experiment of which the stages of MADE are done."""
     monkeypatch.chdir(tmp_path)
-    config = settle(ExperimentConfig(experiment_name="x", output_dir=tmp_path, run_all=True, device="cpu"))
+    config = settle(
+        ExperimentConfig(experiment_name="x", output_dir=tmp_path, run_all=True, device="cpu", dtype="float32")
+    )
     run_dir = RunDir.of(config)
     run_dir.create()
     for name in MADE:
@@ -46,7 +48,8 @@ def write_manifest(name: str, config: ExperimentConfig, run_dir: RunDir, found: 
 
 def announce(config: ExperimentConfig, run_dir: RunDir) -> None:
     stages = select_stages(config)
-    states = {stage.name: state_of(stage, config, run_dir, requested=True) for stage in stages}
+    requested = requested_stages(config)
+    states = {stage.name: state_of(stage, config, run_dir, requested=stage.name in requested) for stage in stages}
     _say_what_changed(stages, states, config, run_dir)
 
 
@@ -120,7 +123,46 @@ def test_changed_data_names_file_and_stage(
     assert changed_inputs(STAGES["generate"], config, run_dir) == ["data/train_dataset.jsonl"]
     announce(config, run_dir)
     said = capsys.readouterr().out
-    assert "data/train_dataset.jsonl has changed: generate and what follows from it run again" in said
+    assert "data/train_dataset.jsonl has changed: generate runs again, and then" in said
+
+
+def test_a_stage_that_was_not_asked_for_is_used_as_it_is_which_is_said(
+    made: tuple[ExperimentConfig, RunDir], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, run_dir = made
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("train_file", "eval_file")}
+    for path in files.values():
+        path.write_text("old")
+    write_manifest("prepare", config.model_copy(update=files | {"domains": "own"}), run_dir, package_versions())
+    alone = config.model_copy(update={"run_all": False, "run_eval": True})
+    for config in (alone, alone.model_copy(update=files | {"domains": "own"})):  # with and without the files' flags
+        files["eval_file"].write_text("old")
+        announce(config, run_dir)
+        assert capsys.readouterr().out == ""
+        files["eval_file"].write_text("new")
+        announce(config, run_dir)
+        said = capsys.readouterr().out
+        assert "eval_file.jsonl has changed since prepare read it, and is used as it was then" in said
+        assert "`l2s run` with --run_prepare reads it again" in said
+        assert "train_file" not in said
+    files["eval_file"].unlink()
+    announce(alone, run_dir)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_dry_run_does_not_claim_that_stages_behind_another_run(
+    made: tuple[ExperimentConfig, RunDir], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, run_dir = made
+    run_dir.manifest("prepare").unlink()
+    dry_run(config)
+    said = {
+        line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.split("Stages")[1].splitlines() if line
+    }
+    assert said["prepare"] == ["run"]
+    assert said["score"] == ["run"]
+    for stage in ("generate", "sft", "evaluate_teacher"):
+        assert " ".join(said[stage]) == "run if its inputs change"
 
 
 def test_a_changed_setting_names_all_stages_that_it_decides(made: tuple[ExperimentConfig, RunDir]) -> None:

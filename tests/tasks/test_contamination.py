@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from l2s.tasks.contamination import NGRAM_SIZE, overlap
-from l2s.tasks.types import Item
+from l2s.tasks.contamination import NGRAM_SIZE, duplicates, overlap
+from l2s.tasks.types import Item, Message
 
 INSTRUCTIONS = "Solve the following problem step by step and end with a line that holds only the final number please. "
 
@@ -77,3 +77,40 @@ def test_domains_of_the_users_own_data_share_its_training_rows_and_the_first_one
     assert found["poems"].duplicates == [("p", "t1")]
     assert [(match.train_id, match.share) for match in found["poems"].ngram] == [("t1", 1)]
     assert (found["letters"].duplicates, found["letters"].ngram) == ([], [])
+
+
+def own(name: str, *turns: str) -> Item:
+    """A row of the user's own data: a system message, then turns of user and assistant."""
+    roles = ["system", *(("user", "assistant")[number % 2] for number in range(len(turns) - 1))]
+    messages: list[Message] = [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=True)]  # type: ignore[typeddict-item]
+    return item(name, turns[-1], domain="own") | {"messages": messages}
+
+
+def test_own_rows_that_share_their_last_question_alone_are_not_the_same() -> None:
+    question = f"Summarise the document above {words('plainly', NGRAM_SIZE)}."
+    train = [own(f"t{number}", f"{words(f't{number}_', 20)}.", question) for number in range(5)]
+    evaluation = [own(f"e{number}", f"{words(f'e{number}_', 20)}.", question) for number in range(3)]
+    found = overlap(train, evaluation)["own"]
+    assert (found.duplicates, found.ngram, duplicates(train, evaluation)) == ([], [], [])
+
+
+def test_own_rows_are_compared_by_all_their_turns() -> None:
+    document = words("d", 20)
+    train = [
+        own("same", "Be brief.", f"Read: {document}", "Done.", "How long is it?"),
+        own("t", document, "Its topic?"),
+    ]
+    evaluation = [
+        own("equal", "Be  BRIEF.", f"Read: {document}", "Done.", "How long is it?"),
+        own("part", document, "Its author?"),
+        *(own(f"e{number}", words(f"e{number}_", 20), "Its topic?") for number in range(20)),
+    ]
+    found = overlap(train, evaluation)["own"]
+    assert found.duplicates == duplicates(train, evaluation) == [("equal", "same")]
+    assert [(match.eval_id, match.train_id, match.share) for match in found.ngram] == [
+        ("equal", "same", 1), ("part", "same", 1),
+    ]  # fmt: skip
+
+
+def test_own_rows_that_differ_in_a_sign_are_not_the_same() -> None:
+    assert overlap([own("t", "Add.", "2 + 3?")], [own("e", "Add.", "2 - 3?")])["own"].duplicates == []

@@ -17,6 +17,7 @@ class GapRecovered:
     """(model - base) / (teacher - base); 1 means that the student reached the teacher.
 
     `ratio` and `ci95` are None unless the interval of teacher - base lies above 0: otherwise no gap is known to exist.
+    A single unit has no `ci95`.
     """
 
     ratio: float | None
@@ -34,4 +35,5 @@ def gap_recovered(
         return GapRecovered(None, None, gap.difference, gap.ci95)
     gained, _ = by_cluster(vector(model) - vector(base), clusters)
     missing, _ = by_cluster(vector(teacher) - vector(base), clusters)
-    return GapRecovered(float(gained.sum() / missing.sum()), ratio_interval(gained, missing), gap.difference, gap.ci95)
+    interval = ratio_interval(gained, missing) if len(gained) > 1 else None
+    return GapRecovered(float(gained.sum() / missing.sum()), interval, gap.difference, gap.ci95)

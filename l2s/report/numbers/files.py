@@ -12,10 +12,11 @@ from l2s.arms import ARMS, MODELS, copy_name, original
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError, shown
 from l2s.jsonl import Row, load_jsonl, require_file
-from l2s.run_dir import Manifest, RunDir, fingerprint
+from l2s.run_dir import Manifest, RunDir, as_made, fingerprint
 from l2s.tasks.own.rows import DOMAIN
 from l2s.tasks.types import Item
 
+EVALUATIONS = ("evaluate_", "lm_eval_")
 STAGES = (
     "prepare", "generate", "score", *ARMS, *(f"evaluate_{model}" for model in MODELS),
     *(f"lm_eval_{model}" for model in MODELS),
@@ -36,9 +37,10 @@ class RunFiles:
     """The parsed files of one run. A missing file is an empty list, or absent from its dict.
 
     Attributes:
+        config: the settings that the stages recorded; those that no stage reads are of the last command.
         predictions: model -> rows in the order of the evaluation items; only models that were evaluated.
         fidelity: model -> one row for each of the teacher's evaluation answers.
-        manifests: finished stage -> manifest, in the order of the pipeline.
+        manifests: finished stage -> manifest, in the order of the pipeline; without outdated evaluations.
         curves: arm -> logged steps.
         heldout_curves: arm -> loss on held-out answers at some of these steps.
         lm_eval: model -> the results of lm-evaluation-harness.
@@ -63,7 +65,8 @@ class RunFiles:
 def read_run(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
     """Parse the folder, beside a run that is working in it too: all that is read belongs together.
 
-    An evaluation that has not finished, or whose student has been trained again since, is left out.
+    An evaluation that has not finished is left out, and so is one of files that have been made again since: the
+    evaluation items, the teacher's answers or the weights.
 
     Raises:
         UserError: a file is broken, or not as its stage left it; names the file and what to do.
@@ -97,12 +100,14 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 def _read(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
     found = {stage: Manifest.load(run_dir.manifest(stage)) for stage in _stages(config)}
-    manifests = {stage: manifest for stage, manifest in found.items() if manifest is not None}
+    finished = {stage: manifest for stage, manifest in found.items() if manifest is not None}
+    manifests = {stage: manifest for stage, manifest in finished.items() if not _is_outdated(manifest, finished)}
     evaluated = [model for model in MODELS if not _unfinished(model, found, run_dir)]
-    reader = Reader(run_dir, manifests)
+    harness = [model for model in MODELS if f"lm_eval_{model}" not in finished.keys() - manifests.keys()]
+    reader = Reader(run_dir, finished)
     rows, items = reader.rows, reader.items
     return RunFiles(
-        config=config,
+        config=as_made(config, manifests.values()),
         root=run_dir.root,
         train=cast(list[Item], items(run_dir.train_data)),
         eval=cast(list[Item], items(run_dir.eval_data)),
@@ -111,26 +116,31 @@ def _read(config: ExperimentConfig, run_dir: RunDir) -> RunFiles:
         manifests=manifests,
         curves=_present({arm: rows(run_dir.arm(arm).metrics) for arm in ARMS}),
         heldout_curves=_present({arm: rows(run_dir.arm(arm).heldout_metrics) for arm in ARMS}),
-        lm_eval={model: rows(path)[0] for model in MODELS if (path := run_dir.lm_eval(model)).exists()},
+        lm_eval={model: rows(path)[0] for model in harness if (path := run_dir.lm_eval(model)).exists()},
         never_right=rows(run_dir.never_right),
         by_seed=_by_seed(config, found, items, run_dir),
     )
 
 
 def _unfinished(model: str, manifests: Mapping[str, Manifest | None], run_dir: RunDir) -> bool:
-    """Whether the evaluation of `model` is running, was killed, or is of weights that no longer exist."""
+    """Whether the evaluation of `model` is running, was killed, is outdated, or its student is being trained again."""
     evaluation = manifests[f"evaluate_{model}"]
     if evaluation is None:
         return run_dir.started(f"evaluate_{model}").exists()
     for arm in ARMS.values():
         if arm.model.name == original(model):
             name = model.replace(arm.model.name, arm.name)
-            weights = str(run_dir.arm(name).final_model.relative_to(run_dir.root))
-            trained = manifests[name]
-            if trained is None:
-                return run_dir.started(name).exists()
-            return trained.outputs.get(weights) != evaluation.inputs.get(weights, trained.outputs.get(weights))
-    return False
+            if manifests[name] is None and run_dir.started(name).exists():
+                return True
+    return _is_outdated(evaluation, manifests)
+
+
+def _is_outdated(manifest: Manifest, manifests: Mapping[str, Manifest | None]) -> bool:
+    """Whether an evaluation read items, answers or weights that have been made again since, and are others now."""
+    if not manifest.stage.startswith(EVALUATIONS):
+        return False
+    made = {label: sha for other in manifests.values() if other for label, sha in other.outputs.items()}
+    return any(made.get(label, sha) != sha for label, sha in manifest.inputs.items())
 
 
 class Reader:

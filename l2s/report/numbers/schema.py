@@ -38,7 +38,7 @@ class Contrast(TypedDict):
     model: str
     reference: str
     difference: float
-    ci95: Bounds
+    ci95: Bounds | None  # None: the KL of a single answer has no interval
     p_value: float
     p_holm: float  # adjusted for the contrasts of this domain
     test: str
@@ -92,7 +92,7 @@ class Fidelity(TypedDict):
     mean_kl: float
     top1_agreement: float
     perplexity: float
-    ci95: FidelityInterval
+    ci95: FidelityInterval | None  # None: a single answer has none
     n: int
     num_tokens: int
     domains: NotRequired[dict[str, Fidelity]]

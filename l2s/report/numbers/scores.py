@@ -11,7 +11,16 @@ import numpy as np
 from l2s.arms import BASE, CONTRASTS, TEACHER
 from l2s.evaluation import stats
 from l2s.jsonl import Row
-from l2s.report.numbers.schema import Contrast, DomainResult, Fidelity, Gap, ModelEvaluation, Verdict
+from l2s.report.numbers.schema import (
+    Bounds,
+    Contrast,
+    DomainResult,
+    Fidelity,
+    FidelityInterval,
+    Gap,
+    ModelEvaluation,
+    Verdict,
+)
 from l2s.tasks.table import in_order, task_of
 
 Predictions = Mapping[str, Sequence[Row]]  # model -> rows
@@ -148,7 +157,7 @@ def contrast(
         "model": model,
         "reference": reference,
         "difference": comparison.difference,
-        "ci95": list(comparison.ci95),
+        "ci95": _bounds(comparison),
         "p_value": comparison.p_value,
         "p_holm": p_holm,
         "test": comparison.test,
@@ -159,6 +168,12 @@ def contrast(
         "minimum_detectable_difference": comparison.minimum_detectable_difference(tests),
         "verdict": _verdict(comparison, p_holm),
     }
+
+
+def _bounds(comparison: stats.PairedComparison) -> Bounds | None:
+    """The interval; None where a single unit gives one without width, which says nothing of the spread."""
+    low, high = comparison.ci95
+    return [low, high] if comparison.units > 1 or low < high else None
 
 
 def _verdict(comparison: stats.PairedComparison, p_holm: float) -> Verdict:
@@ -179,14 +194,12 @@ def recover_gaps(predictions: Predictions) -> list[Gap]:
 
 
 def _gap(domain: str, model: str, predictions: Predictions) -> Gap | None:
+    """The gap on the items that the model, the base student and the teacher all have graded answers to."""
+    bases, teachers = ({row["id"]: row for row in predictions[name]} for name in (BASE, TEACHER))
     triples = [
-        (row, base, teacher)
-        for (row, base), (_, teacher) in zip(
-            pair(predictions[model], predictions[BASE]),
-            pair(predictions[model], predictions[TEACHER]),
-            strict=True,
-        )
-        if row["domain"] == domain
+        (row, bases[row["id"]], teachers[row["id"]])
+        for row in predictions[model]
+        if row["domain"] == domain and row["id"] in bases and row["id"] in teachers
     ]
     if not triples:
         return None
@@ -219,16 +232,23 @@ def _fidelity(rows: Sequence[Row]) -> Fidelity:
     tokens = [row["num_tokens"] for row in rows]
     sums = {name: [row[name] for row in rows] for name in FIDELITY_SUMS}
     means = {name: float(np.sum(values) / np.sum(tokens)) for name, values in sums.items()}
-    bounds = {name: stats.ratio_interval(values, tokens) for name, values in sums.items()}
     return {
         "mean_kl": means["kl_sum"],
         "top1_agreement": means["top1_sum"],
         "perplexity": _perplexity(means["nll_sum"]),
-        "ci95": {
-            "mean_kl": list(bounds["kl_sum"]),
-            "top1_agreement": list(bounds["top1_sum"].clip(0, 1)),
-            "perplexity": [_perplexity(bound) for bound in bounds["nll_sum"]],
-        },
+        "ci95": _fidelity_bounds(sums, tokens),
         "n": len(rows),
         "num_tokens": int(np.sum(tokens)),
+    }
+
+
+def _fidelity_bounds(sums: Mapping[str, Sequence[float]], tokens: Sequence[int]) -> FidelityInterval | None:
+    """The intervals, within what each measure can be: KL and loss of a token are 0 or more, and e to the 0 is 1."""
+    if len(tokens) < 2:
+        return None
+    kl, top1, nll = (stats.ratio_interval(sums[name], tokens) for name in FIDELITY_SUMS)
+    return {
+        "mean_kl": list(kl.clip(0, np.inf)),
+        "top1_agreement": list(top1.clip(0, 1)),
+        "perplexity": [_perplexity(bound) for bound in nll.clip(0, np.inf)],
     }

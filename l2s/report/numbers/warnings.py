@@ -11,6 +11,7 @@ from l2s.report.numbers import scores
 from l2s.report.numbers.costs import ENDPOINT
 from l2s.report.numbers.files import RunFiles
 from l2s.report.numbers.schema import Results
+from l2s.run_dir import differing
 from l2s.tasks.table import task_of
 from l2s.tasks.task import BLIND
 from l2s.warning import Warned, warned
@@ -34,6 +35,7 @@ def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
         *_remote_teacher(results),
         *_batch_sizes(results, files.config.eval_batch_size),
         *_mixed_versions(files),
+        *_mixed_settings(files),
     ]
 
 
@@ -150,6 +152,12 @@ def _mixed_versions(files: RunFiles) -> Iterator[Warned]:
     mixed = [f"{name} {' / '.join(sorted(found))}" for name, found in sorted(by_name.items()) if len(found) > 1]
     if mixed:
         yield warned("mixed_versions", names=mixed)
+
+
+def _mixed_settings(files: RunFiles) -> Iterator[Warned]:
+    """Settings that stages read with different values: the table of settings has room for one."""
+    if found := differing(files.manifests.values()):
+        yield warned("mixed_settings", names=found)
 
 
 def _remote_teacher(results: Results) -> Iterator[Warned]:

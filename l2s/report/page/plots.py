@@ -92,9 +92,9 @@ def _panel(title: str, subtitle: str, rows: int) -> tuple[Figure, Axes]:
 def _dots(
     axes: Axes, names: Sequence[str], values: Sequence[float], bounds: Sequence[Bounds], colours: Sequence[str]
 ) -> None:
-    """A dot with its interval in each row, first row at the top."""
-    for row, (value, (low, high), colour) in enumerate(zip(values, bounds, colours, strict=True)):
-        axes.plot([low, high], [row, row], color=colour, linewidth=3, alpha=0.4, solid_capstyle="round")
+    """A dot with its interval in each row, first row at the top; an interval may be empty."""
+    for row, (value, interval, colour) in enumerate(zip(values, bounds, colours, strict=True)):
+        axes.plot(interval, [row] * len(interval), color=colour, linewidth=3, alpha=0.4, solid_capstyle="round")
         axes.plot([value], [row], "o", color=colour, markersize=7, clip_on=False)  # whole at 0 and at 100 as well
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -124,11 +124,11 @@ def _contrasts(results: Results, domain: str, text: Text) -> Figure:
     figure, axes = _panel(domain_label(results, domain, text), text("points_axis"), len(found))
     axes.axvline(0, color=MUTED, linewidth=1)
     values = [100 * contrast["difference"] for contrast in found]
-    bounds = [[100 * bound for bound in contrast["ci95"]] for contrast in found]
+    bounds = [[100 * bound for bound in contrast["ci95"] or ()] for contrast in found]
     colours = [_contrast_colour(contrast) for contrast in found]
     _dots(axes, [contrast_name(contrast, text) for contrast in found], values, bounds, colours)
     _labels(axes, [formats.signed(value) for value in values])
-    reach = max(10.0, *(abs(bound) for low_high in bounds for bound in low_high)) * 1.08
+    reach = max([10.0, *(abs(bound) for low_high in bounds for bound in low_high)]) * 1.08
     axes.set_xlim(-reach, reach)
     return figure
 
@@ -143,7 +143,7 @@ def _fidelity_kl(results: Results, text: Text) -> Figure:
     found = {model: measured for model, measured in results["fidelity"].items() if model != TEACHER}
     figure, axes = _panel(text("mean_kl"), text("nats_axis"), len(found))
     values = [measured["mean_kl"] for measured in found.values()]
-    bounds = [measured["ci95"]["mean_kl"] for measured in found.values()]
+    bounds = [measured["ci95"]["mean_kl"] if measured["ci95"] else [] for measured in found.values()]
     _dots(axes, [text(model) for model in found], values, bounds, [MODELS[model].colour for model in found])
     _labels(axes, [formats.nats(value) for value in values])
     axes.set_xlim(left=0)
@@ -154,7 +154,8 @@ def _fidelity_top1(results: Results, text: Text) -> Figure:
     found = {model: measured for model, measured in results["fidelity"].items() if model != TEACHER}
     figure, axes = _panel(text("top1_agreement"), text("percent_axis"), len(found))
     values = [100 * measured["top1_agreement"] for measured in found.values()]
-    bounds = [[100 * bound for bound in measured["ci95"]["top1_agreement"]] for measured in found.values()]
+    intervals = [measured["ci95"]["top1_agreement"] if measured["ci95"] else [] for measured in found.values()]
+    bounds = [[100 * bound for bound in interval] for interval in intervals]
     _dots(axes, [text(model) for model in found], values, bounds, [MODELS[model].colour for model in found])
     _labels(axes, [f"{value:.1f}%" for value in values])
     axes.set_xlim(right=100)

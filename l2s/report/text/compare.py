@@ -35,7 +35,11 @@ NAMES_AND_PLACES = (
 
 @dataclass(frozen=True)
 class Run:
-    """One side of the comparison."""
+    """One side of the comparison.
+
+    Attributes:
+        name: that of its folder; the path as it was given, if two folders have one name.
+    """
 
     name: str
     files: RunFiles
@@ -48,7 +52,10 @@ def compare_runs(a: Path, b: Path) -> str:
     Raises:
         UserError: one of them is not the folder of an experiment.
     """
-    runs = (_load(a), _load(b))
+    names = [path.resolve().name for path in (a, b)]
+    if names[0] == names[1] and a.resolve() != b.resolve():
+        names = [str(a), str(b)]
+    runs = (_load(a, names[0]), _load(b, names[1]))
     check_one_engine(
         {cost["engine"]: f"{run.name}/{model}" for run in runs for model, cost in run.results["models"].items()}
     )
@@ -71,10 +78,10 @@ def compare_runs(a: Path, b: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _load(root: Path) -> Run:
+def _load(root: Path, name: str) -> Run:
     run_dir = RunDir(root)
     files = read_run(run_dir.load_config(), run_dir)
-    return Run(root.resolve().name, files, build_results(files))
+    return Run(name, files, build_results(files))
 
 
 def _seed_notes(run: Run, text: Text) -> list[str]:

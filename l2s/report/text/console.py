@@ -61,7 +61,7 @@ def _mean_kl(results: Results, model: str) -> Cell:
     measured = results["fidelity"].get(model)
     if measured is None:
         return Cell(NONE)
-    low, high = measured["ci95"]["mean_kl"]
+    low, high = measured["ci95"]["mean_kl"] if measured["ci95"] else (0, 0)
     return Cell(f"{measured['mean_kl']:.3f}", f"{low:.3f}–{high:.3f}" if low < high else "")
 
 

@@ -41,6 +41,7 @@ def _row(results: Results, model: str, domain: str) -> dict[str, Value]:
     result = results["evaluation"][model]["domain_results"][domain]
     fidelity = results["fidelity"][model].get("domains", {}).get(domain) if model in results["fidelity"] else None
     bounds = result["ci95"]
+    kl_bounds = fidelity["ci95"]["mean_kl"] if fidelity and fidelity["ci95"] else None
     cost = results["models"].get(model)
     return {
         "model": model,
@@ -57,8 +58,8 @@ def _row(results: Results, model: str, domain: str) -> dict[str, Value]:
         "no_answer": result["no_answer"],
         "mean_tokens": result["mean_tokens"],
         "mean_kl": fidelity and fidelity["mean_kl"],
-        "mean_kl_ci95_low": fidelity and fidelity["ci95"]["mean_kl"][0],
-        "mean_kl_ci95_high": fidelity and fidelity["ci95"]["mean_kl"][1],
+        "mean_kl_ci95_low": kl_bounds[0] if kl_bounds else None,
+        "mean_kl_ci95_high": kl_bounds[1] if kl_bounds else None,
         "top1_agreement": fidelity and fidelity["top1_agreement"],
         "perplexity": fidelity and fidelity["perplexity"],
         "parameters": cost and cost["parameters"],

@@ -212,19 +212,19 @@ ENGLISH = {
     "say_higher": "higher on {domains}",
     "say_lower": "lower on {domains}",
     "say_no detectable difference": "no detectable difference on {domains}",
-    "say_finding": " ({difference} [{low}, {high}])",
+    "say_finding": " ({difference}{bounds})",
     "say_units": "Differences are in percentage points, with their 95% intervals.",
     "say_first_seed": "All of this is about the students of seed {seed}. The spread over seeds {seeds} is shown apart.",
     "say_unseen": "A true difference of up to {points} points could be missed where none is detected.",
     "say_too_few": "Some contrasts have too few items to show any difference.",
     "comma": ", ",
     "say_closer": "{model} is closer to the teacher's distribution than {reference} (mean KL {kl} against "
-    "{kl_reference} nats per token; difference {difference} [{low}, {high}]).",
+    "{kl_reference} nats per token; difference {difference}{bounds}).",
     "say_farther": "{model} is farther from the teacher's distribution than {reference} (mean KL {kl} against "
-    "{kl_reference} nats per token; difference {difference} [{low}, {high}]).",
+    "{kl_reference} nats per token; difference {difference}{bounds}).",
     "say_as_close": "{model} and {reference} show no detectable difference in closeness to the teacher (mean KL "
-    "{kl} against {kl_reference} nats per token; difference {difference} [{low}, {high}]).",
-    "say_gain": "{domain} {difference} points [{low}, {high}]",
+    "{kl} against {kl_reference} nats per token; difference {difference}{bounds}).",
+    "say_gain": "{domain} {difference} points{bounds}",
     "say_gain_share": " ({share} of the teacher's lead)",
     "say_gain_unclear": " (no detectable difference)",
     "say_headline_kl": "mean KL to the teacher {before} → {after} nats per token",
@@ -244,6 +244,8 @@ ENGLISH = {
     "because": " ({setting})",
     "warn_mixed_versions": "Stages of this experiment were made with different versions ({names}); differences between "
     "models may come from them.",
+    "warn_mixed_settings": "Stages of this experiment read different values of a setting ({names}); the table of "
+    "settings shows that of the last stage.",
     "warn_ngrams": "{domain}: {found} of {n} evaluation {n:item|items} {found:shares|share} a run of 13 words with "
     "a training item.",
     "warn_controls": "{domain}: the grader fails its controls ({names}), so do not trust its scores.",

@@ -18,6 +18,11 @@ def percent_bounds(bounds: Sequence[float]) -> str:
     return f"{bounds[0] * 100:.1f}–{bounds[1] * 100:.1f}"
 
 
+def bracketed(bounds: Sequence[float] | None, digits: int = 1) -> str:
+    """An interval behind a difference: ` [−3.1, +5.0]`; nothing where there is none."""
+    return f" [{signed(bounds[0], digits)}, {signed(bounds[1], digits)}]" if bounds else ""
+
+
 def signed(value: float, digits: int = 1) -> str:
     """A difference with its sign, with a true minus and no negative zero."""
     rounded = round(value, digits) + 0.0

@@ -65,8 +65,7 @@ def _headline(contrasts: list[Contrast], results: Results, text: Text) -> str:
 
 def _gain(contrast: Contrast, results: Results, text: Text) -> str:
     """Such as `math +12.5 [+5.9, +20.4] (60% of the teacher's lead)`."""
-    low, high = (formats.points(bound) for bound in contrast["ci95"])
-    values = {"difference": formats.points(contrast["difference"]), "low": low, "high": high}
+    values = {"difference": formats.points(contrast["difference"]), "bounds": _points(contrast)}
     said = text("say_gain", domain=domain_label(results, contrast["domain"], text), **values)
     if not is_detectable(contrast):
         return said + text("say_gain_unclear")
@@ -127,8 +126,12 @@ def _finding(contrast: Contrast, results: Results, text: Text) -> str:
     label = domain_label(results, contrast["domain"], text)
     if not is_detectable(contrast):
         return label
-    low, high = (formats.points(bound) for bound in contrast["ci95"])
-    return label + text("say_finding", difference=formats.points(contrast["difference"]), low=low, high=high)
+    return label + text("say_finding", difference=formats.points(contrast["difference"]), bounds=_points(contrast))
+
+
+def _points(contrast: Contrast) -> str:
+    """The interval of a difference of scores, in percentage points."""
+    return formats.bracketed(contrast["ci95"] and [100 * bound for bound in contrast["ci95"]])
 
 
 def _fidelity_sentences(results: Results, text: Text) -> list[str]:
@@ -142,8 +145,7 @@ def _fidelity_sentences(results: Results, text: Text) -> list[str]:
             kl=formats.nats(results["fidelity"][contrast["model"]]["mean_kl"]),
             kl_reference=formats.nats(results["fidelity"][contrast["reference"]]["mean_kl"]),
             difference=formats.signed(contrast["difference"], 4),
-            low=formats.signed(contrast["ci95"][0], 4),
-            high=formats.signed(contrast["ci95"][1], 4),
+            bounds=formats.bracketed(contrast["ci95"], 4),
         )
         for contrast in results["fidelity_comparisons"]
         if contrast["reference"] != "student_base"

@@ -9,7 +9,7 @@ import pytest
 
 from l2s.report.numbers import files
 from l2s.report.numbers.files import read_run
-from l2s.run_dir import RunDir
+from l2s.run_dir import RunDir, fingerprint
 from l2s.sealed import write_sealed
 from support.synthetic_run import make_run
 
@@ -47,6 +47,40 @@ def test_an_evaluation_of_weights_that_were_replaced_is_left_out(run_dir: RunDir
         manifest[field]["kd/final_model"] = value
         write_sealed(path, manifest)
     assert "student_kd" not in read_run(run_dir.load_config(), run_dir).predictions
+
+
+def change(run_dir: RunDir, name: str, **fields: object) -> None:
+    """Replace fields of a manifest."""
+    path = run_dir.manifest(name)
+    write_sealed(path, json.loads(path.read_text()) | fields)
+
+
+ITEMS, ANSWERS = "data/eval_dataset.jsonl", "evaluation/predictions/teacher.jsonl"
+
+
+@pytest.mark.parametrize(("maker", "label"), [("prepare", ITEMS), ("evaluate_teacher", ANSWERS)])
+def test_an_evaluation_of_other_items_or_other_answers_of_the_teacher_is_left_out(
+    run_dir: RunDir, maker: str, label: str
+) -> None:
+    now = fingerprint(run_dir.root / label)
+    change(run_dir, maker, outputs={label: now})
+    change(run_dir, "evaluate_student_sft", inputs={label: now})
+    change(run_dir, "evaluate_student_kd", inputs={label: "another"})
+    read = read_run(run_dir.load_config(), run_dir)
+    assert {"student_sft", "student_base"} <= read.predictions.keys()
+    assert not {"student_kd"} & {*read.predictions, *read.fidelity}
+    assert "evaluate_student_kd" not in read.manifests
+
+
+def test_results_of_the_harness_for_weights_that_were_replaced_are_left_out(run_dir: RunDir) -> None:
+    weights = {"kd/final_model": "old"}
+    change(run_dir, "evaluate_student_sft", stage="lm_eval_student_kd", inputs=weights)
+    run_dir.manifest("evaluate_student_sft").rename(run_dir.manifest("lm_eval_student_kd"))
+    run_dir.lm_eval("student_kd").parent.mkdir()
+    run_dir.lm_eval("student_kd").write_text("{}")
+    for sha, shown in (("old", True), ("new", False)):
+        change(run_dir, "kd", outputs={"kd/final_model": sha})
+        assert ("student_kd" in read_run(run_dir.load_config(), run_dir).lm_eval) == shown
 
 
 def test_files_that_change_while_they_are_read_are_read_again(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,3 +68,11 @@ def test_the_change_is_told_in_chinese(tmp_path: Path) -> None:
     first = run_that_read(tmp_path, "first", {"my_grader.py": FIRST}, lang="zh")
     second = run_that_read(tmp_path, "second", {"my_grader.py": OTHER}, lang="zh")
     assert r"评分器 my\_grader.py 有改动" in compare_runs(first, second)
+
+
+def test_two_folders_with_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    roots = [run_that_read(tmp_path / side, "run", {}) for side in ("left", "right")]
+    compared = compare_runs(*roots)
+    assert "left/run against" in compared.splitlines()[0]
+    assert "right/run" in compared.splitlines()[0]
+    assert compare_runs(roots[0], roots[0]).startswith("# run against run")

@@ -25,10 +25,10 @@ def contrast_table(results: Results, text: Text) -> Table:
 
 def contrast_cells(contrast: Contrast, text: Text) -> list[Cell]:
     """Difference, interval, p-value, wins and losses, smallest detectable difference, conclusion."""
-    least = contrast["minimum_detectable_difference"]
+    least, bounds = contrast["minimum_detectable_difference"], contrast["ci95"]
     return [
         Cell(formats.points(contrast["difference"]), strong=is_detectable(contrast)),
-        Cell(bounds_text([bound * 100 for bound in contrast["ci95"]], text)),
+        Cell(bounds_text(bounds and [bound * 100 for bound in bounds], text)),
         Cell(formats.p_value(contrast["p_holm"])),
         Cell(f"{contrast['wins']} / {contrast['losses']}"),
         Cell(formats.NONE if least is None else f"±{least * 100:.1f}"),

@@ -33,26 +33,27 @@ def kl_cell(measured: Fidelity | None) -> Cell:
     """Mean KL with its interval; the teacher's own is 0 by definition and has none."""
     if measured is None:
         return Cell(formats.NONE)
-    return Cell(formats.nats(measured["mean_kl"]), _plain_bounds(measured["ci95"]["mean_kl"]))
+    bounds = measured["ci95"]
+    return Cell(formats.nats(measured["mean_kl"]), _plain_bounds(bounds and bounds["mean_kl"]))
 
 
 def _fidelity_cells(measured: Fidelity) -> list[Cell]:
     bounds = measured["ci95"]
     return [
         kl_cell(measured),
-        Cell(formats.percent(measured["top1_agreement"]), _percent_bounds(bounds["top1_agreement"])),
-        Cell(formats.nats(measured["perplexity"]), _plain_bounds(bounds["perplexity"])),
+        Cell(formats.percent(measured["top1_agreement"]), _percent_bounds(bounds and bounds["top1_agreement"])),
+        Cell(formats.nats(measured["perplexity"]), _plain_bounds(bounds and bounds["perplexity"])),
         Cell(formats.count(measured["n"])),
         Cell(formats.count(measured["num_tokens"])),
     ]
 
 
-def _percent_bounds(bounds: list[float]) -> str:
-    return formats.percent_bounds(bounds) if bounds[0] < bounds[1] else ""
+def _percent_bounds(bounds: list[float] | None) -> str:
+    return formats.percent_bounds(bounds) if bounds and bounds[0] < bounds[1] else ""
 
 
-def _plain_bounds(bounds: list[float]) -> str:
-    return f"{formats.nats(bounds[0])}–{formats.nats(bounds[1])}" if bounds[0] < bounds[1] else ""
+def _plain_bounds(bounds: list[float] | None) -> str:
+    return f"{formats.nats(bounds[0])}–{formats.nats(bounds[1])}" if bounds and bounds[0] < bounds[1] else ""
 
 
 def fidelity_contrast_table(results: Results, text: Text) -> Table:

@@ -57,6 +57,8 @@ def domain_label(results: Results, domain: str, text: Text) -> str:
     return text("synthetic", domain=name) if is_synthetic(results["sources"], domain) else name
 
 
-def bounds_text(bounds: list[float], text: Text, digits: int = 1) -> str:
-    """A signed interval in words."""
+def bounds_text(bounds: list[float] | None, text: Text, digits: int = 1) -> str:
+    """A signed interval in words; a dash where there is none."""
+    if bounds is None:
+        return formats.NONE
     return text("interval", low=formats.signed(bounds[0], digits), high=formats.signed(bounds[1], digits))

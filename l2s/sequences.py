@@ -210,6 +210,8 @@ def render_answer(
     messages, answer = row["messages"], written_ids(row, renderer)
     if answer is None:
         answer = renderer.answer_ids(messages, row["response"], finished=row["finish_reason"] == "stop")
+    else:
+        answer = [*renderer.thought_before(row["response"]), *answer]
     ours = renderer.sequence(messages, answer)
     theirs = ours if teacher is None else teacher.sequence(row.get("teacher_messages", messages), answer)
     other = None if theirs.input_ids == ours.input_ids else theirs.input_ids

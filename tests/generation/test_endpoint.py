@@ -77,7 +77,7 @@ def test_a_request_says_what_is_wanted_and_nothing_of_the_key(server: FakeServer
     assert asked["messages"] == [{"role": "user", "content": "question 0"}]
     assert (asked["max_tokens"], asked["temperature"], asked["top_p"], asked["top_k"]) == (7, 0.7, 0.9, 5)
     assert isinstance(asked["seed"], int)
-    assert asked["chat_template_kwargs"] == {"enable_thinking": False}
+    assert asked["chat_template_kwargs"] == {"enable_thinking": False, "thinking": False}
     assert server.keys == [None]
 
 

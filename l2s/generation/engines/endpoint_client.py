@@ -17,8 +17,8 @@ from typing import IO, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError, shown
-from l2s.jsonl import refuse_constant
+from l2s.errors import UserError
+from l2s.generation.engines.endpoint_body import check_body
 from l2s.secret_variables import ENDPOINT_KEY
 
 T = TypeVar("T")
@@ -241,8 +241,8 @@ def check_endpoint(config: ExperimentConfig) -> None:
     """Check the endpoint's settings without a request to the server.
 
     Raises:
-        UserError: the URL is invalid, contains a secret or would send the key unencrypted; or endpoint_body is not a
-            JSON object.
+        UserError: the URL is invalid, contains a secret or would send the key unencrypted; or endpoint_body cannot be
+            sent.
     """
     url = config.teacher_endpoint
     field = "teacher_endpoint" if "@" in url or "?" in url else f"teacher_endpoint={url!r}"  # these may hold a secret
@@ -266,9 +266,4 @@ def check_endpoint(config: ExperimentConfig) -> None:
         raise UserError(
             f"teacher_endpoint={url!r}: the key in {ENDPOINT_KEY} would travel unencrypted; use https, or unset it"
         )
-    try:
-        body = json.loads(config.endpoint_body, parse_constant=refuse_constant)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise UserError(f"endpoint_body={shown(config.endpoint_body)}: give a JSON object, such as '{{\"top_k\": 20}}'")
+    check_body(config)

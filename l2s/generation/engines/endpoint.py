@@ -13,7 +13,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from l2s.chat import ChatRenderer
@@ -26,6 +26,7 @@ from l2s.signals.hidden import HiddenStates
 from l2s.tasks.types import FinishReason
 
 FINISHED = ("stop", "eos", "end_turn", "stop_sequence")  # finish reasons that mean the answer was not cut
+THOUGHTS = ("reasoning_content", "reasoning")  # fields of a message in which servers send the thinking
 
 
 class EndpointEngine:
@@ -95,7 +96,8 @@ class EndpointEngine:
             raise BusyError(f"a reply without an answer: {json.dumps(reply, ensure_ascii=False)[:SAID]}")
         try:
             choice = reply["choices"][0]
-            text, finished = _text(choice["message"]["content"]), choice.get("finish_reason") in FINISHED
+            message, finished = choice["message"], choice.get("finish_reason") in FINISHED
+            text = self._with_thought(message, finished=finished)
             tokens = int(reply["usage"]["completion_tokens"])
             if tokens < 0:
                 raise ValueError(f"{tokens} tokens")
@@ -106,6 +108,19 @@ class EndpointEngine:
                 "choices[0].message.content and usage.completion_tokens"
             ) from error
         return text, "stop" if finished else "length", tokens
+
+    def _with_thought(self, message: Mapping[str, Any], *, finished: bool) -> str:
+        """The text of an answer, after the thinking that some servers send apart from it.
+
+        Thinking that was cut before the text began stays open.
+        """
+        text, (opening, closing) = _text(message["content"]), self.renderer.thinking_tags
+        thought = next((said for name in THOUGHTS if isinstance(said := message.get(name), str) and said.strip()), "")
+        if not thought or not self.renderer.thinking or opening in text or closing in text:
+            return text
+        opened = (self.renderer.opening or f"{opening}\n") + _text(thought).strip("\n")
+        ended = finished or text.strip()
+        return f"{opened}\n{closing}\n\n" + text.lstrip("\n") if ended else opened
 
     def hidden(self) -> HiddenStates:
         """A server gives no hidden states.

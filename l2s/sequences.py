@@ -24,10 +24,10 @@ from torch.utils.data import Dataset
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.counted import counted
-from l2s.errors import UserError
+from l2s.errors import UserError, shown
 from l2s.jsonl import Row, each_row
 from l2s.loss.reference import IGNORE_INDEX
-from l2s.on_disk import Made, Spilled, chosen
+from l2s.on_disk import Ids, Made, Spilled, chosen
 
 Signals = Mapping[str, Tensor]  # teacher signals at the response tokens of a sequence, one row per token
 HELD_OUT_OF = 20  # at most one in this many answers is held out
@@ -99,7 +99,8 @@ def load_sequences(
     are on disk, so that memory does not grow with the answers.
 
     Raises:
-        UserError: the file is missing, broken or empty, a row lacks a field, or no row fits max_length.
+        UserError: the file is missing, broken or empty, a row lacks a field, two have one id, or none fits
+            max_length.
     """
     found = Counter[str]()
     sequences = Spilled(_usable(path, renderer, teacher, config, found), _pack, _unpack)
@@ -114,7 +115,18 @@ def load_sequences(
             f"max_length={config.max_length}: none of {counted(number, 'sequence')} of {path} fits; "
             "raise --max_length or set --overlong cut"
         )
+    _check_ids(sequences, path)
     return sequences, counts
+
+
+def _check_ids(sequences: Sequence[TrainingSequence], path: Path) -> None:
+    """Refuse two answers under one id: KD would give both the teacher's signals of one."""
+    if repeated := Ids(sequence.id for sequence in sequences).repeated():
+        id_ = shown(sequences[repeated[0][0]].id)
+        raise UserError(
+            f"teacher answers: id={id_}: is the id of two rows of {path}; run the generate stage again "
+            "(--run_generate --force)"
+        )
 
 
 def _usable(
@@ -198,6 +210,8 @@ def render_answer(
     messages, answer = row["messages"], written_ids(row, renderer)
     if answer is None:
         answer = renderer.answer_ids(messages, row["response"], finished=row["finish_reason"] == "stop")
+    else:
+        answer = [*renderer.thought_before(row["response"]), *answer]
     ours = renderer.sequence(messages, answer)
     theirs = ours if teacher is None else teacher.sequence(row.get("teacher_messages", messages), answer)
     other = None if theirs.input_ids == ours.input_ids else theirs.input_ids

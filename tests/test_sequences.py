@@ -14,6 +14,7 @@ import pytest
 
 from l2s.chat import load_renderer
 from l2s.config import ExperimentConfig
+from l2s.errors import UserError
 from l2s.jsonl import write_jsonl
 from l2s.sequences import (
     SequenceCounts,
@@ -56,6 +57,14 @@ def test_sequences_on_disk_are_those_that_were_rendered(tiny_config: MakeConfig,
     updates = Updates(SequenceDataset(found), 0, 1)
     assert list(updates.lengths) == [len(sequence.input_ids) for sequence in expected]
     assert list(updates.num_tokens) == [sequence.num_response_tokens for sequence in expected]
+
+
+def test_two_answers_under_one_id_are_refused(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    """KD looks signals up by id, so the second would get those of the first."""
+    config, file = tiny_config(), tmp_path / "answers.jsonl"
+    write_jsonl(file, [*rows(3), rows(2)[1] | {"response": "two"}])
+    with pytest.raises(UserError, match=r"id='三/1': is the id of two rows of .*answers\.jsonl; .*--run_generate"):
+        load_sequences(file, load_renderer(config, "student_model"), config)
 
 
 def test_memory_holds_no_tokens(tiny_config: MakeConfig, tmp_path: Path) -> None:

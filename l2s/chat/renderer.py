@@ -1,7 +1,7 @@
 """Messages and answers become token ids and labels, with one tokenizer and its template.
 
 A sequence is a model's own prompt followed by the answer's tokens. The answer's tokens begin with the tag that opens
-its thinking, even where a template writes that tag for the model.
+its thinking, even where a template writes that tag for the model. An answer without a thought then gets an empty one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import TemplateError, TemplateRuntimeError
 from transformers import PreTrainedTokenizerBase
 
-from l2s.chat.template import freeze_clock, opening_of
+from l2s.chat.template import empty_thought, freeze_clock, is_without_thought, opening_of
 from l2s.errors import UserError
 from l2s.loss.reference import IGNORE_INDEX
 from l2s.tasks.chat_answer import MARKERS, THINKING
@@ -123,6 +123,11 @@ class ChatRenderer:
     def opening_ids(self) -> list[int]:
         """The tokens of `opening` at the end of a prompt."""
         return self._split_prompt([{"role": "user", "content": "?"}])[1]
+
+    @cached_property
+    def thinking_tags(self) -> tuple[str, str]:
+        """The tags around a thought: those that the template opens or names, else the usual ones."""
+        return next((pair for pair in THINKING if pair[0] in (self.opening or self.template)), THINKING[0])
 
     @cached_property
     def _end_of_turn(self) -> int | None:
@@ -236,14 +241,28 @@ class ChatRenderer:
 
         The answer is tokenised as one text with its prompt. By itself, its first token would differ for tokenizers that
         put a blank before the first word.
+
+        Where the prompt opens a thought and the text has none, an empty one goes before the text. Without it a student
+        would learn to answer a prompt that it is never asked, and then answer inside a thought that it does not close.
         """
         prompt = self.prompt_text(messages)
         opening = opening_of(prompt)
-        if opening and opening.strip() not in response and dict(THINKING)[opening.strip()] in response:
+        if is_without_thought(response, opening):
+            response = empty_thought(opening) + response
+        elif opening and opening.strip() not in response:
             response = opening + response  # the teacher's template wrote the opening tag
         known = response if finished else response.rstrip("\ufffd")  # a character cut in the middle
         answer = self._tokenize_after(prompt.removesuffix(opening), known)
         return self._checked([*answer, self.end_id] if finished else answer)
+
+    def thought_before(self, response: str) -> list[int]:
+        """The tokens to put before those of an answer, as `answer_ids` does: an empty thought, or usually none."""
+        return self._empty_thought_ids if is_without_thought(response, self.opening) else []
+
+    @cached_property
+    def _empty_thought_ids(self) -> list[int]:
+        before = self.prompt_text([{"role": "user", "content": "?"}]).removesuffix(self.opening)
+        return self._tokenize_after(before, empty_thought(self.opening))
 
     def render(self, messages: Sequence[Message], response: str, *, finished: bool = True) -> Rendered:
         """A prompt and an answer that is known only as text, as one sequence; see `answer_ids`."""

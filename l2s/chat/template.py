@@ -26,6 +26,21 @@ def freeze_clock(template: str, today: date) -> str:
     return f"{{% macro strftime_now(format) %}}{{{{ format{filters} }}}}{{% endmacro %}}\n{template}"
 
 
+def closing_of(opening: str) -> str:
+    """The tag that ends what `opening`, a tag with the blanks after it, begins."""
+    return dict(THINKING)[opening.strip()]
+
+
+def empty_thought(opening: str) -> str:
+    """A thought without a word, as models write it that are asked not to think."""
+    return f"{opening}\n{closing_of(opening)}\n\n"
+
+
+def is_without_thought(response: str, opening: str) -> bool:
+    """Whether the prompt ends with the tag `opening`, and the answer neither repeats nor closes it."""
+    return bool(opening) and opening.strip() not in response and closing_of(opening) not in response
+
+
 def opening_of(prompt: str) -> str:
     """The tag, with the blanks after it, with which a rendered prompt opens the answer's thinking; usually empty."""
     found = _OPENING.search(prompt)

@@ -124,7 +124,9 @@ class ExperimentConfig(BaseModel):
         "", description="URL of an OpenAI-compatible API; its key goes into the environment variable L2S_ENDPOINT_KEY"
     )
     endpoint_model: str = Field("", description="name of the teacher at the endpoint; empty: teacher_model")
-    endpoint_body: str = Field("{}", description="JSON object with further fields of each request to the endpoint")
+    endpoint_body: str = Field(
+        "{}", description="JSON object with further fields of each request to the endpoint; null leaves a field out"
+    )
     endpoint_concurrency: int = Field(16, ge=1, le=1024, description="concurrent requests to the endpoint")
     endpoint_per_minute: int = Field(0, ge=0, description="rate limit of requests to the endpoint; 0: none")
     endpoint_tries: int = Field(8, ge=1, le=100, description="attempts at a request while the endpoint is busy or down")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from l2s.chat import ChatRenderer
+from l2s.chat.template import closing_of
 from l2s.config import ExperimentConfig
 from l2s.counted import counted
 from l2s.devices import replica
@@ -140,9 +141,14 @@ def find_markup(key: str, items: Iterable[Item], renderer: ChatRenderer) -> list
 
 
 def _with_opening(answer: Completion, renderer: ChatRenderer) -> Completion:
-    """`answer` with the tag that opens its thinking in front, if the prompt ended with that tag."""
+    """`answer` with the tag that opens its thinking in front, if the prompt ended with that tag.
+
+    A server may return only the text after the thinking: whole text without the closing tag is not inside a thought.
+    """
     opening = renderer.opening
     if not opening or answer.text.startswith(opening.strip()):
+        return answer
+    if answer.token_ids is None and answer.finish_reason == "stop" and closing_of(opening) not in answer.text:
         return answer
     ids = None if answer.token_ids is None else [*renderer.opening_ids, *answer.token_ids]
     return replace(answer, text=opening + answer.text, token_ids=ids)

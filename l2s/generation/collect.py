@@ -7,12 +7,14 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.devices import replica
 from l2s.generation.answers import POLL_S, Answers, answer_items
 from l2s.generation.curation import different, usable
+from l2s.generation.engines.endpoint_body import recorded
 from l2s.generation.engines.protocol import Answering, Completion, Sampling
 from l2s.jsonl import Row, append_jsonl, cut_unfinished_line, finite
 from l2s.metrics import Try
@@ -34,7 +36,7 @@ class RowsOfItems(Mapping[str, list[Row]]):
     def __init__(self, items: Sequence[Item], asked_with: Mapping[str, list[Message]], teacher: str) -> None:
         self.rows, self.asked_with, self.teacher = items, asked_with, teacher
         self.ids = Ids(item["id"] for item in items)
-        self.tried: list[tuple[Sampling, Answers, Grades]] = []
+        self.tried: list[tuple[dict[str, Any], Answers, Grades]] = []
 
     def __getitem__(self, id_: str) -> list[Row]:
         number = self.ids.find(id_)
@@ -86,7 +88,7 @@ def collect(
             continue
         asked_items = Made(len(asked), lambda n, asked=asked: items[asked[n]])  # type: ignore[misc]
         grades = _grade(asked_items, answers, config, run_dir.grades(attempt))
-        result.answers.tried.append((sampling, answers, grades))
+        result.answers.tried.append((recorded(sampling, config), answers, grades))
         scores = array("d", (grade.score for item in asked_items if (grade := grades[item["id"]]) is not None))
         if scores:
             result.tries.append({"try": attempt + 1, "asked": len(scores), "correct": scores.count(1)})
@@ -162,7 +164,7 @@ def row_of(
     asked_with: list[Message],
     answer: Completion,
     grade: Grade | None,
-    sampling: Sampling | None,
+    sampling: dict[str, Any] | None,
     teacher: str,
 ) -> Row:
     """The row that students learn from."""
@@ -174,6 +176,6 @@ def row_of(
         "num_tokens": answer.num_tokens,
         "token_ids": answer.token_ids,
         "teacher": teacher,
-        "sampling": asdict(sampling) if sampling else None,
+        "sampling": sampling,
         "graded": {"score": grade.score, "status": grade.status} if grade else {"score": None, "status": NOT_GRADED},
     }

@@ -7,12 +7,14 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count as counting
 
 from l2s.config import ExperimentConfig
 from l2s.generation.context import context_of
 from l2s.generation.given_away import gives_context_away
 from l2s.jsonl import Row
 from l2s.metrics import Curation
+from l2s.on_disk import Ids
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.table import task_of
 from l2s.tasks.types import Item
@@ -80,7 +82,7 @@ class Curator:
     """Chooses up to `answers_per_item` different usable answers of each item, in the order of the tries.
 
     If several are wanted, an answer longer than its domain's outer fence is left out, unless it is the item's only one.
-    The second answer of an item gets the id `ITEM~2`, and so on.
+    The second answer of an item gets the id `ITEM~2`, and so on; an id that an item has already is passed over.
 
     Attributes:
         counts: by domain, of the items so far.
@@ -89,6 +91,7 @@ class Curator:
     def __init__(self, items: Sequence[Item], answers: Mapping[str, Sequence[Row]], config: ExperimentConfig) -> None:
         self.config = config
         self.fences = _fences(items, answers, config) if config.answers_per_item > 1 else {}
+        self.taken = Ids(item["id"] for item in items)
         self.counts: dict[str, Curation] = {}
 
     def choose(self, item: Item, rows: Sequence[Row]) -> Choice:
@@ -107,8 +110,13 @@ class Curator:
         count["duplicates"] += len(good) - len(distinct)
         count["outliers"] += len(distinct) - len(short)
         _count_difficulty(count, rows)
-        kept = [_numbered(row, number) for number, row in enumerate(chosen, start=1)]
-        return Choice(rows, kept, [] if chosen else rows[-1:], never_right(item, rows))
+        return Choice(rows, self._named(chosen), [] if chosen else rows[-1:], never_right(item, rows))
+
+    def _named(self, rows: Sequence[Row]) -> list[Row]:
+        """The answers to an item, each with an id of its own."""
+        ids = (f"{rows[0]['id']}~{number}" for number in counting(2))
+        free = (id_ for id_ in ids if self.taken.find(id_) is None)
+        return [*rows[:1], *(row | {"id": id_, "item": row["id"]} for row, id_ in zip(rows[1:], free, strict=False))]
 
 
 def never_right(item: Item, rows: Sequence[Row]) -> Row | None:
@@ -135,10 +143,6 @@ def _fences(items: Sequence[Item], answers: Mapping[str, Sequence[Row]], config:
             first, _, third = statistics.quantiles(found, n=4)
             fences[domain] = third + FENCE * (third - first)
     return fences
-
-
-def _numbered(row: Row, number: int) -> Row:
-    return row if number == 1 else row | {"id": f"{row['id']}~{number}", "item": row["id"]}
 
 
 def _count_difficulty(count: Curation, rows: Sequence[Row]) -> None:

@@ -51,12 +51,13 @@ def _check_targets(model: PreTrainedModel, names: Sequence[str]) -> None:
 
     As in PEFT, a name matches every module whose path ends with it.
     """
+    _check_names(model, names)
     head, embeddings = cast(Any, model).get_output_embeddings(), cast(Any, model).get_input_embeddings()
     for path, module in model.named_modules():
         if names == [ALL_LINEAR]:
             name = ALL_LINEAR if isinstance(module, nn.Linear | Conv1D) and module is not head else None
         else:
-            name = next((name for name in names if path == name or path.endswith(f".{name}")), None)
+            name = next((name for name in names if _is_named(path, name)), None)
         if name is None:
             continue
         if module is head:
@@ -73,6 +74,23 @@ def _check_targets(model: PreTrainedModel, names: Sequence[str]) -> None:
                 f"lora_target_modules={','.join(names)!r}: LoRA cannot adapt {path} ({type(module).__name__}), which "
                 f"returns more than the products of a linear layer; {_fix(model)}"
             )
+
+
+def _check_names(model: PreTrainedModel, names: Sequence[str]) -> None:
+    """Refuse names that PEFT would drop silently beside others: those of no module, and all-linear."""
+    field = f"lora_target_modules={','.join(names)!r}"
+    if names == [ALL_LINEAR]:
+        return
+    if ALL_LINEAR in names:
+        raise UserError(f"{field}: {ALL_LINEAR} stands alone; leave out the other names, or leave out {ALL_LINEAR}")
+    paths = [path for path, _ in model.named_modules()]
+    if missing := [name for name in names if not any(_is_named(path, name) for path in paths)]:
+        which = ", ".join(map(repr, missing))
+        raise UserError(f"{field}: no module of this model is named {which}; {_fix(model)}")
+
+
+def _is_named(path: str, name: str) -> bool:
+    return path == name or path.endswith(f".{name}")
 
 
 def _returns_products(module: nn.Module) -> bool:

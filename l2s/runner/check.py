@@ -108,14 +108,16 @@ def check_devices(config: ExperimentConfig) -> str:
 def check_pair(config: ExperimentConfig) -> str:
     """Check tokenizer, vocabulary and chat template of teacher and student; only these are downloaded."""
     from l2s.chat import load_renderer
+    from l2s.chat.template import empty_thought
     from l2s.runner.preflight import check_models, check_settings
 
     evaluation = [STAGES["score"]]
     check_settings(config, evaluation)
     check_models(config, evaluation)
     renderer = load_renderer(config, "student_model")
-    rendered = renderer.render([{"role": "user", "content": "1 + 1?"}], "2")
-    if renderer.decode([label for label in rendered.labels if label >= 0]) != "2":
+    said = (empty_thought(renderer.opening) if renderer.opening else "") + "2"
+    rendered = renderer.render([{"role": "user", "content": "1 + 1?"}], said)
+    if renderer.decode([label for label in rendered.labels if label >= 0]) != said:
         raise UserError(
             f"student_model={config.student_model!r}: its tokenizer does not give back the text that it "
             "was given; use the tokenizer that came with the model"

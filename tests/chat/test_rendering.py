@@ -310,6 +310,31 @@ def test_a_tag_that_the_prompt_opens_belongs_to_the_answer(tmp_path: Path, text:
     assert student.decode(sequence.input_ids[len(student.prompt_ids(ASKED)) :]) == answer.text
 
 
+@pytest.mark.parametrize("teachers", [PROMPT, THINKS])
+@pytest.mark.parametrize("with_ids", [False, True])
+def test_a_student_whose_prompt_opens_a_thought_learns_to_close_it(teachers: str, with_ids: bool) -> None:
+    """It is asked with the tag. A reference solution, or a teacher that does not think, says nothing of it."""
+    teacher, student = (ChatRenderer(byte_tokenizer(QUESTION + prompt), thinking=True) for prompt in (teachers, THINKS))
+    ids = ChatRenderer(byte_tokenizer(QUESTION + PROMPT)).answer_ids(ASKED, "It is 2.") if with_ids else None
+    sequence = render_answer(row(teacher, ids, "It is 2."), student, teacher)
+    asked, learned = student.prompt_ids(ASKED), "<think>\n\n</think>\n\nIt is 2."
+    assert sequence.input_ids[: len(asked)] == asked
+    for part in (sequence, sequence.for_teacher()):
+        assert student.decode([label for label in part.labels if label != IGNORE_INDEX]) == learned
+    assert str(without_thinking(learned)).strip() == "It is 2."
+    assert sequence.for_teacher().input_ids[: len(teacher.prompt_ids(ASKED))] == teacher.prompt_ids(ASKED)
+
+
+def test_an_answer_with_a_thought_gets_no_other() -> None:
+    student = ChatRenderer(byte_tokenizer(QUESTION + THINKS), thinking=True)
+    for said in ("<think>\n1?</think>2", "<think>\n1? cut"):
+        assert student.decode(student.answer_ids(ASKED, said)) == said
+        assert student.thought_before(said) == []
+    assert student.decode(student.answer_ids(ASKED, "1?</think>2")) == "<think>\n1?</think>2"
+    plain = ChatRenderer(byte_tokenizer(QUESTION + PROMPT))
+    assert (plain.thought_before("2"), plain.decode(plain.answer_ids(ASKED, "2"))) == ([], "2")
+
+
 @pytest.mark.parametrize(("thinking", "shown"), [("on", True), ("off", False)])
 def test_thinking_is_a_setting_of_teacher_and_student(
     tiny_config: Callable[..., ExperimentConfig], thinking: Any, shown: bool

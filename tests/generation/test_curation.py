@@ -55,6 +55,16 @@ def test_up_to_n_different_right_answers_of_an_item_are_kept_in_order_under_thei
     assert counts["difficulty"] == [0, 0, 1, 1]
 
 
+def test_no_answer_gets_an_id_that_an_item_has() -> None:
+    """Own rows may be an earlier sft_train_data.jsonl, whose ids have such numbers already."""
+    names = ["q", "q~2", "q~2~2", "q~4"]
+    answers = {name: [answer(name, f"{number}+1=3") for number in range(3)] for name in names}
+    rows = curate([item(name) for name in names], answers, config(answers_per_item=3)).kept
+    assert [row["id"] for row in rows[:6]] == ["q", "q~3", "q~5", "q~2", "q~2~3", "q~2~4"]
+    assert len({row["id"] for row in rows}) == 12
+    assert [row.get("item", row["id"]) for row in rows] == [name for name in names for _ in range(3)]
+
+
 def test_an_item_that_no_answer_gets_right_is_listed_with_its_last_answer() -> None:
     answers = {"a": [answer("a", "1", 0.0), answer("a", "2", 0.0)], "b": [answer("b", "1+2=3")]}
     curated = curate([item("a"), item("b")], answers, config())

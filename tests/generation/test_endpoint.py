@@ -77,7 +77,7 @@ def test_a_request_says_what_is_wanted_and_nothing_of_the_key(server: FakeServer
     assert asked["messages"] == [{"role": "user", "content": "question 0"}]
     assert (asked["max_tokens"], asked["temperature"], asked["top_p"], asked["top_k"]) == (7, 0.7, 0.9, 5)
     assert isinstance(asked["seed"], int)
-    assert asked["chat_template_kwargs"] == {"enable_thinking": False}
+    assert asked["chat_template_kwargs"] == {"enable_thinking": False, "thinking": False}
     assert server.keys == [None]
 
 
@@ -134,6 +134,8 @@ TROUBLES: dict[str, tuple[int, dict[str, str], Any]] = {
     "bad gateway": (502, {}, b""),
     "unavailable": (503, {}, {}),
     "overloaded": (529, {}, {}),
+    "a proxy that waited in vain": (524, {}, b"<html>A timeout occurred</html>"),
+    "a status of nobody's": (599, {}, {}),
     "hangs up": (0, {}, {}),
     "cut in the middle": (200, {"Content-Length": str(len(WHOLE))}, WHOLE[:-20]),
     "cut, with the length to match": (200, {}, WHOLE[:-20]),
@@ -230,6 +232,17 @@ def test_a_reply_of_something_else_is_named(server: FakeServer, engine: Any, rep
     server.reply = lambda body, _: (200, {}, reply)
     with pytest.raises(UserError, match=r"no chat completion .*asked for item 'q0'"):
         answers_of(engine(endpoint_concurrency=1), 2)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(("status", "hint"), [(404, True), (422, True), (501, False), (505, False)])
+def test_a_name_of_the_model_can_mend_a_wrong_request_alone(
+    server: FakeServer, engine: Any, status: int, hint: bool
+) -> None:
+    server.reply = lambda body, _: (status, {}, {"error": "no"})
+    with pytest.raises(UserError, match=f"status {status} and says .*no") as caught:
+        answers_of(engine(), 1)
+    assert ("--endpoint_model" in str(caught.value)) == hint
     assert len(server.asked) == 1
 
 

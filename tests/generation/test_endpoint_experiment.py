@@ -79,7 +79,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sft_from_a_teacher_without_weights_reaches_the_report(tiny_config: Make, quick: None) -> None:
     with FakeServer.listening() as server:
         server.reply = troubled
-        config, run_dir = experiment(tiny_config, server, arms="sft", teacher_model="vendor/large")
+        settings = {"arms": "sft", "teacher_model": "vendor/large", "endpoint_body": '{"temperature": null}'}
+        config, run_dir = experiment(tiny_config, server, **settings)
         run(config, run_dir)
     items = load_jsonl(run_dir.train_data)
     rows = load_jsonl(run_dir.responses)
@@ -93,6 +94,8 @@ def test_sft_from_a_teacher_without_weights_reaches_the_report(tiny_config: Make
     answered = [body["messages"][-1]["content"] for number, body in enumerate(server.asked, start=1) if number % 3 == 0]
     assert len(answered) == len(set(answered)) == len(items) + config.math_eval_size  # no answer was paid for twice
     assert {body["model"] for body in server.asked} == {"served"}
+    assert not any("temperature" in body for body in server.asked)
+    assert {row["sampling"]["temperature"] for row in rows} == {None}
 
 
 def test_kd_scores_with_the_weights_what_the_endpoint_answered(tiny_config: Make, quick: None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from l2s.config import ExperimentConfig
-from l2s.runner.check import CHECKS, run_checks
+from l2s.runner.check import CHECKS, check_pair, run_checks
 
 MakeConfig = Callable[..., ExperimentConfig]
 NO_HUB = {"math_source": "synthetic", "code_train_source": "humaneval", "math_train_size": 4, "aiops_train_size": 4}
@@ -29,3 +31,13 @@ def test_what_is_missing_is_named_and_the_other_checks_run(
     assert any("no-such-package" in line and "pip install" in line for line in lines)
     assert any("teacher_model='/no/such/model'" in line for line in lines)
     assert lines[-1] == "3/5 passed"
+
+
+def test_a_template_that_opens_the_thinking_gives_the_text_back(
+    tiny_config: MakeConfig, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_model_dir / "student", tmp_path / "model")
+    with (folder / "chat_template.jinja").open("a") as template:
+        template.write("{% if add_generation_prompt %}{{ '<think>\n' }}{% endif %}")
+    said = check_pair(tiny_config(teacher_model=str(folder), student_model=str(folder), thinking="on"))
+    assert "chat template present" in said

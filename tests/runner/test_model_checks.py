@@ -221,7 +221,15 @@ def test_lora_on_embeddings_that_are_the_head_too_is_refused(tiny_config: MakeCo
 
 
 @pytest.mark.parametrize(
-    ("targets", "message"), [("q_proj,lm_head", "output head"), ("no_such_module", "no_such_module"), ("norm", "norm")]
+    ("targets", "message"),
+    [
+        ("q_proj,lm_head", "output head"),
+        ("norm", "norm"),
+        ("no_such_module", "no module of this model is named 'no_such_module'"),
+        ("q_proj,v_porj,kv", "named 'v_porj', 'kv'; take --lora_target_modules q_proj,.*, or --tuning full$"),
+        ("q_proj,proj", "named 'proj'"),  # a part of a name
+        ("all-linear,embed_tokens", "all-linear stands alone; leave out"),
+    ],
 )
 def test_lora_targets_are_checked_before_anything_runs(tiny_config: MakeConfig, targets: str, message: str) -> None:
     with pytest.raises(UserError, match=f"lora_target_modules.*{message}"):

@@ -13,25 +13,27 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
+from l2s.generation.engines.endpoint_body import body_of
 from l2s.generation.engines.endpoint_client import CHAT, SAID, BusyError, Client
-from l2s.generation.engines.protocol import Completion, ModelChoice, ModelCost, Request, Sampling, independent, seed_of
+from l2s.generation.engines.protocol import Completion, ModelChoice, ModelCost, Request, Sampling, independent
 from l2s.signals.hidden import HiddenStates
 from l2s.tasks.types import FinishReason
 
 FINISHED = ("stop", "eos", "end_turn", "stop_sequence")  # finish reasons that mean the answer was not cut
+THOUGHTS = ("reasoning_content", "reasoning")  # fields of a message in which servers send the thinking
 
 
 class EndpointEngine:
     """A model behind a URL; up to `endpoint_concurrency` requests run at a time."""
 
-    def __init__(self, client: Client, model: str, config: ExperimentConfig) -> None:
-        self.client, self.model, self.config = client, model, config
+    def __init__(self, client: Client, model: str, renderer: ChatRenderer, config: ExperimentConfig) -> None:
+        self.client, self.model, self.renderer, self.config = client, model, renderer, config
 
     @classmethod
     def open(cls, choice: ModelChoice, renderer: ChatRenderer, config: ExperimentConfig) -> Self:
@@ -40,7 +42,7 @@ class EndpointEngine:
         Raises:
             UserError: the URL or the key cannot be used.
         """
-        return cls(Client.of(config), config.endpoint_model or choice.name, config)
+        return cls(Client.of(config), config.endpoint_model or choice.name, renderer, config)
 
     def batches(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Request]]:
         """See `Answering`."""
@@ -82,7 +84,8 @@ class EndpointEngine:
 
     def _answer(self, request: Request, sampling: Sampling) -> Completion:
         try:
-            text, reason, tokens = self.client.post(CHAT, self._body(request, sampling), self._read)
+            body = body_of(request, sampling, self.model, self.renderer.template_arguments, self.config)
+            text, reason, tokens = self.client.post(CHAT, body, self._read)
         except UserError as error:
             raise UserError(f"{error} (asked for item {request.id!r})") from error.__cause__
         return Completion(request.id, text, reason, tokens, 0.0)
@@ -93,7 +96,8 @@ class EndpointEngine:
             raise BusyError(f"a reply without an answer: {json.dumps(reply, ensure_ascii=False)[:SAID]}")
         try:
             choice = reply["choices"][0]
-            text, finished = _text(choice["message"]["content"]), choice.get("finish_reason") in FINISHED
+            message, finished = choice["message"], choice.get("finish_reason") in FINISHED
+            text = self._with_thought(message, finished=finished)
             tokens = int(reply["usage"]["completion_tokens"])
             if tokens < 0:
                 raise ValueError(f"{tokens} tokens")
@@ -105,15 +109,18 @@ class EndpointEngine:
             ) from error
         return text, "stop" if finished else "length", tokens
 
-    def _body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
-        drawing: dict[str, Any] = {"temperature": sampling.temperature}
-        if sampling.temperature > 0:
-            drawing |= {"top_p": sampling.top_p, "seed": seed_of(sampling.seed, [request.id])}
-        messages = [{"role": message["role"], "content": message["content"]} for message in request.messages]
-        fixed = {"model": self.model, "messages": messages, "max_tokens": sampling.max_new_tokens, "stream": False}
-        template = {"chat_template_kwargs": {"enable_thinking": self.config.thinking == "on"}}
-        body = {**template, **json.loads(self.config.endpoint_body), **fixed, **drawing}
-        return {name: value for name, value in body.items() if value is not None}
+    def _with_thought(self, message: Mapping[str, Any], *, finished: bool) -> str:
+        """The text of an answer, after the thinking that some servers send apart from it.
+
+        Thinking that was cut before the text began stays open.
+        """
+        text, (opening, closing) = _text(message["content"]), self.renderer.thinking_tags
+        thought = next((said for name in THOUGHTS if isinstance(said := message.get(name), str) and said.strip()), "")
+        if not thought or not self.renderer.thinking or opening in text or closing in text:
+            return text
+        opened = (self.renderer.opening or f"{opening}\n") + _text(thought).strip("\n")
+        ended = finished or text.strip()
+        return f"{opened}\n{closing}\n\n" + text.lstrip("\n") if ended else opened
 
     def hidden(self) -> HiddenStates:
         """A server gives no hidden states.

@@ -17,12 +17,13 @@ from typing import IO, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError, shown
-from l2s.jsonl import refuse_constant
+from l2s.errors import UserError
+from l2s.generation.engines.endpoint_body import check_body
 from l2s.secret_variables import ENDPOINT_KEY
 
 T = TypeVar("T")
-RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # the server is busy or unavailable for a moment
+BUSY = (408, 409, 429)  # of the statuses below 500 those of a server that is busy for a moment
+NEVER = (501, 505)  # of the others those that another try does not change; proxies have more than the standard's
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 CHAT = "/chat/completions"  # added to the URL
 SAID = 300  # characters of a server's error message that our error quotes
@@ -112,7 +113,7 @@ class Client:
                 reply = json.loads(_read(response, self.timeout_s))
         except urllib.error.HTTPError as error:
             said = self._without_key(_said(error, self.timeout_s))
-            if error.code in RETRIED:
+            if error.code in BUSY or (error.code >= 500 and error.code not in NEVER):
                 raise BusyError(f"status {error.code}", _seconds(error.headers.get("Retry-After"))) from None
             raise UserError(self._refused(error.code, error.headers.get("Location"), said)) from None
         except (OSError, HTTPException, ValueError, RecursionError) as error:  # refused, reset, timed out, no JSON
@@ -137,6 +138,8 @@ class Client:
             '--endpoint_model names the model as the server knows it, and --endpoint_body \'{"chat_template_kwargs": '
             "null}' leaves out a field that only some servers know"
         )
+        if not 400 <= status < 500:
+            hint = "give the URL of a server that speaks OpenAI's chat completions API"
         return f"{what} and says {said[:SAID]!r}; {hint}"
 
     def _without_key(self, text: str) -> str:
@@ -238,8 +241,8 @@ def check_endpoint(config: ExperimentConfig) -> None:
     """Check the endpoint's settings without a request to the server.
 
     Raises:
-        UserError: the URL is invalid, contains a secret or would send the key unencrypted; or endpoint_body is not a
-            JSON object.
+        UserError: the URL is invalid, contains a secret or would send the key unencrypted; or endpoint_body cannot be
+            sent.
     """
     url = config.teacher_endpoint
     field = "teacher_endpoint" if "@" in url or "?" in url else f"teacher_endpoint={url!r}"  # these may hold a secret
@@ -263,9 +266,4 @@ def check_endpoint(config: ExperimentConfig) -> None:
         raise UserError(
             f"teacher_endpoint={url!r}: the key in {ENDPOINT_KEY} would travel unencrypted; use https, or unset it"
         )
-    try:
-        body = json.loads(config.endpoint_body, parse_constant=refuse_constant)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise UserError(f"endpoint_body={shown(config.endpoint_body)}: give a JSON object, such as '{{\"top_k\": 20}}'")
+    check_body(config)

@@ -46,8 +46,8 @@ def check(config: ExperimentConfig, domains: Collection[str]) -> None:
     if config.keep_correct and not is_graded(train[0], config):
         reason = "grades nothing" if config.own_grader == "none" else "needs references, and train_file has none"
         raise UserError(
-            f"keep_correct=True: own_grader={config.own_grader!r} {reason}, so that no answer could be kept; leave "
-            "--keep_correct out, or give references and a grader"
+            f"keep_correct=True: own_grader={config.own_grader!r} {reason}, so that no answer is known to be right; "
+            "set --keep_correct false, or give references and a grader"
         )
     if user_code.parse_spec(config.own_grader):
         user_code.check(config, evaluation[0])

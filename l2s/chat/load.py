@@ -49,6 +49,20 @@ def load_renderers(config: ExperimentConfig) -> Renderers:
     return both
 
 
+def load_student_renderer(config: ExperimentConfig) -> ChatRenderer:
+    """The student's renderer, which stops at the teacher's end tokens too: its answers taught them.
+
+    SFT needs nothing else of a teacher, and may run where none is; then the student stops at its own.
+
+    Raises:
+        UserError: the student's tokenizer cannot be loaded.
+    """
+    try:
+        return load_renderers(config).student
+    except UserError:
+        return load_renderer(config, "student_model")
+
+
 def load_renderer(config: ExperimentConfig, field: ModelField) -> ChatRenderer:
     """A renderer with the tokenizer of the model that `field` of `config` names.
 

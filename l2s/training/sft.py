@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from l2s.chat import load_renderers
+from l2s.chat import load_student_renderer
 from l2s.config import ExperimentConfig
 from l2s.metrics import SftMetrics
 from l2s.models.load import load_student_for_training
@@ -18,7 +18,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> SftMetrics:
     Raises:
         UserError: no usable answers, or a student that cannot be loaded.
     """
-    renderer = load_renderers(config).student  # with the teacher's end tokens, which its answers teach
+    renderer = load_student_renderer(config)
     sequences, counts = load_sequences(run_dir.responses, renderer, config)
     trained, held_out, counts = hold_out(sequences, counts, config)
     student = StudentWithLoss(load_student_for_training(config.student_model, config), SFT_OBJECTIVE)

@@ -83,6 +83,15 @@ def test_a_student_declares_every_end_that_it_learns_from_the_teacher(
         assert json.loads((model / "generation_config.json").read_text())["eos_token_id"] == [258, 65]
 
 
+def test_sft_needs_no_teacher(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    """Such as in a folder of answers that came from another machine."""
+    config = tiny_config(teacher_model=str(tmp_path / "elsewhere"))
+    run_dir = RunDir.of(config)
+    write_responses(run_dir)
+    sft.run(config, run_dir)
+    assert json.loads((run_dir.sft_model / "generation_config.json").read_text())["eos_token_id"] == 258
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 1e-3)])
 def test_kd_from_stored_hidden_states_equals_kd_from_the_teacher_in_memory(
     tiny_config: MakeConfig, dtype: str, tolerance: float

@@ -22,17 +22,17 @@ def as_made(config: ExperimentConfig, manifests: Iterable[Manifest]) -> Experime
     merged = config.model_dump(mode="json")
     whole = merged | {name: value for values in recorded for name, value in values.items()}
     try:
-        return ExperimentConfig(**whole)
+        return type(config)(**whole)
     except ValidationError:
         for values in recorded:
-            merged = _joined(merged, values)
-        return ExperimentConfig(**merged)
+            merged = _joined(type(config), merged, values)
+        return type(config)(**merged)
 
 
-def _joined(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def _joined(kind: type[ExperimentConfig], settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """`settings` with the values of one stage, if they fit together."""
     try:
-        return ExperimentConfig(**settings | values).model_dump(mode="json")
+        return kind(**settings | values).model_dump(mode="json")
     except ValidationError:
         return settings
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from faults.soak import MEASURES, Soak, growths, own_scratch, repeat, table
+from l2s.chat import load as chat_load
 
 NAMES = [measure.name for measure in MEASURES]
 
@@ -20,7 +21,8 @@ def verdicts(samples: list[list[float]]) -> dict[str, str]:
     return {one.measure.name: one.verdict for one in growths(samples) if one.verdict != "flat"}
 
 
-def test_repeated_stages_leave_nothing_behind(tmp_path: Path) -> None:
+def test_repeated_stages_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_load, "AutoTokenizer", chat_load.AutoTokenizer)  # the soak shares tokenizers; undo that
     with own_scratch(tmp_path / "scratch"):
         soak = Soak(tmp_path / "experiment", arms="sft")
 

@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from l2s.jsonl import load_jsonl
 from l2s.report import stage as report_stage
 from l2s.report.text.compare import compare_runs
 from l2s.report.text.console import print_summary
-from l2s.run_dir import RunDir
+from l2s.run_dir import Manifest, RunDir
 from l2s.runner.executors import run_stage
 from l2s.runner.freshness import inputs_of
 from l2s.runner.pipeline import STAGES
@@ -191,7 +192,11 @@ def test_a_grader_that_failed_is_warned_of_and_its_code_called_the_users_own(
         row | {"status": status, "score": scores.get(status, 0.0)} for row, status in zip(rows, statuses, strict=True)
     ]
     write_predictions(run_dir, "teacher", graded)
-    config = experiment[0].model_copy(update={"own_grader": "python:my_grader.py:grade"})
+    grader = {"own_grader": "python:my_grader.py:grade"}
+    config = experiment[0].model_copy(update=grader)
+    for path in (run_dir.root / "manifests").glob("*.json"):
+        if (manifest := Manifest.load(path)) and "own_grader" in manifest.config:
+            replace(manifest, config=manifest.config | grader).save(path)
     markdown, _ = written_reports(config, run_dir, lang)
     results = json.loads(run_dir.results.read_text())
     assert [warning for warning in results["warnings"] if warning.startswith(words)]

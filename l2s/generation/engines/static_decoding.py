@@ -24,7 +24,8 @@ from transformers import Cache, PreTrainedModel
 from l2s.generation.engines.protocol import Sampling
 from l2s.models.attention import ATTENTION
 
-SEGMENT_STEPS = {"cuda": 64, "cpu": 8}  # a graph is captured for each segment; a CPU captures none
+SEGMENT_STEPS = {"cuda": 64, "cpu": 1}  # a graph is captured for each segment; a CPU captures none
+LEAVE_TOGETHER = 1 / 8  # share of the batch that must have ended: to leave, the others' keys and values are copied
 # Positions of a prefill, padding included: their activations are in memory at a time. A CPU needs few to be busy.
 PREFILL_TOKENS = {"cuda": 1 << 16, "cpu": 1 << 12}
 ALIGNED = 16  # attention kernels take masks whose rows begin at such multiples
@@ -156,7 +157,7 @@ def decode(
         ended = torch.isin(running.answers[:, :start], stops).any(1)
         if start >= steps or ended.all():
             break
-        if ended.any():
+        if ended.sum() >= LEAVE_TOGETHER * len(ended):
             _take(found, numbers, running, ended)
             rows = (~ended).nonzero()[:, 0]
             numbers = numbers[rows.cpu()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from faults.soak import MEASURES, Soak, growths, own_scratch, repeat, table
 from l2s.chat import load as chat_load
@@ -22,7 +23,9 @@ def verdicts(samples: list[list[float]]) -> dict[str, str]:
 
 
 def test_repeated_stages_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_load, "AutoTokenizer", chat_load.AutoTokenizer)  # the soak shares tokenizers; undo that
+    monkeypatch.setitem(
+        vars(chat_load), "AutoTokenizer", AutoTokenizer
+    )  # undone at the end: the soak shares tokenizers
     with own_scratch(tmp_path / "scratch"):
         soak = Soak(tmp_path / "experiment", arms="sft")
 

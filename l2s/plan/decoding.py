@@ -127,10 +127,8 @@ def answer_memory(
     prompt = max(text.longest_prompt for text in texts)
     slots, tokens = prompt + max_new_tokens, batch * prompt
     if way in STATIC:  # all slots exist from the start, and prompts are prefilled in parts
-        slots, tokens = (
-            -(-slots // ALIGNED) * ALIGNED,
-            min(tokens, max(prompt, PREFILL_TOKENS["cuda" if hardware.is_cuda else "cpu"])),
-        )
+        at_a_time = PREFILL_TOKENS["cuda" if hardware.is_cuda else "cpu"]
+        slots, tokens = -(-slots // ALIGNED) * ALIGNED, min(tokens, max(prompt, at_a_time))
     cache = batch * slots * size.cache_bytes
     # of one layer: lengthened or without the finished answers; `generate` on CUDA also spreads it over all heads
     one_layer = cache / size.layers * (1 + (size.queries / size.keys if way is GENERATE and size.keys else 0))

@@ -110,9 +110,8 @@ def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOver
 def _task_overlap(train: Sequence[Item], domains: dict[str, list[Item]]) -> dict[str, DomainOverlap]:
     """The overlap of each domain with `train`; only what the evaluation has is kept in memory."""
     items = [item for found in domains.values() for item in found]
-    whole: dict[Identity, str | None] = dict.fromkeys(
-        map(_identity, items)
-    )  # problem -> first training item that is it
+    # problem or 13-gram -> the first training item that has it
+    whole: dict[Identity, str | None] = dict.fromkeys(map(_identity, items))
     grams: dict[Words, str | None] = dict.fromkeys(gram for item in items for gram in _ngrams(item))
     holders: Counter[Words] = Counter()  # how many training items hold a 13-gram
     for item in train:

@@ -17,7 +17,7 @@ from l2s.generation.engines.transformers import TransformersEngine
 from l2s.models.load import causal_lm_of, without_dropout
 from l2s.models.zero import is_zero
 
-ANSWERS_HERE = frozenset({"cuda"})  # on a CPU, launches take no time, and TRL's `generate` serves
+ANSWERS_HERE = frozenset({"cuda"})  # on a CPU TRL's `generate` serves
 
 
 def check_batches(student: nn.Module, teacher: PreTrainedModel, renderers: Renderers) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from l2s.chat import ChatRenderer
+from l2s.generation.engines.batches import left_padded
 from l2s.models.head import decoder_of
 from l2s.models.load import causal_lm_of
 from l2s.tasks.types import Message
@@ -52,10 +53,9 @@ class TeacherReadsItsOwn:
             plain = zip(output["prompt_ids"], output["prompt_mask"], strict=True)
             students = [ids[mask.bool()].tolist() for ids, mask in plain]
             asked = zip(inputs, students, strict=True)
-            prompts = [torch.tensor(example.get(TOKENS, prompt)) for example, prompt in asked]
-            device = output["prompt_ids"].device
-            output[IDS] = pad_left(prompts, self._pad).to(device)
-            output[MASK] = pad_left([torch.ones_like(prompt) for prompt in prompts], 0).to(device)
+            prompts = [example.get(TOKENS, prompt) for example, prompt in asked]
+            padded = left_padded(prompts, self._pad, output["prompt_ids"].device)
+            output[IDS], output[MASK] = padded["input_ids"], padded["attention_mask"]
         return output
 
     def _compute_loss(self, student: nn.Module, inputs: dict[str, Tensor], *args: Any) -> Any:
@@ -83,9 +83,3 @@ class TeacherReadsItsOwn:
             input_ids=input_ids, attention_mask=attention_mask, position_ids=positions, use_cache=False
         ).last_hidden_state
         return hidden[:, -answer_tokens - 1 : -1]
-
-
-def pad_left(rows: Sequence[Tensor], value: int) -> Tensor:
-    """Rows of different lengths as one tensor, with `value` before the shorter ones."""
-    width = max(len(row) for row in rows)
-    return torch.stack([torch.cat([row.new_full((width - len(row),), value), row]) for row in rows])

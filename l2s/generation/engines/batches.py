@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, PreTrainedModel
 
 from l2s.chat import ChatRenderer
@@ -38,6 +39,16 @@ def cut_batches(requests: Sequence[Request], batch_size: int, padding: int) -> I
         yield batch
 
 
+def left_padded(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> dict[str, Tensor]:
+    """`input_ids` and `attention_mask` [B, T] of sequences that end together."""
+    ids = [torch.tensor(tokens) for tokens in sequences]
+    masks = [torch.ones_like(row) for row in ids]
+    return {
+        name: pad_sequence(rows, batch_first=True, padding_value=value, padding_side="left").to(device)
+        for name, rows, value in (("input_ids", ids, pad_id), ("attention_mask", masks, 0))
+    }
+
+
 def needs_to_be_alone(model: PreTrainedModel, renderer: ChatRenderer) -> bool:
     """Whether what the model writes after a prompt depends on a longer prompt beside it.
 
@@ -57,12 +68,9 @@ def needs_to_be_alone(model: PreTrainedModel, renderer: ChatRenderer) -> bool:
 @torch.inference_mode()
 def _begin_answer(model: PreTrainedModel, prompts: Sequence[list[int]], pad_id: int) -> tuple[Tensor, list[int]]:
     """Logits [STEPS, V] in float32 behind the first prompt, and the likeliest tokens; fewer after an end token."""
-    width = max(map(len, prompts))
-    input_ids_BT = torch.tensor([[pad_id] * (width - len(prompt)) + prompt for prompt in prompts])
-    mask_BT = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    inputs = left_padded(prompts, pad_id, model.device)
     found = cast(Any, model).generate(
-        input_ids=input_ids_BT.to(model.device),
-        attention_mask=mask_BT.to(model.device),
+        **inputs,
         generation_config=GenerationConfig(
             max_new_tokens=STEPS,
             do_sample=False,
@@ -71,4 +79,5 @@ def _begin_answer(model: PreTrainedModel, prompts: Sequence[list[int]], pad_id: 
             output_logits=True,
         ),
     )
-    return torch.stack([logits_BV[0].float() for logits_BV in found.logits]), found.sequences[0, width:].tolist()
+    written = found.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+    return torch.stack([logits_BV[0].float() for logits_BV in found.logits]), written

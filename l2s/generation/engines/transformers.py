@@ -15,7 +15,7 @@ from l2s.chat import ChatRenderer
 from l2s.config import ExperimentConfig
 from l2s.devices import peak_memory_bytes, release_memory
 from l2s.errors import UserError
-from l2s.generation.engines.batches import cut_batches, needs_to_be_alone
+from l2s.generation.engines.batches import cut_batches, left_padded, needs_to_be_alone
 from l2s.generation.engines.protocol import (
     Completion,
     ModelChoice,
@@ -177,17 +177,13 @@ class TransformersEngine:
         self, sequences: Sequence[Sequence[int]], sampling: Sampling, steps: int, seed: int
     ) -> list[list[int]]:
         """Up to `steps` further tokens of each sequence; one that ends early is followed by padding."""
-        width = max(len(tokens) for tokens in sequences)
-        pad = self.renderer.pad_token_id
-        input_ids_BT = torch.tensor([[pad] * (width - len(tokens)) + list(tokens) for tokens in sequences])
-        mask_BT = torch.tensor([[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in sequences])
+        inputs = left_padded(sequences, self.renderer.pad_token_id, self.model.device)
         torch.manual_seed(seed)
         output_BT = cast(Any, self.model).generate(
-            input_ids=input_ids_BT.to(self.model.device),
-            attention_mask=mask_BT.to(self.model.device),
+            **inputs,
             generation_config=self._generation_config(sampling, steps),
         )
-        continued: list[list[int]] = output_BT[:, width:].tolist()
+        continued: list[list[int]] = output_BT[:, inputs["input_ids"].shape[1] :].tolist()
         return continued
 
     def _generation_config(self, sampling: Sampling, steps: int) -> GenerationConfig:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+
+from l2s.tasks.syntax import syntax_error
 
 FENCE = re.compile(r"(?P<before>.*?)(?P<fence>(?<!`)`{3,}+|(?<!~)~{3,}+)(?P<info>[^`~]*)")
 QUOTE = r"[ \t]*> ?"
 MARKDOWN = {"markdown", "md", "text", "txt"}  # blocks of these languages may hold blocks
 MOST_LOOKS = 50  # at where strings end in an answer: each compiles a piece of it, and a real answer needs a few
 CODE_BEGINS = re.compile(r"^(?:def|class|async def)\s", re.MULTILINE)
-
-warnings.filterwarnings("ignore", module="<answer>")  # ignore invalid escape sequences in models' programs
 
 
 @dataclass(frozen=True)
@@ -51,18 +49,6 @@ def split_fences(answer: str) -> tuple[list[Block], str]:
 def join(lines: list[str]) -> str:
     """The text of these lines. (`str.splitlines` would end lines at characters that Python reads inside strings.)"""
     return "".join(line + "\n" for line in lines)
-
-
-@lru_cache(maxsize=64)  # an answer's program is looked at several times, and nesting makes that slow
-def syntax_error(source: str) -> SyntaxError | None:
-    """Why `source` does not compile, or None if it compiles."""
-    try:
-        compile(source, "<answer>", "exec", dont_inherit=True)
-    except SyntaxError as error:
-        return error.with_traceback(None)
-    except (ValueError, RecursionError, MemoryError) as error:
-        return SyntaxError(str(error), ("<answer>", 1, 1, ""))
-    return None
 
 
 class _Prose:

@@ -10,8 +10,8 @@ from l2s import hub
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError, shown
 from l2s.jsonl import Row, checked_field, numbered_rows
-from l2s.tasks.program import parse
 from l2s.tasks.program_names import defined_names
+from l2s.tasks.syntax import program_tree
 
 HUB_NAME = "google-research-datasets/mbpp"
 TRAINING_IDS = range(601, 975)  # task ids of MBPP's own training split
@@ -107,7 +107,7 @@ def tested_names(problem: dict[str, Any]) -> list[str]:
     Raises:
         ValueError: reference or tests do not compile, or the tests call nothing of the reference.
     """
-    reference, tests = parse(problem["code"]), parse(tests_of(problem))
+    reference, tests = program_tree(problem["code"]), program_tree(tests_of(problem))
     if reference is None or tests is None:
         raise ValueError(f"mbpp-{problem['task_id']}: its reference or its tests do not compile")
     ours = defined_names(reference)

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, count
 
-from l2s.tasks.fences import Block, join, split_fences, syntax_error
+from l2s.tasks.fences import Block, join, split_fences
 from l2s.tasks.program_names import defined_names, definitions_of, is_stub, missing_names
+from l2s.tasks.syntax import program_tree, syntax_error, syntax_tree
 
 LONGEST_ANSWER = 50_000  # characters; longer than any real answer, and slow to parse
 MOST_CUTS = 10  # of a text that may begin with a program
@@ -55,13 +56,8 @@ def extract_program(answer: str, *, entry_point: str, prompt: str = "", others: 
 # Programs in an answer -----------------------------------------------------------------------------------------------
 
 
-def parse(source: str) -> ast.Module | None:
-    """The syntax tree of `source`, or None where it does not compile."""
-    return None if syntax_error(source) else ast.parse(source, "<answer>")
-
-
 def _defines(source: str, name: str) -> bool:
-    tree = parse(source)
+    tree = program_tree(source)
     return tree is not None and name in defined_names(tree)
 
 
@@ -161,7 +157,7 @@ def _definition_of(name: str) -> re.Pattern[str]:
 def _with_missing_names(program: str, sources: list[str], others: Sequence[str]) -> str:
     """`program` below those definitions and imports in `sources` that bind names which it uses and lacks."""
     missing = missing_names(program, others)
-    taken = definitions_of(missing, [source for source in sources if parse(source) and source not in program])
+    taken = definitions_of(missing, [source for source in sources if program_tree(source) and source not in program])
     return _prepended(join(taken), program) if taken else program
 
 
@@ -174,7 +170,7 @@ def _completed(piece: Block, prompt: str, entry_point: str) -> str | None:
     for body in (*as_it_is, INDENT + text, _indented(_dedented(text))):
         program = prompt.rstrip() + "\n" + body + "\n"
         program = program if piece.closed else _longest_prefix(program)
-        tree = parse(program)
+        tree = program_tree(program)
         if tree is not None and _returns(tree, entry_point):
             return program
     return None
@@ -207,12 +203,8 @@ def _dedented(text: str) -> str:
 
 def _indented(text: str) -> str:
     """`text` one level deeper; the lines of a multi-line string stay as they are."""
-    try:
-        tree = ast.parse(text)  # the parser accepts a `return` outside of a function
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        inside = set[int]()
-    else:
-        strings = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr | ast.Constant)]
-        inside = {line for node in strings for line in range(node.lineno, node.end_lineno or node.lineno)}
+    tree = syntax_tree(text)
+    strings = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr | ast.Constant)] if tree else []
+    inside = {line for node in strings for line in range(node.lineno, node.end_lineno or node.lineno)}
     lines = enumerate(text.split("\n"))
     return "\n".join(line if number in inside or not line.strip() else INDENT + line for number, line in lines)

@@ -7,6 +7,8 @@ import builtins
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from l2s.tasks.syntax import syntax_tree
+
 
 def defined_names(tree: ast.Module) -> set[str]:
     """The functions, classes and variables that a module defines at its top level; imports do not count.
@@ -24,7 +26,7 @@ def defined_names(tree: ast.Module) -> set[str]:
 
 def is_stub(source: str, name: str) -> bool:
     """Whether the last definition of `name` in `source`, which compiles, is a function that does nothing yet."""
-    definitions = [node for node in _top_level(ast.parse(source).body) if name in _bound(node)]
+    definitions = [node for node in _top_level(_body(source)) if name in _bound(node)]
     last = definitions[-1] if definitions else None
     return isinstance(last, ast.FunctionDef | ast.AsyncFunctionDef) and all(map(_does_nothing, last.body))
 
@@ -41,11 +43,10 @@ def _does_nothing(statement: ast.stmt) -> bool:
 def missing_names(source: str, wanted: Iterable[str] = ()) -> set[str]:
     """The names that `source` uses but never binds, without builtins, and those of `wanted` that it does not bind.
 
-    Empty if `source` does not compile, or if a star import may bind anything.
+    Empty if `source` does not parse, or if a star import may bind anything.
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = syntax_tree(source)
+    if tree is None:
         return set()
     bound = {name for node in ast.walk(tree) for name in _bound(node)} | set(vars(builtins))
     return set() if "*" in bound else (_loaded(tree) | set(wanted)) - bound
@@ -82,10 +83,15 @@ class _Statement(NamedTuple):
 
 def _statements(source: str, number: int) -> Iterator[_Statement]:
     lines = source.split("\n")
-    for node in ast.parse(source).body:
+    for node in _body(source):
         first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
         binds = {name for part in _top_level([node]) for name in _bound(part)}
         yield _Statement("\n".join(lines[first - 1 : node.end_lineno]), binds, number)
+
+
+def _body(source: str) -> list[ast.stmt]:
+    tree = syntax_tree(source)
+    return tree.body if tree else []
 
 
 def _top_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from l2s.tasks.chat_answer import DASHES, without_thinking
+from l2s.tasks.syntax import syntax_tree
 
 SIGNS = str.maketrans({"×": "*", "·": "*", "∙": "*", "⋅": "*", "÷": "/", "∕": "/"}) | DASHES
 LATEX = (  # a command and what it stands for
@@ -77,9 +78,12 @@ def _calculations(text: str) -> Iterator[str]:
 
 def program_working(program: str) -> str:
     """The syntax tree of a program without docstrings and variable names; its words if there is no tree."""
+    tree = syntax_tree(program)
+    if tree is None:
+        return text_working(program)
     try:
-        return ast.dump(_Renamed().visit(ast.parse(program)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.dump(_Renamed().visit(tree))
+    except RecursionError:  # the parser reads deeper trees than Python code can walk
         return text_working(program)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from l2s.run_dir.folder import RunDir
 from l2s.run_dir.manifest import Manifest, fingerprint
+from l2s.run_dir.outdated import outdated, reads_replaced_files
 from l2s.run_dir.paths import SIGNAL_INDEX, SIGNALS_SHARED, ArmDir, replica_logs
 from l2s.run_dir.recorded import as_made, differing
 
@@ -16,5 +17,7 @@ __all__ = [
     "as_made",
     "differing",
     "fingerprint",
+    "outdated",
+    "reads_replaced_files",
     "replica_logs",
 ]

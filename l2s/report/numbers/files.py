@@ -12,7 +12,7 @@ from l2s.arms import ARMS, MODELS, copy_name, original
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError, shown
 from l2s.jsonl import Row, load_jsonl, require_file
-from l2s.run_dir import Manifest, RunDir, as_made, fingerprint
+from l2s.run_dir import Manifest, RunDir, as_made, fingerprint, reads_replaced_files
 from l2s.tasks.own.rows import DOMAIN
 from l2s.tasks.types import Item
 
@@ -137,10 +137,8 @@ def _unfinished(model: str, manifests: Mapping[str, Manifest | None], run_dir: R
 
 def _is_outdated(manifest: Manifest, manifests: Mapping[str, Manifest | None]) -> bool:
     """Whether an evaluation read items, answers or weights that have been made again since, and are others now."""
-    if not manifest.stage.startswith(EVALUATIONS):
-        return False
-    made = {label: sha for other in manifests.values() if other for label, sha in other.outputs.items()}
-    return any(made.get(label, sha) != sha for label, sha in manifest.inputs.items())
+    made = {stage: other for stage, other in manifests.items() if other is not None}
+    return manifest.stage.startswith(EVALUATIONS) and reads_replaced_files(manifest, made)
 
 
 class Reader:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from l2s.arms import ARMS, BASE, TEACHER
+from l2s.arms import ARMS, BASE, TEACHER, original
 from l2s.evaluation.stats import wilson_interval
 from l2s.report.numbers import scores
 from l2s.report.numbers.costs import ENDPOINT
 from l2s.report.numbers.files import RunFiles
 from l2s.report.numbers.schema import Results
-from l2s.run_dir import differing
+from l2s.run_dir import differing, outdated
 from l2s.tasks.table import task_of
 from l2s.tasks.task import BLIND
 from l2s.warning import Warned, warned
@@ -36,6 +36,7 @@ def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
         *_batch_sizes(results, files.config.eval_batch_size),
         *_mixed_versions(files),
         *_mixed_settings(files),
+        *_outdated_students(files),
     ]
 
 
@@ -158,6 +159,14 @@ def _mixed_settings(files: RunFiles) -> Iterator[Warned]:
     """Settings that stages read with different values: the table of settings has room for one."""
     if found := differing(files.manifests.values()):
         yield warned("mixed_settings", names=found)
+
+
+def _outdated_students(files: RunFiles) -> Iterator[Warned]:
+    """Students shown here that learned from answers, signals or weights that have been made again since."""
+    arms = {original(stage) for stage in outdated(files.manifests)}
+    students = [arm.model.name for arm in ARMS.values() if arm.name in arms]
+    if found := [model for model in students if model in files.predictions]:
+        yield warned("outdated_students", models=found)
 
 
 def _remote_teacher(results: Results) -> Iterator[Warned]:

@@ -226,6 +226,8 @@ CHINESE = {
     "because": "（{setting}）",
     "warn_mixed_versions": "本实验各阶段使用了不同版本（{names}）；模型之间的差异可能来自版本不同。",
     "warn_mixed_settings": "本实验各阶段的设置取值不同（{names}）；设置表显示最后一个阶段的取值。",
+    "warn_outdated_students": "以下学生训练所用的文件后来重新生成且内容已变：{models}。"
+    "请重新训练并评测，以便比较同一批答案的学生。",
     "warn_ngrams": "{domain}：{n} 道评估题中有 {found} 道与训练题共有连续 13 个词。",
     "warn_controls": "{domain}：评分器未通过对照（{names}），其得分不可信。",
     "warn_faults": "{domain}：评分器在{model}的 {n} 条回答中有 {found} 条出错（{faults}），均按 0 分计。",

@@ -246,6 +246,8 @@ ENGLISH = {
     "models may come from them.",
     "warn_mixed_settings": "Stages of this experiment read different values of a setting ({names}); the table of "
     "settings shows that of the last stage.",
+    "warn_outdated_students": "Made from files that have been made again since, and are others now: {models}. Train "
+    "and evaluate again to compare students of the same answers.",
     "warn_ngrams": "{domain}: {found} of {n} evaluation {n:item|items} {found:shares|share} a run of 13 words with "
     "a training item.",
     "warn_controls": "{domain}: the grader fails its controls ({names}), so do not trust its scores.",

@@ -60,6 +60,25 @@ def test_values_that_stages_do_not_share_are_warned_of(tmp_path: Path) -> None:
                for text in load_results(run_dir)["warnings"])  # fmt: skip
 
 
+def test_students_of_answers_that_were_replaced_are_warned_of(tmp_path: Path) -> None:
+    """Also one that starts from such a student; and nothing is said of students of the answers that are there."""
+    config, run_dir = make_run(tmp_path, sizes={"math": 4})
+    answers, weights = "sft/sft_train_data.jsonl", "sft/final_model"
+    for of_sft, warned_of in (("old", "SFT, KD."), ("new", None)):
+        for name, fields in {
+            "generate": {"outputs": {answers: "new"}},
+            "sft": {"inputs": {answers: of_sft}, "outputs": {weights: "weights"}},
+            "kd": {"inputs": {answers: "new", weights: "weights"}},
+        }.items():
+            found = Manifest.load(run_dir.manifest(name))
+            assert found is not None
+            replace(found, **fields).save(run_dir.manifest(name))  # type: ignore[arg-type]
+        stage.run(config, run_dir)
+        texts = [text for text in load_results(run_dir)["warnings"] if "made again since" in text]
+        assert len(texts) == (warned_of is not None)
+        assert all(f": {warned_of} " in text for text in texts)
+
+
 @pytest.mark.parametrize("wrong", [{"gone": 1}, {"kd_epochs": "many"}, {"max_new_tokens": 100_000}])
 def test_what_the_settings_no_longer_accept_is_left_out(tmp_path: Path, wrong: dict[str, Any]) -> None:
     config, run_dir = make_run(tmp_path, sizes={"math": 4})

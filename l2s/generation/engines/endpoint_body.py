@@ -60,7 +60,7 @@ def body_of(
     """What is sent for a prompt."""
     given = json.loads(config.endpoint_body)
     body: dict[str, Any] = {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature}
-    if sampling.temperature > 0 or _left_out(given, "temperature"):  # the server's own temperature is not known
+    if sampling.temperature > 0 or leaves_out("temperature", config):  # the server's own temperature is not known
         body |= {"top_p": sampling.top_p, "seed": seed_of(sampling.seed, [request.id])}
     body |= {"chat_template_kwargs": dict(template_arguments)} | given
     if isinstance(given.get("chat_template_kwargs"), dict):
@@ -74,11 +74,13 @@ def body_of(
 
 def recorded(sampling: Sampling, config: ExperimentConfig) -> dict[str, Any]:
     """How an answer was sampled; None for what `endpoint_body` leaves to the server."""
-    given = json.loads(config.endpoint_body) if config.engine == "endpoint" else {}
-    if given.get(OTHER_LIMIT) is not None:
-        given["max_tokens"] = given[OTHER_LIMIT]
-    return asdict(sampling) | {name: None for field, (_, name) in SAMPLING.items() if _left_out(given, field)}
+    if config.engine != "endpoint":
+        return asdict(sampling)
+    return asdict(sampling) | {name: None for field, (_, name) in SAMPLING.items() if leaves_out(field, config)}
 
 
-def _left_out(given: Mapping[str, Any], field: str) -> bool:
-    return field in given and given[field] is None
+def leaves_out(field: str, config: ExperimentConfig) -> bool:
+    """Whether `endpoint_body` leaves a field of SAMPLING to the server."""
+    given = json.loads(config.endpoint_body)
+    renamed = field == "max_tokens" and given.get(OTHER_LIMIT) is not None
+    return field in given and given[field] is None and not renamed

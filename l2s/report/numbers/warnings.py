@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from l2s.arms import ARMS, BASE, TEACHER, original
+from l2s.config import ExperimentConfig
 from l2s.evaluation.stats import wilson_interval
+from l2s.generation.engines.endpoint_body import leaves_out
 from l2s.report.numbers import scores
 from l2s.report.numbers.costs import ENDPOINT
 from l2s.report.numbers.files import RunFiles
@@ -32,7 +34,7 @@ def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
         *_truncation(results, files.config.max_new_tokens),
         *_missing_answers(files),
         *_odd_fidelity(files),
-        *_remote_teacher(results),
+        *_remote_teacher(results, files.config),
         *_batch_sizes(results, files.config.eval_batch_size),
         *_mixed_versions(files),
         *_mixed_settings(files),
@@ -169,12 +171,14 @@ def _outdated_students(files: RunFiles) -> Iterator[Warned]:
         yield warned("outdated_students", models=found)
 
 
-def _remote_teacher(results: Results) -> Iterator[Warned]:
-    """A teacher behind an endpoint: its speed means nothing and its distribution is not known."""
+def _remote_teacher(results: Results, config: ExperimentConfig) -> Iterator[Warned]:
+    """A teacher behind an endpoint: its speed means nothing, its distribution is not known, it may not be greedy."""
     engines = {model: cost["engine"] for model, cost in results["models"].items()}
     if engines.get(TEACHER) == ENDPOINT:
         others = sorted(set(engines.values()) - {ENDPOINT})
         yield warned("remote_teacher", engines=others)
+        if leaves_out("temperature", config):
+            yield warned("server_temperature")
 
 
 def _batch_sizes(results: Results, asked: int) -> Iterator[Warned]:

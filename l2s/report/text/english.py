@@ -265,6 +265,8 @@ ENGLISH = {
     "warn_absent": "Not evaluated: {models}.",
     "warn_remote_teacher": "The teacher answered through an endpoint, the students in {engines}. The teacher's speed "
     "is the server's speed. Fidelity is not measured because it needs the teacher's weights.",
+    "warn_server_temperature": "The teacher answered at the server's own temperature (endpoint_body), the students "
+    "greedily. Another run would give the teacher other scores.",
     "warn_batches_cut": "Memory ran out: all models were evaluated with {found} {found:prompt|prompts} at a time "
     "instead of eval_batch_size={asked}.",
     "warn_batches_differ": "Memory ran out: models were evaluated with different numbers of prompts at a time "

@@ -50,10 +50,11 @@ def test_a_teacher_behind_an_endpoint_has_no_size_and_the_report_says_so(tmp_pat
     ran_in(run_dir, "teacher", "endpoint", parameters=None, weight_bytes=None, peak_memory_bytes=None)
     for model in MODELS:
         write_jsonl(run_dir.fidelity(model), [])
-    stage.run(config, run_dir)
-    assert "through an endpoint, the students in transformers" in (
-        run_dir.evaluation / "comparison_report.md"
-    ).read_text(encoding="utf-8")
+    for body, greedy in (("{}", True), ('{"temperature": null}', False)):
+        stage.run(config.model_copy(update={"endpoint_body": body}), run_dir)
+        report = (run_dir.evaluation / "comparison_report.md").read_text(encoding="utf-8")
+        assert "through an endpoint, the students in transformers" in report
+        assert ("at the server's own temperature" in report) != greedy
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
-from l2s.tasks.closing import without_closing
 from l2s.tasks.numbers import NUMBER, numbers, plain_numbers, value
+from l2s.tasks.unmarked import SENTENCE_END, unmarked_number, with_bold_marked
 
 # Markers -------------------------------------------------------------------------------------------------------------
 
 LABEL = re.compile(
-    r"####|<answer>|\b(?:answer|ans\.?)[\"'*_ \t]*[:=]|\banswer[ \t]+-[ \t]|\bfinal answer[ \t]+(?=-?[\d.])"
-    r"|^[ \t#*_]*+(?:the )?(?:final )?answer[ \t#*_]*\n+|答案?[ \t]*[:=]|^[ \t#*_]*+(?:最终)?答案[ \t#*_]*\n+",
+    r"####|<(?:final_?)?answer>|\b(?:(?:final_?)?answer|ans\.?)[\"'*_ \t]*[:=]|\banswer[ \t]+-[ \t]"
+    r"|\bfinal answer[ \t]+(?=-?[\d.])"
+    r"|^[ \t#*_]*+(?:the )?(?:final )?answer[ \t#*_]*\n+|答案?[ \t]*[:=]|答案】|^[ \t#*_]*+(?:最终)?答案[ \t#*_]*\n+",
     re.IGNORECASE | re.MULTILINE,
 )
 STATEMENT = re.compile(
@@ -55,10 +56,14 @@ OPERATION = re.compile(
     re.IGNORECASE,
 )
 EQUALS = r"(?:=|≈|≅|\\approx|\\implies|\\Rightarrow|\b(?:equals|is|makes|gives)\b|[→⇒]|等于)"
-# From a quantity to the same quantity in another unit: "2 hours = 120 minutes", "1 hour and 30 minutes = 90 minutes".
+# To the same quantity in another unit, "2 hours = 120 minutes", "1 hour and 30 minutes = 90 minutes", or rounded.
+ROUNDED = (
+    r"(?:,\s*)?(?:which\s+)?(?:(?:is|are|we)\s+)?\bround(?:ed|s)?\s+(?:(?:up|down|off)\s+)?to\b(?!\s*\d+\s+(?:places|digits)\b)"
+    r"|[,，]?\s*四舍五入[^\d,，。\n]{0,6}[为是到得]"
+)
 SAME_AS = re.compile(
     r"(?:[\s%}\])]|\band\b|(?!(?:because|since|as|so|where|when|if|with|then|thus|hence)\b)[^\W\d_]++|\d++(?=\s?[^\W\d_]))"
-    r"{0,16}?(?:=|≈|≅|\\approx)",
+    rf"{{0,16}}?(?:=|≈|≅|→|⇒|\\approx|{ROUNDED})",
     re.IGNORECASE,
 )
 EXPLANATION = re.compile(r"\b(?:because|since|as)\b|因为|由于", re.IGNORECASE)
@@ -71,8 +76,7 @@ TOTAL = re.compile(
 CLAUSE_END = re.compile(r"[,，。;；(（\n](?!\d)|\.(?!\d)")
 LONGEST_CLAIM = 500  # characters read after a marker; a response may repeat one word a thousand times
 THOUSANDS_SPACE = re.compile(r"(?<![\d.,])(\d{1,3})((?: \d{3})+)(?![\d-])")
-BRACE_OR_END = re.compile(r"[{}\n]")
-SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)|[。！？]")
+BRACE = re.compile(r"[{}]")
 
 # Around the answer ---------------------------------------------------------------------------------------------------
 
@@ -98,13 +102,6 @@ QUANTITY_ASKED = re.compile(
     r"[^?？\n]*[?？][ \t*_]*$",
     re.IGNORECASE | re.MULTILINE,
 )
-NOTE = re.compile(
-    r"\n[ \t>*_(#-]*(?:note|n\.?b\.?|p\.?s\.?|remark|disclaimer|注意?|备注|说明)\b[^\n:]{0,20}:", re.IGNORECASE
-)
-# A whole reply such as "1234 in 5 days": the second number only measures the first.
-NUMBER_WITH_MEASURE = re.compile(
-    rf"\W*+{NUMBER.pattern}\W*+(?:[^\W\d]++\s++){{0,2}}?(?:in|per|for|over|within|every|each|after)\s+\d+\s+[^\W\d]+\W*"
-)
 
 
 @dataclass(frozen=True, order=True)
@@ -126,23 +123,18 @@ class Claim:
 
 
 def final_number(text: str) -> Decimal | None:
-    r"""The number that `text` gives as its answer, else its last number; None where there is no number.
+    r"""The number that `text` gives as its answer; None where there is no number.
 
     Markers, by rank: `#### 5` and `\boxed{5}`; "answer is ... 5", "Answer: 5", "答案是 5", "答：5". A number in "18,
     since 9 * 2 = 18" is explained by what follows; of working, "x = 9 * 2 = 18", and of an equality, "2 hours = 120
-    minutes", it is the last one that counts.
+    minutes", it is the last one that counts. Without a marker, see `unmarked_number`.
     """
-    text = LOOSE_MINUS.sub(r"\1-", plain_numbers(text))
-    claims = list(_claims(text))
-    text = _without_next_question(text, claims)
-    claims = [claim for claim in claims if claim.position < len(text)]
+    plain = LOOSE_MINUS.sub(r"\1-", plain_numbers(text))
+    claims = list(_claims(plain))
     if claims:
-        return max(claims).number
-    text = without_closing(_without_note(text))
-    found = list(numbers(text))
-    if not found:
-        return None
-    return found[0] if NUMBER_WITH_MEASURE.fullmatch(text) else found[-1]
+        end = len(_without_next_question(plain, claims))
+        return max(claim for claim in claims if claim.position < end).number
+    return unmarked_number(_without_next_question(plain_numbers(with_bold_marked(text)), claims))
 
 
 def _without_next_question(text: str, claims: list[Claim]) -> str:
@@ -164,12 +156,6 @@ def _without_next_question(text: str, claims: list[Claim]) -> str:
         if asked and not CORRECTION.search(between):
             ends.append(here + asked.start())
     return text[: min(ends)] if ends else text
-
-
-def _without_note(text: str) -> str:
-    """`text` without a final note that follows a number."""
-    note = NOTE.search(text)
-    return text[: note.start()] if note and NUMBER.search(text, 0, note.start()) else text
 
 
 def _claims(text: str) -> Iterator[Claim]:
@@ -218,8 +204,10 @@ def _last_of_equal(said: str, match: re.Match[str]) -> Decimal | None:
 def _labels(text: str) -> Iterator[tuple[bool, int, str]]:
     for marker in LABEL.finditer(text):
         line = text[marker.end() : marker.end() + LONGEST_CLAIM].lstrip().partition("\n")[0]
-        if LABELLED_NUMBER.match(line) and not NUMBERED_HEADING.match(text, marker.start()):
-            yield marker.group() == "####", marker.start(), _joined_thousands(line)
+        strong = marker.group() == "####"
+        named = LABELLED_NUMBER.match(line) or (not strong and BARE_NUMBER.match(line))
+        if named and not NUMBERED_HEADING.match(text, marker.start()):
+            yield strong, marker.start(), _joined_thousands(line)
 
 
 def _statements(text: str) -> Iterator[tuple[bool, int, str]]:
@@ -230,15 +218,20 @@ def _statements(text: str) -> Iterator[tuple[bool, int, str]]:
 
 
 def _boxes(text: str) -> Iterator[tuple[bool, int, str]]:
-    """The content of every box, up to its closing brace, or to the end of the line if that is missing."""
     for marker in BOX.finditer(text):
-        depth, end = 1, min(len(text), marker.end() + LONGEST_CLAIM)
-        for found in BRACE_OR_END.finditer(text, marker.end(), end):
-            depth += {"{": 1, "}": -1}.get(found.group(), 0)
-            if not depth or found.group() == "\n":
-                end = found.end()
-                break
-        yield True, marker.start(), _joined_thousands(text[marker.end() : end].replace("~", " "))
+        content = text[marker.end() : _box_end(text, marker.end())]
+        yield True, marker.start(), _joined_thousands(content.replace("~", " "))
+
+
+def _box_end(text: str, start: int) -> int:
+    """Where the box with its content at `start` ends: at its closing brace, or with the line if that is missing."""
+    depth, end = 1, min(len(text), start + LONGEST_CLAIM)
+    for brace in BRACE.finditer(text, start, end):
+        depth += 1 if brace.group() == "{" else -1
+        if not depth:
+            return brace.start()
+    line_end = text.find("\n", start, end)
+    return end if line_end < 0 else line_end
 
 
 def _joined_thousands(said: str) -> str:

@@ -37,7 +37,7 @@ CONTINENTAL = (  # 1.234.567 or 1.234,56 or 12,50; not "1,2,3" and not "18,5元�
     rf"(?:\d{{1,3}}(?:\.\d{{3}}){{2,}}(?![\d,])|\d{{1,3}}(?:[.'’{THIN_SPACES}]\d{{3}})+,\d{{1,2}}(?![\d,])"
     r"|(?<![\d,.])\d{1,3},\d{1,2}(?=[\s.;:%}]|$))"
 )
-DIGITS = rf"(?:{CONTINENTAL}|(?:{GROUPED}|\d+)(?:\.\d+)?|\.\d+)"
+DIGITS = rf"(?:{CONTINENTAL}|(?:{GROUPED}|\d+)(?:\.\d+)?|(?<!\w)\.\d+)"  # "Rs.18" is 18
 SIGN = r"(?:(?<![\w.)\]}%°])(?<!\d[ ])-)?"  # after a word, a bracket or a number, a minus is a subtraction or a range
 SCALES = {
     "": 1,
@@ -59,6 +59,8 @@ NUMBER = re.compile(
     rf"(?:e(?P<exponent>[+-]?\d{{1,2}})(?!\w))?(?:\s?(?P<scale>{SCALE})(?!(?<=千)[克米瓦卡帕])s?(?![a-z]))?",
     re.IGNORECASE,
 )
+# 3亿5000万, 2万5000
+COMPOUND = re.compile(r"(?<![\d.,])(\d+)([千万萬亿億])零?(\d+)(千万|[千万萬]?)(?![\d.千万萬亿億])")
 
 # "70k", "$3M": a letter glued to digits. Without a currency, M needs two digits or a point ("3M" is a company), K too
 # ("4K" is a screen); "401k" is an account, "5k = 50" an equation, "10K run" a distance.
@@ -82,6 +84,8 @@ DECORATION = re.compile(
 EMPHASIS = re.compile(r"(?<![\w*)\]}] )(?<![\w*)\]}])\*([^\s*][^*\n]*)\*(?![\w*(])")  # *18*, and not 2 * 3 * 4
 STRUCK_OUT = re.compile(r"~~[^~\n]+~~")
 TAG = re.compile(r"</?(?:b|i|u|em|strong|span|p|sub|sup|code|center|mark)(?:\s[^<>]*)?>", re.IGNORECASE)
+LINE_SPACING = re.compile(r"\\\\\[[\d.]+ ?[a-z]{2}\]")  # \\[4pt] between lines of LaTeX
+FULL_HOUR = re.compile(r"(?<![\d:.])(\d{1,2}):00(?![\d:])")  # 5:00 is 5 o'clock
 UNIT_POWER = re.compile(r"(?<=[A-Za-z])\s*\^\s*\{?\d+\}?")  # m^2 holds no number
 POWER_OF_TEN = re.compile(r"(?<=\d)\s*(?:\\times|\\cdot|[x×*·])\s*10\s*(?:\^|\*\*)\s*\{?\s*([+-]?\d{1,2})\s*\}?")
 SPACED_POWER = re.compile(r"(?<=\d) \*\* (?=\d)")  # bold has no space inside
@@ -99,6 +103,7 @@ def plain_numbers(text: str) -> str:
     text = text.translate(PLAIN_CHARACTERS)
     text = re.sub(f"[{SUPERSCRIPTS}]+", lambda power: f"^{unicodedata.normalize('NFKC', power.group())}", text)
     text = SHORT_SCALE.sub(lambda found: f"{found[1]} {SHORT_SCALES[found[2]]}", text)
+    text = FULL_HOUR.sub(r"\1", COMPOUND.sub(_compound, LINE_SPACING.sub(" ", text)))
     text = SPACED_POWER.sub("**", THOUSANDS_MACRO.sub(",", text).replace("\\%", "%"))
     while TEXT_MACRO.search(text):  # they may be nested
         text = TEXT_MACRO.sub(r" \1 ", text)
@@ -115,6 +120,13 @@ def _fraction(before: str, top: str, digit_on_top: str, bottom: str, digit_below
         if before
         else f"{top}{digit_on_top}/{bottom}{digit_below} "
     )
+
+
+def _compound(found: re.Match[str]) -> str:
+    """3亿5000万 as 350000000; as it stands if the second part is no part of the first's unit."""
+    high, unit, low, scale = found.groups()
+    rest = int(low) * SCALES[scale]
+    return str(int(high) * SCALES[unit] + rest) if SCALES[unit] // 100 <= rest < SCALES[unit] else found.group()
 
 
 def first_number(text: str) -> Decimal | None:

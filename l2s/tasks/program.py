@@ -19,6 +19,7 @@ LONGEST_ANSWER = 50_000  # characters; longer than any real answer, and slow to 
 MOST_CUTS = 10  # of a text that may begin with a program
 MOST_STARTS = 20  # lines of a bare answer that are tried as the first line of its program
 INDENT = "    "
+TYPED = re.compile(r"^[ \t]*(?:>>>|\.\.\.)(?: |$)(.*)", re.MULTILINE)  # in a session of the interpreter
 
 CODE_START = re.compile(r"from |import |def |class |async |@\w|[A-Za-z_]\w*\s*(:[^=]+)?=[^=]")
 FUTURE_IMPORT = re.compile(r"^from __future__ import .*\n", re.MULTILINE)
@@ -63,13 +64,18 @@ def _defines(source: str, name: str) -> bool:
 
 def _whole_program(block: Block, entry_point: str) -> str | None:
     """The block's text if it defines `entry_point`; an unclosed block is cut where it turns into prose."""
-    program = _compiling_part(block)
+    program = _compiling_part(Block(_typed(block.text), block.closed))
     return program if _defines(program, entry_point) else None
 
 
 def _compiling_part(block: Block) -> str:
     text = _dedented(block.text)
     return text if block.closed else _longest_prefix(text)
+
+
+def _typed(text: str) -> str:
+    """What was typed in a session of the interpreter, without its prompts and output; any other text as it is."""
+    return join(TYPED.findall(text)) if text.lstrip().startswith(">>> ") else text
 
 
 def _bare_program(prose: str, entry_point: str) -> str | None:

@@ -150,6 +150,15 @@ def test_a_wrong_cause_zeroes_the_item(item: Item, blame: str) -> None:
         "已排除死锁和DNS故障。",
         "DNS 故障和死锁均已排除。",
         "死锁、DNS故障（已排除）。",
+        "DNS failure was considered but ruled out.",
+        "A DNS failure was investigated and then dismissed.",
+        "DNS failure is only a symptom.",
+        "This is unrelated to the DNS failure.",
+        "It has nothing to do with a DNS failure.",
+        "DNS故障的可能性不大。",
+        "DNS故障可能性较低。",
+        "DNS故障只是表象。",
+        "另有原因，与DNS故障无关。",
     ],
 )
 def test_a_denied_wrong_cause_does_no_harm(item: Item, denial: str) -> None:
@@ -169,6 +178,9 @@ def test_a_denied_wrong_cause_does_no_harm(item: Item, denial: str) -> None:
         "deadlock and full conntrack table were ruled out",
         "Not a deadlock, a DNS failure, or a full conntrack table on web-1",
         "排除死锁、连接跟踪表已满和DNS故障",
+        "DNS 故障，以及连接跟踪表已满均已排除",
+        "web-1 连接跟踪表已满只是症状",
+        "a full conntrack table was suspected but ruled out",
     ],
 )
 def test_a_denied_right_cause_does_not_count(item: Item, answer: str) -> None:
@@ -194,6 +206,9 @@ def test_a_denied_right_cause_does_not_count(item: Item, answer: str) -> None:
         "web-1: conntrack table full, ruled out: deadlock, network outage",
         "排除了死锁，web-1 连接跟踪表已满",
         "web-1 连接跟踪表已满，已排除死锁和网络中断",
+        "web-1 连接跟踪表已满，与死锁无关",
+        "不排除 web-1 连接跟踪表已满",
+        "a full conntrack table on web-1 was suspected and confirmed",
     ],
 )
 def test_a_negation_elsewhere_in_the_sentence_denies_nothing(item: Item, answer: str) -> None:

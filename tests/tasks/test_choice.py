@@ -13,7 +13,8 @@ LABELS = [
     "> **Answer:** ◯", "- **Correct option**: (◯)", "<b>Answer</b>: ◯", "| Answer | ◯ |", "`Answer: ◯`", "Ans: ◯",
     "Ans. ◯", "Ans - ◯", "Answer - ◯", "Answer (◯)", "The correct answer → ◯", "Solution: ◯", "Correct: ◯",
     "### Answer\n◯", "## Final answer\n\n◯) Rome", "#### ◯", "<answer>◯</answer>", "<answer>\n◯\n</answer>",
-    '{"answer": "◯"}', '```json\n{"choice": "◯"}\n```', "\\boxed{\\mathbf{◯}}", "$\\boxed{\\textbf{(◯)}\\ 12}$",
+    '{"answer": "◯"}', '{"final_answer": "◯"}', "<final_answer>◯</final_answer>",
+    '```json\n{"choice": "◯"}\n```', "\\boxed{\\mathbf{◯}}", "$\\boxed{\\textbf{(◯)}\\ 12}$",
     "\\boxed{\\text{Option ◯}}", "\\fbox{◯}", "Answer: $\\mathrm{◯}$",
     "**答案**：◯", "**正确答案**: ◯", "【答案】◯", "【正确答案】◯", "【答案】：◯", "参考答案：◯", "答：◯。",
     "答：选◯。",
@@ -24,7 +25,10 @@ STATEMENTS = [
     "The answer to this question is ◯.", "The correct answer turns out to be ◯.", "So the correct statement is ◯.",
     "◯ is the answer.", "Option ◯ is the answer.", "(◯) is the correct choice.", "That makes ◯ the correct answer.",
     "It's ◯.", "It is ◯.", "It must be ◯.", "So: ◯", "Hence ◯.", "Thus, (◯).", "=> ◯", "I'd go with ◯.",
-    "I'm going with ◯.", "Therefore, **◯) Rome** is the answer.", "Option ◯", "Choice ◯", "◯ - Rome",
+    "I'm going with ◯.", "I'd say ◯.", "I would guess ◯.", "◯ – Rome", "**◯ — Rome**", "Answer – ◯",
+    "◯ because it is so.", "◯因为它最大。", "◯ (Rome) is correct.",
+    "Option ◯ (Rome, since 1871) is the correct answer.",
+    "综上，◯选项符合题意。", "Therefore, **◯) Rome** is the answer.", "Option ◯", "Choice ◯", "◯ - Rome",
     "The capital is Rome, so the answer is Rome (option ◯).",
     "答案就是◯", "答案应当是◯", "所以正确答案就是◯。", "正确答案显然是◯。", "答案就是选项◯。", "选项◯是正确答案",
     "◯选项正确",
@@ -57,11 +61,17 @@ OTHERS = [
     "A: wrong\nB: wrong\nC: right\nD: wrong\nSo C.", "A. London\nB. Paris\nC. Rome\n\nTherefore, C.",
     "Answer: A\n\nWait, let me check again. It should be C.", "Answer: A. No, sorry: Answer: C",
     "答案：A。等等，不对，应该选C。", "If 2 + 2 = 4, the answer is C.", "Answer: C, A is wrong.",
+    "A. London ❌\nB. Paris ❌\nC. Rome ✅\nD. Berlin ❌",
+    "A. London - Incorrect\nB. Paris - incorrect\nC. Rome - Correct",
+    "A. 伦敦：不正确\nB. 巴黎：错误\nC. 罗马：正确。", "A) London (incorrect)\nB) Paris (incorrect)\nC) Rome (correct)",
+    "A. London ✅\nB. Paris\n\nAnswer: C", "只有C符合题意，A不符合题意。",
 ]  # fmt: skip
 NO_CHOICE = [
     "Answer: A city in Italy", "#### A city", "So a city is meant.", "It's a city.", "A good choice", "答：A市和B市",
     "答案：A、C", "A和C正确。", "A and C are correct.", "**Answer**: A or C", "Answer: Bonn", "Do not choose A.",
-    "A. London\nB. Paris\nC. Rome",
+    "A. London\nB. Paris\nC. Rome", "A – London\nB – Paris\nC – Rome", "A. London ✅\nB. Paris ✅\nC. Rome ❌",
+    "A. London ❌\nB. Paris ❌", "Option A (London) is incorrect.", "Some would say A.", "I'd say A city is meant.",
+    "A不符合题意。",
 ]  # fmt: skip
 
 

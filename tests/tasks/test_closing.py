@@ -1,7 +1,8 @@
-"""An answer without a marker: numbers in what it says to its reader do not count, and those of a result do."""
+"""An answer without a marker: numbers of a result count, and not those in words to its reader and explanations."""
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 
 import pytest
@@ -124,6 +125,51 @@ RESULTS = [
     ("4 students. We can help 18 students.", 18),
     ("She can help 3 people. They can help 18.", 18),
 ]
+EXPLAINED = [
+    # the only bold number of the last sentence, unless a result follows it
+    ("9 * 2 = 18.\n\n**Answer:** Janet makes **$18** every day by selling 9 eggs.", 18),
+    ("She sold **36 shirts**, 12 of them on Monday.", 36),
+    ("They pay **$1,080** for 3 days.", 1080),
+    ("所以她每天赚**18美元**，卖出9个蛋。", 18),
+    ("It is **18**, yes **18**, for 7 days.", 18),
+    ("She makes **$18** a day, so 126 dollars a week.", 126),
+    ("**16** - 3 - 4 = 9", 9),
+    ("He eats **3** apples, leaving 15.", 15),
+    ("She keeps **4** and sells **7**.", 7),
+    ("**1)** 9 eggs\n**2)** she gets 18", 18),
+    ("**Step 3:** she makes 18 dollars.", 18),
+    ("She could make **$18**. After the fee she keeps 9 dollars.", 9),
+    # brackets and reasons
+    ("Total: $18 ($12 + $6)", 18),
+    ("So she earns $18 per day (9 eggs × $2).", 18),
+    ("She makes $18 a day (at $2 per egg).", 18),
+    ("Answer: Profit = $200 - $182 = $18 (a margin of 9%)", 18),
+    ("She makes $7 (not $18).", 7),
+    ("She fills 18 boxes (with 3 eggs left over).", 18),
+    ("答：她每天能赚18美元（9个鸭蛋×2美元）。", 18),
+    ("一共18元（其中运费5元）。", 18),
+    ("She makes 18 dollars because she sells 9 eggs for 2 dollars each.", 18),
+    ("She makes 18 dollars, since 9 eggs were sold.", 18),
+    ("她每天赚18美元，因为卖出了9个。", 18),
+    ("She sells the rest for $2 each (9 × 2 = 18).", 18),
+    ("She makes 9 × 2 dollars (18).", 18),
+    ("He walks 3 laps (or 18 km).", 18),
+    ("He buys 3 dozen (36 eggs).", 36),
+    ("一共9打（即18个）。", 18),
+    ("She sells 9 eggs (for a total of $18).", 18),
+    ("(Using 9 eggs) she makes 18.", 18),
+    ("Because she sells 9 eggs for 2 dollars each, she makes 18 dollars.", 18),
+    ("She has 9 eggs because she used 7, so she makes 18 dollars.", 18),
+    ("It has been 6 years since 2010, and he is 20.", 20),
+    # a last paragraph that checks the result
+    ("So she makes $18.\n\n**Check:** 18 / 2 = 9, and 9 + 7 = 16. ✓", 18),
+    ("She makes $18.\n\n**Verification:**\n- Sold: 16 - 7 = 9\n- Used: 3 + 4 = 7", 18),
+    ("So the total is 18.\n\n### Verification\n\n9 × 2 = 18 and 18 / 9 = 2", 18),
+    ("所以她每天赚18美元。\n\n验算：18÷2=9，9+3+4=16，正确。", 18),
+    ("Eggs left: 16 - 7 = 9.\n\nCheck: 9 + 7 = 16 ✓\n\nMoney: 9 × 2 = 18.", 18),
+    ("Eggs left: 9.\nCheck: 9 + 7 = 16\nMoney: 9 × 2 = 18", 18),
+    ("Check: 3 + 4 = 7", 7),
+]
 ANSWERS = ["It is 18. {}", "9 * 2 = 18\n\n{}", "So she earns $18 ({})", "一共18元。{}", "It is 18 eggs! {} Bye."]
 
 
@@ -136,6 +182,20 @@ def test_what_an_answer_says_to_its_reader_is_no_result(closing: str) -> None:
 @pytest.mark.parametrize(("text", "number"), RESULTS)
 def test_steps_questions_and_help_of_the_problem_stay(text: str, number: int) -> None:
     assert final_number(text) == number
+
+
+@pytest.mark.parametrize(("text", "number"), EXPLAINED)
+def test_a_number_that_only_explains_is_no_result(text: str, number: int) -> None:
+    assert final_number(text) == number
+
+
+@pytest.mark.parametrize(
+    "unit", ["(1 ", "(1 +", "**1** ", "\n\ncheck:", "check:\n\n", "\nnote that ", "because 1", "3万5"]
+)
+def test_an_answer_that_repeats_itself_is_read_in_time(unit: str) -> None:
+    start = time.monotonic()
+    assert final_number("2 " + unit * (4000 // len(unit)) + "x") is not None
+    assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize("closing", CLOSINGS)

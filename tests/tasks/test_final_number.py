@@ -35,12 +35,26 @@ MARKERS_BY_RANK = [
     ("The answer isn't 17, it is 18", "18"),
     ("\\boxed 5", "5"),
     ("\\fbox{18} in 3 steps", "18"),
+    ('{"final_answer": 18, "steps": 3}', "18"),
+    ('{"finalAnswer": 18, "steps": 3}', "18"),
+    ('{"answers_seen": 18, "count": 3}', "3"),
+    ("<final_answer>18</final_answer>\n(3 steps)", "18"),
+    ("Final Answer: approximately $18 per day, from 9 eggs", "18"),
+    ("Answer: about 18 miles in 3 hours", "18"),
+    ("Answer: Janet has 16 eggs and eats 7, so she makes 9 * 2 = 18", "18"),
+    ("\\boxed{\n18 \\text{ dollars}\n}\nShe sells 9 eggs.", "18"),
+    ("\\boxed{18\nSo 5 remain.", "18"),
+    ("\\boxed{18\n\\boxed{5}", "5"),
 ]
 NOTES_WITHOUT_MARKER = [
     ("She makes $18.\n\nNote: this assumes 7 days.", "18"),
     ("So 18.50, rounded to 2 decimal places.", "18.5"),
     ("So it is 20, rounded to the nearest 10.", "20"),
     ("一共18元。\n注意：这里按7天计算", "18"),
+    ("She makes $18.\n\nNote that she eats 3 eggs and bakes with 4.", "18"),
+    ("She makes $18.\n\n**Note:**\n- 3 eggs are eaten\n- 4 are baked", "18"),
+    ("She makes 2 a day.\nNote: a week has 7 days.\nSo she makes 14 a week.", "14"),
+    ("She makes 2 a day.\n\nNote that a week has 7 days.\n\n2 * 7 = 14", "14"),
 ]
 NEXT_QUESTIONS = [
     ("#### 18\n\nQuestion: Tom has 3 apples and 4 pears. How many?\nHe has 7.\n#### 7", "18"),
@@ -97,6 +111,12 @@ EQUALITIES = [
     ("The answer is 9 times 2, which is 18", "18"),
     ("The answer is 3 more than 15 = 18", "18"),
     ("#### 18 = x", "18"),
+    ("The answer is 18.5, rounded up to 19 boxes.", "19"),
+    ("The answer is 18.6, which rounds to 19.", "19"),
+    ("The answer is 18.5 → 19 boxes.", "19"),
+    ("答案是18.6，四舍五入为19。", "19"),
+    ("The answer is 18, rounded to 2 places.", "18"),
+    ("Answer: 18 (rounded to 2 decimal places)", "18"),
 ]
 RANGES_AND_SUBTRACTIONS = [
     ("pages 3–5", "5"),
@@ -145,6 +165,17 @@ NOTATIONS = [
     ("#### 5 thousand", "5000"),
     ("答案是3千元", "3000"),
     ("答案是5千克", "5"),
+    ("一共3亿5000万元", "350000000"),
+    ("一共1万8千元", "18000"),
+    ("一共2万5000元", "25000"),
+    ("2千克500", "500"),
+    # times of day, a point after letters, space between lines of LaTeX
+    ("She arrives at 5:00 PM.", "5"),
+    ("From 9:00 to 11:00", "11"),
+    ("It leaves at 5:30", "30"),
+    ("He pays Rs.18", "18"),
+    ("It costs $.25", "0.25"),
+    ("\\begin{aligned} x &= 9 \\times 2 \\\\[4pt]\n&= 18 \\\\[6pt]\n\\end{aligned}", "18"),
     # markup
     ("\\boxed{\\text{\\textbf{18}}}", "18"),
     ("\\boxed{18\\ \\mathrm{dollars}}", "18"),
@@ -256,6 +287,9 @@ CHINESE = [
     ("最终答案\n\n18\n\n共3步", "18"),
     ("因此答案是 **18** 元，共3步", "18"),
     ("答案等于18，有3个", "18"),
+    ("【答案】18元\n【解析】剩下9个，每个2元，共3步。", "18"),
+    ("答：大约18元，3天花完", "18"),
+    ("答：一共18元，每天3元。", "18"),
     ("答案就是 18。有3个", "18"),
 ]
 

@@ -116,6 +116,16 @@ def test_another_name_is_a_program_that_will_be_found_undefined() -> None:
     assert program == "def surface(r):\n    return r\n"
 
 
+def test_an_interpreter_session_shows_what_was_typed_and_only_a_definition_in_it_counts() -> None:
+    typed = WHOLE.replace("\n", "\n... ").removesuffix(" ")
+    session = f"```\n>>> {typed}\n>>> area(1)\n6.28\n```"
+    assert runs(extract_program(session, entry_point="area", prompt=PROMPT)) == 6.28
+    usage = "```\n>>> area(1)\n6.28\n```"
+    assert runs(extract_program(f"```python\n{WHOLE}```\n{usage}", entry_point="area", prompt=PROMPT)) == 6.28
+    wrong = "```\n>>> def area(radius):\n...     return 0\n```"
+    assert runs(extract_program(wrong, entry_point="area", prompt=PROMPT)) == 0
+
+
 def test_a_cut_function_is_kept_up_to_where_it_was_cut() -> None:
     cut = extract_program("```python\ndef area(r):\n    r = abs(r)\n    return 3 * (r +", entry_point="area")
     assert cut == "def area(r):\n    r = abs(r)\n"

@@ -20,7 +20,7 @@ EN_SHOWS = (
 )
 EN_DENIAL = (
     r"(?:not|never|(?<!batch )no|nor|neither|without|cannot|excludes?|excluded|excluding|unlikely|dismiss(?:es|ed)?|"
-    r"eliminated?|(?<!no )(?<!without )(?<!without a )doubt|"
+    r"eliminated?|(?:unrelated|irrelevant) to|nothing to do with|(?<!no )(?<!without )(?<!without a )doubt|"
     r"(?<!cannot )(?<!n't )(?<!not )rul(?:e|es|ed|ing) out|rather than|instead of|as opposed to|\w+n't)"
 )
 # "not a deadlock or ...", "neither the disk nor ...", "not the mailer, the disk, or ..."
@@ -31,7 +31,7 @@ EN_BEFORE = (
 )
 ZH_DENIAL = (
     "不是|并非|而非|不像|不属于|不太?可能|不大可能|不应|不认为|看似|貌似|误报|误判|"
-    "(?<!无法)(?<!不能)(?<!难以)排除了?:?|"
+    "(?<!无法)(?<!不能)(?<!难以)(?<!不)排除了?:?|"
     "没有|不存在|未见|未发现|未出现|无|非"
 )
 ZH_FILLER = r"(?:因为|由于|由|因|任何|发生|出现|存在|证据|迹象|表明|显示|说明|证明|归咎于|归因于|为|了|是|的|到|\s)*"
@@ -42,21 +42,26 @@ COLON_BEFORE = re.compile(rf"(?:{EN_DENIAL}|排除了?)\s*:\s*(?:(?:a|an|the)\s+
 
 EN_INNOCENT = r"(?:not|n't)\s+(?:the|an?|it|to blame|responsible|involved|related|at fault|likely|possible|plausible)\b"
 EN_DISMISSED = (
-    r"(?:ruled out|excluded|eliminated|dismissed|discounted|discarded|impossible(?! to)|implausible|unlikely(?! to)|"
-    r"innocent|unrelated|irrelevant|out of the question|an? (?:red herring|distraction|false alarm))\b"
+    r"(?:(?:(?:considered|suspected|checked|investigated),? (?:but|and) (?:\w+ )?)?"
+    r"(?:ruled out|excluded|eliminated|dismissed|discounted|discarded)|impossible(?! to)|implausible|unlikely(?! to)|"
+    r"innocent|unrelated|irrelevant|out of the question|"
+    r"an? (?:mere )?(?:red herring|distraction|false alarm|symptom|side effect))\b"
 )
 EN_IS = (
     r"(?:is|was|are|were|(?:has|have|had) been|(?:can|could|may|must)(?: safely)? be|seems?|appears?|looks?)"
-    r"(?:\s+(?:both|all|also|therefore|thus|hence|clearly|already|definitely|very|highly|most|quite|now))*"
+    r"(?:\s+(?:both|all|also|therefore|thus|hence|clearly|already|definitely|very|highly|most|quite|now|only|just|"
+    r"merely|simply|probably))*"
 )
 EN_AFTER = (
     rf"(?:\s+(?!but|because|and|so)[\w\-./:]+){{0,2}}\s+(?:{EN_IS}(?:\s*{EN_INNOCENT}|\s+{EN_DISMISSED})|"
     r"(?:cannot|can't|could not|couldn't|does not|doesn't|do not|don't)\s+(?:be the|explain|fit|apply)\b)"
     r"|\s*[?:]\s*no\b|,?\s+but\s+(?:it|this|that)\s+(?:is|was)\s*(?:not|n't)(?=\s*(?:[.,;!]|$))"
 )
+ZH_SMALL = "(?:很小|较小|极小|很低|较低|极低|不大)"
 ZH_AFTER = (
     "(?:本身|问题|故障|等)*(?:的(?:可能性?|嫌疑|迹象|假设))?(?:与此)?(?:均|都|皆|全部|也|已经|已|可以|可|被|予以)*"
-    "(?:无关|没有关系|并?不是|并非|不成立|不可能|可能性(?:很小|极小|极低|不大)|排除)"
+    f"(?:无关|没有关系|并?不是|并非|不成立|不可能|(?:可能性|(?<=可能性)){ZH_SMALL}|排除|"
+    "(?:只|仅|仅仅|不过)是(?:表象|表面现象|现象|症状))"
 )
 DENIED_AFTER = re.compile(rf"^(?:{EN_AFTER}|\s*{ZH_AFTER})")
 # "A (ruled out)", "A, ruled out"; but "A, ruled out B" denies B.
@@ -65,10 +70,11 @@ TAG = re.compile(
     rf"(?:{EN_DISMISSED}|not the (?:root )?cause\b|(?:均|都|也|已经|已|可|被)*排除)\s*(?=[.,;!?。)\]]|$)"
 )
 
-# Separators of list entries: "A on web-1, B", "A, or the B", "A、B和C".
+# Separators of list entries: "A on web-1, B", "A, or the B", "A、B和C"; but "A，与B无关" is about B alone.
 JOIN = re.compile(
     r"(?:\s+(?:on|of|at|in|for)\s+[^\s,;。]+)?\s*(?P<comma>,)?\s*(?P<pause>、|/)?\s*"
-    r"(?P<word>and/or|and|or|nor|as well as|以及|和|或者?|与|及|还是)?\s*(?:(?:an?|the|any|some|even|either)\s+)*"
+    r"(?P<word>and/or|and|or|nor|as well as|以及|或者?|(?<!,)(?<!, )(?:和|与|及)|还是)?\s*"
+    r"(?:(?:an?|the|any|some|even|either)\s+)*"
 )
 FINITE = re.compile(r"\b(?:is|are|was|were|has|have|ran|crashed|fails|failed|filled|leaks?|holds|lacks)\b")
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from l2s.tasks.chat_answer import DASHES
 from l2s.tasks.final_number import CORRECTION
 from l2s.tasks.numbers import TAG, TEXT_MACRO
 
 LETTERS = "ABCDE"
-WIDE = str.maketrans("ＡＢＣＤＥ（）：．", "ABCDE():.")
+WIDE: dict[int, int | str] = {**str.maketrans("ＡＢＣＤＥ（）：．", "ABCDE():."), **DASHES}
 MARKUP = re.compile(r"[*`$]|__|\\[()\[\]]")
 
 # Letters -------------------------------------------------------------------------------------------------------------
@@ -39,24 +40,24 @@ ADVERB = (
     r"毫无疑问|显然|必定|必然|一定|肯定|应该|应当|应|就|便|只能|可能|最终|最后)"
 )
 VERB = (
-    r"(?:[:=|→]|[-=]>|[-–—](?=\s)|is\b|are\b|was\b|(?:must|should|would|will|has to|can only|could only|to) be\b|"
+    r"(?:[:=|→]|[-=]>|-(?=\s)|is\b|are\b|was\b|(?:must|should|would|will|has to|can only|could only|to) be\b|"
     rf"turns out\b|{ADVERB}|[是为选])"
 )
 # A label, a box, a tag, `####`, "the answer is".
 LABELLED = re.compile(
-    rf"#{{4,}}{LETTER}|<answer>{OPTION}{LETTER}|\\(?:boxed|fbox)\s*\{{{OPTION}{LETTER}"
-    r"|(?:\b(?:answer|choice|option)|\bans\b\.?|(?<!\w)(?:solution|correct)(?=\s*:)|(?<!\w)答(?=:)|答案|选项)[\"'”】\])]*"
+    rf"#{{4,}}{LETTER}|<(?:final_)?answer>{OPTION}{LETTER}|\\(?:boxed|fbox)\s*\{{{OPTION}{LETTER}"
+    r"|(?:\b(?:(?:final_)?answer|choice|option)|\bans\b\.?|(?<!\w)(?:solution|correct)(?=\s*:)|(?<!\w)答(?=:)|答案|选项)[\"'”】\])]*"
     rf"(?:\s+(?:here|(?:to|for)\s[^.:=\n]{{1,60}}?)(?=\s+(?:is|was|must|should|would)\b))?(?:\s*{VERB})+{OPTION}{LETTER}"
     rf"|(?:\banswer\s*(?=\()|答案[】\]]?){LETTER}|\bans\.\s*{LETTER}"
     rf"|^[ \t>#]*(?:the )?(?:(?:final|correct) )?(?:answer|(?:最终|正确)?答案)[ \t]*\n{LETTER}",
     re.IGNORECASE | re.MULTILINE,
 )
-# "Choose B", "B is right", "so B", "it is B", "not A, but B".
+# "Choose B", "B is right", "B (Rome) is right", "so B", "it is B", "not A, but B".
 PROSE = re.compile(
-    rf"(?:\b(?:choose|pick|select|go(?:ing)? (?:with|for))\b|选择|选){OPTION}{LETTER}"
-    rf"|(?<![a-z0-9_'’]){SINGLE}{CLOSE}"
+    rf"(?:\b(?:choose|pick|select|go(?:ing)? (?:with|for)|I(?:['’]d| would) (?:say|guess))\b|选择|选){OPTION}{LETTER}"
+    rf"|(?<![a-z0-9_'’]){SINGLE}{CLOSE}(?:\([^()\n]{{1,60}}\)\s*)?"
     r"(?:(?:is|must be|选?项?是?)\s*(?:the\s+)?(?:only\s+|most\s+)?"
-    r"(?:correct|right|best|answer|suitable|appropriate|正确|对|答案))"
+    r"(?:correct|right|best|answer|suitable|appropriate|正确|对|答案|符合(?:题意|题目|要求|条件)))"
     rf"|\bmakes\s{OPTION}{LETTER}(?=the\b)|\bleaves\s{ENDING}"
     rf"|\b(?:correct|right|true|best)\s(?:\w+\s)?is\s{ENDING}|不?正确的(?:选项|说法|答案|一项)?[是为]{ENDING}"
     rf"|(?:\b(?:so|thus|hence|therefore)\b|所以|因此|由此可知|=>|[⇒∴])[,，:]?\s*(?:it(?:'s| is)\b|是)?{ENDING}"
@@ -75,7 +76,9 @@ LONGEST_SENTENCE = 200  # characters looked at before a letter
 # Without a statement -------------------------------------------------------------------------------------------------
 
 ALONE = re.compile(rf"{LETTER}[.。]?\s*")
-FIRST = re.compile(rf"{OPTION}{OPEN}([A-E])\s*(?:[.:、,，。)\]】]|-\s|$)", re.IGNORECASE)
+FIRST = re.compile(rf"{OPTION}{OPEN}([A-E])\s*(?:[.:、,，。)\]】]|-\s|because\b|因为|$)", re.IGNORECASE)
+# At the end of an option's line, the verdict that it is right.
+TICKED = re.compile(r"(?:[✅✔✓☑]\ufe0f?|[-:(,，]\s*(?:correct|right|正确|对)\s*[).。!！]*)\s*$", re.IGNORECASE)
 BRACKETED = re.compile(r"[(\[【]\s*(?:[Oo]ption\s|[Cc]hoice\s|选项)?\s*([A-E])\s*[)\]】]|\*\*\s*([A-E])\s*\*\*")
 
 
@@ -101,8 +104,8 @@ def chosen_letter(text: str) -> str | None:
     """The one letter that `text` chooses; None if it names none, or several at a time.
 
     Labelled statements ("Answer: B", a box, "the answer is B") count before prose ("choose B", "B is right"), and the
-    last of equal ones counts. Without any: a last line that is only the letter, then the letter that begins lines or
-    stands in brackets or bold, if there is only one.
+    last of equal ones counts. Without any: a last line that is only the letter, then the letter of the only option that
+    is marked as right, then the letter that begins lines or stands in brackets or bold, if there is only one.
     """
     marked = text.translate(WIDE).strip()
     text = _plain(marked)
@@ -117,6 +120,9 @@ def chosen_letter(text: str) -> str | None:
     begun = [match for line in lines if (match := FIRST.match(line)) and match.group(1).isupper()]
     if any(SEVERAL.match(match.string, match.end(1)) for match in begun):
         return None
+    ticked = [match for match in begun if TICKED.search(match.string)]
+    if len(ticked) == 1:
+        return ticked[0].group(1)
     if len(begun) > 1 and begun[0].string is lines[0] and begun[0].group(1) > begun[1].group(1):
         return begun[0].group(1)  # "C. Rome", and then A and B are discussed: no list in its order
     for found in (begun, list(BRACKETED.finditer(marked))):

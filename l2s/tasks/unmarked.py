@@ -1,0 +1,93 @@
+"""The number of an answer without a marker: in its last sentence with a number, outside of what only explains it.
+
+"Janet makes **$18** from 9 eggs", "She makes $18 (9 eggs at $2)", "She makes $18 because she sells 9": people read 18.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from l2s.tasks.closing import without_closing
+from l2s.tasks.numbers import NUMBER, numbers, value
+
+SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)|[。！？]")
+LINE_START = r"\n[ \t>*_(#-]*"
+NOTE = re.compile(
+    rf"{LINE_START}(?:note|n\.?b\.?|p\.?s\.?|remark|disclaimer|注意?|备注|说明)\b(?:[^\n:]{{0,20}}:| that\b)[^\n]*",
+    re.IGNORECASE,
+)
+# A last paragraph that checks the result. A check of an intermediate result has the rest of the working below it.
+CHECKS = r"(?:check|verify|verification|to (?:check|verify)|验算|检验|验证)\b"
+CHECK = re.compile(
+    rf"\n[ \t]*{LINE_START}{CHECKS}(?:[ \t:]*\n++|[ \t]*:)(?:[^\n]|\n(?![ \t]*\n[ \t]*\S))*\Z", re.IGNORECASE
+)
+# What follows these words is a result, and no explanation of one.
+RESULT = re.compile(
+    r"[=≈→⇒]|\b(?:so|thus|hence|therefore|total\w*|leav\w+|mak\w+|giv\w+|equals?|answer|result)\b"
+    r"|所以|因此|共|剩|即|得|等于",
+    re.IGNORECASE,
+)
+# "(9 eggs × $2)", "(at $2 each)"; but "(18 eggs)" and "(or 18)" may be the result.
+BRACKET = re.compile(
+    r"\((?:[^()]*?\d[^()\d]*(?:[+*×÷·]| [-/x] )"
+    r"|\s*(?!(?:or|i\.?e|that is|which is|about|approx\w*)\b|或|约|也就是)[^\W\d])[^()]*\)",
+    re.IGNORECASE,
+)
+BECAUSE = re.compile(r"\bbecause\b|, since\b|因为|由于", re.IGNORECASE)
+# A whole reply such as "1234 in 5 days": the second number only measures the first.
+NUMBER_WITH_MEASURE = re.compile(
+    rf"\W*+{NUMBER.pattern}\W*+(?:[^\W\d]++\s++){{0,2}}?(?:in|per|for|over|within|every|each|after)\s+\d+\s+[^\W\d]+\W*"
+)
+
+BOLD = re.compile(r"(?<!\d)\*\*([^*\n]+)\*\*(?!\d)")
+STARTS_WITH_NUMBER = re.compile(r"[^\w(]*\d(?!\d*[.):](?:\s|$))")  # "**1.**" numbers a list
+BOLD_MARK = "\ue000"  # no answer has this character of the private use area
+BOLD_NUMBER = re.compile(rf"{BOLD_MARK}[^\w.\-]*+{NUMBER.pattern}", re.IGNORECASE)
+
+
+def with_bold_marked(text: str) -> str:
+    """`text` with a mark before every bold passage that begins with a number; `plain_numbers` keeps the mark."""
+    return BOLD.sub(lambda bold: BOLD_MARK * bool(STARTS_WITH_NUMBER.match(bold[1])) + bold[0], text)
+
+
+def unmarked_number(text: str) -> Decimal | None:
+    """The number that a plain text without a marker gives; None where there is no number.
+
+    Of the last sentence with a number, it is the only bold one, else the last one that is no part of an explanation.
+    """
+    text = without_closing(_without_check(_without_note(text)))
+    if NUMBER_WITH_MEASURE.fullmatch(text):
+        return next(numbers(text), None)
+    sentence = next((said for said in reversed(SENTENCE_END.split(text)) if any(True for _ in numbers(said))), "")
+    bold = list(BOLD_NUMBER.finditer(sentence))
+    if len({value(number) for number in bold}) == 1 and not RESULT.search(sentence, bold[-1].end()):
+        return value(bold[0])
+    found = list(numbers(_unexplained(sentence)))
+    return found[-1] if found else None
+
+
+def _without_note(text: str) -> str:
+    """`text` without a final note that follows a number."""
+    for note in NOTE.finditer(text):
+        if NUMBER.search(text, 0, note.start()) and not RESULT.search(text, note.end()):
+            return text[: note.start()]
+    return text
+
+
+def _without_check(text: str) -> str:
+    """`text` without a last paragraph that checks a result above it."""
+    check = CHECK.search(text)
+    return text[: check.start()] if check and NUMBER.search(text, 0, check.start()) else text
+
+
+def _unexplained(sentence: str) -> str:
+    """`sentence` without brackets and reasons that follow its first number, unless they lead to a result."""
+    first = NUMBER.search(sentence)
+    if not first:
+        return sentence
+    rest = BRACKET.sub(lambda bracket: bracket[0] if RESULT.search(bracket[0]) else " ", sentence[first.end() :])
+    reason = BECAUSE.search(rest)
+    if reason and not RESULT.search(rest, reason.end()):
+        rest = rest[: reason.start()]
+    return sentence[: first.end()] + rest

@@ -67,8 +67,14 @@ def load_optimizer(model: nn.Module, optimizer: Any, folder: Path) -> None:
     if zero.is_zero(model):
         zero.load_optimizer_state(model, _unwrapped(optimizer), whole)
         return
-    options = StateDictOptions(full_state_dict=True)
-    set_optimizer_state_dict(model, _unwrapped(optimizer), whole, options=options)
+    inner, named = _unwrapped(optimizer), list(model.named_parameters(remove_duplicate=False))
+    # without a gradient so far, as the weights of a vision tower; torch would give them a state of zeros
+    stateless = {name for group in whole["param_groups"] for name in group["params"]} - whole["state"].keys()
+    options = StateDictOptions(full_state_dict=True, strict=not stateless)
+    set_optimizer_state_dict(model, inner, whole, options=options)
+    known = {weight for name, weight in named if name in whole["state"]}
+    for weight in {weight for name, weight in named if name in stateless} - known:
+        inner.state.pop(weight, None)
 
 
 def seal(checkpoint: Path) -> None:

@@ -30,6 +30,7 @@ from l2s.training.student import SFT_OBJECTIVE, StudentWithLoss
 from l2s.training.trainer import Schedule, train
 from support.kills import killed_after
 from support.payload import plant
+from support.tiny_gemma import save_tiny_gemma
 
 MakeConfig = Callable[..., ExperimentConfig]
 GOLDEN = Path(__file__).parent / "golden_curves.json"
@@ -138,6 +139,29 @@ def test_a_killed_training_ends_as_an_unbroken_one(tiny_config: MakeConfig, tuni
     assert [row["step"] for row in metrics(killed)] == list(range(1, 10))
     for left, right in zip(metrics(killed), metrics(unbroken), strict=True):
         assert left == pytest.approx(right, rel=1e-5)
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_a_student_with_weights_that_text_does_not_reach_resumes(
+    tiny_config: MakeConfig, tmp_path: Path, tuning: str
+) -> None:
+    student = save_tiny_gemma(tmp_path / "gemma")
+    unbroken, killed = (
+        tiny_config(experiment_name=name, student_model=student, tuning=tuning, save_steps=2, weight_decay=0.1)
+        for name in ("unbroken", "killed")
+    )
+    train_tiny(unbroken, SFT_OBJECTIVE, epochs=2)
+    with killed_after(3):
+        train_tiny(killed, SFT_OBJECTIVE, epochs=2)
+    train_tiny(killed, SFT_OBJECTIVE, epochs=2)
+    for left, right in zip(metrics(killed), metrics(unbroken), strict=True):
+        assert left == pytest.approx(right, rel=1e-5)
+    states = [
+        torch.load(RunDir.of(config).kd / "checkpoints" / "checkpoint-6" / "optimizer.pt", weights_only=True)["state"]
+        for config in (killed, unbroken)
+    ]
+    assert states[0].keys() == states[1].keys()
+    assert not any("vision" in name for name in states[0])
 
 
 def test_a_pickle_in_a_checkpoint_is_refused_and_never_runs(tiny_config: MakeConfig, tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from l2s.config import ExperimentConfig
 from l2s.devices import choose_dtype
 from l2s.durable import make_folder
 from l2s.jsonl import Row, load_jsonl, write_jsonl
+from l2s.loss.logit_transform import IDENTITY
 from l2s.loss.reference import IGNORE_INDEX, distillation_loss
 from l2s.models.head import Head
 from l2s.run_dir import RunDir
 from l2s.sequences import TrainingSequence, render_answer
 from l2s.signals.hidden import HiddenStates
 from l2s.signals.record import record_signals
-from l2s.signals.store import SignalSource, hash_sequences, read_signals
+from l2s.signals.store import SignalIndex, SignalSource, hash_sequences, read_signals
 
 CHUNK_ROWS = 128  # two fp32 logit tensors of a chunk take 160 MB at V = 152k
 
@@ -47,6 +48,8 @@ def measure(model: str, hidden: HiddenStates, renderers: Renderers, config: Expe
     make_folder(run_dir.fidelity(model).parent)
     if not sequences:
         leave_out(model, run_dir)
+        if model == "teacher":  # without an index the evaluation would count as unfinished
+            SignalIndex(_source(config, renderers, []), [], "", IDENTITY, [], None).save(run_dir.evaluation_signals)
         return
     if model == "teacher":
         record_signals(hidden, sequences, run_dir.evaluation_signals, _source(config, renderers, sequences))

@@ -14,6 +14,7 @@ from l2s.evaluation.fidelity import measure
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.models.load import load_model
 from l2s.run_dir import RunDir
+from l2s.runner.pipeline import STAGES
 from l2s.signals.hidden import ModelHidden
 
 Make = Callable[..., ExperimentConfig]
@@ -93,6 +94,13 @@ def test_no_answers_asked_for_leave_an_empty_file(evaluated: tuple[ExperimentCon
     config = config.model_copy(update={"fidelity_size": 0})
     measure_teacher(config, run_dir)
     assert run_dir.fidelity("teacher").read_text() == ""
+
+
+def test_a_teacher_without_fidelity_is_evaluated_once(evaluated: tuple[ExperimentConfig, RunDir]) -> None:
+    config, run_dir = evaluated
+    config = config.model_copy(update={"fidelity_size": 0})
+    measure_teacher(config, run_dir)
+    assert [path for path in STAGES["evaluate_teacher"].gives(run_dir, config) if not path.exists()] == []
 
 
 def test_an_answer_of_tokens_that_no_text_stands_for_is_left_out(evaluated: tuple[ExperimentConfig, RunDir]) -> None:

@@ -146,7 +146,8 @@ def _check_all_prompts_fit(
     run_dir: RunDir,
 ) -> None:
     """Check the prompts of training and evaluation for both models, so that no failure comes after the training."""
-    evaluated: list[Item] = load_jsonl(run_dir.eval_data) if run_dir.eval_data.exists() else []  # type: ignore[assignment]
+    has_evaluation = run_dir.eval_data.exists() and run_dir.eval_data.stat().st_size  # all its sizes may be 0
+    evaluated: list[Item] = load_jsonl(run_dir.eval_data) if has_evaluation else []  # type: ignore[assignment]
     check_prompts_fit(evaluated, renderers.student, config.student_model, config)
     if not config.remote_teacher:
         shown = (shown_item(item, asked) for item in items)

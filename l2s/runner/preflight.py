@@ -23,6 +23,7 @@ from l2s.tasks.table import TASKS, tasks_of
 from l2s.tasks.task import Split
 
 GRADING_STAGES: dict[Split, str] = {"train": "generate", "eval": "evaluate_teacher"}
+ASK_TRAINING_ITEMS = ("generate", "opd")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")  # of a model
 
 
@@ -52,7 +53,7 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         _check_opd(config, [stage.name for stage in stages if stage.original == "opd"])
     if any(name.startswith("lm_eval_") for name in names):
         _check_harness(config)
-    if "generate" in names:
+    if any(stage.original in ASK_TRAINING_ITEMS for stage in stages):
         _check_sizes(config, "train", "train on")
         check_context(config)
     if "evaluate_teacher" in names:

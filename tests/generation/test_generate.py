@@ -182,6 +182,15 @@ def test_speed_counts_the_answers_of_this_process_and_memory_is_recorded(tiny_co
     assert generate.run(config, run_dir)["tokens_per_second"] is None
 
 
+def test_a_run_without_evaluation_items_generates(tiny_config: Make) -> None:
+    config = tiny_config(max_new_tokens=4)
+    run_dir = RunDir.of(config)
+    run_dir.train_data.parent.mkdir(parents=True)
+    write_jsonl(run_dir.train_data, math_items(2))
+    write_jsonl(run_dir.eval_data, [])  # as `prepare` leaves it
+    assert generate.run(config, run_dir)["num_responses"] == 2
+
+
 class ScriptedEngine:
     """Answers right from the given try on; `right_from[id]` counts calls."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,22 @@ def test_answers_that_leave_no_room_for_a_prompt_are_refused(make: Make, monkeyp
     monkeypatch.setattr("l2s.errors.find_spec", lambda name: True)
     config = make(run_opd=True, opd_max_new_tokens=2048)
     with pytest.raises(UserError, match=r"opd_max_new_tokens=2048: .* max_length=2048"):
+        check_settings(config, select_stages(config))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"math_train_size": 0, "code_train_size": 0, "aiops_train_size": 0}, "nothing to train on"),
+        ({"teacher_context": "file:none.md"}, "teacher_context='file:none.md': cannot be read"),
+    ],
+)
+def test_what_opd_asks_is_checked_before_anything_is_loaded(
+    make: Make, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], words: str
+) -> None:
+    monkeypatch.setattr("l2s.errors.find_spec", lambda name: True)
+    config = make(run_opd=True, **fields)
+    with pytest.raises(UserError, match=words):
         check_settings(config, select_stages(config))
 
 

@@ -277,6 +277,14 @@ def test_a_comparison_over_seeds_is_the_mean_of_the_seeds_and_has_width() -> Non
         stats.compare_over_seeds([base], base)
 
 
+@pytest.mark.parametrize("clusters", [None, [1, 1, 2, 2]])
+def test_scores_that_differ_by_rounding_alone_are_equal(clusters: list[int] | None) -> None:
+    found = stats.paired_comparison([0.1 + 0.2, 0, 0, 1], [0.3, 0, 0, 1], clusters=clusters)
+    assert (found.wins, found.losses, found.difference, found.p_value) == (0, 0, 0, 1)
+    assert found == stats.paired_comparison([0.3, 0, 0, 1], [0.3, 0, 0, 1], clusters=clusters)
+    found.minimum_detectable_difference()
+
+
 def test_bootstrap_samples_of_many_units_are_those_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     scores, tokens = rng.random(40), rng.integers(1, 9, 40)

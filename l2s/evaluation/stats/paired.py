@@ -14,6 +14,8 @@ from l2s.evaluation.stats.power import minimum_detectable_difference, minimum_de
 from l2s.evaluation.stats.significance import MCNEMAR, SIGN_FLIP, mcnemar_midp, sign_flip_test
 from l2s.evaluation.stats.units import Vector, by_cluster, is_binary, vector
 
+ROUNDING = 1e-12  # scores that differ by less are equal: 0.1 + 0.2 and 0.3 are
+
 
 @dataclass(frozen=True)
 class PairedComparison:
@@ -72,6 +74,7 @@ def paired_comparison(a: ArrayLike, b: ArrayLike, *, clusters: Sequence[Hashable
     a, b = vector(a), vector(b)
     if len(a) != len(b):
         raise ValueError(f"paired_comparison: {len(a)} scores against {len(b)}; pair them by item first")
+    b = np.where(np.abs(a - b) <= ROUNDING, a, b)
     wins, losses = int((a > b).sum()), int((a < b).sum())
     if clusters is None and is_binary(a) and is_binary(b):
         interval, p_value = table_interval(wins, losses, len(a)), mcnemar_midp(wins, losses)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from l2s.chat import ChatRenderer, Renderers
 from l2s.errors import UserError
@@ -58,6 +59,17 @@ def answer_in_training(
     return [answers[request.id] for request in requests]
 
 
+@contextmanager
+def without_own_settings(causal_lm: PreTrainedModel) -> Iterator[None]:
+    """In this block answers follow the caller's settings alone: what a model's file forbids is not its distribution."""
+    declared = causal_lm.generation_config
+    causal_lm.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        causal_lm.generation_config = declared
+
+
 class AnswersInSteps:
     """Mixed into TRL's DistillationTrainer: an update's answers have no dropout; on a GPU they come from our engine.
 
@@ -75,7 +87,8 @@ class AnswersInSteps:
         student = trainer.accelerator.unwrap_model(trainer.model)
         device = trainer.accelerator.device
         if device.type not in ANSWERS_HERE or is_zero(student):
-            with without_dropout(student):  # TRL answers with the model as it trains
+            # TRL answers with the model as it trains, and transformers adds what the model's file says of answers
+            with without_dropout(student), without_own_settings(causal_lm_of(student)):
                 return cast(list[list[int]], cast(Any, super())._generate_single_turn(prompt_ids, *args, **kwargs))
         settings = trainer.args
         seed = seed_of(settings.seed, (f"update {trainer.state.global_step}", f"rank {settings.process_index}"))

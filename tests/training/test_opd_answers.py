@@ -149,6 +149,22 @@ def test_generate_answers_without_dropout_and_leaves_the_student_in_training(
     assert all(module.training for module in student.modules())
 
 
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_what_a_students_file_says_of_its_answers_does_not_bend_its_distribution(
+    make: MakeConfig, tmp_path: Path, tiny_model_dir: Path, tuning: str
+) -> None:
+    """The file forbids every token but the end; in the training the student draws from all of them."""
+    shutil.copytree(tiny_model_dir / "student", tmp_path / "student")
+    file = tmp_path / "student" / "generation_config.json"
+    forbidden = {"suppress_tokens": [token for token in range(304) if token != 258]}
+    file.write_text(json.dumps(json.loads(file.read_text()) | forbidden))
+    config = make(student_model=str(tmp_path / "student"), opd_steps=1, tuning=tuning)
+    run(config)
+    assert metrics(config)[0]["mean_length"] > 1
+    saved = json.loads((RunDir.of(config).opd / "final_model" / "generation_config.json").read_text())
+    assert forbidden.items() <= saved.items()
+
+
 @pytest.mark.parametrize("engine", ["generate", "ours"])
 def test_an_answer_that_stops_where_the_teacher_stops_is_not_cut(
     make: MakeConfig, tmp_path: Path, tiny_model_dir: Path, request: pytest.FixtureRequest, engine: str

@@ -14,7 +14,7 @@ from l2s.config import ExperimentConfig
 from l2s.counted import counted
 from l2s.devices import replica
 from l2s.durable import make_folder
-from l2s.errors import UserError
+from l2s.errors import UserError, shown
 from l2s.generation.engines.protocol import Answering, Completion, Request, Sampling
 from l2s.jsonl import append_jsonl, cut_unfinished_line
 from l2s.models.load import load_config
@@ -117,16 +117,18 @@ def check_prompts_fit(items: Iterable[Item], renderer: ChatRenderer, name: str, 
     if window is None:
         return
     number = longest = overlong = 0
+    of = ""
     for item in items:
         length = len(renderer.prompt_ids(item["messages"]))
-        number, longest = number + 1, max(longest, length)
+        number += 1
+        longest, of = max((longest, of), (length, item["id"]))
         overlong += length + config.max_new_tokens > window
     if overlong:
         raise UserError(
             f"max_new_tokens={config.max_new_tokens}: {overlong:,} of {counted(number, 'prompt')} "
             f"{'leaves' if overlong == 1 else 'leave'} less than that of the "
-            f"context window of {name!r}, which has {window} tokens; the longest prompt has {longest}: lower "
-            "--max_new_tokens, take shorter prompts, or choose another model"
+            f"context window of {name!r}, which has {window} tokens; the longest prompt, of item {shown(of)}, has "
+            f"{longest}: lower --max_new_tokens, take shorter prompts, or choose another model"
         )
 
 

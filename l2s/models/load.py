@@ -93,10 +93,15 @@ def prepare_for_training(model: PreTrainedModel, config: ExperimentConfig) -> nn
     """Put LoRA on a loaded model unless tuning is full, set gradient checkpointing, and switch to train mode.
 
     Raises:
-        UserError: LoRA cannot be put on it.
+        UserError: LoRA cannot be put on it, or it cannot recompute activations.
     """
     model.config.use_cache = False
     if config.gradient_checkpointing:
+        if not model.supports_gradient_checkpointing:
+            raise UserError(
+                f"gradient_checkpointing=True: {type(model).__name__} cannot recompute its activations; set "
+                "--gradient_checkpointing false"
+            )
         cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
     student = model if config.tuning == "full" else add_lora(model, config)
     return student.train()  # eval mode would repack 4-bit weights for inference on a CPU
@@ -147,7 +152,7 @@ def _from_pretrained(
     except Exception as error:  # broken files raise whatever the libraries that read them stumble over
         raise UserError(_load_failure(name, config, error)) from error
     if getattr(model, "_hf_peft_config_loaded", False):
-        raise UserError(f"{_field_of(name, config)}={name!r}: {HOLDS_ADAPTER}")
+        raise UserError(f"{field_of(name, config)}={name!r}: {HOLDS_ADAPTER}")
     _check_complete(name, config, found)
     return cast(PreTrainedModel, model)
 
@@ -161,7 +166,7 @@ def _check_complete(name: str, config: ExperimentConfig, found: Mapping[str, Any
     for what, reason in (("missing_keys", "is not in its files"), ("mismatched_keys", "has another shape there")):
         if wrong := sorted(map(str, found.get(what) or ())):
             raise UserError(
-                f"{_field_of(name, config)}={name!r}: the weight {wrong[0]} {reason} ({len(wrong)} such in all); "
+                f"{field_of(name, config)}={name!r}: the weight {wrong[0]} {reason} ({len(wrong)} such in all); "
                 "copy or download the model again"
             )
 
@@ -195,7 +200,7 @@ def _quantization_argument(quantization: Quantization, dtype: torch.dtype) -> di
 
 
 def _load_failure(name: str, config: ExperimentConfig, error: Exception) -> str:
-    field = _field_of(name, config)
+    field = field_of(name, config)
     if code := hub.asks_for_code(error):
         return f"{field}={name!r}: {code}"
     if Path(name).is_dir():
@@ -206,7 +211,8 @@ def _load_failure(name: str, config: ExperimentConfig, error: Exception) -> str:
     return f"{field}={name!r}: {hub.explain(name, error)}"
 
 
-def _field_of(name: str, config: ExperimentConfig) -> str:
+def field_of(name: str, config: ExperimentConfig) -> str:
+    """The field of `config` that names a model, for errors."""
     return "teacher_model" if name == config.teacher_model else "student_model"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.tensor import DTensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import GENERATION_CONFIG_NAME
+from transformers.utils.hub import cached_file
 
 from l2s.config import ExperimentConfig
 from l2s.devices import process_rank, torch_dtype
@@ -19,6 +21,8 @@ from l2s.durable import replacing_folder
 from l2s.models.load import load_base
 from l2s.models.zero import gather_masters, is_zero
 from l2s.run_dir import ArmDir
+
+PROCESSORS = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 
 
 def save_trained_student(
@@ -60,14 +64,29 @@ def _save_whole(model: PreTrainedModel, folder: Path) -> None:
     transformers refuses to save some that it loads, such as a temperature without do_sample, with which many models are
     published. After hours of training that would be too late.
     """
-    settings = model.generation_config
+    settings, source = model.generation_config, str(model.name_or_path)
     model.generation_config = GenerationConfig()
     try:
         model.save_pretrained(folder)
     finally:
         model.generation_config = settings
+    if model.config.get_text_config() is not model.config:
+        _copy_processors(source, folder)
     if settings is not None:
         settings.to_json_file(folder / GENERATION_CONFIG_NAME, keys_to_pop=["compile_config"])
+
+
+def _copy_processors(name: str, folder: Path) -> None:
+    """Copy what prepares images and sound for a model beside text: vLLM does not load such a model without it."""
+    for file in PROCESSORS:
+        found = cached_file(
+            name,
+            file,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        if found:
+            shutil.copyfile(found, folder / file)
 
 
 def declare_ends(model: PreTrainedModel, ends: Sequence[int]) -> None:

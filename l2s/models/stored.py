@@ -5,6 +5,7 @@ Shapes: V vocabulary, H hidden size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from l2s.devices import torch_dtype
 from l2s.errors import UserError, words_of
 from l2s.loss.logit_transform import declared_transform
 from l2s.models.head import Head, output_head
-from l2s.models.load import USABLE, checkpoint_bytes, load_config, quantised_by, weight_bytes
+from l2s.models.load import USABLE, checkpoint_bytes, field_of, load_config, quantised_by, weight_bytes
 
 CACHE_SHARE = 0.15  # share of a GPU's memory reserved for the cache and activations
 
@@ -29,11 +30,17 @@ def empty_model(name: str, config: ExperimentConfig) -> PreTrainedModel:
     """The model on the meta device: it has all shapes and takes no memory.
 
     Raises:
-        UserError: its configuration cannot be loaded.
+        UserError: its configuration cannot be loaded, or is none of a causal language model.
     """
-    build = cast(Any, AutoModelForCausalLM).from_config
-    with torch.device("meta"):
-        model = build(load_config(name, config), dtype=torch_dtype(config), trust_remote_code=config.trust_remote_code)
+    build, found = cast(Any, AutoModelForCausalLM).from_config, load_config(name, config)
+    try:
+        with torch.device("meta"):
+            model = build(found, dtype=torch_dtype(config), trust_remote_code=config.trust_remote_code)
+    except Exception as error:  # the code of others raises whatever it stumbles over
+        raise UserError(
+            f"{field_of(name, config)}={name!r}: cannot be made as a causal language model ({hub.first_line(error)}); "
+            "choose another model"
+        ) from error
     return cast(PreTrainedModel, model)
 
 
@@ -130,7 +137,7 @@ def stored_head(name: str, config: ExperimentConfig) -> Head:
     for file in sorted(_weights_folder(name, config).glob("*.safetensors")):
         try:
             with safe_open(file, framework="pt") as tensors:
-                if found := next((path for path in names if path in tensors.keys()), None):  # noqa: SIM118 (not a dict)
+                if found := _name_in_file(tensors, names, list(weight.shape)):
                     matrix: Tensor = tensors.get_tensor(found)
                     return Head(matrix.to(torch_dtype(config)), transform)
         except (OSError, SafetensorError) as error:
@@ -138,6 +145,18 @@ def stored_head(name: str, config: ExperimentConfig) -> Head:
     raise UserError(
         f"{name}: none of its *.safetensors holds the output head ({' or '.join(names)}); use --engine transformers"
     )
+
+
+def _name_in_file(tensors: Any, names: Sequence[str], shape: list[int]) -> str | None:
+    """The name under which a file holds the weight that the model calls `names`; None if it does not.
+
+    Files may have another prefix than the model, such as those of Gemma 3, whose text is a part beside its images: then
+    the last two parts of the name and the shape decide.
+    """
+    stored = list(tensors.keys())
+    tails = tuple("." + ".".join(name.split(".")[-2:]) for name in names)
+    alike = (name for name in stored if f".{name}".endswith(tails) and tensors.get_slice(name).get_shape() == shape)
+    return next((name for name in names if name in stored), None) or next(alike, None)
 
 
 def _weights_folder(name: str, config: ExperimentConfig) -> Path:

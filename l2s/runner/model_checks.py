@@ -9,7 +9,7 @@ from collections.abc import Set
 from typing import Any
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 from transformers.quantizers.auto import AutoHfQuantizer
 
 from l2s.chat import ChatRenderer
@@ -135,23 +135,14 @@ def check_window(field: str, config: ExperimentConfig, stages: Set[str], found: 
 
 
 def check_head(field: str, config: ExperimentConfig, stages: Set[str]) -> None:
-    """Check that the output head is one plain matrix, and that LoRA fits the student."""
+    """Check that the output head is one plain matrix, and that LoRA and gradient checkpointing fit the student."""
     name = getattr(config, field)
-    try:
-        model = empty_model(name, config)
-    except (ImportError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{field}={name!r}: cannot be made as a causal language model ({reason})") from error
+    model = empty_model(name, config)
     try:
         output_head(model)
         decoder_of(model)
     except UserError as error:
         raise UserError(f"{field}={name!r}: {error}; choose another model") from None
     if field == "student_model" and not stages.isdisjoint(TRAINING):
-        _check_lora(model, config)
-
-
-def _check_lora(model: PreTrainedModel, config: ExperimentConfig) -> None:
-    if config.tuning != "full":
         with torch.device("meta"):
             prepare_for_training(model, config)

@@ -24,6 +24,8 @@ from l2s.models import load
 from l2s.models.head import logit_transform, output_head
 from l2s.models.load import count_parameters, load_model, load_student_for_training, weight_bytes
 from l2s.models.save import save_trained_student
+from l2s.models.stored import stored_head
+from support.tiny_gemma import save_tiny_gemma
 
 MakeConfig = Callable[..., ExperimentConfig]
 TOKENS = torch.tensor([[258, 7, 42, 99, 3]])
@@ -105,6 +107,33 @@ def test_qlora_merges_into_unquantised_weights(tiny_config: MakeConfig, tmp_path
     assert "quantization_config" not in json.loads((tmp_path / "final_model" / "config.json").read_text())
     moved = saved.model.layers[0].self_attn.q_proj.weight - base.model.layers[0].self_attn.q_proj.weight
     torch.testing.assert_close(moved, update, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_student_beside_images_keeps_what_prepares_them(tiny_config: MakeConfig, tmp_path: Path, tuning: str) -> None:
+    student = save_tiny_gemma(tmp_path / "gemma")
+    (tmp_path / "gemma" / "preprocessor_config.json").write_text('{"image_processor_type": "Gemma3ImageProcessor"}')
+    config = tiny_config(student_model=student, tuning=tuning)
+    save_trained_student(trained_student(config), load_renderer(config, "student_model").tokenizer, tmp_path, config)
+    saved = tmp_path / "final_model"
+    assert json.loads((saved / "preprocessor_config.json").read_text()) == {
+        "image_processor_type": "Gemma3ImageProcessor"
+    }
+    assert not (saved / "processor_config.json").exists()
+
+
+@pytest.mark.parametrize("prefix", ["language_model.model.", "text.", ""])
+def test_a_head_is_found_in_files_whose_names_have_another_prefix(
+    tiny_config: MakeConfig, tmp_path: Path, prefix: str
+) -> None:
+    config = tiny_config(teacher_model=save_tiny_gemma(tmp_path))
+    weights = load_file(tmp_path / "model.safetensors")
+    usual = "language_model.model."
+    assert f"{usual}embed_tokens.weight" in weights  # the model itself calls it model.language_model.embed_tokens
+    renamed = {name.replace(usual, prefix): weight for name, weight in weights.items()}
+    save_file(renamed | {"vision.embed_tokens.weight": torch.zeros(3, 3)}, tmp_path / "model.safetensors")
+    head = stored_head(config.teacher_model, config)
+    assert head.weight.equal(weights[f"{usual}embed_tokens.weight"])
 
 
 def test_saving_again_replaces_the_whole_folder(tiny_config: MakeConfig, tmp_path: Path) -> None:

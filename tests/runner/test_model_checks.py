@@ -23,7 +23,9 @@ from transformers import (
     PhiConfig,
     PhiForCausalLM,
     PreTrainedConfig,
+    Qwen2_5_VLConfig,
     Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from l2s.chat import load_renderer
@@ -33,6 +35,7 @@ from l2s.generation.answers import check_prompts_fit
 from l2s.models.load import load_model, load_student_for_training
 from l2s.models.save import save_trained_student
 from l2s.models.stored import context_window
+from l2s.plan.model_size import size_of
 from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models
 from l2s.tasks.types import Item
@@ -184,7 +187,7 @@ def test_prompts_that_leave_no_room_for_an_answer_are_refused(
         )
         for n in (1, 99)
     ]
-    with pytest.raises(UserError, match="max_new_tokens=16: 1 of 2 prompts"):
+    with pytest.raises(UserError, match=r"max_new_tokens=16: 1 of 2 prompts .*longest prompt, of item '99', has"):
         check_prompts_fit(items, load_renderer(config, "student_model"), name, config)
     check_prompts_fit(items[:1], load_renderer(config, "student_model"), name, config)
 
@@ -277,6 +280,43 @@ def test_a_student_with_modules_that_lora_cannot_adapt_is_refused_with_those_tha
     offered = str(refused.value).split("--lora_target_modules ")[1].split(", ")[0]
     for changes in ({"lora_target_modules": offered}, {"tuning": "full"}):
         check_models(config.model_copy(update=changes), TRAINS)
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_a_student_that_cannot_recompute_activations_is_refused_before_anything_runs(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tuning: str
+) -> None:
+    """As JetMoE, and much code that comes with models."""
+    monkeypatch.setattr(Qwen3ForCausalLM, "supports_gradient_checkpointing", False)
+    config = tiny_config(tuning=tuning, gradient_checkpointing=True)
+    with pytest.raises(UserError, match=r"gradient_checkpointing=True: Qwen3ForCausalLM .*set --gradient_checkpoi"):
+        check_models(config, TRAINS)
+    check_models(config.model_copy(update={"gradient_checkpointing": False}), TRAINS)
+
+
+def test_a_model_that_is_no_causal_language_model_is_refused_in_runs_and_plans(
+    tiny_config: MakeConfig, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    Qwen2_5_VLConfig(text_config=sizes | {"num_attention_heads": 2, "num_key_value_heads": 1}).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_model_dir / "student").save_pretrained(tmp_path)
+    config = tiny_config(teacher_model=str(tmp_path))
+    words = r"^teacher_model=.*cannot be made as a causal .*Qwen2_5_VLConfig.*choose another model"
+    with pytest.raises(UserError, match=words):
+        check_models(config, [STAGES["score"]])
+    with pytest.raises(UserError, match=words):
+        size_of(config.teacher_model, config)
+
+
+def test_code_of_a_model_that_fails_without_a_word_is_an_error_of_one_line(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*args: Any, **kwargs: Any) -> None:
+        raise AttributeError
+
+    monkeypatch.setattr(Qwen3ForCausalLM, "__init__", failing)
+    with pytest.raises(UserError, match=r"^teacher_model=.*cannot be made .*\(AttributeError\)"):
+        check_models(tiny_config(), TRAINS)
 
 
 def test_a_template_that_always_thinks_needs_thinking_on(

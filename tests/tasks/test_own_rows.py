@@ -115,6 +115,18 @@ def test_parquet_without_the_needed_columns_or_not_parquet_at_all_is_refused(tmp
     assert "data.parquet', row 2: has neither" in refusal(tmp_path, GOOD, train_file=path, own_grader="none")
 
 
+def test_a_value_of_parquet_that_python_does_not_have_is_an_error_of_one_line(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "data.parquet"
+    days = pa.array([0, 10**7], pa.date32())  # the second is in the year 29349
+    pq.write_table(pa.table({"prompt": ["a", "b"], "reference": ["c", "d"], "when": days}), path)
+    message = refusal(tmp_path, GOOD, train_file=path)
+    assert message.startswith(f"train_file='{path}': a value does not exist in Python (")
+    assert "leave that column out" in message
+
+
 def turn(role: Any, content: Any = "text") -> dict[str, Any]:
     return {"role": role, "content": content}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from l2s.errors import UserError, plain, shown_path
+from l2s.errors import UserError, plain, shown_path, words_of
 from l2s.jsonl import Row, each_row, require_file
 
 PARQUET_MAGIC = b"PAR1"
@@ -73,9 +73,20 @@ def _parquet_rows(path: Path, where: str) -> Iterator[Placed]:
         raise UserError(f"{where}: has the columns {columns}; it needs a column `messages` or `prompt`")
     if not table.num_rows:
         raise UserError(f"{where}: the file is empty, it holds no row")
-    rows = (row for batch in table.to_batches(BATCH_ROWS) for row in batch.to_pylist())
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(_python_rows(table, where), start=1):
         yield Placed(f"{where}, row {number}", {name: value for name, value in row.items() if value is not None})
+
+
+def _python_rows(table: Any, where: str) -> Iterator[Row]:
+    import pyarrow as pa
+
+    for batch in table.to_batches(BATCH_ROWS):
+        try:
+            rows = batch.to_pylist()
+        except (pa.ArrowException, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            fix = "leave that column out, or write it as text"
+            raise UserError(f"{where}: a value does not exist in Python ({words_of(error)}); {fix}") from None
+        yield from rows
 
 
 def list_names(names: Sequence[str]) -> str:

@@ -133,7 +133,9 @@ def _turn(name: str, turn: Any) -> Message:
         raise RowError(f"{name}.role={shown(role)}: must be one of {', '.join(ROLES)}")
     if used := [key for key in TOOL_FIELDS if turn.get(key)]:
         raise RowError(f"{name}.{used[0]}: calls of tools are not supported; write what was called into `content`")
-    return {"role": role, "content": _text(f"{name}.content", turn.get("content"))}
+    content = turn.get("content")
+    hint = "; join the texts of its parts" if isinstance(content, list) else ""
+    return {"role": role, "content": _text(f"{name}.content", content, hint)}
 
 
 def _check_order(roles: list[str]) -> None:

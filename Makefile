@@ -20,8 +20,9 @@ $(DONE): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/l2s run --preset demo --run_all
 
+# files side by side, a thread for each process: where processes share cores, threads wait for each other
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # vLLM in an environment of its own: its CPU build, which brings packages for images and sound that do not load here
 ENGINES := .venv-engines/bin

@@ -97,12 +97,16 @@ def test_a_blank_variable_names_no_compiler(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == ["cc"]
 
 
+@pytest.mark.parametrize("threads", [1, 2, 8])
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 3.0])
 @pytest.mark.parametrize("taught", [False, True])
-def test_the_kernel_agrees_with_the_plain_path_on_rows_longer_than_a_tile(taught: bool, temperature: float) -> None:
+def test_the_kernel_agrees_with_the_plain_path_on_rows_longer_than_a_tile(
+    taught: bool, temperature: float, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     library = kernel.load_kernel()
     if library is None:
         pytest.skip("no C compiler")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)  # which share the rows, also 8 threads 5 rows
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 5, 9001, generator=generator).mul(4).bfloat16().unbind()
     labels = torch.tensor([0, 9000, 4096, 17, 5])

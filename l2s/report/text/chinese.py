@@ -243,7 +243,7 @@ CHINESE = {
     "warn_remote_teacher": "教师通过远程接口回答，学生在 {engines} 中运行：教师的速度是服务器的速度；"
     "没有教师权重，因此无法测量与教师的接近程度。",
     "warn_server_temperature": "教师按服务器自己的温度回答（endpoint_body），学生按贪心解码回答；"
-    "教师再答一次，得分会不同。",
+    "教师再答一次，得分可能不同。",
     "warn_batches_cut": "内存不足：所有模型评估时每次只处理 {found} 条提示，而不是 eval_batch_size={asked}。",
     "warn_batches_differ": "内存不足：各模型评估时每次处理的提示数不同（{batches}）。舍入随之不同，个别回答可能改变；"
     "加上 --eval_batch_size {found} --force 可用同样的大小重新评估。",

@@ -246,8 +246,8 @@ ENGLISH = {
     "models may come from them.",
     "warn_mixed_settings": "Stages of this experiment read different values of a setting ({names}); the table of "
     "settings shows that of the last stage.",
-    "warn_outdated_students": "Made from files that have been made again since, and are others now: {models}. Train "
-    "and evaluate again to compare students of the same answers.",
+    "warn_outdated_students": "Trained on files that have been made again since, and are others now: {models}. "
+    "Train and evaluate again to compare students of the same answers.",
     "warn_ngrams": "{domain}: {found} of {n} evaluation {n:item|items} {found:shares|share} a run of 13 words with "
     "a training item.",
     "warn_controls": "{domain}: the grader fails its controls ({names}), so do not trust its scores.",
@@ -266,7 +266,7 @@ ENGLISH = {
     "warn_remote_teacher": "The teacher answered through an endpoint, the students in {engines}. The teacher's speed "
     "is the server's speed. Fidelity is not measured because it needs the teacher's weights.",
     "warn_server_temperature": "The teacher answered at the server's own temperature (endpoint_body), the students "
-    "greedily. Another run would give the teacher other scores.",
+    "greedily. Another run may give the teacher other scores.",
     "warn_batches_cut": "Memory ran out: all models were evaluated with {found} {found:prompt|prompts} at a time "
     "instead of eval_batch_size={asked}.",
     "warn_batches_differ": "Memory ran out: models were evaluated with different numbers of prompts at a time "

@@ -273,6 +273,17 @@ def test_hidden_states_are_the_models_own_in_the_order_of_the_batches(
     assert vllm.most_waiting == 3
 
 
+def test_the_gpu_is_given_back_before_the_output_head_goes_there(
+    engine: Open, vllm: FakeVllm, renderer: ChatRenderer
+) -> None:
+    with engine() as one:
+        by_id(one.generate(requests(renderer, 2), Sampling(2)))
+        assert vllm.running == 1
+        hidden = one.hidden()
+        assert vllm.running == 0
+        assert len(list(hidden.of([[sequence(3, 5)]]))) == 1
+
+
 def sequence(prompt: int, answer: int) -> TrainingSequence:
     tokens = [(7 * position + prompt) % 250 for position in range(prompt + answer)]
     return TrainingSequence(f"{prompt}-{answer}", tokens, [-100] * prompt + tokens[prompt:])

@@ -109,7 +109,11 @@ class VllmEngine:
         ]
 
     def hidden(self) -> VllmHidden:
-        """The hidden states of the engine's model."""
+        """The hidden states of the engine's model.
+
+        vLLM ends first if it has answered. It has to load the model again, and on 24 GB it leaves no room for the heads.
+        """
+        self.process.stop()
         return VllmHidden(self.choice, self.config, self.process)
 
     def cost(self) -> ModelCost:

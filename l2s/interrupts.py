@@ -59,14 +59,18 @@ def raise_if_lost() -> None:
 
 
 class Request:
-    """Whether this process was asked to end while it was deferring; the second request ends it at once."""
+    """Whether this process was asked to end while it was deferring.
+
+    Further requests change nothing: Slurm and systemd signal every process of a run, and the run then asks its stages
+    itself. Who asks kills what does not end in time.
+    """
 
     deferred = False
     made = False
 
     @contextmanager
     def deferring(self) -> Iterator[None]:
-        """In this block a first SIGTERM is only recorded in `made`; the code in the block must check it and end."""
+        """In this block SIGTERM is only recorded in `made`; the code in the block must check it and end."""
         self.deferred = True
         try:
             yield
@@ -77,7 +81,7 @@ class Request:
 
     def receive(self, number: int, frame: object) -> None:
         """The handler of SIGTERM in a stage."""
-        if self.deferred and not self.made:
+        if self.deferred:
             self.made = True
             return
         sys.exit(128 + number)
@@ -100,8 +104,7 @@ def _end_with(launcher: int) -> None:
     """
     while os.getppid() == launcher:
         time.sleep(LOOK_S)
-    if not request.made:  # a second one would end it before its work is saved
-        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     if os.getpgrp() == os.getpid():
         with suppress(ProcessLookupError):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -158,7 +157,6 @@ class SignalStore(Mapping[str, Signals]):
         self._ids = Ids(id_ for shard in index.shards for id_ in shard.ids)
         self._firsts = [0, *accumulate(len(shard.ids) for shard in index.shards)]  # number of each shard's first id
         self._files: dict[str, Any] = {}
-        self._process = os.getpid()
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -177,8 +175,6 @@ class SignalStore(Mapping[str, Signals]):
         return {key: file.get_slice(key)[start:end] for key in file.keys()}  # noqa: SIM118 (not a dict)
 
     def _open(self, name: str) -> Any:
-        if self._process != os.getpid():  # a forked loader worker must open the files itself
-            self._files, self._process = {}, os.getpid()
         if name not in self._files:
             self._files[name] = safe_open(self.folder / name, framework="pt")
         return self._files[name]

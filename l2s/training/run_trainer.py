@@ -38,9 +38,6 @@ from l2s.warning import Warned, warned
 EXPLODED = 10.0  # times the loss of guessing; a loss that clipping bounds does not come back from there
 ROSE = 1.5  # times the loss of the first steps, from which the last ones are called a rise
 COMPARED_STEPS = 10
-# Read signals ahead while a GPU computes; a training CPU has no core to spare. They are forked, because open files and
-# functions without a name cannot be sent to a new process, as Python 3.14 would. A fork must not touch the GPU.
-LOADER_WORKERS = {"dataloader_num_workers": 2, "dataloader_multiprocessing_context": "fork"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,6 @@ class TrainingResult:
 
 def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: float, folder: Path) -> dict[str, Any]:
     """The arguments of transformers' TrainingArguments, or a subclass, that all arms share."""
-    on_cpu = pick_device(config).type == "cpu"
     return {
         "output_dir": str(ArmDir(folder).checkpoints),
         "per_device_train_batch_size": batch_size,
@@ -72,7 +68,7 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
         "bf16": choose_dtype(config).name == "bfloat16",
-        "use_cpu": on_cpu,
+        "use_cpu": pick_device(config).type == "cpu",
         "seed": config.seed,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
@@ -80,7 +76,6 @@ def training_settings(config: ExperimentConfig, batch_size: int, learning_rate: 
         "save_total_limit": 2,
         "report_to": config.report_to.split(","),
         "disable_tqdm": True,
-        **({} if on_cpu else LOADER_WORKERS),
         "remove_unused_columns": False,
         "average_tokens_across_devices": True,
         "ddp_find_unused_parameters": False,

@@ -63,15 +63,17 @@ class DistillationTrainer(ResumableTrainer):
         self._step_sums: dict[str, Tensor] = {}
 
     def get_train_dataloader(self) -> DataLoader[Update]:
-        """Updates in order. accelerate does not prepare it, because it would share it between ranks a second time."""
+        """Updates in order. accelerate does not prepare it, because it would share it between ranks a second time.
+
+        This process reads them, which takes milliseconds of an update. Workers would need /dev/shm, which is small in a
+        container, and Slurm's SIGTERM to all processes would end them, and so the training before its checkpoint.
+        """
         group = group_size(self.args.train_batch_size, self.update_size)
         order = LengthGroupedSampler(self.updates.lengths, group, self.args.seed)
         return DataLoader(
             self.updates,
             batch_sampler=UpdateSampler(order, self.update_size),
             collate_fn=lambda update: update,
-            num_workers=self.args.dataloader_num_workers,
-            multiprocessing_context=self.args.dataloader_multiprocessing_context,
         )
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Update], int]:

@@ -71,7 +71,7 @@ class Update:
 
 
 class Updates(Dataset[Update]):
-    """The training sequences by updates. A data loader's worker reads a rank's share of an update, signals included."""
+    """The training sequences by updates. A rank reads its share of an update, signals included."""
 
     def __init__(self, dataset: SequenceDataset, rank: int, ranks: int) -> None:
         self.dataset, self.rank, self.ranks = dataset, rank, ranks

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from l2s.chat import load_renderer
@@ -22,7 +21,7 @@ from l2s.loss.logit_transform import IDENTITY
 from l2s.loss.targets import write_teacher_logits
 from l2s.models.load import load_model
 from l2s.run_dir import SIGNALS_SHARED, RunDir
-from l2s.sequences import Collator, SequenceDataset, TrainingSequence, load_sequences
+from l2s.sequences import TrainingSequence, load_sequences
 from l2s.signals import record
 from l2s.signals.hidden import ModelHidden
 from l2s.signals.record import pick_sample, plan_shards, record_signals, split_sample
@@ -250,17 +249,6 @@ def test_hidden_states_serve_another_temperature(recording: Recording, tiny_conf
 
     other = tiny_config(temperature=3.0)
     assert open_training_signals(other, recording.run_dir, recording.renderer, recording.sequences)
-
-
-def test_workers_of_a_loader_read_the_same_rows(recording: Recording) -> None:
-    recording.score()
-    store = read_signals(recording.folder)
-    dataset = SequenceDataset(recording.sequences, store)
-    here = Collator(0)([dataset[index] for index in range(len(dataset))])
-
-    loader = DataLoader(dataset, batch_size=len(dataset), collate_fn=Collator(0), num_workers=1)
-
-    assert torch.equal(next(iter(loader))["teacher_hidden"], here["teacher_hidden"])
 
 
 def test_topk_keeps_logits_and_normalizers(tiny_config: MakeConfig) -> None:

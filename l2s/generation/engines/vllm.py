@@ -111,7 +111,7 @@ class VllmEngine:
     def hidden(self) -> VllmHidden:
         """The hidden states of the engine's model.
 
-        vLLM ends first if it has answered. It has to load the model again, and on 24 GB it leaves no room for the heads.
+        If vLLM has answered, it ends first: it loads the model again anyway, and on 24 GB it leaves the heads no room.
         """
         self.process.stop()
         return VllmHidden(self.choice, self.config, self.process)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import psutil
@@ -19,7 +19,7 @@ from l2s.config import ExperimentConfig
 from l2s.counted import counted
 from l2s.devices import choose_dtype, pick_device, torch_dtype
 from l2s.errors import UserError, plain
-from l2s.runner.placement import Devices, find_devices
+from l2s.runner.placement import Devices, find_devices, gpu_numbers
 
 GIB = 1 << 30
 
@@ -124,7 +124,7 @@ def find_hardware(config: ExperimentConfig, text: str) -> Fleet:
             raise UserError(f"{field}: only GPUs and machines take a number; use --cpu_workers to share a CPU")
         here = config.model_copy(update={"device": "cpu"}) if name == "cpu" else config
         devices = find_devices(here)
-        hardware = measure(pick_device(here), torch_dtype(here))
+        hardware = measure(device_to_measure(here), torch_dtype(here))
         hardware = share_of(hardware, len(devices) if devices.kind == "cpu" else devices.sharing)
         return Fleet(hardware, Devices(devices.kind, devices.names, hardware.memory), len(devices))
     if colon and not re.fullmatch("[1-9][0-9]{0,4}", number):
@@ -176,6 +176,17 @@ def from_data_sheet(name: str, config: ExperimentConfig) -> Hardware:
         layer_seconds=LAYER_SECONDS,
         origin=f"data sheet, at {share:.0%} of its FLOP/s and {COPY_SHARE:.0%} of its bandwidth",
     )
+
+
+def device_to_measure(config: ExperimentConfig) -> torch.device:
+    """The first device that `config` gives to a run here: another GPU may be full."""
+    device = pick_device(config)
+    return device if device.type == "cpu" else torch.device("cuda", gpu_numbers(config, 1)[0])
+
+
+def free_shares(gpus: Sequence[int]) -> list[float]:
+    """The share of each GPU's memory that no program has; looking takes a little of it until this process ends."""
+    return [free / total for free, total in map(torch.cuda.mem_get_info, gpus)]
 
 
 def measure(device: torch.device, dtype: torch.dtype) -> Hardware:

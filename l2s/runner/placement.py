@@ -106,9 +106,7 @@ def find_devices(config: ExperimentConfig) -> Devices:
         return Devices("cpu", _split_cores(config.cpu_workers))
     if config.cpu_workers > 1:
         raise UserError(f"cpu_workers={config.cpu_workers}: models run on GPUs here; leave it out, or add --device cpu")
-    if config.gpus == "all":
-        return Devices("gpu", tuple(visible))
-    numbers = [int(number) for number in config.gpus.split(",")]
+    numbers = gpu_numbers(config, len(visible))
     if missing := [number for number in numbers if number >= len(visible)]:
         are = "is" if len(visible) == 1 else "are"
         raise UserError(
@@ -122,6 +120,11 @@ def find_devices(config: ExperimentConfig) -> Devices:
             "each GPU once, or add --engine transformers"
         )
     return devices
+
+
+def gpu_numbers(config: ExperimentConfig, visible: int) -> list[int]:
+    """The GPUs that `config` gives to this run, by their numbers among `visible` ones."""
+    return list(range(visible)) if config.gpus == "all" else [int(number) for number in config.gpus.split(",")]
 
 
 def _visible_gpus() -> list[str]:
@@ -229,16 +232,16 @@ def _fewest_gpus(config: ExperimentConfig, devices: Devices) -> int:
     """The smallest number of GPUs that holds the teacher, or all if none does: vLLM then reports what is missing."""
     from l2s.models.stored import attention_heads, gpus_to_hold, stored_bytes
 
-    card_bytes = devices.card_bytes or _ask_card_bytes()
+    card_bytes = devices.card_bytes or _ask_card_bytes(gpu_numbers(config, 1)[0])
     heads = attention_heads(config.teacher_model, config)
     size = stored_bytes(config.teacher_model, config, config.teacher_quantization)
     most = devices.most_in_a_machine
     return gpus_to_hold(size, heads, card_bytes, most) or most
 
 
-def _ask_card_bytes() -> int:
-    """Memory of the first GPU, asked in another process: asking here would take GPU memory."""
-    program = "import torch; print(torch.cuda.get_device_properties(0).total_memory)"
+def _ask_card_bytes(gpu: int) -> int:
+    """Memory of a GPU, asked in another process: asking here would take GPU memory."""
+    program = f"import torch; print(torch.cuda.get_device_properties({gpu}).total_memory)"
     return int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
 
 

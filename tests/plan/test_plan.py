@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import torch
 from transformers import AutoTokenizer, MambaConfig, Qwen3Config
 
 from l2s.cli import main
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.plan import before_run
+from l2s.plan import before_run, hardware
 from l2s.plan.command import FILE_WIDTH, _rate
 from l2s.plan.estimates import ESTIMATES
 from l2s.plan.hardware import GIB, find_hardware
@@ -61,6 +65,67 @@ def test_a_device_that_is_here_is_measured() -> None:
     assert here.products > 0
     assert here.bandwidth > 0
     assert here.layer_seconds > 0
+
+
+class Here:
+    """Replaces a pool of processes: runs what it is given at once."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def __enter__(self) -> Here:
+        return self
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def submit(self, work: Callable[..., Any], *args: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*args))
+        return done
+
+
+@pytest.mark.parametrize(("gpus", "first"), [("all", 0), ("2,3", 2)])
+def test_a_gpu_of_the_run_is_measured_and_no_other(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, gpus: str, first: int
+) -> None:
+    """Another may be full."""
+    measured: list[torch.device] = []
+    looked: list[int] = []
+    monkeypatch.setattr(hardware, "pick_device", lambda config: torch.device("cuda", 0))
+    monkeypatch.setattr(before_run, "ProcessPoolExecutor", Here)
+
+    def free_shares(numbers: list[int]) -> list[float]:
+        looked.extend(numbers)
+        return [1.0 for _ in numbers]
+
+    def measure(device: torch.device, dtype: torch.dtype) -> hardware.Hardware:
+        measured.append(device)
+        return A100_40
+
+    monkeypatch.setattr(before_run, "free_shares", free_shares)
+    monkeypatch.setattr(before_run, "measure", measure)
+    config = tiny_config(gpus=gpus, engine="transformers", dtype="float32")
+    assert before_run.plan_run(config, [STAGES["sft"]], Devices("gpu", ("4", "5"))) is not None
+    assert measured == [torch.device("cuda", first)]
+    assert looked == [first, first + 1]
+
+
+@pytest.mark.parametrize(
+    ("stage", "engine", "free", "refused"),
+    [
+        ("generate", "vllm", 0.95, False), ("generate", "vllm", 0.85, True), ("score", "vllm", 0.85, False),
+        ("generate", "transformers", 0.7, False), ("sft", "vllm", 0.7, False), ("sft", "vllm", 0.02, True),
+    ],
+)  # fmt: skip
+def test_a_gpu_that_other_programs_have_filled_is_refused_by_its_number(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, stage: str, engine: str, free: float, refused: bool
+) -> None:
+    monkeypatch.setattr(hardware, "pick_device", lambda config: torch.device("cuda", 0))
+    monkeypatch.setattr(before_run, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(before_run, "free_shares", lambda numbers: [1.0, free])
+    monkeypatch.setattr(before_run, "measure", lambda device, dtype: A100_40)
+    config = tiny_config(engine=engine, dtype="float32", teacher_gpus=1)
+    with pytest.raises(UserError, match=f"only {free:.0%} of GPU 1 free") if refused else nullcontext():
+        assert before_run.plan_run(config, [STAGES[stage]], Devices("gpu", ("0", "1"))) is not None
 
 
 def plan(capsys: pytest.CaptureFixture[str], config: ExperimentConfig, *flags: str) -> tuple[int, str]:

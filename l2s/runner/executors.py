@@ -52,6 +52,9 @@ from l2s.visible import visible
 USER_ERROR, INTERRUPTED = 2, 130
 LAST_WORDS = "L2S_LAST_WORDS"  # environment variable: the pipe on which a stage that has a log says why it failed
 MOST_WORDS = 3000  # bytes: what a pipe takes in one piece, and no reader has to wait for
+# Variables of a torchrun. Kubeflow and SageMaker set some of them for a container that is to be one of several ranks; a
+# run that starts there is alone, and says itself which of its processes are ranks.
+OF_A_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 NODE_LOST = 75  # a machine of a cluster is gone, and the stage can resume without it (EX_TEMPFAIL in sysexits.h)
 
 
@@ -273,7 +276,7 @@ def _kill_group(process: Process) -> None:
 
 def _environment(devices: Devices, visible: Placement, own: Placement, secrets: Sequence[str]) -> dict[str, str]:
     """The environment of a stage's process: its visible GPUs, or the cores of its CPU workers."""
-    environment = stage_environment(secrets)
+    environment = {name: value for name, value in stage_environment(secrets).items() if name not in OF_A_TORCHRUN}
     gpus = visible if devices.kind == "gpu" else ()
     environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices.names[number] for number in gpus)
     if devices.kind == "cpu" and len(devices) > 1 and own:

@@ -66,6 +66,18 @@ def test_a_stage_sees_its_gpus_and_no_others(noted: list[dict[str, str]], tmp_pa
     assert noted[2]["MASTER_PORT"] == noted[3]["MASTER_PORT"]
 
 
+def test_a_run_in_a_container_that_was_made_for_one_rank_of_several_is_alone(
+    noted: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "10.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    start(FOUR_GPUS, "generate", (1,), tmp_path)
+    start(FOUR_GPUS, "sft", (2, 3), tmp_path)
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR")
+    assert [noted[0].get(name) for name in names] == [None] * 4
+    assert [noted[1].get(name) for name in names] == ["0", "0", "2", "127.0.0.1"]
+
+
 def test_a_replica_sees_the_gpus_of_its_copy(noted: list[dict[str, str]], tmp_path: Path) -> None:
     executor = LocalExecutor(FOUR_GPUS, lock_fd=0)
     executor.start(STAGES["generate"], RunDir(tmp_path), [(0, 1), (2, 3)], log=None)

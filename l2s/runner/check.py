@@ -179,6 +179,7 @@ def tiny_experiment(folder: Path) -> ExperimentConfig:
         output_dir=folder / "outputs",
         processed_dir=folder / "processed",
         kd_init="sft",
+        engine="transformers",  # vLLM would start six times, a minute each, and may not take heads as small as these
         **{name: value for task in TASKS.values() for name, value in task.trial.items()},
         max_new_tokens=8,
         max_length=4096,

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from l2s.config import ExperimentConfig
-from l2s.runner.check import CHECKS, check_pair, run_checks
+from l2s.generation.engines import table
+from l2s.runner.check import CHECKS, check_pair, run_checks, tiny_experiment
 
 MakeConfig = Callable[..., ExperimentConfig]
 NO_HUB = {"math_source": "synthetic", "code_train_source": "humaneval", "math_train_size": 4, "aiops_train_size": 4}
@@ -31,6 +33,14 @@ def test_what_is_missing_is_named_and_the_other_checks_run(
     assert any("no-such-package" in line and "pip install" in line for line in lines)
     assert any("teacher_model='/no/such/model'" in line for line in lines)
     assert lines[-1] == "3/5 passed"
+
+
+def test_the_tiny_run_does_not_wait_for_vllm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a GPU it would be started six times, for models whose heads it may not take."""
+    monkeypatch.setattr(table, "find_spec", lambda name: object())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert table.choose_engine(ExperimentConfig()).name == "vllm"
+    assert table.choose_engine(tiny_experiment(tmp_path)).name == "transformers"
 
 
 def test_a_template_that_opens_the_thinking_gives_the_text_back(

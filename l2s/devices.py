@@ -29,6 +29,8 @@ CPUINFO = Path("/proc/cpuinfo")
 STATUS = Path("/proc/self/status")
 CPU_BF16_FLAGS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16"}  # the names of Linux and the usual ones
 GPU_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/kfd", "/dev/dxg")
+SHARED_MEMORY = Path("/dev/shm")
+ENOUGH_SHARED = 1 << 30  # bytes; Docker and Kubernetes give a container 64 MiB unless they are told otherwise
 PATIENCE = timedelta(hours=12)  # the other ranks wait while rank 0 merges and saves a large model
 
 
@@ -120,6 +122,15 @@ def _peak_of_process() -> int:
             return int(peak.split()[1]) << 10
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return largest if sys.platform == "darwin" else largest << 10  # macOS reports bytes, others KiB
+
+
+def has_shared_memory() -> bool:
+    """Whether processes of this machine have room to exchange data in memory."""
+    try:
+        found = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return False
+    return found.f_blocks * found.f_frsize >= ENOUGH_SHARED
 
 
 def release_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,3 +125,13 @@ def test_peak_memory_is_known_where_the_kernel_does_not_keep_it(
     (tmp_path / "status").write_bytes(status.encode(errors="surrogateescape"))
     monkeypatch.setattr(devices, "STATUS", tmp_path / "status")
     assert devices.peak_memory_bytes(torch.device("cpu")) > 1 << 20
+
+
+def test_shared_memory_is_enough_missing_or_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(devices, "SHARED_MEMORY", tmp_path)
+    size = os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize
+    for enough in (size, size + 1):
+        monkeypatch.setattr(devices, "ENOUGH_SHARED", enough)
+        assert devices.has_shared_memory() == (enough == size)
+    monkeypatch.setattr(devices, "SHARED_MEMORY", tmp_path / "missing")
+    assert not devices.has_shared_memory()

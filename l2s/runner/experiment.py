@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from l2s.arms import ARMS
 from l2s.config import ExperimentConfig
-from l2s.devices import choose_dtype
+from l2s.devices import SHARED_MEMORY, choose_dtype, has_shared_memory
 from l2s.durable import remove_partials
 from l2s.errors import UserError
 from l2s.jsonl import cut_unfinished_line
@@ -21,7 +21,7 @@ from l2s.run_dir import RunDir
 from l2s.runner.executors import USER_ERROR, Executor, LocalExecutor
 from l2s.runner.freshness import State, changed_inputs, changed_unnoticed, other_versions, state_of
 from l2s.runner.pipeline import STAGES, Stage
-from l2s.runner.placement import find_devices
+from l2s.runner.placement import Devices, find_devices
 from l2s.runner.preflight import (
     check_benchmarks,
     check_machine,
@@ -71,6 +71,7 @@ def _run(config: ExperimentConfig, cluster: Cluster | None, *, force: bool) -> N
     run_dir = RunDir.of(config)
     config = _settle_dtype(config, run_dir)
     devices = cluster.devices if cluster else find_devices(config)
+    _warn_of_shared_memory(devices)
     if {stage.name for stage in stages} & set(ARMS):
         check_sharding(config, on_cpu=devices.kind == "cpu")
     check_models(config, stages)
@@ -109,6 +110,17 @@ def _run(config: ExperimentConfig, cluster: Cluster | None, *, force: bool) -> N
     if outcome.failed:
         _report_failure(outcome, run_dir)
     _print_result(config, run_dir, stages)
+
+
+def _warn_of_shared_memory(devices: Devices) -> None:
+    """Say so where processes of several GPUs may lack the room to meet. Some need little, so it is no error."""
+    if devices.kind == "gpu" and len(devices) > 1 and not devices.machines and not has_shared_memory():
+        console.print(
+            f"{SHARED_MEMORY} is smaller than 1 GiB: NCCL and vLLM, which join several GPUs, may fail; start the "
+            "container with --shm-size 8g or --ipc host (in Kubernetes, mount an emptyDir of medium Memory there)",
+            style="yellow",
+            markup=False,
+        )
 
 
 def _say_what_changed(stages: list[Stage], states: dict[str, State], config: ExperimentConfig, run_dir: RunDir) -> None:

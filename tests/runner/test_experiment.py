@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.run_dir import RunDir
+from l2s.runner import experiment
 from l2s.runner.experiment import dry_run, run_experiment
+from l2s.runner.placement import Devices
 
 Make = Callable[..., ExperimentConfig]
 
@@ -57,3 +60,15 @@ def test_force_says_that_it_leaves_alone_what_was_not_asked_for(make: Make) -> N
     run_experiment(make(run_prepare=True, seed=1))
     with pytest.raises(UserError, match=r"seed=2: stage prepare .* ask for that stage too, with --force"):
         dry_run(make(run_generate=True, seed=2), force=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "shared", "said"),
+    [("gpu", "01", False, True), ("gpu", "01", True, False), ("gpu", "0", False, False), ("cpu", "01", False, False)],
+)
+def test_several_gpus_in_a_container_without_shared_memory_are_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: Any, names: str, shared: bool, said: bool
+) -> None:
+    monkeypatch.setattr(experiment, "has_shared_memory", lambda: shared)
+    experiment._warn_of_shared_memory(Devices(kind, tuple(names)))
+    assert ("--shm-size" in capsys.readouterr().out) == said

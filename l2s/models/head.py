@@ -76,7 +76,7 @@ def logit_transform(model: nn.Module) -> LogitTransform:
     """
     transform = declared_transform(cast(PreTrainedModel, model).config)
     hidden, logits = _probe(model)
-    ours = transform.apply(output_head(model)(hidden)).float()
+    ours = transform.apply(output_head(model)(hidden)).float().to(logits.device)  # layers may be on several GPUs
     error, size = (ours - logits).abs().amax(-1), logits.abs().amax(-1)  # per token
     damaged = ours.isfinite().all(-1).logical_not() & logits.isfinite().all(-1).logical_not()  # whatever the transform
     if not bool((damaged | (error <= 0.02 * size)).all()):
@@ -95,10 +95,10 @@ def _probe(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     not.
     """
     hidden: list[torch.Tensor] = []
-    tokens = torch.arange(8, device=next(model.parameters()).device)[None]
+    tokens = torch.arange(8, device=next(model.parameters()).device).unsqueeze(0)
 
     def lengthen(module: nn.Module, inputs: object, output: Any) -> Any:
-        output.last_hidden_state *= (4.0 ** tokens[..., None]).to(output.last_hidden_state.dtype)
+        output.last_hidden_state *= (4.0 ** tokens.unsqueeze(-1)).to(output.last_hidden_state)
         hidden.append(output.last_hidden_state)
         return output
 

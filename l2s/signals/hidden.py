@@ -64,8 +64,8 @@ class ModelHidden:
         self.head = Head.of(model)
 
     def of(self, batches: Iterable[Sequence[TrainingSequence]]) -> Iterator[Tensor]:
-        """See `HiddenStates`."""
-        return (self._rows(batch) for batch in batches)
+        """See `HiddenStates`. The rows are where the head is; a large model may be spread over several GPUs."""
+        return (self._rows(batch).to(self.head.weight.device) for batch in batches)
 
     def _rows(self, batch: Sequence[TrainingSequence]) -> Tensor:
         """Of one batch; where memory runs out, of its halves.

@@ -32,9 +32,13 @@ ALIGNED = 16  # attention kernels take masks whose rows begin at such multiples
 
 
 def has_static_steps(model: PreTrainedModel) -> bool:
-    """Whether the model decodes in steps of one shape: it allows them, and its attention is ours."""
+    """Whether the model decodes in steps of one shape: it allows them, its attention is ours, and it is on one device.
+
+    A step writes all its tensors on that device, and a CUDA graph belongs to one.
+    """
     ours = {name for name, _ in ATTENTION.values()}
-    return model.config.get_text_config()._attn_implementation in ours and allows_static_steps(model)
+    is_whole = len({weight.device for weight in model.parameters()}) == 1
+    return is_whole and model.config.get_text_config()._attn_implementation in ours and allows_static_steps(model)
 
 
 def allows_static_steps(model: PreTrainedModel) -> bool:

@@ -186,7 +186,15 @@ def device_to_measure(config: ExperimentConfig) -> torch.device:
 
 def free_shares(gpus: Sequence[int]) -> list[float]:
     """The share of each GPU's memory that no program has; looking takes a little of it until this process ends."""
-    return [free / total for free, total in map(torch.cuda.mem_get_info, gpus)]
+    return [_free_share(gpu) for gpu in gpus]
+
+
+def _free_share(gpu: int) -> float:
+    try:
+        free, total = torch.cuda.mem_get_info(gpu)
+    except RuntimeError:  # the only program of a GPU in exclusive mode is another, or no byte is left
+        return 0.0
+    return free / total
 
 
 def measure(device: torch.device, dtype: torch.dtype) -> Hardware:

@@ -109,6 +109,16 @@ def test_a_gpu_of_the_run_is_measured_and_no_other(
     assert looked == [first, first + 1]
 
 
+def test_a_gpu_that_lets_nobody_look_has_nothing_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(gpu: int) -> tuple[int, int]:
+        if gpu == 1:
+            raise torch.AcceleratorError("CUDA-capable device(s) is/are busy or unavailable")
+        return 30, 40
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", look)
+    assert hardware.free_shares([0, 1]) == [0.75, 0.0]
+
+
 @pytest.mark.parametrize(
     ("stage", "engine", "free", "refused"),
     [

@@ -70,7 +70,7 @@ class Request:
 
     @contextmanager
     def deferring(self) -> Iterator[None]:
-        """In this block SIGTERM is only recorded in `made`; the code in the block must check it and end."""
+        """In this block a request is only recorded in `made`; the code in the block must check it and end."""
         self.deferred = True
         try:
             yield
@@ -80,7 +80,7 @@ class Request:
                 raise SystemExit(128 + signal.SIGTERM)
 
     def receive(self, number: int, frame: object) -> None:
-        """The handler of SIGTERM in a stage."""
+        """The handler of SIGTERM in a stage, and of SIGINT where a run started it."""
         if self.deferred:
             self.made = True
             return
@@ -91,9 +91,13 @@ request = Request()
 
 
 def end_on_request() -> None:
-    """Let SIGTERM end this stage, and end the stage when the run that started it is gone, for whatever reason."""
+    """Let SIGTERM end this stage, and end the stage when the run that started it is gone, for whatever reason.
+
+    A terminal sends Ctrl-C to the run alone, but srun sends it to all processes: then it is a request as well.
+    """
     signal.signal(signal.SIGTERM, request.receive)
     if launcher := os.environ.get(LAUNCHER):
+        signal.signal(signal.SIGINT, request.receive)
         threading.Thread(target=_end_with, args=(int(launcher),), daemon=True).start()
 
 

@@ -173,7 +173,10 @@ with request.deferring():
 """
 
 
-def test_a_stage_that_was_asked_to_end_twice_saves_its_work_though_its_run_is_gone_meanwhile(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C in srun"])
+def test_a_stage_that_was_asked_to_end_twice_saves_its_work_though_its_run_is_gone_meanwhile(
+    tmp_path: Path, first: signal.Signals
+) -> None:
     launcher = (
         "import subprocess, sys, time\n"
         f"subprocess.Popen([sys.executable, '-c', {STAGE!r}, sys.argv[1]])\n"
@@ -184,8 +187,8 @@ def test_a_stage_that_was_asked_to_end_twice_saves_its_work_though_its_run_is_go
     )
     assert run.stdout is not None
     stage = int(run.stdout.readline())
-    for _ in range(2):  # as under Slurm, which signals all processes, and then the run does
-        os.kill(stage, signal.SIGTERM)
+    for number in (first, signal.SIGTERM):  # as under Slurm, which signals all processes, and then the run does
+        os.kill(stage, number)
         time.sleep(0.2)
     run.kill()
     run.wait()

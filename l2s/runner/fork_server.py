@@ -178,7 +178,7 @@ def serve(link: socket.socket) -> list[str]:
         os.set_blocking(number, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-    waiting = select.poll()  # select() takes no descriptor above 1023, and the link has the number that it has in the run
+    waiting = select.poll()  # select() takes no descriptor above 1023, and the link may have one
     for number in (link.fileno(), wake):
         waiting.register(number, select.POLLIN)
     while True:

@@ -285,15 +285,34 @@ def test_scores_that_differ_by_rounding_alone_are_equal(clusters: list[int] | No
     found.minimum_detectable_difference()
 
 
-def test_bootstrap_samples_of_many_units_are_those_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No samples of the tests before, nor for those after."""
+    monkeypatch.setattr(bootstrap, "_kept", {})
+
+
+@pytest.mark.usefixtures("nothing_kept")
+@pytest.mark.parametrize("kept_bytes", [bootstrap.KEPT_BYTES, 0])
+def test_bootstrap_samples_of_many_units_are_those_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch, kept_bytes: int
+) -> None:
     rng = np.random.default_rng(1)
     scores, tokens = rng.random(40), rng.integers(1, 9, 40)
-    bootstrap._resample_counts.cache_clear()
     at_once = stats.ratio_interval(scores, tokens)
     monkeypatch.setattr(bootstrap, "BLOCK_NUMBERS", 1_000)  # 25 samples at a time
-    bootstrap._resample_counts.cache_clear()
+    monkeypatch.setattr(bootstrap, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(bootstrap, "_kept", {})
     assert stats.ratio_interval(scores, tokens) == pytest.approx(at_once, rel=1e-12)
-    counts = bootstrap._resample_counts(40)
+    counts = np.concatenate([*bootstrap._resample_counts(40)])
     whole = np.random.default_rng(bootstrap.SEED).multinomial(40, np.full(40, 1 / 40), bootstrap.RESAMPLES)
     assert np.array_equal(counts, whole)
-    bootstrap._resample_counts.cache_clear()
+    assert len(bootstrap._kept) == (kept_bytes > 0)
+
+
+@pytest.mark.usefixtures("nothing_kept")
+def test_bootstrap_samples_that_are_kept_take_no_more_than_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "KEPT_BYTES", 100 * bootstrap.RESAMPLES)
+    for units, kept in ((30, [30]), (60, [30, 60]), (30, [60, 30]), (50, [30, 50]), (101, [30, 50]), (100, [100])):
+        bootstrap.resampled_sums(np.ones((units, 1)))
+        assert list(bootstrap._kept) == kept
+        assert sum(counts.nbytes for counts in bootstrap._kept.values()) <= bootstrap.KEPT_BYTES

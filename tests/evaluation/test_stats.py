@@ -87,6 +87,13 @@ def test_ratio_interval_of_a_normal_mean_is_the_t_interval() -> None:
     assert stats.ratio_interval(values, np.ones(120)) == pytest.approx(expected, abs=0.003)
 
 
+@pytest.mark.parametrize("units", [2, 3, 5])
+def test_the_interval_of_few_units_covers_the_truth(units: int) -> None:
+    samples = np.random.default_rng(11).normal(0.5, 0.1, (200, units))
+    intervals = [stats.ratio_interval(sample, np.ones(units)) for sample in samples]
+    assert np.mean([low <= 0.5 <= high for low, high in intervals]) >= 0.9
+
+
 def test_right_or_wrong_scores_get_wilsons_interval() -> None:
     assert stats.mean_interval([1.0] * 5 + [0.0] * 45) == stats.wilson_interval(5, 50)
 
@@ -210,6 +217,22 @@ def test_gap_recovered_is_the_ratio_of_the_gains() -> None:
 def test_gap_recovered_of_a_single_cluster_has_no_interval() -> None:
     found = stats.gap_recovered([0.5, 0.5], [0.0, 0.0], [1.0, 1.0], clusters=["a", "a"])
     assert (found.ratio, found.ci95) == (0.5, None)
+
+
+@pytest.mark.parametrize("clusters", [None, [number // 2 for number in range(50)]])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_gap_recovered_has_width_where_a_student_equals_the_base_or_the_teacher(
+    share: float, clusters: list[int] | None
+) -> None:
+    """On 50 items that is not certain of the next ones; on more items it is more certain."""
+    teacher = np.repeat([1.0, 0.0], 25)
+    found = stats.gap_recovered(share * teacher, np.zeros(50), teacher, clusters=clusters)
+    assert found.ratio == share
+    assert found.ci95 is not None
+    assert found.ci95.low < share < found.ci95.high
+    more = stats.gap_recovered(share * np.tile(teacher, 8), np.zeros(400), np.tile(teacher, 8))
+    assert more.ci95 is not None
+    assert more.ci95.high - more.ci95.low < 0.5 * (found.ci95.high - found.ci95.low)
 
 
 def test_gap_recovered_is_withheld_without_a_lead_of_the_teacher() -> None:

@@ -248,6 +248,7 @@ CHINESE = {
     "warn_batches_differ": "内存不足：各模型评估时每次处理的提示数不同（{batches}）。舍入随之不同，个别回答可能改变；"
     "加上 --eval_batch_size {found} --force 可用同样的大小重新评估。",
     "batches_part": "{model} {sizes}",
+    "warn_other_places": "以下模型评估时的设备或可用线程数与教师不同：{models}。因此它们的速度和内存峰值不与教师相比。",
     "stage_warning": "{stage}：{warning}",
     "warn_cut_answers": "{n} 条教师在{domain}上的回答中有 {found} 条在 max_new_tokens 处被截断；"
     "学生会从中学到话没说完就停下：请调大 --max_new_tokens",

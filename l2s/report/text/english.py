@@ -273,6 +273,8 @@ ENGLISH = {
     "({batches}). Rounding depends on that number and can change single answers. To evaluate all alike, add "
     "--eval_batch_size {found} --force.",
     "batches_part": "{model} {sizes}",
+    "warn_other_places": "Evaluated on another device than the teacher, or with another number of usable threads: "
+    "{models}. So their speed and peak memory are not compared with the teacher's.",
     "stage_warning": "{stage}: {warning}",
     # What stages warn of
     "warn_cut_answers": "{found} of {n} teacher {n:answer|answers} on {domain} {found:was|were} cut at max_new_tokens; "

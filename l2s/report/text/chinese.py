@@ -83,7 +83,7 @@ CHINESE = {
     "few_right": "答对不到一半",
     "most_right": "答对一半以上",
     "all_right": "全对",
-    "mean_score_on": "{domain}平均得分",
+    "mean_score_on": "{domain}上所保留回答的平均得分",
     "try": "第 {number} 次尝试",
     "try_yield": "{asked} 题中答对 {correct} 题",
     "no_curves": "没有训练记录。",

@@ -96,7 +96,7 @@ ENGLISH = {
     "few_right": "Below half",
     "most_right": "Half or more",
     "all_right": "All right",
-    "mean_score_on": "Mean score on {domain}",
+    "mean_score_on": "Mean score of the answers kept on {domain}",
     "try": "Try {number}",
     "try_yield": "{correct} of {asked} right",
     "no_curves": "No training was logged.",

@@ -339,8 +339,12 @@ ENGLISH = {
     "contents": "Contents",
     # Comparison of two runs
     "compare_title": "{a} against {b}",
-    "compare_config": "Settings and files that differ",
-    "compare_same_config": "All settings are the same, and so are the files that both runs read.",
+    "compare_config": "Settings, files, versions and machines that differ",
+    "compare_same_config": "All settings are the same, and so are the files that both runs read, the versions and the "
+    "machines.",
+    "compare_version": "version of {name}",
+    "compare_circumstances": "Versions or machines differ, so differences in scores may come from them and not from "
+    "the settings, and times are not comparable.",
     "compare_content": "content of {name}",
     "compare_grader_changed": "The grader {file} changed between the two runs, so differences in scores may come from "
     "it and not from the answers.",

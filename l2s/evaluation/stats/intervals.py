@@ -96,7 +96,7 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
         return Interval(*map(float, percentile))
     bounds = [percentile, ratio - error * np.quantile(pivots, [1 - ALPHA / 2, ALPHA / 2])]
     if len(x) < FEW_UNITS:
-        bounds.append(ratio + error * stats.t.ppf([ALPHA / 2, 1 - ALPHA / 2], len(x) - 1))
+        bounds.append(np.asarray(ratio + error * stats.t.ppf([ALPHA / 2, 1 - ALPHA / 2], len(x) - 1)))
     return Interval(float(min(low for low, _ in bounds)), float(max(high for _, high in bounds)))
 
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from pydantic.fields import FieldInfo
 
 from l2s import __version__
-from l2s.config import ExperimentConfig, choices, expand_home, resolve_config, suggest
+from l2s.config import LISTS, ExperimentConfig, choices, expand_home, resolve_config, suggest
 from l2s.durable import WriteError
 from l2s.errors import UserError, no_permission
 from l2s.interrupts import signals_raise
@@ -48,6 +48,19 @@ GROUPS = {  # the first field of each group -> the group's title in --help
 }
 RUNS_NOTHING = ("check", "plan")  # these commands start no stage, so --force and --dry_run mean nothing to them
 STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit statuses
+
+
+class Once(argparse.Action):
+    """Refuses a flag that is given twice: of two lists, argparse would take the last and drop the first."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        """Keep the value of the first."""
+        if getattr(namespace, self.dest, None) is not None:
+            fix = "separate names by commas" if self.dest in LISTS else "leave one out"
+            parser.error(f"{option_string} {in_one_line(str(values))}: {option_string} was given before; {fix}")
+        setattr(namespace, self.dest, values)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -143,9 +156,15 @@ def _parser() -> OneLineParser:
 
 def _add_experiment_flags(parser: argparse.ArgumentParser, command: str) -> None:
     """Add one flag for each field of ExperimentConfig. pydantic validates, so flags, YAML keys and presets agree."""
-    parser.add_argument("--preset", metavar="|".join(PRESETS), help="named set of values; other flags override it")
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="YAML file with `field: value` lines; flags override it"
+        "--preset", action=Once, metavar="|".join(PRESETS), help="named set of values; other flags override it"
+    )
+    parser.add_argument(
+        "--config",
+        action=Once,
+        type=Path,
+        metavar="FILE",
+        help="YAML file with `field: value` lines; flags override it",
     )
     if command not in RUNS_NOTHING:
         parser.add_argument(
@@ -163,6 +182,7 @@ def _add_experiment_flags(parser: argparse.ArgumentParser, command: str) -> None
             continue
         is_switch = info.annotation is bool
         keywords: dict[str, Any] = {"nargs": "?", "const": True} if is_switch else {}
+        keywords |= {"action": Once} if name in LISTS else {}
         metavar = "true|false" if is_switch else "|".join(choices(info)) or name.split("_")[-1].upper()
         group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=_help(info), **keywords)
     parser.set_defaults(handler={"check": _check, "plan": _plan}.get(command, _run))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from l2s.config.field_types import TRACKERS, Dtype, ModelField, Quantization, choices, expand_home
 from l2s.config.resolve import resolve_config, suggest
-from l2s.config.settings import ExperimentConfig
+from l2s.config.settings import LISTS, ExperimentConfig
 from l2s.config.teacher_context import ALL_DOMAINS, contexts_by_domain
 
 __all__ = [
     "ALL_DOMAINS",
+    "LISTS",
     "TRACKERS",
     "Dtype",
     "ExperimentConfig",

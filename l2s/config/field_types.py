@@ -118,6 +118,12 @@ def _different_seeds(value: str) -> str:
     return ",".join(map(str, numbers))
 
 
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank; leave it out for its default")
+    return value
+
+
 def _one_folder(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         raise ValueError("must have at most 100 letters, digits, '.', '_' and '-', and start with a letter or digit")
@@ -137,7 +143,7 @@ def expand_home(value: Any) -> Any:
 
 
 def _path(value: Any) -> Any:
-    if value == "":  # would be the current folder
+    if isinstance(value, str) and not value.strip():  # would be the current folder, or one that nobody finds
         raise ValueError("name a folder or file, or leave the setting out")
     return expand_home(value)
 
@@ -166,6 +172,7 @@ def _written_date(value: Any) -> Any:
 
 Divergence = Annotated[str, AfterValidator(OneOf(DIVERGENCES))]
 OnPolicyDivergence = Annotated[str, AfterValidator(OneOf(ON_POLICY_BETA))]
+Named = Annotated[str, AfterValidator(_not_blank)]
 ExperimentName = Annotated[str, AfterValidator(_one_folder)]
 ModelName = Annotated[str, BeforeValidator(expand_home)]  # on the hub, or a folder
 Grader = Annotated[str, BeforeValidator(_grader)]

@@ -46,7 +46,7 @@ def resolve_config(
     merged |= given
     if merged.get("answers") == "reference":
         merged = {name: value for name, value in merged.items() if name in given or name not in OF_TEACHERS_ANSWERS}
-    if merged.get("data_dir") is None and os.environ.get("L2S_DATA"):
+    if merged.get("data_dir") is None and os.environ.get("L2S_DATA", "").strip():
         merged["data_dir"] = os.environ["L2S_DATA"]
     try:
         config = ExperimentConfig(**merged)

@@ -19,6 +19,7 @@ from l2s.config.field_types import (
     GpuNumbers,
     Grader,
     ModelName,
+    Named,
     Names,
     OnPolicyDivergence,
     OptionalPlace,
@@ -92,10 +93,9 @@ class ExperimentConfig(BaseModel):
     executor: Literal["local", "ray"] = Field(
         "local", description="where stages run: on this machine, or on the nodes of a Ray cluster"
     )
-    address: str = Field("auto", min_length=1, description="address of the Ray cluster; auto: the one of this machine")
-    storage_path: str = Field(
+    address: Named = Field("auto", description="address of the Ray cluster; auto: the one of this machine")
+    storage_path: Named = Field(
         "auto",
-        min_length=1,
         description="how files reach Ray nodes; auto: in place if all nodes see the run folder, else through Ray; "
         "ray: through Ray; else a folder or fsspec URL that all nodes reach, such as s3://bucket/folder",
     )

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from l2s.arms import original
 from l2s.config import ExperimentConfig
 from l2s.counted import counted
-from l2s.errors import UserError, require_extra
+from l2s.errors import UserError, require_extra, shown
 from l2s.generation.engines.table import choose_engine
 from l2s.runner.pipeline import Stage
 
 IN_TRAINER = ("kd", "opd")  # stages that hold the teacher beside the student, in transformers
 VLLM_ONLY = ("fp8", "awq", "gptq")
 BITSANDBYTES = ("int8", "nf4")
+OF_ENDPOINT = ("teacher_endpoint", "endpoint_model", "endpoint_body")  # what is asked, and not how
 
 
 def check_engine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
@@ -34,9 +35,17 @@ def check_engine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         from l2s.generation.engines.endpoint_client import check_endpoint
 
         check_endpoint(config)
-    elif config.teacher_endpoint:
-        raise UserError(f"teacher_endpoint={config.teacher_endpoint!r}: used by --engine endpoint alone; add that flag")
+    else:
+        _check_without_endpoint(config)
     check_engine_fits(config, stages)
+
+
+def _check_without_endpoint(config: ExperimentConfig) -> None:
+    for field in OF_ENDPOINT:
+        value = getattr(config, field)
+        if value != ExperimentConfig.model_fields[field].default:
+            named = field if field == "teacher_endpoint" and set("@?") & set(value) else f"{field}={shown(value)}"
+            raise UserError(f"{named}: used by --engine endpoint alone; add that flag, or leave this one out")
 
 
 def engine_flag(config: ExperimentConfig) -> str:

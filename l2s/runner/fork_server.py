@@ -178,8 +178,11 @@ def serve(link: socket.socket) -> list[str]:
         os.set_blocking(number, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    waiting = select.poll()  # select() takes no descriptor above 1023, and the link may have one
+    for number in (link.fileno(), wake):
+        waiting.register(number, select.POLLIN)
     while True:
-        ready, _, _ = select.select([link.fileno(), wake], [], [])
+        ready = {number for number, _ in waiting.poll()}
         if wake in ready:
             os.read(wake, 1 << 12)
             _report_ended(link)

@@ -43,6 +43,7 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     for task in TASKS.values():
         task.check(config, TASKS)
     _check_can_be_written("output_dir", config.output_dir, below=config.experiment_name)
+    _check_signals_are_read(config)
     if "prepare" in names:
         _check_can_be_written("processed_dir", config.processed_dir)
     _check_temporary_folder()
@@ -164,6 +165,14 @@ def _check_cluster(config: ExperimentConfig) -> None:
         raise UserError(
             f"node_dir={shown_path(config.node_dir)}: is another folder for each process; give an absolute path, which "
             "starts with /"
+        )
+
+
+def _check_signals_are_read(config: ExperimentConfig) -> None:
+    if config.run_score and config.teacher_signal == "online":
+        raise UserError(
+            "teacher_signal='online': KD then asks the teacher itself, so run_score=True would record signals that "
+            "nothing reads; leave run_score out, or set --teacher_signal hidden or topk"
         )
 
 

@@ -7,17 +7,19 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias
 
 from l2s.on_disk import Ids
 from l2s.tasks.own.rows import NAME
 from l2s.tasks.table import task_of
+from l2s.tasks.task import Task
 from l2s.tasks.types import Item
 
 NGRAM_SIZE = 13  # words; the length that Brown et al. 2020, appendix C, use for contamination
 INSTRUCTIONS = 0.1  # 13-grams in as many own rows as a tenth of a domain's evaluation rows are no row's problem
 Words: TypeAlias = tuple[str, ...]  # normalised
-Identity: TypeAlias = Words | str
+Identity: TypeAlias = str | tuple[str, Words]  # a conversation, or the words of a problem or of a turn
 WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")  # each Chinese character is one word
 
 
@@ -41,6 +43,7 @@ class DomainOverlap:
     """What the evaluation items of one domain share with its training items.
 
     Attributes:
+        num_train: of the same domain; of own data, of all its domains.
         duplicates: (evaluation id, training id) of problems that are equal except for case, punctuation, spaces and
             width; of own data, of conversations that are equal except for case, spaces and width.
         ngram: one match for every evaluation item that shares a 13-gram, duplicates of 13 words or more included.
@@ -91,11 +94,13 @@ def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOver
     """Overlap by domain, for every domain that has evaluation items.
 
     Of the built-in domains only the problem is compared (`meta["problem"]`), because all items of a domain share the
-    same instructions. An item without that field is compared by its last user message.
+    same instructions. An item without that field is compared by its last user message. They are compared with the
+    training items of their domain and with the user's own rows, whose turns may be problems of a benchmark.
 
-    Rows of the user's own data are compared with all training rows of that data, whatever domain they name. Their
-    problem may be in any turn, before a last question that every row has. So a duplicate has the whole conversation of
-    a training row, as in `repeats`, and 13-grams are those of each turn, without those of instructions.
+    Rows of the user's own data are compared with the training items of every domain. Their problem may be in any turn,
+    before a last question that every row has. So a duplicate has the whole conversation of a training row, as in
+    `repeats`, or a turn that is the problem of a built-in domain. 13-grams are those of each turn, without those of
+    instructions.
     """
     by_domain: dict[str, list[Item]] = {}
     for item in eval:
@@ -103,26 +108,40 @@ def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOver
     found: dict[str, DomainOverlap] = {}
     for task in {id(task): task for task in map(task_of, by_domain)}.values():
         domains = {domain: items for domain, items in by_domain.items() if task_of(domain) is task}
-        found |= _task_overlap([item for item in train if task_of(item["domain"]) is task], domains)
+        found |= _task_overlap(train, domains, task)
     return {domain: found[domain] for domain in by_domain}
 
 
-def _task_overlap(train: Sequence[Item], domains: dict[str, list[Item]]) -> dict[str, DomainOverlap]:
-    """The overlap of each domain with `train`; only what the evaluation has is kept in memory."""
+def _task_overlap(train: Sequence[Item], domains: dict[str, list[Item]], task: Task) -> dict[str, DomainOverlap]:
+    """The overlap of each domain of a task with `train`; only what the evaluation has is kept in memory."""
     items = [item for found in domains.values() for item in found]
     # problem or 13-gram -> the first training item that has it
-    whole: dict[Identity, str | None] = dict.fromkeys(map(_identity, items))
+    whole: dict[Identity, str | None] = dict.fromkeys(chain.from_iterable(map(_sought, items)))
     grams: dict[Words, str | None] = dict.fromkeys(gram for item in items for gram in _ngrams(item))
     holders: Counter[Words] = Counter()  # how many training items hold a 13-gram
     for item in train:
+        if not _is_compared(item, task):
+            continue
         found = [gram for gram in dict.fromkeys(_ngrams(item)) if gram in grams]
         holders.update(found)
         for gram in found:
             grams[gram] = grams[gram] or item["id"]
-        if (identity := _identity(item)) in whole:
-            whole[identity] = whole[identity] or item["id"]
+        _note(item, whole)
+    num_train = sum(task_of(item["domain"]) is task for item in train)
     often = _often(items, holders) if _is_own(items[0]) else Counter()
-    return {domain: _domain_overlap(len(train), own, whole, grams, often) for domain, own in domains.items()}
+    return {domain: _domain_overlap(num_train, own, whole, grams, often) for domain, own in domains.items()}
+
+
+def _is_compared(item: Item, task: Task) -> bool:
+    """Whether a training item is compared with the evaluation of a task. Built-in domains share nothing."""
+    return task_of(item["domain"]) is task or NAME in (task_of(item["domain"]).name, task.name)
+
+
+def _note(item: Item, whole: dict[Identity, str | None]) -> None:
+    """Enter a training item under all that is sought of it; the first one stays."""
+    for identity in _offered(item):
+        if identity in whole:
+            whole[identity] = whole[identity] or item["id"]
 
 
 def _often(items: Iterable[Item], holders: Counter[Words]) -> Counter[Words]:
@@ -145,15 +164,15 @@ def _domain_overlap(
 
 def duplicates(train: Iterable[Item], evaluation: Sequence[Item]) -> list[tuple[str, str]]:
     """(evaluation id, training id) of the equal problems in `DomainOverlap`, without the search for 13-grams."""
-    first: dict[Identity, str | None] = dict.fromkeys(map(_identity, evaluation))
+    first: dict[Identity, str | None] = dict.fromkeys(chain.from_iterable(map(_sought, evaluation)))
     for item in train:
-        if (identity := _identity(item)) in first:
-            first[identity] = first[identity] or item["id"]
+        _note(item, first)
     return _pairs(evaluation, first)
 
 
 def _pairs(items: Iterable[Item], first: dict[Identity, str | None]) -> list[tuple[str, str]]:
-    return [(item["id"], train_id) for item in items if (train_id := first[_identity(item)]) is not None]
+    found = ((item["id"], next(filter(None, map(first.get, _sought(item))), None)) for item in items)
+    return [(id_, train_id) for id_, train_id in found if train_id is not None]
 
 
 def _match(item: Item, grams: dict[Words, str | None], instructions: set[Words]) -> NgramMatch | None:
@@ -169,9 +188,23 @@ def _is_own(item: Item) -> bool:
     return task_of(item["domain"]).name == NAME
 
 
-def _identity(item: Item) -> Identity:
-    """What two equal problems have in common. Own rows may differ in signs alone: 2 + 3 and 2 - 3."""
-    return _text(item) if _is_own(item) else _words(_problem(item))
+def _sought(item: Item) -> list[Identity]:
+    """What an equal training item offers. Two own rows may differ in signs alone (2 + 3 and 2 - 3)."""
+    if _is_own(item):
+        return [_text(item), *(("problem", words) for words in _turns(item))]
+    words = _words(_problem(item))
+    return [("problem", words), ("turn", words)]
+
+
+def _offered(item: Item) -> list[Identity]:
+    """What a training item is found by."""
+    if _is_own(item):
+        return [_text(item), *(("turn", words) for words in _turns(item))]
+    return [("problem", _words(_problem(item)))]
+
+
+def _turns(item: Item) -> Iterator[Words]:
+    return (_words(message["content"]) for message in item["messages"])
 
 
 def _problem(item: Item) -> str:
@@ -184,6 +217,5 @@ def _words(text: str) -> Words:
 
 def _ngrams(item: Item) -> Iterator[Words]:
     """The 13-grams of the problem; of own data, those of every turn."""
-    texts = [message["content"] for message in item["messages"]] if _is_own(item) else [_problem(item)]
-    for words in map(_words, texts):
+    for words in _turns(item) if _is_own(item) else [_words(_problem(item))]:
         yield from (words[start : start + NGRAM_SIZE] for start in range(len(words) - NGRAM_SIZE + 1))

@@ -25,6 +25,7 @@ from l2s.tasks.types import Item
 from l2s.warning import Warned, warned
 
 Parts: TypeAlias = Mapping[str, Sequence[Item]]  # the items of each domain, by the name of its task
+OWN = TASKS["own"].name  # rows that may hold problems of any domain
 REPEATED: dict[Split, str] = {"train": "repeated_train", "eval": "repeated_eval"}
 
 
@@ -59,7 +60,7 @@ def _all(parts: Parts) -> Iterator[Item]:
 
 def _repeated(split: Split, parts: Parts) -> list[Warned]:
     """Warnings of the user's own rows that repeat each other. Other sources are as their makers publish them."""
-    own = parts.get(TASKS["own"].name, [])
+    own = parts.get(OWN, [])
     warnings = []
     for domain, found in repeats(own).items():
         n = sum(item["domain"] == domain for item in own)
@@ -73,7 +74,8 @@ def _repeated(split: Split, parts: Parts) -> list[Warned]:
 def _say_overlap(train: Parts, evaluation: Parts) -> None:
     """Print at once what the report will warn of: evaluation items that students are trained on."""
     for name, items in evaluation.items():
-        if found := duplicates(train[name], items):
+        others = (part for other, part in train.items() if other != name and OWN in (other, name))
+        if found := duplicates(chain(train[name], *others), items):
             pair = " = ".join(found[0])
             share = f"{len(found)} of {counted(len(items), 'evaluation item')}"
             print(f"{name}: {share} {'is' if len(found) == 1 else 'are'} in the training data ({pair})")

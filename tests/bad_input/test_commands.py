@@ -64,6 +64,7 @@ BOMB = "seed: [&b0 [x, x], " + ", ".join(f"&b{n} [{', '.join([f'*b{n - 1}'] * 9)
         (("sft", "--run_all"), ("--run_all", "`l2s sft` does not take it")),
         (("evaluate", "--seed", "x"), ("seed='x'", "must be a valid integer")),
         (("check", "--device", "tpu"), ("device='tpu'", "'auto', 'cpu' or 'cuda'")),
+        (("score", "--teacher_signal", "online"), ("teacher_signal='online'", "hidden or topk")),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else None,
 )

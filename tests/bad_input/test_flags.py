@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from l2s.cli import _parser
 from l2s.config import ExperimentConfig, choices, resolve_config
 from l2s.errors import UserError
 from support.refusals import Refusals, missing
@@ -64,12 +65,14 @@ TABLE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("--storage_path", "s3://bucket/x"), ("storage_path='s3://bucket/x'", "add --executor ray")),
     (("--node_dir", "/scratch"), ("node_dir='/scratch'", "add --executor ray")),
     (("--output_dir", ""), ("output_dir=''", "name a folder")),
+    (("--output_dir", " "), ("output_dir=' '", "name a folder")),
     (("--output_dir", "x" * 300), ("output_dir='xxx", "choose another folder")),
     (("--output_dir", "a\0b"), ("output_dir='a\\x00b'", "must not hold NUL")),
     (("--output_dir", "FILE"), ("output_dir='FILE'", "is a file", "choose another folder")),
     (("--output_dir", "DANGLING"), ("output_dir='DANGLING'", "choose another folder")),
     (("--output_dir", "LOOP"), ("output_dir='LOOP'", "choose another folder")),
     (("--processed_dir", ""), ("processed_dir=''", "name a folder")),
+    (("--processed_dir", "\t"), ("processed_dir='\\t'", "name a folder")),
     (("--processed_dir", "FILE"), ("processed_dir='FILE'", "is a file", "choose another folder")),
     (("--processed_dir", "FILE/below"), ("processed_dir='FILE/below'", "is a file")),
     (("--processed_dir", "y" * 300), ("processed_dir='yyy", "choose another folder")),
@@ -182,8 +185,17 @@ TABLE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("--domains", "math", "--train_file", "FILE"), ("train_file='FILE'", "add own to --domains")),
     (("--own_grader", "exact"), ("own_grader='exact'", "give --train_file and --eval_file")),
     (("--teacher_endpoint", "http://localhost:1/v1"), ("teacher_endpoint='http://localhost", "add that flag")),
+    (("--endpoint_model", "large"), ("endpoint_model='large'", "--engine endpoint", "add that flag")),
+    (("--endpoint_body", '{"top_k": 5}'), ("endpoint_body='{", "--engine endpoint", "add that flag")),
+    (("--run_score", "--teacher_signal", "online"), ("teacher_signal='online'", "run_score=True", "leave run_score")),
     (("--engine", "endpoint"), ("teacher_endpoint=''", "give the URL")),
     (("--engine", "endpoint", "--teacher_endpoint", "localhost"), ("teacher_endpoint='localhost'", "give the URL")),
+    (
+        ("--engine", "endpoint", "--teacher_endpoint", "http://localhost/v1", "--endpoint_model", " "),
+        ("endpoint_model=' '", "is blank", "leave it out"),
+    ),
+    (("--executor", "ray", "--storage_path", " "), ("storage_path=' '", "must not be blank", "leave it out")),
+    (("--executor", "ray", "--address", ""), ("address=''", "must not be blank", "leave it out")),
     (("--engine", "endpoint", "--teacher_endpoint", "ftp://h/v1"), ("teacher_endpoint='ftp://h/v1'", "give the URL")),
     (("--engine", "endpoint", "--teacher_endpoint", "http://h:port/"), ("teacher_endpoint='http://h:port/'", "URL")),
     (("--engine", "endpoint", "--teacher_endpoint", "http://[::1"), ("teacher_endpoint='http://[::1'", "URL")),
@@ -225,6 +237,11 @@ TABLE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     ),
     (("--train_file", "x/" * 3000), ("train_file='x/x/", "--eval_file is missing")),
     (("--teacher_model", "ADAPTER"), ("teacher_model='ADAPTER'", "holds adapter_config.json", "merge_and_unload")),
+    (("--arms", "sft", "--arms", "kd"), ("--arms kd", "was given before", "commas")),
+    (("--domains=math", "--domains=code"), ("--domains code", "was given before", "commas")),
+    (("--seeds", "1", "--seeds", "2"), ("--seeds 2", "was given before", "commas")),
+    (("--preset", "fast", "--preset", "accurate"), ("--preset accurate", "was given before", "leave one out")),
+    (("--config", "a.yaml", "--config", "b.yaml"), ("--config b.yaml", "was given before", "leave one out")),
     (("--preset", ""), ("--preset", "not a preset", "fast, accurate")),
     (("--preset", "Fast"), ("--preset Fast", "fast, accurate")),
     (("--seed", "1", "stray"), ("stray", "no such flag")),
@@ -259,6 +276,12 @@ def test_a_wrong_value_is_refused_in_one_line(refuse: Refusals, argv: tuple[str,
     prepared(Path())
     line = refuse.line("run", "--run_all", *argv)
     assert missing(words, line) == [], line
+
+
+def test_a_number_that_is_given_twice_is_the_last_one() -> None:
+    """A script can override its own numbers; only what reads like two parts of one list is refused."""
+    arguments = _parser().parse_args(["run", "--seed", "1", "--seed", "2", "--arms", "sft"])
+    assert (arguments.seed, arguments.arms) == ("2", "sft")
 
 
 def test_odd_values_that_mean_something_are_read() -> None:

@@ -87,6 +87,13 @@ def test_ratio_interval_of_a_normal_mean_is_the_t_interval() -> None:
     assert stats.ratio_interval(values, np.ones(120)) == pytest.approx(expected, abs=0.003)
 
 
+@pytest.mark.parametrize("units", [2, 3, 5])
+def test_the_interval_of_few_units_covers_the_truth(units: int) -> None:
+    samples = np.random.default_rng(11).normal(0.5, 0.1, (200, units))
+    intervals = [stats.ratio_interval(sample, np.ones(units)) for sample in samples]
+    assert np.mean([low <= 0.5 <= high for low, high in intervals]) >= 0.9
+
+
 def test_right_or_wrong_scores_get_wilsons_interval() -> None:
     assert stats.mean_interval([1.0] * 5 + [0.0] * 45) == stats.wilson_interval(5, 50)
 
@@ -212,6 +219,22 @@ def test_gap_recovered_of_a_single_cluster_has_no_interval() -> None:
     assert (found.ratio, found.ci95) == (0.5, None)
 
 
+@pytest.mark.parametrize("clusters", [None, [number // 2 for number in range(50)]])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_gap_recovered_has_width_where_a_student_equals_the_base_or_the_teacher(
+    share: float, clusters: list[int] | None
+) -> None:
+    """On 50 items that is not certain of the next ones; on more items it is more certain."""
+    teacher = np.repeat([1.0, 0.0], 25)
+    found = stats.gap_recovered(share * teacher, np.zeros(50), teacher, clusters=clusters)
+    assert found.ratio == share
+    assert found.ci95 is not None
+    assert found.ci95.low < share < found.ci95.high
+    more = stats.gap_recovered(share * np.tile(teacher, 8), np.zeros(400), np.tile(teacher, 8))
+    assert more.ci95 is not None
+    assert more.ci95.high - more.ci95.low < 0.5 * (found.ci95.high - found.ci95.low)
+
+
 def test_gap_recovered_is_withheld_without_a_lead_of_the_teacher() -> None:
     same = np.tile([1.0, 0.0], 25)
     found = stats.gap_recovered(same, same, same[::-1])
@@ -285,15 +308,34 @@ def test_scores_that_differ_by_rounding_alone_are_equal(clusters: list[int] | No
     found.minimum_detectable_difference()
 
 
-def test_bootstrap_samples_of_many_units_are_those_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No samples of the tests before, nor for those after."""
+    monkeypatch.setattr(bootstrap, "_kept", {})
+
+
+@pytest.mark.usefixtures("nothing_kept")
+@pytest.mark.parametrize("kept_bytes", [bootstrap.KEPT_BYTES, 0])
+def test_bootstrap_samples_of_many_units_are_those_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch, kept_bytes: int
+) -> None:
     rng = np.random.default_rng(1)
     scores, tokens = rng.random(40), rng.integers(1, 9, 40)
-    bootstrap._resample_counts.cache_clear()
     at_once = stats.ratio_interval(scores, tokens)
     monkeypatch.setattr(bootstrap, "BLOCK_NUMBERS", 1_000)  # 25 samples at a time
-    bootstrap._resample_counts.cache_clear()
+    monkeypatch.setattr(bootstrap, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(bootstrap, "_kept", {})
     assert stats.ratio_interval(scores, tokens) == pytest.approx(at_once, rel=1e-12)
-    counts = bootstrap._resample_counts(40)
+    counts = np.concatenate([*bootstrap._resample_counts(40)])
     whole = np.random.default_rng(bootstrap.SEED).multinomial(40, np.full(40, 1 / 40), bootstrap.RESAMPLES)
     assert np.array_equal(counts, whole)
-    bootstrap._resample_counts.cache_clear()
+    assert len(bootstrap._kept) == (kept_bytes > 0)
+
+
+@pytest.mark.usefixtures("nothing_kept")
+def test_bootstrap_samples_that_are_kept_take_no_more_than_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "KEPT_BYTES", 100 * bootstrap.RESAMPLES)
+    for units, kept in ((30, [30]), (60, [30, 60]), (30, [60, 30]), (50, [30, 50]), (101, [30, 50]), (100, [100])):
+        bootstrap.resampled_sums(np.ones((units, 1)))
+        assert list(bootstrap._kept) == kept
+        assert sum(counts.nbytes for counts in bootstrap._kept.values()) <= bootstrap.KEPT_BYTES

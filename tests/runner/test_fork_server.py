@@ -21,6 +21,7 @@ from l2s.runner.fork_server import ForkedProcess, ForkServer
 from l2s.runner.pipeline import STAGES
 from l2s.runner.placement import Devices
 from l2s.secret_variables import SECRETS
+from support.descriptors import low_descriptors_taken
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stages are forked on Linux alone")
 WAIT_S = 60.0
@@ -110,6 +111,12 @@ def test_a_fork_is_what_a_new_process_would_be(serve: Callable[..., ForkServer],
     assert [stdin, stdout, stderr] == [os.devnull, str(tmp_path / "log"), str(tmp_path / "log")]
     assert [target for target in others if target] == [str(tmp_path / "kept")]  # no socket or pipe of the server
     assert (tmp_path / "log").read_text() == "to stdout\nto stderr\n"
+
+
+def test_a_server_starts_where_a_thousand_files_are_open(serve: Callable[..., ForkServer]) -> None:
+    with low_descriptors_taken():
+        server = serve()
+    assert status_of(server.start(["end", "3"], {}, [1, 2], {})) == 3
 
 
 def test_statuses_come_back_to_the_process_that_they_are_of(serve: Callable[..., ForkServer]) -> None:

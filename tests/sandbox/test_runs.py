@@ -13,6 +13,7 @@ import pytest
 from l2s import sandbox
 from l2s.errors import UserError
 from l2s.sandbox import backends, interpreter, seccomp
+from support.descriptors import low_descriptors_taken
 
 TIMEOUT_S = 5.0
 
@@ -141,6 +142,12 @@ def test_nothing_stays_open_after_a_run(confined: sandbox.Backend) -> None:
         run(confined, program, "f(1)")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert psutil.Process().children() == children  # no new one, not even one whose status was not collected
+
+
+def test_programs_get_their_verdict_where_a_thousand_files_are_open(confined: sandbox.Backend) -> None:
+    with low_descriptors_taken():
+        found = [run(confined, f"def f(x): return x + {step}", "assert f(1) == 2").status for step in (1, 2)]
+    assert found == ["correct", "wrong"]
 
 
 def test_many_threads_can_run_programs_at_once(confined: sandbox.Backend) -> None:

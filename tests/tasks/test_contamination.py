@@ -112,5 +112,29 @@ def test_own_rows_are_compared_by_all_their_turns() -> None:
     ]  # fmt: skip
 
 
+def test_problems_of_a_benchmark_in_own_training_rows_are_found_and_named() -> None:
+    """Instructions that others collected often hold the problems of GSM8K."""
+    problem = words("eggs", 20)
+    train = [
+        own("short", "Be brief.", "How many eggs?"),
+        own("long", f"Solve this: {problem}, please."),
+        item("t", "x"),
+    ]
+    evaluation = [item("e1", "How many eggs"), item("e2", problem), item("e3", words("hens", 20))]
+    found = overlap(train, evaluation)["math"]
+    assert found.num_train == 1
+    assert found.duplicates == duplicates(train, evaluation) == [("e1", "short")]
+    assert [(match.eval_id, match.train_id, match.share) for match in found.ngram] == [("e2", "long", 1.0)]
+
+
+def test_built_in_training_problems_in_own_evaluation_rows_are_found() -> None:
+    problem = words("eggs", 20)
+    train = [item("t1", "How many eggs?"), item("t2", problem)]
+    evaluation = [own("e1", "How many eggs?"), own("e2", "Be brief.", f"Solve this: {problem}")]
+    found = overlap(train, evaluation)["own"]
+    assert found.duplicates == [("e1", "t1")]
+    assert [(match.eval_id, match.train_id) for match in found.ngram] == [("e2", "t2")]
+
+
 def test_own_rows_that_differ_in_a_sign_are_not_the_same() -> None:
     assert overlap([own("t", "Add.", "2 + 3?")], [own("e", "Add.", "2 - 3?")])["own"].duplicates == []

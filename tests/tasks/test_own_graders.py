@@ -15,6 +15,7 @@ from l2s.tasks.own.choice import chosen_letter
 from l2s.tasks.own.graders import GRADERS, STATUSES, equal_json
 from l2s.tasks.table import grade_all
 from l2s.tasks.types import Item
+from support.descriptors import low_descriptors_taken
 
 
 def item(reference: Any, grader: str = "none", **row: Any) -> Item:
@@ -230,6 +231,13 @@ def test_a_slow_function_is_stopped_and_the_next_answer_is_graded(tmp_path: Path
     grades = grade_all([(item("gold"), answer, "stop") for answer in ("slow", "fast")], config)
     assert [grade.status for grade in grades if grade] == ["grader_timeout", "correct"]
     assert time.monotonic() - start < 300
+
+
+def test_a_grader_works_where_a_thousand_files_are_open(tmp_path: Path) -> None:
+    config = python_grader(tmp_path, "def grade(response, reference): return response == reference\n")
+    with low_descriptors_taken():
+        grades = grade_all([(item("gold"), answer, "stop") for answer in ("gold", "lead")], config)
+    assert [grade.status for grade in grades if grade] == ["correct", "wrong"]
 
 
 @pytest.mark.parametrize(

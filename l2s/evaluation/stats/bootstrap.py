@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,26 +13,47 @@ from l2s.evaluation.stats.units import Vector
 SEED = 20_240_229
 RESAMPLES = 9_999
 BLOCK_NUMBERS = 8_000_000  # 64 MB; all samples of up to 800 units at once
+KEPT_BYTES = 256 << 20  # of samples that are kept for further measures; those of more than 26,000 units are not
+
+_kept: dict[int, NDArray[np.uint8]] = {}  # number of units -> samples; those used last are at the end
 
 
 def resampled_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sums over each bootstrap sample [RESAMPLES, columns] of `values` [units, columns]."""
-    counts = _resample_counts(len(values))
-    parts = (counts[start : start + _block(len(values))] for start in range(0, RESAMPLES, _block(len(values))))
-    return np.concatenate([part.astype(np.float64) @ values for part in parts])
+    return np.concatenate([part.astype(np.float64) @ values for part in _resample_counts(len(values))])
 
 
-@lru_cache(maxsize=8)
-def _resample_counts(units: int) -> NDArray[np.uint8]:
-    """How often each of `units` is drawn in each bootstrap sample [RESAMPLES, units]; the same for every measure.
+def _resample_counts(units: int) -> Iterator[NDArray[np.uint8]]:
+    """How often each of `units` is drawn in each bootstrap sample, some [samples, units] at a time.
 
-    A count above 255 does not occur: counts are near a Poisson distribution of mean 1.
+    They are the same for every measure. A count above 255 does not occur: counts are near a Poisson distribution of
+    mean 1.
     """
-    rng, counts = np.random.default_rng(SEED), np.empty((RESAMPLES, units), np.uint8)
-    for start in range(0, RESAMPLES, _block(units)):
-        part = counts[start : start + _block(units)]
-        part[:] = rng.multinomial(units, np.full(units, 1 / units), len(part))
+    if RESAMPLES * units > KEPT_BYTES:  # drawing them again takes minutes of a report that takes hours
+        yield from _draw(units)
+        return
+    counts = _drawn_once(units)
+    yield from (counts[start : start + _block(units)] for start in range(0, RESAMPLES, _block(units)))
+
+
+def _drawn_once(units: int) -> NDArray[np.uint8]:
+    """All samples of `units`, kept as long as there is room."""
+    counts = _kept.pop(units, None)
+    if counts is None:
+        while _kept and RESAMPLES * (units + sum(_kept)) > KEPT_BYTES:
+            del _kept[next(iter(_kept))]
+        counts, start = np.empty((RESAMPLES, units), np.uint8), 0
+        for part in _draw(units):
+            counts[start : start + len(part)] = part
+            start += len(part)
+    _kept[units] = counts
     return counts
+
+
+def _draw(units: int) -> Iterator[NDArray[np.uint8]]:
+    rng, chances = np.random.default_rng(SEED), np.full(units, 1 / units)
+    for start in range(0, RESAMPLES, _block(units)):
+        yield rng.multinomial(units, chances, min(_block(units), RESAMPLES - start)).astype(np.uint8)
 
 
 def _block(units: int) -> int:

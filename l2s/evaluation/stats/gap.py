@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from l2s.evaluation.stats.intervals import Interval, ratio_interval
+from l2s.evaluation.stats.intervals import Interval, ratio_interval, table_interval
 from l2s.evaluation.stats.paired import paired_comparison
-from l2s.evaluation.stats.units import by_cluster, vector
+from l2s.evaluation.stats.units import Vector, by_cluster, vector
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class GapRecovered:
     """(model - base) / (teacher - base); 1 means that the student reached the teacher.
 
     `ratio` and `ci95` are None unless the interval of teacher - base lies above 0: otherwise no gap is known to exist.
-    A single unit has no `ci95`.
+    A single unit has no `ci95`. Where every unit shows the same share, such as none of the lead, the number of units
+    decides the width.
     """
 
     ratio: float | None
@@ -35,5 +36,15 @@ def gap_recovered(
         return GapRecovered(None, None, gap.difference, gap.ci95)
     gained, _ = by_cluster(vector(model) - vector(base), clusters)
     missing, _ = by_cluster(vector(teacher) - vector(base), clusters)
-    interval = ratio_interval(gained, missing) if len(gained) > 1 else None
-    return GapRecovered(float(gained.sum() / missing.sum()), interval, gap.difference, gap.ci95)
+    ratio = float(gained.sum() / missing.sum())
+    return GapRecovered(ratio, _interval(ratio, gained, missing, gap.difference), gap.difference, gap.ci95)
+
+
+def _interval(ratio: float, gained: Vector, missing: Vector, lead: float) -> Interval | None:
+    if len(gained) < 2:
+        return None
+    found = ratio_interval(gained, missing)
+    if found.low < found.high:
+        return found
+    unseen = table_interval(0, 0, len(gained))  # of the model's score, which is that of ratio * lead on every unit
+    return Interval(ratio + unseen.low / lead, ratio + unseen.high / lead)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from l2s.evaluation.stats.bootstrap import (
@@ -19,6 +20,7 @@ from l2s.evaluation.stats.bootstrap import (
 from l2s.evaluation.stats.units import Vector, by_cluster, is_binary, is_constant, vector
 
 ALPHA = 0.05  # an interval covers 1 - ALPHA; a test has the level ALPHA
+FEW_UNITS = 8  # with fewer, a bootstrap covers too little: 43 to 70% with two units, 80 to 88% with three (docs/LOG.md)
 
 
 class Interval(NamedTuple):
@@ -72,8 +74,9 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
 
     Each bound is the wider one of the studentised and the percentile bootstrap (Efron and Tibshirani 1993, chapters 12
     and 13). The studentised bootstrap keeps its coverage with few or skewed units; the percentile bootstrap keeps it
-    where most units are alike. Denominators may have both signs if their sum is positive. Samples whose sum is not
-    positive are rare, have no ratio and are left out.
+    where most units are alike. With fewer than FEW_UNITS units, each bound is at least as wide as Student's t interval.
+    Denominators may have both signs if their sum is positive. Samples whose sum is not positive are rare, have no ratio
+    and are left out.
 
     Raises:
         ValueError: there is no unit, or the lengths differ.
@@ -91,8 +94,10 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
     percentile = np.quantile(ratios, [ALPHA / 2, 1 - ALPHA / 2])
     if not len(pivots):  # the units differ by less than the sums of their squares can show
         return Interval(*map(float, percentile))
-    studentised = ratio - error * np.quantile(pivots, [1 - ALPHA / 2, ALPHA / 2])
-    return Interval(float(min(studentised[0], percentile[0])), float(max(studentised[1], percentile[1])))
+    bounds = [percentile, ratio - error * np.quantile(pivots, [1 - ALPHA / 2, ALPHA / 2])]
+    if len(x) < FEW_UNITS:
+        bounds.append(np.asarray(ratio + error * stats.t.ppf([ALPHA / 2, 1 - ALPHA / 2], len(x) - 1)))
+    return Interval(float(min(low for low, _ in bounds)), float(max(high for _, high in bounds)))
 
 
 def difference_interval(differences: Vector, counts: Vector) -> Interval:

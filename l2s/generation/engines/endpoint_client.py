@@ -266,4 +266,9 @@ def check_endpoint(config: ExperimentConfig) -> None:
         raise UserError(
             f"teacher_endpoint={url!r}: the key in {ENDPOINT_KEY} would travel unencrypted; use https, or unset it"
         )
+    if config.endpoint_model and not config.endpoint_model.strip():
+        raise UserError(
+            f"endpoint_model={config.endpoint_model!r}: is blank; give the name by which the server knows the teacher, "
+            "or leave it out"
+        )
     check_body(config)

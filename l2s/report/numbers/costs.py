@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from l2s.arms import ARMS, COPY
+from l2s.arms import ARMS, COPY, MODELS, TEACHER
 from l2s.disk_use import bytes_in
 from l2s.errors import UserError
 from l2s.report.numbers.schema import Environment, Machine, ModelCost, Ratios, StageCost
@@ -59,21 +59,42 @@ def check_one_engine(stages: Mapping[str, str]) -> None:
         )
 
 
-def ratios_to_teacher(models: Mapping[str, ModelCost]) -> dict[str, Ratios]:
-    """How many times smaller and faster than the teacher each student is."""
-    if "teacher" not in models:
+def ratios_to_teacher(models: Mapping[str, ModelCost], manifests: Mapping[str, Manifest]) -> dict[str, Ratios]:
+    """How many times smaller and faster than the teacher each student is.
+
+    Speed and memory are compared only where both were measured in the same place.
+    """
+    if TEACHER not in models:
         return {}
-    teacher = models["teacher"]
+    elsewhere = measured_elsewhere(manifests)
+    students = {name: model for name, model in models.items() if name != TEACHER}
+    return {name: _ratios(models[TEACHER], model, is_alike=name not in elsewhere) for name, model in students.items()}
+
+
+def _ratios(teacher: ModelCost, model: ModelCost, *, is_alike: bool) -> Ratios:
     return {
-        name: {
-            "parameters": _ratio(teacher["parameters"], model["parameters"]),
-            "weight_bytes": _ratio(teacher["weight_bytes"], model["weight_bytes"]),
-            "tokens_per_second": _ratio(model["tokens_per_second"], teacher["tokens_per_second"]),
-            "peak_memory_bytes": _ratio(teacher["peak_memory_bytes"], model["peak_memory_bytes"]),
-        }
-        for name, model in models.items()
-        if name != "teacher"
+        "parameters": _ratio(teacher["parameters"], model["parameters"]),
+        "weight_bytes": _ratio(teacher["weight_bytes"], model["weight_bytes"]),
+        "tokens_per_second": _ratio(model["tokens_per_second"], teacher["tokens_per_second"]) if is_alike else None,
+        "peak_memory_bytes": _ratio(teacher["peak_memory_bytes"], model["peak_memory_bytes"]) if is_alike else None,
     }
+
+
+def measured_elsewhere(manifests: Mapping[str, Manifest]) -> list[str]:
+    """The students that were evaluated elsewhere than the teacher: on another device, or with more or fewer threads."""
+    found = {model: manifests[stage] for model in MODELS if (stage := f"evaluate_{model}") in manifests}
+    if TEACHER not in found:
+        return []
+    here = _place(found[TEACHER])
+    return [model for model, manifest in found.items() if _place(manifest) != here]
+
+
+def _place(manifest: Manifest) -> tuple[Any, ...]:
+    """What decides speed and memory besides the model: the GPU, or the CPU with its usable threads; or a server."""
+    if engine_of(manifest) == ENDPOINT:
+        return (ENDPOINT,)
+    of_cpu = (manifest.machine.get("cpu"), manifest.machine.get("usable_threads"))
+    return (manifest.device, *(of_cpu if manifest.device == "cpu" else ()))
 
 
 def _ratio(numerator: float | None, denominator: float | None) -> float | None:

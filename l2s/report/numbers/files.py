@@ -45,7 +45,7 @@ class RunFiles:
         heldout_curves: arm -> loss on held-out answers at some of these steps.
         lm_eval: model -> the results of lm-evaluation-harness.
         never_right: training items that no answer of the teacher gets right.
-        by_seed: model -> seed -> its rows; only models that were trained with several seeds and evaluated.
+        by_seed: model -> seed -> its rows; only models that were evaluated with the first seed and with another.
     """
 
     config: ExperimentConfig
@@ -233,7 +233,7 @@ def _by_seed(
     rows_of: Callable[[Path], list[Row]],
     run_dir: RunDir,
 ) -> dict[str, dict[int, list[Row]]]:
-    """The rows of the models that were evaluated with two seeds or more."""
+    """The rows of the models that were evaluated with the first seed, of which all tables are, and with another."""
     first, *others = config.training_seeds
     found: dict[str, dict[int, list[Row]]] = {}
     for model in (arm.model.name for arm in ARMS.values()):
@@ -241,7 +241,7 @@ def _by_seed(
         finished = {seed: name for seed, name in files.items() if not _unfinished(name, manifests, run_dir)}
         rows = {seed: rows_of(run_dir.predictions(name)) for seed, name in finished.items()}
         found[model] = {seed: of_seed for seed, of_seed in rows.items() if of_seed}
-    return {model: rows for model, rows in found.items() if len(rows) > 1}
+    return {model: rows for model, rows in found.items() if len(rows) > 1 and first in rows}
 
 
 def _present(rows: dict[str, list[Row]]) -> dict[str, list[Row]]:

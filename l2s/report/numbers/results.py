@@ -38,7 +38,7 @@ def build_results(files: RunFiles) -> Results:
         "fidelity_comparisons": scores.compare_fidelity(fidelity),
         "lm_eval": {model: harness(found) for model, found in files.lm_eval.items()},
         "models": models,
-        "ratios": costs.ratios_to_teacher(models),
+        "ratios": costs.ratios_to_teacher(models, files.manifests),
         "stages": costs.stage_costs(files.manifests),
         "predicted": RunDir(files.root).load_predictions(),
         "disk_bytes": costs.disk_bytes(files.root),

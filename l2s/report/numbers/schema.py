@@ -134,7 +134,7 @@ class ModelCost(TypedDict):
 
 
 class Ratios(TypedDict):
-    """Compared with the teacher: above 1 means smaller or faster."""
+    """Compared with the teacher: above 1 means smaller or faster. None: not measured, or measured elsewhere."""
 
     parameters: float | None
     weight_bytes: float | None

@@ -10,7 +10,7 @@ from l2s.config import ExperimentConfig
 from l2s.evaluation.stats import wilson_interval
 from l2s.generation.engines.endpoint_body import leaves_out
 from l2s.report.numbers import scores
-from l2s.report.numbers.costs import ENDPOINT
+from l2s.report.numbers.costs import ENDPOINT, measured_elsewhere
 from l2s.report.numbers.files import RunFiles
 from l2s.report.numbers.schema import Results
 from l2s.run_dir import differing, outdated
@@ -36,6 +36,7 @@ def find_warnings(results: Results, files: RunFiles) -> list[Warned]:
         *_odd_fidelity(files),
         *_remote_teacher(results, files.config),
         *_batch_sizes(results, files.config.eval_batch_size),
+        *_other_places(results, files),
         *_mixed_versions(files),
         *_mixed_settings(files),
         *_outdated_students(files),
@@ -179,6 +180,13 @@ def _remote_teacher(results: Results, config: ExperimentConfig) -> Iterator[Warn
         yield warned("remote_teacher", engines=others)
         if leaves_out("temperature", config):
             yield warned("server_temperature")
+
+
+def _other_places(results: Results, files: RunFiles) -> Iterator[Warned]:
+    """Students whose speed and memory were measured elsewhere than the teacher's; of an endpoint, that is said."""
+    models = measured_elsewhere(files.manifests)
+    if models and results["models"][TEACHER]["engine"] != ENDPOINT:
+        yield warned("other_places", models=models)
 
 
 def _batch_sizes(results: Results, asked: int) -> Iterator[Warned]:

@@ -70,7 +70,7 @@ def compare_runs(a: Path, b: Path) -> str:
     ):
         parts += [f"## {text(title)}", text(empty) if table.is_empty else render_table(table)]
         if title == "compare_config":
-            parts += [escape(note) for note in _grader_notes(*runs, text)]
+            parts += [escape(note) for note in (*_grader_notes(*runs, text), *_circumstance_notes(*runs, text))]
         if title == "compare_scores":
             parts += [escape(note) for run in runs for note in _seed_notes(run, text)]
         if title == "compare_contrasts" and not table.is_empty:
@@ -102,7 +102,35 @@ def _config_table(a: Run, b: Run, text: Text) -> Table:
         [text("compare_content", name=name), *(_shortened(digests) for digests in pair_of_digests)]
         for name, pair_of_digests in _changed_files(a, b).items()
     ]
-    return make_table([text("setting"), a.name, b.name], rows + contents)
+    return make_table([text("setting"), a.name, b.name], rows + contents + _circumstances(a, b, text))
+
+
+def _circumstances(a: Run, b: Run, text: Text) -> list[Cells]:
+    """Rows of the versions and machines that stages of both runs had, where they differ."""
+    common = a.files.manifests.keys() & b.files.manifests.keys()
+    left, right = (_found_by_stages(run, common, text) for run in (a, b))
+    return [
+        [name, *(", ".join(sorted(values)) for values in (left[name], right[name]))]
+        for name in left
+        if name in right and left[name] != right[name]
+    ]
+
+
+def _found_by_stages(run: Run, stages: Set[str], text: Text) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for manifest in (run.files.manifests[stage] for stage in run.files.manifests if stage in stages):
+        for package, version in manifest.versions.items():
+            found.setdefault(text("compare_version", name=package), set()).add(version)
+        found.setdefault(text("devices"), set()).add(manifest.device)
+        if manifest.machine:
+            counts = {name: manifest.machine[name] for name in ("cores", "threads", "usable_threads")}
+            processor = f"{manifest.machine['cpu']}, {text('processor_count', **counts)}"
+            found.setdefault(text("processor"), set()).add(processor)
+    return found
+
+
+def _circumstance_notes(a: Run, b: Run, text: Text) -> list[str]:
+    return [text("compare_circumstances")] if _circumstances(a, b, text) else []
 
 
 def _changed_files(a: Run, b: Run) -> dict[str, tuple[set[str], set[str]]]:

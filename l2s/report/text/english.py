@@ -96,7 +96,7 @@ ENGLISH = {
     "few_right": "Below half",
     "most_right": "Half or more",
     "all_right": "All right",
-    "mean_score_on": "Mean score on {domain}",
+    "mean_score_on": "Mean score of the answers kept on {domain}",
     "try": "Try {number}",
     "try_yield": "{correct} of {asked} right",
     "no_curves": "No training was logged.",
@@ -273,6 +273,8 @@ ENGLISH = {
     "({batches}). Rounding depends on that number and can change single answers. To evaluate all alike, add "
     "--eval_batch_size {found} --force.",
     "batches_part": "{model} {sizes}",
+    "warn_other_places": "Evaluated on another device than the teacher, or with another number of usable threads: "
+    "{models}. So their speed and peak memory are not compared with the teacher's.",
     "stage_warning": "{stage}: {warning}",
     # What stages warn of
     "warn_cut_answers": "{found} of {n} teacher {n:answer|answers} on {domain} {found:was|were} cut at max_new_tokens; "
@@ -337,8 +339,12 @@ ENGLISH = {
     "contents": "Contents",
     # Comparison of two runs
     "compare_title": "{a} against {b}",
-    "compare_config": "Settings and files that differ",
-    "compare_same_config": "All settings are the same, and so are the files that both runs read.",
+    "compare_config": "Settings, files, versions and machines that differ",
+    "compare_same_config": "All settings are the same, and so are the files that both runs read, the versions and the "
+    "machines.",
+    "compare_version": "version of {name}",
+    "compare_circumstances": "Versions or machines differ, so differences in scores may come from them and not from "
+    "the settings, and times are not comparable.",
     "compare_content": "content of {name}",
     "compare_grader_changed": "The grader {file} changed between the two runs, so differences in scores may come from "
     "it and not from the answers.",

@@ -138,7 +138,7 @@ class Channel:
         rest = memoryview(len(message).to_bytes(HEADER_BYTES, "big") + message)
         try:
             while rest:
-                self._wait([], [self._requests])
+                self._wait(self._requests, select.POLLOUT)
                 rest = rest[os.write(self._requests, rest) :]
         except BrokenPipeError:
             raise Verdict("crashed") from None
@@ -152,16 +152,18 @@ class Channel:
     def _read(self, length: int) -> bytes:
         content = b""
         while len(content) < length:
-            self._wait([self._replies], [])
+            self._wait(self._replies, select.POLLIN)
             chunk = os.read(self._replies, length - len(content))
             if not chunk:
                 raise Verdict("crashed")
             content += chunk
         return content
 
-    def _wait(self, readable: list[int], writable: list[int]) -> None:
+    def _wait(self, pipe: int, event: int) -> None:
         left = self.deadline - time.monotonic()
-        if left <= 0 or not any(select.select(readable, writable, [], None if left == float("inf") else left)):
+        waiting = select.poll()  # select() takes no descriptor above 1023, and these have the numbers of the caller
+        waiting.register(pipe, event)
+        if left <= 0 or not waiting.poll(None if left == float("inf") else left * 1000):
             raise Verdict("timeout")
 
     def _resolve(self, number: int, name: str) -> Remote:

@@ -150,7 +150,9 @@ class _Process:
     def _answer(self, timeout_s: float, what: str) -> Any:
         """One line from the process. Nothing else is in the pipe, so a first byte means that a whole line follows."""
         output = _open(self._process, "stdout")
-        if not select.select([output], [], [], timeout_s)[0]:
+        waiting = select.poll()  # select() takes no descriptor above 1023
+        waiting.register(output, select.POLLIN)
+        if not waiting.poll(timeout_s * 1000):
             self.stop()
             raise GraderError("grader_timeout", f"{what} took longer than {timeout_s:g} s")
         line = output.readline()

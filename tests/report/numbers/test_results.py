@@ -149,6 +149,26 @@ def test_ratios_say_how_much_smaller_and_faster_the_student_is(results: Any) -> 
     assert found["tokens_per_second"] == pytest.approx(103.2 / 41.5)
 
 
+@pytest.mark.parametrize(
+    "moved", [{"device": "Acme T1"}, {"machine": {"usable_threads": 1}}], ids=["another device", "fewer threads"]
+)
+def test_speed_and_memory_measured_elsewhere_are_not_compared_with_the_teachers(
+    tmp_path: Path, moved: dict[str, Any]
+) -> None:
+    config, run_dir = make_run(tmp_path, sizes={"math": 10})
+    path = run_dir.manifest("evaluate_student_kd")
+    found = Manifest.load(path)
+    assert found is not None
+    replace(found, **moved | {"machine": found.machine | moved.get("machine", {})}).save(path)
+    stage.run(config, run_dir)
+    results = load_results(run_dir)
+    of_sft, of_kd = (results["ratios"][model] for model in ("student_sft", "student_kd"))
+    assert (of_kd["tokens_per_second"], of_kd["peak_memory_bytes"]) == (None, None)
+    assert of_kd["parameters"] == of_sft["parameters"]
+    assert of_sft["tokens_per_second"] == pytest.approx(103.2 / 41.5)
+    assert len([text for text in results["warnings"] if "usable threads: KD." in text]) == 1
+
+
 def test_training_on_the_evaluation_problems_is_called_contamination(results: Any) -> None:
     assert len(results["contamination"]["code"]["duplicates"]) == 30
     assert results["contamination"]["math"]["duplicates"] == []

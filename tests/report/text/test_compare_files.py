@@ -64,6 +64,23 @@ def test_what_says_nothing_of_a_changed_file_is_no_row(
     assert "content of" not in compare_runs(first, second)
 
 
+@pytest.mark.parametrize(("lang", "said"), [("en", "may come from them"), ("zh", "可能来自它们")])
+def test_versions_and_machines_that_differ_are_named(tmp_path: Path, lang: Literal["en", "zh"], said: str) -> None:
+    """A later version grades other answers as right, and an hour on two threads is not an hour on one."""
+    first, second = (run_that_read(tmp_path, name, {}, lang) for name in ("first", "second"))
+    path = RunDir(second).manifest("evaluate_teacher")
+    found = Manifest.load(path)
+    assert found is not None
+    machine = found.machine | {"usable_threads": 1}
+    replace(found, versions=found.versions | {"torch": "2.14.0"}, machine=machine).save(path)
+    settings = compare_runs(first, second).split("## ")[1]
+    assert "torch" in settings
+    assert "| 2.13.0 | 2.13.0, 2.14.0 |" in settings
+    assert settings.count("Acme 9000") == 3
+    assert said in settings
+    assert said not in compare_runs(first, first)
+
+
 def test_the_change_is_told_in_chinese(tmp_path: Path) -> None:
     first = run_that_read(tmp_path, "first", {"my_grader.py": FIRST}, lang="zh")
     second = run_that_read(tmp_path, "second", {"my_grader.py": OTHER}, lang="zh")

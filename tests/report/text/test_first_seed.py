@@ -47,6 +47,23 @@ def test_verdict_and_comparison_name_the_seed(
     assert text.count("7, 8") == 1
 
 
+def test_no_seed_is_called_the_first_while_the_first_is_not_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The evaluation of its student has begun again; those of the other seeds are there."""
+    monkeypatch.setattr(stage, "draw_plots", lambda results, text: {})
+    config, run_dir = make_run(tmp_path, sizes={"math": 10}, seeds="7,8,9")
+    for seed in (8, 9):
+        shutil.copyfile(run_dir.predictions("student_kd"), run_dir.predictions(f"student_kd@{seed}"))
+        _manifest(run_dir, f"evaluate_student_kd@{seed}", **_model_metrics("student_kd"))
+    run_dir.started("evaluate_student_kd").touch()
+    run_dir.manifest("evaluate_student_kd").unlink()
+    stage.run(config, run_dir)
+    report = run_dir.comparison_report.read_text(encoding="utf-8")
+    assert "Not evaluated: KD." in report
+    assert "seed 8" not in report
+
+
 def test_a_run_without_evaluation_prints_no_empty_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "draw_plots", lambda results, text: {})
     config, run_dir = make_run(tmp_path, models=(), sizes={"math": 4})

@@ -80,7 +80,7 @@ def test_every_contrast_says_what_it_could_have_shown(markdown: str) -> None:
 
 def test_the_yield_of_the_teachers_answers_is_reported(markdown: str) -> None:
     assert "| Try 1 | 2,900 of 3,164 right |" in markdown
-    assert "| Mean score on math (synthetic) | 80.0% |" in markdown
+    assert "| Mean score of the answers kept on math (synthetic) | 80.0% |" in markdown
 
 
 def test_a_student_of_opd_alone_is_compared_with_the_base(tmp_path: Path) -> None:

@@ -77,6 +77,10 @@ FULL = "The conntrack table is full on web-1, it is dropping packets; raise the 
         (f"{FULL}\nAnswer:", 1.0, "correct"),
         ("Answer: root cause; component; evidence; remedy", 0.0, "no_answer"),
         ("word " * (MAX_WORDS + 1) + "Answer:", 0.0, "no_answer"),
+        ("word " * MAX_WORDS + f"\n\n### Answer\n{FULL}", 1.0, "correct"),
+        ("word " * MAX_WORDS + f"\n\n**最终答案**\n{FULL}", 1.0, "correct"),
+        ("word " * MAX_WORDS + f"\n【答案】{FULL}", 1.0, "correct"),
+        (f"Answer: {FULL} db-1 does not answer: the api waits", 1.0, "correct"),  # no second answer
     ],
 )
 def test_a_bounded_answer_scores_the_share_of_concepts_it_names(
@@ -92,6 +96,22 @@ def test_a_bounded_answer_scores_the_share_of_concepts_it_names(
 def test_every_dash_of_unicode_is_a_hyphen_in_a_name(item: Item, dash: str) -> None:
     answer = f"Answer: {FULL.replace('web-1', f'web{dash}1')}"
     assert aiops.grade(item, answer).status == "correct"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "said"), [("count 120832", "count 120,832"), ("502", "502,504"), ("100%", "100 %"), ("1651", "1,651")]
+)
+def test_a_number_may_be_written_otherwise_than_in_the_log(item: Item, evidence: str, said: str) -> None:
+    item["meta"]["problem"] = "count 120832 max 120832, 1651 of 1651, 100%, status 502, status 504"
+    item["meta"]["concepts"][2] = entry("evidence", evidence)
+    assert aiops.grade(item, f"Answer: conntrack table full; {said}").details["matched"] == ["cause", "evidence"]
+
+
+def test_the_words_that_name_the_cause_tell_no_remedy(item: Item) -> None:
+    item["meta"]["concepts"][3] = entry("remediation", "[table] & [full/raise]")
+    assert aiops.grade(item, "Answer: conntrack table full").details["matched"] == ["cause"]
+    told = aiops.grade(item, "Answer: conntrack table full; raise the size of the table").details["matched"]
+    assert told == ["cause", "remediation"]
 
 
 def test_a_cut_answer_is_truncated(item: Item) -> None:
@@ -139,6 +159,7 @@ def test_a_wrong_cause_zeroes_the_item(item: Item, blame: str) -> None:
         "Not the mailer, the disk, or a DNS failure.",
         "DNS failure and deadlock were ruled out.",
         "DNS failure, network outage and deadlock have been eliminated.",
+        "Not a slow network, DNS failure or deadlock.",
         "DNS failure (ruled out).",
         "DNS failure, ruled out.",
         "Ruled out: network outage, DNS failure, deadlock.",

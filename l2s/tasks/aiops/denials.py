@@ -92,6 +92,7 @@ def is_denied(text: str, span: Span, listed: Sequence[Span]) -> bool:
     return bool(
         _is_denied_alone(text, entries[place])
         or DENIED_BEFORE.search(text, 0, entries[first][0])
+        or DENIED_BEFORE.search(text, 0, entries[last][0])  # "not a slow network, A or B": the list begins before A
         or DENIED_AFTER.match(text[entries[last][1] :])
         or COLON_BEFORE.search(text, 0, run_start)
     )

@@ -85,10 +85,10 @@ def words(text: str) -> list[re.Match[str]]:
 
 
 def normalise(text: str) -> str:
-    """`text` with full-width forms, case, dashes, short forms of "not", emphasis and runs of spaces unified."""
+    """`text` with full-width forms, case, dashes, short forms of "not", emphasis, runs of spaces and "5 %" unified."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").translate(DASHES)
     text = re.sub(r"n't\b", " not", text.replace("can't", "cannot").replace("won't", "will not"))
-    return re.sub(r"[ \t*`_\"]+", " ", text)
+    return re.sub(r"[ \t*`_\"]+", " ", text).replace(" %", "%")
 
 
 def find(phrases: Iterable[str], text: str) -> list[Span]:

@@ -180,6 +180,19 @@ def test_a_wrong_cause_zeroes_the_item(item: Item, blame: str) -> None:
         "DNS故障可能性较低。",
         "DNS故障只是表象。",
         "另有原因，与DNS故障无关。",
+        "DNS failure excluded.",
+        "DNS failure unlikely, deadlock ruled out.",
+        "DNS failure not the cause.",
+        "DNS failure is improbable.",
+        "A DNS failure was not observed.",
+        "The DNS failure warning is harmless.",
+        "The DNS failure is resolved.",
+        "Harmless warnings: DNS failure.",
+        "Nothing points to a DNS failure.",
+        "无害的告警：DNS故障。",
+        "DNS故障告警无害。",
+        "DNS故障已恢复。",
+        "未观察到DNS故障。",
     ],
 )
 def test_a_denied_wrong_cause_does_no_harm(item: Item, denial: str) -> None:
@@ -230,6 +243,11 @@ def test_a_denied_right_cause_does_not_count(item: Item, answer: str) -> None:
         "web-1 连接跟踪表已满，与死锁无关",
         "不排除 web-1 连接跟踪表已满",
         "a full conntrack table on web-1 was suspected and confirmed",
+        "web-1: conntrack table full: no new connections",
+        "web-1: conntrack table full - DNS is fine",
+        "web-1: conntrack table full yet memory is normal",
+        "web-1: the cold start is harmless, the conntrack table is full",
+        "web-1 连接跟踪表已满，其余正常",
     ],
 )
 def test_a_negation_elsewhere_in_the_sentence_denies_nothing(item: Item, answer: str) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import pairwise, product
 
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
-from l2s.tasks.aiops.denials import Span, is_denied
+from l2s.tasks.aiops.denials import Span, is_denied, is_harmless
 from l2s.tasks.chat_answer import DASHES
 
 CJK = "[\u3400-\u9fff]"
@@ -100,10 +100,11 @@ def find(phrases: Iterable[str], text: str) -> list[Span]:
 
 @lru_cache(maxsize=256)
 def named_causes(text: str) -> dict[str, list[Span]]:
-    """Every cause that normalised `text` names without denying it, and where."""
+    """Every cause that normalised `text` names without denying it or calling it harmless, and where."""
     listed = _listed(text)
     means = {
-        cause: [span for span in spans if not is_denied(text, span, listed)] for cause, spans in _mentions(text).items()
+        cause: [span for span in spans if not is_denied(text, span, listed) and not is_harmless(text, span)]
+        for cause, spans in _mentions(text).items()
     }
     return {cause: spans for cause, spans in means.items() if spans}
 

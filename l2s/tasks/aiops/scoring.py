@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from l2s.tasks.aiops.denials import Span
+from l2s.tasks.aiops.denials import Span, is_harmless
 from l2s.tasks.aiops.matching import find, named_causes, normalise, words
 from l2s.tasks.aiops.records import Language
 from l2s.tasks.chat_answer import without_thinking
@@ -152,6 +152,7 @@ def _wrong_cause(
     for wrong in forbidden:
         spans = named.get(wrong["cause"], [])
         loose = find(wrong["phrases"], answer) if wrong["phrases"] else []
+        loose = [span for span in loose if not is_harmless(answer, span)]
         spans = spans + [span for span in loose if not any(_overlap(other, span) for other in diagnosis)]
         if any(not _is_meant(span, right) and not _is_effect(answer, span, diagnosis) for span in spans):
             return str(wrong["cause"])

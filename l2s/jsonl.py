@@ -126,7 +126,11 @@ def _parse(line: bytes, place: str, decoder: json.JSONDecoder) -> Row:
         raise ValueError(f"{place}: JSON nested too deeply; repair or remove this line") from None
     except ValueError as error:
         reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        fix = "write one object a line, not an array" if line.strip()[:1] == b"[" else "repair or remove this line"
+        reason = reason.partition("; use sys.")[0]  # Python's advice about numbers of thousands of digits
+        ends = line.strip()[:1] + line.strip()[-1:]
+        fix = "repair or remove this line" if ends == b"{}" else "write one whole JSON object a line"
+        if ends[:1] == b"[":
+            fix = "write one object a line, not an array"
         raise ValueError(f"{place}: not valid JSON ({reason}); {fix}") from None
     if not isinstance(row, dict):
         found = f"{type(row).__name__} {row!r:.60}"

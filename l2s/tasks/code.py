@@ -165,7 +165,7 @@ def grade(
     """
     visible = without_thinking(response)
     cut = visible is None or finish_reason == "length"
-    program = visible and _program(problem, visible)
+    program = visible and _program(problem, visible, cut)
     if not program:
         return Grade(0.0, "truncated" if cut else "no_answer")
     run = _run_humaneval if _is_humaneval(problem) else _run_mbpp
@@ -179,12 +179,12 @@ def _is_humaneval(problem: dict[str, Any]) -> bool:
     return "entry_point" in problem
 
 
-def _program(problem: dict[str, Any], visible: str) -> str | None:
+def _program(problem: dict[str, Any], visible: str, cut: bool = False) -> str | None:
     """The program in the part of an answer that is meant for the reader."""
     if _is_humaneval(problem):
-        return extract_program(visible, entry_point=problem["entry_point"], prompt=problem["prompt"])
+        return extract_program(visible, entry_point=problem["entry_point"], prompt=problem["prompt"], cut=cut)
     entry_point, *others = mbpp.tested_names(problem)
-    return extract_program(visible, entry_point=entry_point, others=others)
+    return extract_program(visible, entry_point=entry_point, others=others, cut=cut)
 
 
 def _working(item: Item, response: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from l2s.tasks.chat_answer import DASHES
 
@@ -39,6 +39,7 @@ CONTINENTAL = (  # 1.234.567 or 1.234,56 or 12,50; not "1,2,3" and not "18,5元�
 )
 DIGITS = rf"(?:{CONTINENTAL}|(?:{GROUPED}|\d+)(?:\.\d+)?|(?<!\w)\.\d+)"  # "Rs.18" is 18
 SIGN = r"(?:(?<![\w.)\]}%°])(?<!\d[ ])-)?"  # after a word, a bracket or a number, a minus is a subtraction or a range
+EXACT = Context(prec=10_000)  # digits of a sum or product; Python would round to 28
 SCALES = {
     "": 1,
     "thousand": 10**3,
@@ -148,8 +149,9 @@ def value(match: re.Match[str]) -> Decimal | None:
         if not _decimal(bottom):
             return None
         number /= _decimal(bottom)
-    number = (number + _decimal(whole or "0")).scaleb(int(exponent or 0)) * SCALES[(scale or "").lower()]
-    return -number if sign else number
+    number = EXACT.scaleb(EXACT.add(number, _decimal(whole or "0")), int(exponent or 0))
+    number = EXACT.multiply(number, SCALES[(scale or "").lower()])
+    return EXACT.minus(number) if sign else number
 
 
 def _decimal(digits: str) -> Decimal:

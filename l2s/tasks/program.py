@@ -26,35 +26,55 @@ FUTURE_IMPORT = re.compile(r"^from __future__ import .*\n", re.MULTILINE)
 STATEMENT_WITH_BODY = re.compile(r"\s*(?:class|def|async|if|elif|else|for|while|with|try|except|finally)\b.*:\s*$")
 
 
-def extract_program(answer: str, *, entry_point: str, prompt: str = "", others: Sequence[str] = ()) -> str | None:
+def extract_program(
+    answer: str, *, entry_point: str, prompt: str = "", others: Sequence[str] = (), cut: bool = False
+) -> str | None:
     """The program in `answer` that is meant to define `entry_point`; None if there is no program.
 
     `prompt` is source that the answer may rely on or continue, as in HumanEval: imports, helpers, and the signature of
     `entry_point`. The part before the signature is kept; a bare body is put below the signature. The program is the
-    last block that defines `entry_point` with more than a stub. Imports, helpers and `others` (names that the tests
-    use) that it lacks are taken from the answer's other blocks.
+    last block that defines `entry_point` with more than a stub; a block in which a `cut` answer broke off comes after
+    the others. Imports, helpers and `others` (names that the tests use) that it lacks are taken from the answer's other
+    blocks, and imports also from its prose.
     """
     if len(answer) > LONGEST_ANSWER:
         return None
     blocks, prose = split_fences(answer.replace("\r\n", "\n").replace("\r", "\n"))
-    wholes = [program for block in reversed(blocks) if (program := _whole_program(block, entry_point))]
+    latest = _latest_first(blocks, cut)
+    wholes = [program for block in latest if (program := _whole_program(block, entry_point))]
     wholes += filter(None, [_bare_program(prose, entry_point)])
     solutions = [program for program in wholes if not is_stub(program, entry_point)]
-    pieces = blocks[::-1] or [Block(prose, closed=False)]
+    pieces = [*latest, Block(prose, closed=False)]
     completions = (_completed(piece, prompt, entry_point) for piece in pieces)
+    preamble = _preamble(prompt, entry_point)
     if solutions:
-        program = _below_preamble(solutions[0], prompt, entry_point)
+        program = solutions[0]
     elif completed := next(filter(None, completions), None):
-        program = completed
+        program = completed.removeprefix(preamble)
     elif wholes:
-        program = _below_preamble(wholes[0], prompt, entry_point)
+        program = wholes[0]
     else:
-        return _something(blocks, prose, prompt, entry_point)
-    sources = [_compiling_part(block) for block in blocks] + list(_indented_blocks(prose.split("\n")))
-    return _with_missing_names(program, sources, others)
+        return _something(blocks, prose, preamble, entry_point)
+    lines = prose.split("\n")
+    imports = [line for line in lines if line.startswith(("import ", "from "))]
+    sources = imports + [_compiling_part(block) for block in blocks] + list(_indented_blocks(lines))
+    return _with_missing_names(program, preamble, sources, others)
 
 
 # Programs in an answer -----------------------------------------------------------------------------------------------
+
+
+def _latest_first(blocks: list[Block], cut: bool) -> list[Block]:
+    """The blocks, the last one first.
+
+    A model that repeats itself until it is cut ends inside a function that an earlier block holds whole, so this last
+    block comes last. If the cut is not in an indented line, the function is whole, and a usage example is cut.
+    """
+    latest = blocks[::-1]
+    if not cut or not latest or latest[0].closed:
+        return latest
+    last_line = latest[0].text.rstrip().rpartition("\n")[2]
+    return [*latest[1:], latest[0]] if last_line[:1].isspace() else latest
 
 
 def _defines(source: str, name: str) -> bool:
@@ -129,15 +149,15 @@ def _without_comments_below(lines: list[str]) -> list[str]:
     return lines[:end]
 
 
-def _something(blocks: list[Block], prose: str, prompt: str, entry_point: str) -> str | None:
+def _something(blocks: list[Block], prose: str, preamble: str, entry_point: str) -> str | None:
     """A program that fails but tells why: it does not compile, or does not define `entry_point`."""
     definition = _definition_of(entry_point)
     for text in [block.text for block in reversed(blocks)]:
         if definition.search(text):
-            return _below_preamble(text, prompt, entry_point)
+            return _prepended(preamble, text)
     found = re.search(rf"^[ \t]*def[ \t]+{re.escape(entry_point)}\b.*", prose, re.MULTILINE | re.DOTALL)
     if found:
-        return _below_preamble(found.group(), prompt, entry_point)
+        return _prepended(preamble, found.group())
     texts = [block.text for block in reversed(blocks) if block.text.strip()]
     return texts[0] if texts else None
 
@@ -145,10 +165,10 @@ def _something(blocks: list[Block], prose: str, prompt: str, entry_point: str) -
 # Programs and what they lack -----------------------------------------------------------------------------------------
 
 
-def _below_preamble(program: str, prompt: str, entry_point: str) -> str:
-    """`program` below the part of `prompt` before the definition of `entry_point`."""
+def _preamble(prompt: str, entry_point: str) -> str:
+    """The part of `prompt` before the definition of `entry_point`."""
     signature = _definition_of(entry_point).search(prompt)
-    return _prepended(prompt[: signature.start()] if signature else "", program)
+    return prompt[: signature.start()] if signature else ""
 
 
 def _prepended(source: str, program: str) -> str:
@@ -160,11 +180,12 @@ def _definition_of(name: str) -> re.Pattern[str]:
     return re.compile(rf"^[ \t]*((async[ \t]+)?def[ \t]+|class[ \t]+)?{re.escape(name)}\b(?=[ \t]*[(:=])", re.MULTILINE)
 
 
-def _with_missing_names(program: str, sources: list[str], others: Sequence[str]) -> str:
-    """`program` below those definitions and imports in `sources` that bind names which it uses and lacks."""
-    missing = missing_names(program, others)
-    taken = definitions_of(missing, [source for source in sources if program_tree(source) and source not in program])
-    return _prepended(join(taken), program) if taken else program
+def _with_missing_names(program: str, preamble: str, sources: list[str], others: Sequence[str]) -> str:
+    """`preamble`, what it and `program` use but lack of the definitions and imports in `sources`, then `program`."""
+    whole = _prepended(preamble, program)
+    missing = missing_names(whole, others)
+    taken = definitions_of(missing, [source for source in sources if program_tree(source) and source not in whole])
+    return _prepended(preamble + join(taken), program) if taken else whole
 
 
 def _completed(piece: Block, prompt: str, entry_point: str) -> str | None:

@@ -48,7 +48,9 @@ def missing_names(source: str, wanted: Iterable[str] = ()) -> set[str]:
     tree = syntax_tree(source)
     if tree is None:
         return set()
-    bound = {name for node in ast.walk(tree) for name in _bound(node)} | set(vars(builtins))
+    # not the whole targets of an assignment: `cache[0] = 1` uses the name
+    nodes = [node for node in ast.walk(tree) if not isinstance(node, ast.Assign | ast.AnnAssign)]
+    bound = {name for node in nodes for name in _bound(node)} | set(vars(builtins))
     return set() if "*" in bound else (_loaded(tree) | set(wanted)) - bound
 
 

@@ -220,6 +220,19 @@ CHINESE = {
     ),
 }
 
+ALL_IS_WELL: dict[Language, str] = {
+    "en": (
+        "nothing is at fault|nothing at fault|no component is at fault|everything is normal|everything is fine|"
+        "no anomalies|no actual fault|no real incident|no significant problem|no sign of a fault|"
+        "no evidence of a failure|there isn't any fault|nothing has failed|nothing is broken|nothing went wrong|"
+        "nothing unusual|normal operation|the services are running fine|the system operates as expected"
+    ),
+    "zh": (
+        "未发现故障|未发现任何异常|没有发现故障|没有任何故障|无任何异常|不存在故障|未见异常|未见明显异常|没有真正的故障|未检测到异常|"
+        "没有发生故障|无事故|没故障|系统整体正常"
+    ),
+}
+
 
 @pytest.mark.parametrize("family", FAMILY_OF)
 @pytest.mark.parametrize(("language", "wordings"), [("en", ENGLISH), ("zh", CHINESE)])
@@ -239,6 +252,29 @@ def test_naming_the_cause_alone_tells_no_remedy(wordings: dict[str, str]) -> Non
     assert told <= 0.1 * len(wordings) * 5
 
 
+@pytest.mark.parametrize("family", FAMILY_OF)
+@pytest.mark.parametrize(("language", "remedy"), [("en", "Remedy:"), ("zh", "处置：")])
+def test_a_reference_without_its_remedy_tells_none(family: str, language: Language, remedy: str) -> None:
+    item, _ = answered_item(family, language, "", seed=1)
+    matched = aiops.grade(item, f"Answer: {item['reference'].partition(remedy)[0]}").details["matched"]
+    assert matched == [concept["role"] for concept in item["meta"]["concepts"]][:-1]
+
+
+@pytest.mark.parametrize(
+    ("family", "answer"),
+    [
+        ("cluster_capacity", "no node has enough CPU; request 4245m; only 712m free CPU"),
+        ("probe_wrong", "the liveness probe checks port {port}; the container listens on {port2}"),
+        ("old_credentials", "密码已轮换，{client} 仍使用旧密码；当前版本 {rev2}"),
+    ],
+)
+def test_evidence_tells_no_remedy(family: str, answer: str) -> None:
+    item, said = answered_item(family, "en", answer)
+    matched = aiops.grade(item, f"Answer: {said}").details["matched"]
+    assert matched[:1] == ["cause"]
+    assert "remediation" not in matched
+
+
 def test_a_right_answer_to_one_fault_hardly_ever_counts_for_another_of_its_style() -> None:
     rows = [row for row in load_jsonl(FOLDER / "mend.jsonl") if row["family"] != "healthy"][::3]
     counted = []
@@ -249,6 +285,21 @@ def test_a_right_answer_to_one_fault_hardly_ever_counts_for_another_of_its_style
         if aiops.grade(item, f"Answer: {answer}").score:
             counted.append((row["family"], other, answer))
     assert len(counted) <= 0.02 * len(rows), counted
+
+
+@pytest.mark.parametrize(("language", "verdicts"), ALL_IS_WELL.items())
+def test_a_healthy_log_may_be_called_so_in_other_words(language: Language, verdicts: str) -> None:
+    for seed, verdict in enumerate(verdicts.split("|")):
+        item, answer = answered_item("healthy", language, verdict, "services", seed)
+        assert aiops.grade(item, f"Answer: {answer}").details["matched"] == ["cause"], answer
+
+
+@pytest.mark.parametrize(
+    "answer", ["no disk fault", "something is at fault", "no root cause can be told", "没有磁盘故障"]
+)
+def test_other_words_call_no_log_healthy(answer: str) -> None:
+    item, _ = answered_item("healthy", "en", "", "services")
+    assert aiops.grade(item, f"Answer: {answer}").score == 0
 
 
 def test_every_fault_has_equivalents_for_each_of_its_concepts() -> None:

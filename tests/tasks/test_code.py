@@ -116,6 +116,8 @@ def test_each_failure_has_its_own_status(response: str, status: str) -> None:
 def test_an_answer_that_was_cut_is_truncated_unless_it_passes() -> None:
     whole = f"```python\n{HUMANEVAL[0]['reference']}"
     assert code.grade(PROBLEM, whole, finish_reason="length").status == "correct"
+    again = f"{whole}\n```\nOr:\n```python\n{HUMANEVAL[0]['meta']['problem']}    result = []\n    if"
+    assert code.grade(PROBLEM, again, finish_reason="length").status == "correct"
     assert code.grade(PROBLEM, answer("return False"), finish_reason="length").status == "truncated"
     assert code.grade(PROBLEM, "First, I think", finish_reason="length").status == "truncated"
 

@@ -147,6 +147,7 @@ def turn(role: Any, content: Any = "text") -> dict[str, Any]:
         (b'{"prompt": "a\x00b"}', "holds a NUL byte"),
         ({}, "has neither `messages` nor `prompt` (the object is empty)"),
         ({"question": "a", "answer": "b"}, "its fields are question, answer"),
+        ({"prompt": None, "reference": "b"}, "prompt: is null; write the question"),
         ({"prompt": "a", "messages": [turn("user")]}, "both `messages` and `prompt`"),
         ({"prompt": ""}, "prompt='': is empty"),
         ({"prompt": " \n"}, "is empty"),

@@ -131,6 +131,15 @@ def test_a_cut_function_is_kept_up_to_where_it_was_cut() -> None:
     assert cut == "def area(r):\n    r = abs(r)\n"
 
 
+def test_a_cut_answer_that_repeats_its_program_is_read_up_to_the_repetition() -> None:
+    repeated = f"```python\n{WHOLE}```\nOr:\n```python\ndef area(radius):\n    r = 0\n"
+    assert runs(extract_program(repeated, entry_point="area", prompt=PROMPT, cut=True)) == 6.28
+    corrected = f"```python\ndef area(radius):\n    return 0\n```\nNo:\n```python\n{WHOLE}\nprint(area(1"
+    assert runs(extract_program(corrected, entry_point="area", prompt=PROMPT, cut=True)) == 6.28
+    unclosed = f"```python\ndef area(radius):\n    return 0\n```\nNo:\n```python\n{WHOLE}"
+    assert runs(extract_program(unclosed, entry_point="area", prompt=PROMPT)) == 6.28
+
+
 def test_a_stub_alone_is_what_the_answer_holds() -> None:
     stub = "def area(r):\n    pass\n"
     assert extract_program(f"```python\n{stub}```", entry_point="area") == stub

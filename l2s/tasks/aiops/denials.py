@@ -16,10 +16,11 @@ EN_FILLER = (
 )
 EN_SHOWS = (
     "(?:show|indicate|suggest|imply|mean|reveal|support|confirm|prove|think|believe|suspect|assume|expect|see|consider|"
-    "blame|(?:look|seem|appear) like|point (?:to|at))"
+    "blame|(?:look|seem|appear)s? like|points? (?:to|at))"
 )
 EN_DENIAL = (
     r"(?:not|never|(?<!batch )no|nor|neither|without|cannot|excludes?|excluded|excluding|unlikely|dismiss(?:es|ed)?|"
+    rf"nothing(?: that)?(?=\s+{EN_SHOWS})|"
     r"eliminated?|(?:unrelated|irrelevant) to|nothing to do with|(?<!no )(?<!without )(?<!without a )doubt|"
     r"(?<!cannot )(?<!n't )(?<!not )rul(?:e|es|ed|ing) out|rather than|instead of|as opposed to|\w+n't)"
 )
@@ -32,7 +33,7 @@ EN_BEFORE = (
 ZH_DENIAL = (
     "不是|并非|而非|不像|不属于|不太?可能|不大可能|不应|不认为|看似|貌似|误报|误判|"
     "(?<!无法)(?<!不能)(?<!难以)(?<!不)排除了?:?|"
-    "没有|不存在|未见|未发现|未出现|无|非"
+    "没有|不存在|不涉及|未(?:见|发现|出现|观察到|显示|触发|检测到|涉及)|无|非"
 )
 ZH_FILLER = r"(?:因为|由于|由|因|任何|发生|出现|存在|证据|迹象|表明|显示|说明|证明|归咎于|归因于|为|了|是|的|到|\s)*"
 ZH_BEFORE = rf"(?:{ZH_DENIAL}){ZH_FILLER}$|(?:不是|并非|排除了?){ZH_FILLER}[^,。;!?]{{1,10}}(?:或者?|、){ZH_FILLER}$"
@@ -40,10 +41,16 @@ DENIED_BEFORE = re.compile(f"{EN_BEFORE}|{ZH_BEFORE}")
 # "Ruled out: A, B, C"
 COLON_BEFORE = re.compile(rf"(?:{EN_DENIAL}|排除了?)\s*:\s*(?:(?:a|an|the)\s+)?$")
 
-EN_INNOCENT = r"(?:not|n't)\s+(?:the|an?|it|to blame|responsible|involved|related|at fault|likely|possible|plausible)\b"
+END = r"(?=\s*(?:[.,;!?)\]]|$|(?:and|but)\b))"  # of a clause
+# Not "found" or "present": "the missing secret is not found" denies nothing.
+EN_INNOCENT = (
+    r"(?:not|n't)\s+(?:the|an?|it|to blame|responsible|involved|related|at fault|likely|possible|plausible|observed|"
+    r"indicated|supported|evident|confirmed|in effect|reached|hit|exceeded)\b"
+)
 EN_DISMISSED = (
     r"(?:(?:(?:considered|suspected|checked|investigated),? (?:but|and) (?:\w+ )?)?"
     r"(?:ruled out|excluded|eliminated|dismissed|discounted|discarded)|impossible(?! to)|implausible|unlikely(?! to)|"
+    r"improbable|"
     r"innocent|unrelated|irrelevant|out of the question|"
     r"an? (?:mere )?(?:red herring|distraction|false alarm|symptom|side effect))\b"
 )
@@ -52,10 +59,12 @@ EN_IS = (
     r"(?:\s+(?:both|all|also|therefore|thus|hence|clearly|already|definitely|very|highly|most|quite|now|only|just|"
     r"merely|simply|probably))*"
 )
+EN_TURN = "but|because|and|so|while|whereas|although|though|yet|as|since|with|when|where"
 EN_AFTER = (
-    rf"(?:\s+(?!but|because|and|so)[\w\-./:]+){{0,2}}\s+(?:{EN_IS}(?:\s*{EN_INNOCENT}|\s+{EN_DISMISSED})|"
+    rf"(?:\s+(?!(?:{EN_TURN})\b|[-.:]+\s)[\w\-./:]+){{0,2}}\s+(?:{EN_IS}(?:\s*{EN_INNOCENT}|\s+{EN_DISMISSED})|"
     r"(?:cannot|can't|could not|couldn't|does not|doesn't|do not|don't)\s+(?:be the|explain|fit|apply)\b)"
-    r"|\s*[?:]\s*no\b|,?\s+but\s+(?:it|this|that)\s+(?:is|was)\s*(?:not|n't)(?=\s*(?:[.,;!]|$))"
+    rf"|\s+(?:(?:already )?(?:{EN_INNOCENT}|{EN_DISMISSED}){END}|not the (?:root )?cause\b)"
+    rf"|\s*[?:]\s*no{END}|,?\s+but\s+(?:it|this|that)\s+(?:is|was)\s*(?:not|n't)(?=\s*(?:[.,;!]|$))"
 )
 ZH_SMALL = "(?:很小|较小|极小|很低|较低|极低|不大)"
 ZH_AFTER = (
@@ -68,6 +77,18 @@ DENIED_AFTER = re.compile(rf"^(?:{EN_AFTER}|\s*{ZH_AFTER})")
 TAG = re.compile(
     rf"^\s*[,(:\[–—-]+\s*(?:(?:was|were|is|are|been|now|already|both|all)\s+)*"
     rf"(?:{EN_DISMISSED}|not the (?:root )?cause\b|(?:均|都|也|已经|已|可|被)*排除)\s*(?=[.,;!?。)\]]|$)"
+)
+
+# What does no harm, or no longer, is to blame for nothing, though an answer to a healthy log names it as evidence.
+HARMLESS_BEFORE = re.compile(
+    r"(?:(?<!not )(?<!is )(?<!are )\bharmless(?: warnings?)?:?\s+(?:(?:an?|the)\s+)?|无害的?(?:告警|警告)?:?\s*)$"
+)
+HARMLESS_AFTER = re.compile(
+    rf"^(?:(?:\s+(?:alert|alarm|warning|message|entry|problem|issue)s?)?\s+(?:that\s+)?(?:{EN_IS}\s+)?(?:already\s+)?"
+    rf"(?:harmless|benign|fine|ok|okay|healthy|normal|zero|resolved|fixed|a false positive){END}|"
+    rf"\s+works(?: (?:fine|well|normally))?{END}|"
+    r"(?:本身|问题|故障|等|告警|警告)*(?:均|都|也|早|已经|已|皆)*"
+    r"(?:正常|无害|[是属]误报|为 ?0|(?<=已)(?:恢复|解决|修复)))"
 )
 
 # Separators of list entries: "A on web-1, B", "A, or the B", "A、B和C"; but "A，与B无关" is about B alone.
@@ -92,9 +113,15 @@ def is_denied(text: str, span: Span, listed: Sequence[Span]) -> bool:
     return bool(
         _is_denied_alone(text, entries[place])
         or DENIED_BEFORE.search(text, 0, entries[first][0])
+        or DENIED_BEFORE.search(text, 0, entries[last][0])  # "not a slow network, A or B": the list begins before A
         or DENIED_AFTER.match(text[entries[last][1] :])
         or COLON_BEFORE.search(text, 0, run_start)
     )
+
+
+def is_harmless(text: str, span: Span) -> bool:
+    """Whether normalised `text` says that what stands at `span` does no harm: "the deadlock warning is harmless"."""
+    return bool(HARMLESS_BEFORE.search(text, 0, span[0]) or HARMLESS_AFTER.match(text[span[1] :]))
 
 
 def _is_denied_alone(text: str, span: Span) -> bool:

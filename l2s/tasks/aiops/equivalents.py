@@ -211,7 +211,8 @@ EQUIVALENTS: dict[str, tuple[Phrases, ...]] = {
         say("dead letter|dead letters|dead-letter", "序列化异常|死信"),
         say("lag|{minutes} min|seek back|build {rev}", "lag|{minutes} 分钟|积压|build {rev}|构建 {rev}"),
         say(
-            "[upgrade/roll back/rollback/revert/registry/adapt/replay/teach]|[update/deploy/ship] & [consumer/reader]",
+            "[upgrade/roll back/rollback/revert/registry/adapt/replay/teach]|[update/deploy] & [consumer/reader]|"
+            "ship … [consumer/reader]",
             "回滚|回退|重放|适配|registry|[升级/更新] & [读/消费/模式/schema/解析]",
         ),
     ),
@@ -246,8 +247,8 @@ EQUIVALENTS: dict[str, tuple[Phrases, ...]] = {
         say("NotTriggerScaleUp", "NotTriggerScaleUp"),
         say("max size|maximum size", "{count}m|最大规模"),
         say(
-            "[raise/bump/grow/extend/add/scale/lower/trim/cut/reduce/shrink/free/evict/move] & [node/group/max/maximum/"
-            "capacity/request/cluster/pool/CPU/workload]",
+            "[raise/bump/grow/extend/add/scale/lower/trim/cut/reduce/shrink/free up/evict/move] & [node/group/max/"
+            "maximum/capacity/request/cluster/pool/CPU/workload]",
             "[调/加/降/减/缩/提高/放宽] & [节点/上限/请求/request/CPU/资源]",
         ),
     ),
@@ -325,7 +326,7 @@ EQUIVALENTS: dict[str, tuple[Phrases, ...]] = {
         say("v{rev2}|v{rev}", "{rev2} 版|{rev} 版"),
         say(
             "[reload/restart/redeploy/refresh/distribute/push/hand]",
-            "重启|重载|下发|重新加载|[更新/换/同步/刷新/切] & [凭据/密码/密钥/凭证/口令/版本/{rev2}]",
+            "重启|重载|下发|重新加载|[更新/更换/换新/换成/换用/同步/刷新/切] & [凭据/密码/密钥/凭证/口令/版本/{rev2}]",
         ),
     ),
 }

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import pairwise, product
 
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
-from l2s.tasks.aiops.denials import Span, is_denied
+from l2s.tasks.aiops.denials import Span, is_denied, is_harmless
 from l2s.tasks.chat_answer import DASHES
 
 CJK = "[\u3400-\u9fff]"
@@ -85,10 +85,10 @@ def words(text: str) -> list[re.Match[str]]:
 
 
 def normalise(text: str) -> str:
-    """`text` with full-width forms, case, dashes, short forms of "not", emphasis and runs of spaces unified."""
+    """`text` with full-width forms, case, dashes, short forms of "not", emphasis, runs of spaces and "5 %" unified."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").translate(DASHES)
     text = re.sub(r"n't\b", " not", text.replace("can't", "cannot").replace("won't", "will not"))
-    return re.sub(r"[ \t*`_\"]+", " ", text)
+    return re.sub(r"[ \t*`_\"]+", " ", text).replace(" %", "%")
 
 
 def find(phrases: Iterable[str], text: str) -> list[Span]:
@@ -100,10 +100,11 @@ def find(phrases: Iterable[str], text: str) -> list[Span]:
 
 @lru_cache(maxsize=256)
 def named_causes(text: str) -> dict[str, list[Span]]:
-    """Every cause that normalised `text` names without denying it, and where."""
+    """Every cause that normalised `text` names without denying it or calling it harmless, and where."""
     listed = _listed(text)
     means = {
-        cause: [span for span in spans if not is_denied(text, span, listed)] for cause, spans in _mentions(text).items()
+        cause: [span for span in spans if not is_denied(text, span, listed) and not is_harmless(text, span)]
+        for cause, spans in _mentions(text).items()
     }
     return {cause: spans for cause, spans in means.items() if spans}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from l2s.tasks.aiops.denials import Span
+from l2s.tasks.aiops.denials import Span, is_harmless
 from l2s.tasks.aiops.matching import find, named_causes, normalise, words
 from l2s.tasks.aiops.records import Language
 from l2s.tasks.chat_answer import without_thinking
@@ -24,7 +24,13 @@ LEADS_TO = re.compile(
     r"\b(?:so|thus|hence|therefore|causes|causing|makes|making|leaves|leaving|drags|dragging|leads to|leading to|"
     r"results in|resulting in|forces|forcing)\b|导致|致使|造成|于是|因此|因而|从而|使|引发|拖|所以|进而"
 )
-MARKER = re.compile(r"(?:answer|答案)\s*:")
+# "Answer:" anywhere, though not in "it does not answer: ...", or a heading
+MARKER = re.compile(
+    r"(?<!\bno )(?<!not )(?<!\bto )(?<!never )(?:answer|答案)\s*:|答案】|"
+    r"^[^\w\n]*(?:final |最终)?(?:answer|答案)[^\w\n]*$",
+    re.MULTILINE,
+)
+GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)")
 FORM: dict[Language, str] = {"en": "root cause; component; evidence; remedy", "zh": "根因；组件；证据；处置"}
 
 
@@ -39,13 +45,13 @@ def grade(item: Item, response: str, *, finish_reason: str = "stop") -> Grade:
     visible = without_thinking(response)
     if visible is None or finish_reason == "length":
         return _failed("truncated")
-    text = normalise(visible)
-    answer = _delimited_answer(text)
+    log = str(item["meta"]["problem"])
+    answer = _delimited_answer(_ungrouped(normalise(visible), log))
     if answer is None:
         return _failed("too_long")
     if not answer.strip():
         return _failed("no_answer")
-    own_words = _without_quotes(answer.strip(), str(item["meta"]["problem"]))
+    own_words = _without_quotes(answer.strip(), log)
     return _score(item["meta"], own_words, answer.strip())
 
 
@@ -69,6 +75,16 @@ def _delimited_answer(text: str) -> str | None:
         if length > MAX_WORDS:
             return answer[: word.start()] if markers else "" if is_marked else None
     return answer
+
+
+def _ungrouped(text: str, log: str) -> str:
+    """`text` with "12,034" as "12034" if the log writes it so; in "502,504" it lists numbers."""
+
+    def written(found: re.Match[str]) -> str:
+        number = found.group().replace(",", "")
+        return number if number in log else found.group()
+
+    return GROUPED.sub(written, text)
 
 
 def _is_empty(answer: str) -> bool:
@@ -108,6 +124,10 @@ def _score(meta: dict[str, Any], answer: str, extracted: str) -> Grade:
     roles = [concept["role"] for concept in meta["concepts"]]
     diagnosis = [span for role, spans in zip(roles, found, strict=True) if role == "cause" for span in spans]
     blamed = _wrong_cause(meta["forbidden"], answer, diagnosis, [span for spans in found for span in spans])
+    if diagnosis:  # a remedy must be told beside the cause: "the connection limit is reached" limits no connections
+        first, last = min(diagnosis)
+        beside = [[span for span in spans if span[0] < first or last < span[1]] for spans in found]
+        found = [beside[n] if role == "remediation" else found[n] for n, role in enumerate(roles)]
     hits = [bool(diagnosis and spans) for spans in found]
     details = {
         "matched": [role for role, hit in zip(roles, hits, strict=True) if hit],
@@ -132,6 +152,7 @@ def _wrong_cause(
     for wrong in forbidden:
         spans = named.get(wrong["cause"], [])
         loose = find(wrong["phrases"], answer) if wrong["phrases"] else []
+        loose = [span for span in loose if not is_harmless(answer, span)]
         spans = spans + [span for span in loose if not any(_overlap(other, span) for other in diagnosis)]
         if any(not _is_meant(span, right) and not _is_effect(answer, span, diagnosis) for span in spans):
             return str(wrong["cause"])

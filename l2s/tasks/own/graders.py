@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 from l2s.config import ExperimentConfig
@@ -16,7 +17,7 @@ from l2s.tasks.fences import split_fences
 from l2s.tasks.final_number import final_number
 from l2s.tasks.own import user_code
 from l2s.tasks.own.choice import LETTERS, chosen_letter
-from l2s.tasks.own.strict_json import parse_json
+from l2s.tasks.own.strict_json import json_in_lines, parse_json
 from l2s.tasks.task import NOT_GRADED
 from l2s.tasks.types import Grade, Item
 
@@ -151,9 +152,9 @@ def _json(value: Any) -> str:
 
 
 def _judge_json(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
-    """Judge the whole answer if it is JSON, else its last fenced block that is JSON."""
+    """Judge the whole answer if it is JSON, else its last fenced block of JSON, else the last JSON in its lines."""
     reference = parse_json(item["reference"])
-    for text in (visible, *_fenced(visible)):
+    for text in chain([visible], _fenced(visible), reversed(json_in_lines(visible))):
         try:
             right = equal_json(parse_json(text), reference)
         except (ValueError, RecursionError):

@@ -115,6 +115,8 @@ def _messages(row: Row) -> list[Message]:
     if row.get("prompt") is not None:
         return [{"role": "user", "content": _text("prompt", row["prompt"], hint="; a list of turns is `messages`")}]
     if row.get("messages") is None:
+        if null := [name for name in ("prompt", "messages") if name in row]:
+            raise RowError(f"{null[0]}: is null; write the question, or remove this row")
         named = f"its fields are {list_names(list(row))}" if row else "the object is empty"
         raise RowError(f"has neither `messages` nor `prompt` ({named}); add one of them")
     turns = row["messages"]

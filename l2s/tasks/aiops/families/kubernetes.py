@@ -103,7 +103,7 @@ FAMILIES = (
             "request|reduce the request|reduce requests|smaller request|[add/adding/more/additional/provision/larger/"
             "bigger/new] … [nodes/node/capacity/CPU/machines/workers/node pool]|[scale/scaling/expand/grow/enlarge/"
             "increase/raise] … [cluster/node group/nodes/capacity/maximum size/node pool]|[lower/reduce/decrease/"
-            "smaller/lowering/reducing/cut/adjust] … [request/requests/CPU request/CPU requests]|[free/free up/"
+            "smaller/lowering/reducing/cut/adjust] … [request/requests/CPU request/CPU requests]|[free up/"
             "reclaim] … [CPU/capacity]|[add/more/larger/raise/scale/extend/grow] & [nodes/node/node group/cluster/"
             "capacity/maximum]|[lower/reduce/shrink/cut/decrease] & [request/requests/CPU request]",
             "增加节点或降低请求|增加节点|扩容|扩展集群|自动伸缩|降低请求|减小请求|调低请求|[增加/添加/扩容/扩展/扩大/"
@@ -138,11 +138,11 @@ FAMILIES = (
             say("the container listens on port {port2}|{port2}", "容器监听端口 {port2}|{port2}"),
         ),
         remediation=say(
-            "point it at port {port2}|{port2}|correct the port|fix the port|correct the probe|fix the probe|update "
+            "point it at port {port2}|correct the port|fix the port|correct the probe|fix the probe|update "
             "the probe|adjust the probe|change the probe|[correct/fix/change/update/adjust/set/point/correcting/"
             "fixing/changing/reconfigure/align] … [probe/port/port {port2}/{port2}/liveness/health check/check]|"
             "[probe/use/to] port {port2}|[correct/fix/change/point/set/update/align/move] & [probe/port/liveness]",
-            "改为检查端口 {port2}|{port2}|修正端口|修正探针|更正探针|更新探针|调整探针|修改探针|[修正/更正/修改/更新/"
+            "改为检查端口 {port2}|修正端口|修正探针|更正探针|更新探针|调整探针|修改探针|[修正/更正/修改/更新/"
             "调整/改正/修复/配置/改为]…[探针/端口/健康检查/{port2}]|[指向/改成/改到] ~{port2}|[改/改成/修改/修正/调整/"
             "更正] & [探针/端口/livenessProbe]",
         ),

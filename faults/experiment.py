@@ -29,7 +29,7 @@ class Experiment:
     """An experiment in its own working folder, with data, models and the command that runs it there."""
 
     folder: Path
-    flags: tuple[str, ...] = ()  # in addition to SETTINGS and --run_all
+    flags: tuple[str, ...] = ()  # beside --run_all and SETTINGS; `--name=value` replaces a value of these
     environment: dict[str, str] = field(default_factory=dict)
     argv_instead: tuple[str, ...] = ()  # another command in the same folder
     output: Path | None = None  # where its runs print, if not in its folder
@@ -44,7 +44,8 @@ class Experiment:
         """The arguments of `l2s`, relative to the folder, so that two folders hold the same experiment."""
         if self.argv_instead:
             return list(self.argv_instead)
-        given = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        named = {flag.partition("=")[0] for flag in self.flags}
+        given = [f"--{name}={value}" for name, value in SETTINGS.items() if f"--{name}" not in named]
         return ["run", *given, "--run_all", *self.flags]
 
     def create(self) -> Experiment:

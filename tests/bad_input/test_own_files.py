@@ -85,7 +85,7 @@ ROWS: list[tuple[str, bytes, tuple[str, ...]]] = [
     ("both", b'{"prompt": "a", "messages": [{"role": "user", "content": "a"}]}', ("both", "keep one")),
     ("a number as the prompt", row(prompt=3), ("prompt=3", "expected text, found int")),
     ("true as the prompt", row(prompt=True), ("prompt=True", "expected text, found bool")),
-    ("null as the prompt", row(prompt=None), ("neither",)),
+    ("null as the prompt", row(prompt=None), ("prompt", "is null", "write the question")),
     ("a list as the prompt", row(prompt=["a"]), ("prompt=['a']", "a list of turns is `messages`")),
     ("an empty prompt", row(prompt=""), ("prompt=''", "is empty")),
     ("a blank prompt", row(prompt=" \u3000\u200a"), ("prompt=", "is empty")),

@@ -30,7 +30,7 @@ def without(row: dict[str, Any], name: str) -> bytes:
 
 
 BROKEN: list[tuple[bytes, tuple[str, ...]]] = [  # a second line, whatever the source
-    (b"{", ("line 2", "not valid JSON", "repair or remove")),
+    (b"{", ("line 2", "not valid JSON", "write one whole JSON object a line")),
     (b"[1]", ("line 2", "found list", "one object a line")),
     (b'"text"', ("line 2", "found str")),
     (b"null", ("line 2", "found NoneType")),

@@ -88,6 +88,16 @@ def mean_kl(rng: np.random.Generator, *, n: int) -> Trial:
     return stats.ratio_interval(rng.lognormal(-1.5, 0.8, n) * tokens, tokens), None
 
 
+def few_concept_rates(rng: np.random.Generator, *, n: int) -> Trial:
+    """Items with scores in fifths."""
+    return stats.ratio_interval(rng.binomial(5, 0.4, n) / 5, np.ones(n)), None
+
+
+def few_normal(rng: np.random.Generator, *, n: int) -> Trial:
+    """Scores that vary like a normal distribution."""
+    return stats.ratio_interval(rng.normal(0.5, 0.1, n), np.ones(n)), None
+
+
 def paired_kl(rng: np.random.Generator, *, n: int) -> Trial:
     """Two models that are equally close to the teacher."""
     tokens, hardness = rng.integers(20, 300, n), rng.lognormal(-1.5, 0.8, n)
@@ -119,4 +129,13 @@ SCENARIOS = (
     Scenario("mean KL, 350 answers", float(np.exp(-1.5 + 0.32)), partial(mean_kl, n=350)),
     Scenario("its difference, 50 answers", 0.0, partial(paired_kl, n=50), is_null=True),
     Scenario("gap recovered, n=200", 0.4, partial(recovered, n=200)),
+)
+FEW_UNITS = tuple(
+    scenario
+    for n in (2, 3, 4, 6)
+    for scenario in (
+        Scenario(f"{n} concept rates", 0.4, partial(few_concept_rates, n=n)),
+        Scenario(f"{n} normal scores", 0.5, partial(few_normal, n=n)),
+        Scenario(f"mean KL, {n} answers", float(np.exp(-1.5 + 0.32)), partial(mean_kl, n=n)),
+    )
 )

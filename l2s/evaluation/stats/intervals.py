@@ -20,7 +20,7 @@ from l2s.evaluation.stats.bootstrap import (
 from l2s.evaluation.stats.units import Vector, by_cluster, is_binary, is_constant, vector
 
 ALPHA = 0.05  # an interval covers 1 - ALPHA; a test has the level ALPHA
-FEW_UNITS = 8  # with fewer, a bootstrap covers too little: 43 to 70% with two units, 80 to 88% with three (docs/LOG.md)
+FEW_UNITS = 8  # with fewer, a bootstrap covers too little: 46 to 82% with two units (docs/LOG.md)
 
 
 class Interval(NamedTuple):

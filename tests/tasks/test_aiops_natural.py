@@ -302,6 +302,24 @@ def test_other_words_call_no_log_healthy(answer: str) -> None:
     assert aiops.grade(item, f"Answer: {answer}").score == 0
 
 
+@pytest.mark.parametrize(
+    "verdict",
+    ["not a fault", "nothing unusual", "normal operation", "no signs of failure", "nothing went wrong", "没有实际问题",
+     "不是故障", "正常运行", "没有什么问题"],
+)  # fmt: skip
+def test_no_log_is_both_healthy_and_faulty(verdict: str) -> None:
+    healthy, said = answered_item("healthy", "en", verdict, "services")
+    faulty, _ = answered_item("disk_full", "en", "")
+    assert aiops.grade(healthy, f"Answer: {said}").score > 0
+    assert aiops.grade(faulty, f"Answer: {verdict}; {faulty['reference']}").details["wrong_cause"] == "no_fault"
+
+
+@pytest.mark.parametrize("part", ["the network works normally", "no problem of the network", "网络正常运行"])
+def test_what_is_well_beside_a_fault_may_be_said(part: str) -> None:
+    faulty, _ = answered_item("disk_full", "en", "")
+    assert aiops.grade(faulty, f"Answer: {part}; {faulty['reference']}").score == 1
+
+
 def test_every_fault_has_equivalents_for_each_of_its_concepts() -> None:
     assert {cause: len(said) for cause, said in EQUIVALENTS.items()} == {
         cause: 2 + len(family.evidence) for cause, family in FAMILY_OF.items()

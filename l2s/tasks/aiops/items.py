@@ -12,7 +12,7 @@ from typing import TypeVar
 from l2s.config import ExperimentConfig
 from l2s.on_disk import spilled_rows
 from l2s.tasks.aiops import wording
-from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
+from l2s.tasks.aiops.causes import CAUSES, NO_FAULT, no_fault
 from l2s.tasks.aiops.equivalents import EQUIVALENTS
 from l2s.tasks.aiops.families import STYLES
 from l2s.tasks.aiops.logs import write_log
@@ -131,7 +131,7 @@ def _key(
     family = plan.family
     if family is None:
         names = tuple(alarm.name for alarm in harmless)
-        concepts: list[tuple[Role, Phrases]] = [("cause", wording.NO_FAULT_VERDICT)]
+        concepts: list[tuple[Role, Phrases]] = [("cause", no_fault.VERDICT)]
         concepts += [("evidence", name) for name in names]
         concepts += [("remediation", wording.NO_ACTION)]
         absent = {alarm.name.en[0]: alarm.name for alarm in plan.style.harmless if alarm not in harmless}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from l2s.tasks.aiops.causes import ALL_IS_WELL
 from l2s.tasks.aiops.records import Language, Phrases, Split, say
 from l2s.tasks.aiops.scoring import FORM, MAX_WORDS
 
@@ -53,22 +52,6 @@ INSTRUCTIONS: dict[Language, str] = {
     ),
 }
 
-_NO_FAULT_AT_ALL = say(
-    "no fault|no faults|no failure|no incident|no outage|no problem|no issue|nothing is wrong|nothing wrong|"
-    "nothing failed|nothing broke|healthy|operating normally|working normally|running normally|"
-    "no [real/actual/genuine/true/apparent/evident/obvious/significant/serious/critical/underlying/service/system] "
-    "[fault/failure/incident/outage/problem/issue/anomaly]|no [anomaly/anomalies/malfunction]|"
-    "no [sign/signs/evidence/indication/trace] of [fault/failure/a fault/any fault/a failure/any failure/an incident/"
-    "any incident/an outage/a problem/any problem]|not [a/any] [fault/failure/incident/outage]|no component ~ at fault|"
-    "nothing ~ [wrong/broken/faulty/failed/abnormal/unusual/amiss/at fault]|nothing went wrong|nothing actually failed|"
-    "[everything/all] ~ [normal/fine/good/well/ok/healthy]|normal operation|business as usual|"
-    "[works/working/runs/running/operates/operating/behaves/behaved] [normally/fine/correctly/as expected/as usual]",
-    "没有故障|未发生故障|没有问题|没有事故|未发生事故|运行正常|一切正常|系统正常|服务正常|健康|正常运行|没有什么问题|不是故障|"
-    "[没有/没/无/并无/并没有/没有任何/无任何/不存在/不存在任何/未发现/未发现任何/没有发现/没有发现任何/未见/未见任何/未见明显/"
-    "没有明显/无明显/未检测到/未检测到任何/没有检测到/未发生/没有发生/未出现/没有出现/没有真正的/没有实际/没有实质性/无实际/无真实]"
-    "[故障/异常/问题/事故]",
-)
-NO_FAULT_VERDICT = Phrases(_NO_FAULT_AT_ALL.en + ALL_IS_WELL.en, _NO_FAULT_AT_ALL.zh + ALL_IS_WELL.zh)
 NO_ACTION = say(
     "no action is needed|no action|nothing to do|nothing needs to be done|no intervention|no fix|no remedy|no "
     "remediation|"

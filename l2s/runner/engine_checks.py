@@ -41,10 +41,12 @@ def check_engine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
 
 
 def _check_without_endpoint(config: ExperimentConfig) -> None:
+    from l2s.generation.engines.endpoint_client import named_url
+
     for field in OF_ENDPOINT:
         value = getattr(config, field)
         if value != ExperimentConfig.model_fields[field].default:
-            named = field if field == "teacher_endpoint" and set("@?") & set(value) else f"{field}={shown(value)}"
+            named = named_url(value) if field == "teacher_endpoint" else f"{field}={shown(value)}"
             raise UserError(f"{named}: used by --engine endpoint alone; add that flag, or leave this one out")
 
 

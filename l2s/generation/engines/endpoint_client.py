@@ -237,6 +237,11 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
 
 
+def named_url(url: str) -> str:
+    """The setting with its value for a message, or the setting alone if the value may hold a secret."""
+    return "teacher_endpoint" if "@" in url or "?" in url else f"teacher_endpoint={url!r}"
+
+
 def check_endpoint(config: ExperimentConfig) -> None:
     """Check the endpoint's settings without a request to the server.
 
@@ -245,7 +250,7 @@ def check_endpoint(config: ExperimentConfig) -> None:
             sent.
     """
     url = config.teacher_endpoint
-    field = "teacher_endpoint" if "@" in url or "?" in url else f"teacher_endpoint={url!r}"  # these may hold a secret
+    field = named_url(url)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

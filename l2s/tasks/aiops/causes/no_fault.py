@@ -34,7 +34,7 @@ PERHAPS_OF_ONE_PART = say(
     "nothing ~ [wrong/broken/faulty/failed/abnormal/unusual/amiss/at fault]|nothing went wrong|nothing actually failed|"
     "[everything/all] ~ [normal/fine/good/well/ok/healthy]|normal operation|business as usual|"
     "[works/working/runs/running/operates/operating/behaves/behaved] [normally/fine/correctly/as expected/as usual]",
-    "没有故障|未发生故障|没有问题|没有事故|未发生事故|运行正常|一切正常|系统正常|服务正常|健康|正常运行|没有什么问题|不是故障|"
+    "没有故障|运行正常|一切正常|系统正常|服务正常|健康|正常运行|没有什么问题|不是故障|"
     "[没有/没/无/并无/并没有/没有任何/无任何/不存在/不存在任何/未发现/未发现任何/没有发现/没有发现任何/未见/未见任何/未见明显/"
     "没有明显/无明显/未检测到/未检测到任何/没有检测到/未发生/没有发生/未出现/没有出现/没有真正的/没有实际/没有实质性/无实际/无真实]"
     "[故障/异常/问题/事故]",
@@ -42,7 +42,7 @@ PERHAPS_OF_ONE_PART = say(
 
 
 def _as_clauses(phrases: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f";{phrase.strip(';')};" for phrase in phrases)
+    return tuple(f";{phrase};" for phrase in phrases)
 
 
 VERDICT = Phrases(PERHAPS_OF_ONE_PART.en + ALL_IS_WELL.en, PERHAPS_OF_ONE_PART.zh + ALL_IS_WELL.zh)

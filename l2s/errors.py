@@ -74,6 +74,11 @@ def plain_path(path: str | Path) -> str:
     return name if name.isprintable() and len(name) <= SHOWN_OF_PATH else shown_path(name)
 
 
+def field_with_url(field: str, url: str) -> str:
+    """A setting with its URL as errors name it: the setting alone where the URL may hold a password or key."""
+    return field if "@" in url or "?" in url else f"{field}={url!r}"
+
+
 def no_permission(error: PermissionError) -> str:
     """One line for a file or folder that this user may not use."""
     name = plain_path(error.filename) if isinstance(error.filename, str | Path) else "a file"

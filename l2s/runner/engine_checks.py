@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from l2s.arms import original
 from l2s.config import ExperimentConfig
 from l2s.counted import counted
-from l2s.errors import UserError, require_extra, shown
+from l2s.errors import UserError, field_with_url, require_extra, shown
 from l2s.generation.engines.table import choose_engine
 from l2s.runner.pipeline import Stage
 
@@ -41,12 +41,10 @@ def check_engine(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
 
 
 def _check_without_endpoint(config: ExperimentConfig) -> None:
-    from l2s.generation.engines.endpoint_client import named_url
-
     for field in OF_ENDPOINT:
         value = getattr(config, field)
         if value != ExperimentConfig.model_fields[field].default:
-            named = named_url(value) if field == "teacher_endpoint" else f"{field}={shown(value)}"
+            named = field_with_url(field, value) if field == "teacher_endpoint" else f"{field}={shown(value)}"
             raise UserError(f"{named}: used by --engine endpoint alone; add that flag, or leave this one out")
 
 

@@ -17,7 +17,7 @@ from typing import IO, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from l2s.config import ExperimentConfig
-from l2s.errors import UserError
+from l2s.errors import UserError, field_with_url
 from l2s.generation.engines.endpoint_body import check_body
 from l2s.secret_variables import ENDPOINT_KEY
 
@@ -237,11 +237,6 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
 
 
-def named_url(url: str) -> str:
-    """The setting with its value for a message, or the setting alone if the value may hold a secret."""
-    return "teacher_endpoint" if "@" in url or "?" in url else f"teacher_endpoint={url!r}"
-
-
 def check_endpoint(config: ExperimentConfig) -> None:
     """Check the endpoint's settings without a request to the server.
 
@@ -250,7 +245,7 @@ def check_endpoint(config: ExperimentConfig) -> None:
             sent.
     """
     url = config.teacher_endpoint
-    field = named_url(url)
+    field = field_with_url("teacher_endpoint", url)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -233,7 +233,9 @@ def test_a_model_that_vllm_refuses_is_an_error_with_its_last_line(
     engine: Open, vllm: FakeVllm, error: type[Exception]
 ) -> None:
     vllm.refuses = error("a trace\n\nno available memory for the cache blocks\n")
-    with pytest.raises(UserError, match=r"engine='vllm': cannot hold .* \(no available memory for the cache blocks\)"):
+    with pytest.raises(
+        UserError, match=r"engine='vllm': did not start with .* \(no available memory for the cache blocks\)"
+    ):
         list(engine().generate([Request("a", [1])], Sampling(1)))
 
 

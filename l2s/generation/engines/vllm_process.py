@@ -68,7 +68,10 @@ class VllmProcess:
         try:
             return LLM(**arguments)
         except (ValueError, RuntimeError, OSError) as error:
-            raise UserError(f"engine='vllm': cannot hold {self.choice.name!r} ({_last_line(error)})") from error
+            raise UserError(
+                f"engine='vllm': did not start with {self.choice.name!r} ({_last_line(error)}); if memory lacks, use "
+                "more GPUs, or a smaller --max_new_tokens and --max_length; else --engine transformers"
+            ) from error
 
     def stop(self) -> None:
         """End vLLM's processes, which frees their memory."""

@@ -21,6 +21,7 @@ from l2s.report.text.formats import bracketed, nats, percent, points
 from support.experiment_archive import RESULTS
 
 SFT, KD, OPD = "student_sft", "student_kd", "student_opd"
+MEASURES = {"own": "right answers", "aiops": "concept rate"}
 SELECTION = ("rate-", "temperature-", "alpha-")  # names of the runs that chose settings
 SETTINGS = {
     "sft": ("sft_lr", "sft_epochs"),
@@ -63,6 +64,12 @@ class Kept:
         found = self.results["evaluation"].get(model)
         return next(iter(found["domain_results"].values())) if found else None
 
+    @property
+    def measured(self) -> str:
+        """What is measured, and on how many items."""
+        (domain,) = self.results["evaluation"][next(iter(self.results["evaluation"]))]["domain_results"]
+        return f"{MEASURES[domain]}, n={self.first['n']}"
+
     def scores(self, model: str) -> list[float]:
         """The score of each item, in the order of the items."""
         return [float(row["score"]) for row in sorted(self.predictions[model], key=lambda row: str(row["id"]))]
@@ -99,9 +106,8 @@ def headline(experiments: Mapping[str, Kept]) -> list[tuple[Kept, str]]:
 
 def models_table(shown: Sequence[tuple[Kept, str]]) -> list[str]:
     """A row for each model: score, share of the teacher's lead, and distance from the teacher."""
-    number = shown[0][0].first["n"]
     lines = [
-        f"| model | right answers, n={number} | share of the teacher's lead | mean KL, nats per token |",
+        f"| model | {shown[0][0].measured} | share of the teacher's lead | mean KL, nats per token |",
         "|---|---:|---:|---:|",
     ]
     for kept, model in shown:
@@ -120,7 +126,8 @@ def models_table(shown: Sequence[tuple[Kept, str]]) -> list[str]:
 def contrasts_table(kept: Kept) -> list[str]:
     """A row for each contrast: on the first seed's students, and over all seeds with the variation between them."""
     several = len(kept.seeds) > 1
-    lines = ["| contrast | points, first seed | p (Holm) | detectable with 80 % power from |"]
+    seed = "first seed" if kept.seeds else "one seed"
+    lines = [f"| contrast | points, {seed} | p (Holm) | detectable with 80 % power from |"]
     lines = [lines[0] + (f" points, seeds {', '.join(map(str, kept.seeds))} |" if several else "")]
     lines.append("|---|---:|---:|---:|" + "---:|" * several)
     for contrast in kept.results["comparisons"]:
@@ -158,8 +165,7 @@ def seeds_table(kept: Kept) -> list[str]:
 
 def settings_table(experiments: Sequence[Kept]) -> list[str]:
     """A row for each trained student: the settings of its arm, its score and its distance from the teacher."""
-    number = experiments[0].first["n"]
-    lines = [f"| experiment | arm | settings | right answers, n={number} | mean KL |", "|---|---|---|---:|---:|"]
+    lines = [f"| experiment | arm | settings | {experiments[0].measured} | mean KL |", "|---|---|---|---:|---:|"]
     for kept in experiments:
         for arm in ARMS.values():
             result = kept.result(arm.model.name)
@@ -181,6 +187,7 @@ FACTORS = (  # title, a student of one experiment, and one of another that diffe
     ("KD: alpha 0.3 − 0", (KD, "alpha-0.3"), (KD, "rate-0.0001")),
     ("KD: alpha 0.5 − 0", (KD, "alpha-0.5"), (KD, "rate-0.0001")),
 )
+ALONE = ("qwen-aiops",)  # experiments of another pair, with tables of their own
 Pairs = Sequence[tuple[str, tuple[str, str], tuple[str, str]]]
 FURTHER: Mapping[str, tuple[Sequence[str], Pairs]] = {  # experiments beside the final one, and their contrasts
     "longer": (
@@ -239,6 +246,9 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
                 if len(kept.seeds) > 1:
                     tables[f"{kept.name}: contrasts"] = contrasts_table(kept)
                     tables[f"{kept.name}: seeds"] = seeds_table(kept)
+    for kept in (experiments[name] for name in ALONE if name in experiments):
+        tables[kept.name] = models_table([(kept, model) for model in kept.results["evaluation"]])
+        tables[f"{kept.name}: contrasts"] = contrasts_table(kept)
     return tables
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from l2s.config import ALL_DOMAINS, ExperimentConfig, contexts_by_domain
 from l2s.counted import counted
-from l2s.errors import UserError, shown_path
+from l2s.errors import UserError, shown, shown_path
 from l2s.jsonl import check_text, fault_of, require_file
 from l2s.on_disk import Ids
+from l2s.tasks.contamination import question_of
 from l2s.tasks.table import TASKS, task_of, tasks_of
 from l2s.tasks.task import Task
 from l2s.tasks.types import Item, Message
@@ -57,6 +58,9 @@ class _Shown(Mapping[str, list[Message]]):
             for number, item in enumerate(items):
                 if task_of(item["domain"]).solution(item) is not None:
                     self.solved.setdefault(item["domain"], array("q")).append(number)
+        self.asked = {
+            domain: Ids(question_of(items[number]) for number in numbers) for domain, numbers in self.solved.items()
+        }
 
     def __getitem__(self, id_: str) -> list[Message]:
         number = self.ids.find(id_)
@@ -73,16 +77,17 @@ class _Shown(Mapping[str, list[Message]]):
         return self._after_examples(item, int(argument))
 
     def _after_examples(self, item: Item, number: int) -> list[Message]:
-        """Solved items of the same domain as earlier turns; the choice depends only on the seed and the item."""
-        solved = self.solved.get(item["domain"], array("q"))
+        """Solved items of the same domain as earlier turns; the choice depends only on the seed and the item.
+
+        None asks what the item asks: its solution would give the answer away.
+        """
+        solved, question = self.solved.get(item["domain"], array("q")), question_of(item)
+        same = self.asked[item["domain"]].count(question) if solved else 0
         rng = random.Random(f"{self.config.seed}-fewshot-{item['id']}")
-        drawn = [self.rows[n] for n in rng.sample(solved, min(number + 1, len(solved)))]
-        examples = [other for other in drawn if other["id"] != item["id"]][:number]
+        drawn = [self.rows[n] for n in rng.sample(solved, min(number + max(same, 1), len(solved)))]
+        examples = [other for other in drawn if question_of(other) != question][:number]
         if len(examples) < number:
-            raise UserError(
-                f"teacher_context='fewshot:{number}': only {counted(len(solved), 'training item')} of {item['domain']} "
-                f"{'has' if len(solved) == 1 else 'have'} a reference solution; ask for fewer examples or more items"
-            )
+            raise _too_few(item, number, len(solved), same)
         shown: list[Message] = []
         for example in examples:
             shown += [turn for turn in example["messages"] if turn["role"] != "system"]
@@ -159,6 +164,14 @@ def context_files(config: ExperimentConfig) -> list[Path]:
     """The files that affect the teacher's prompts."""
     parts = [context.partition(":") for context in contexts_by_domain(config.teacher_context).values()]
     return [Path(argument) for kind, _, argument in parts if kind == "file"]
+
+
+def _too_few(item: Item, number: int, solved: int, same: int) -> UserError:
+    asks = f", and {same} of them {'asks' if same == 1 else 'ask'} what item {shown(item['id'])} asks" if same else ""
+    return UserError(
+        f"teacher_context='fewshot:{number}': only {counted(solved, 'training item')} of {item['domain']} "
+        f"{'has' if solved == 1 else 'have'} a reference solution{asks}; ask for fewer examples or more items"
+    )
 
 
 def _with_system(text: str, messages: Sequence[Message]) -> list[Message]:

@@ -49,6 +49,35 @@ def test_fewshot_shows_other_solved_items_as_turns_before_the_question_and_the_s
     assert teacher_messages(ITEMS[::-1][:5], config).keys() == {f"m{n}" for n in range(1, 6)}
 
 
+def own(number: int, question: str, reference: str | None) -> Item:
+    messages = [{"role": "user", "content": question}]
+    return item(number, domain="own", messages=messages, reference=reference, meta={"problem": question})
+
+
+def test_no_example_repeats_the_question() -> None:
+    """Own rows may repeat each other: another row with this question would give the answer away."""
+    questions = ["Where is  Rome?", "where is rome?", "Ｗhere is Rome?", "Where is Bonn?", "2 + 3", "2 - 3"]
+    items = [own(number, question, str(number)) for number, question in enumerate(questions)]
+    unsolved = own(6, "Where is Rome?", None)
+    beside_a_sum = set()
+    for seed in range(20):
+        asked = teacher_messages([*items, unsolved], ExperimentConfig(teacher_context="fewshot:3", seed=seed))
+        for name in ("m0", "m1", "m2", "m6"):
+            shown = [turn["content"] for turn in asked[name][:-1:2]]
+            assert sorted(shown) == ["2 + 3", "2 - 3", "Where is Bonn?"]
+        beside_a_sum |= {turn["content"] for turn in asked["m4"][:-1:2]}
+    assert "2 - 3" in beside_a_sum  # which is another question than 2 + 3
+    with pytest.raises(UserError, match="only 6 training items of own .*, and 3 of them ask what item 'm0' asks"):
+        teacher_messages(items, ExperimentConfig(teacher_context="fewshot:4"))
+
+
+def test_a_problem_with_other_punctuation_is_no_example_of_itself() -> None:
+    twin = item(9, messages=[{"role": "user", "content": "what is 2"}], reference="2", meta={"solution": "#### 2"})
+    for seed in range(20):
+        asked = teacher_messages([*ITEMS[:4], twin], ExperimentConfig(teacher_context="fewshot:3", seed=seed))["m2"]
+        assert "what is 2" not in [turn["content"] for turn in asked]
+
+
 def test_fewshot_keeps_the_system_turn_first() -> None:
     system = {"role": "system", "content": "Be brief."}
     items = [item(n, messages=[system, {"role": "user", "content": f"{n}?"}]) for n in range(3)]
@@ -179,7 +208,7 @@ def test_a_context_file_that_cannot_be_used_is_refused_before_anything_is_loaded
 def test_more_examples_than_other_items_are_refused(tiny_config: Callable[..., ExperimentConfig]) -> None:
     with pytest.raises(UserError, match="math has 4 training items"):
         check_context(ExperimentConfig(teacher_context="fewshot:4", math_train_size=4))
-    with pytest.raises(UserError, match="only 6 training items of math"):
+    with pytest.raises(UserError, match="only 6 training items of math .*, and 1 of them asks what item 'm0' asks"):
         teacher_messages(ITEMS, ExperimentConfig(teacher_context="fewshot:6"))
 
 

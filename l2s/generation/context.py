@@ -130,6 +130,13 @@ def check_context(config: ExperimentConfig) -> None:
                     _check_enough(task, int(argument), config)
 
 
+def unused_contexts(config: ExperimentConfig) -> list[str]:
+    """The domains that `teacher_context` names and that this run has no training items of."""
+    tasks = tasks_of(config)
+    named = contexts_by_domain(config.teacher_context).keys() - {ALL_DOMAINS}
+    return sorted(name for name in named if not (name in tasks and tasks[name].size("train", config)))
+
+
 def _check_enough(task: Task, examples: int, config: ExperimentConfig) -> None:
     if 0 < task.size("train", config) <= examples:
         raise UserError(

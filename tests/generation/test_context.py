@@ -67,7 +67,7 @@ def test_no_example_repeats_the_question() -> None:
             assert sorted(shown) == ["2 + 3", "2 - 3", "Where is Bonn?"]
         beside_a_sum |= {turn["content"] for turn in asked["m4"][:-1:2]}
     assert "2 - 3" in beside_a_sum  # which is another question than 2 + 3
-    with pytest.raises(UserError, match="only 6 training items of own .*, and 3 of them ask what item 'm0' asks"):
+    with pytest.raises(UserError, match=r"only 6 training items of own .*, and 3 of them ask what item 'm0' asks"):
         teacher_messages(items, ExperimentConfig(teacher_context="fewshot:4"))
 
 
@@ -208,7 +208,7 @@ def test_a_context_file_that_cannot_be_used_is_refused_before_anything_is_loaded
 def test_more_examples_than_other_items_are_refused(tiny_config: Callable[..., ExperimentConfig]) -> None:
     with pytest.raises(UserError, match="math has 4 training items"):
         check_context(ExperimentConfig(teacher_context="fewshot:4", math_train_size=4))
-    with pytest.raises(UserError, match="only 6 training items of math .*, and 1 of them asks what item 'm0' asks"):
+    with pytest.raises(UserError, match=r"only 6 training items of math .*, and 1 of them asks what item 'm0' asks"):
         teacher_messages(ITEMS, ExperimentConfig(teacher_context="fewshot:6"))
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from l2s.config import ALL_DOMAINS, ExperimentConfig, contexts_by_domain
 from l2s.counted import counted
 from l2s.errors import UserError, shown, shown_path
-from l2s.jsonl import check_text, fault_of, require_file
+from l2s.jsonl import LONGEST_TEXT, check_text, fault_of, require_file
 from l2s.on_disk import Ids
 from l2s.tasks.contamination import question_of
 from l2s.tasks.table import TASKS, task_of, tasks_of
 from l2s.tasks.task import Task
 from l2s.tasks.types import Item, Message
 
+MOST_BYTES = 4 * LONGEST_TEXT  # of a file: no character takes more
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 REFERENCE = (
     "\n\nA correct solution, shown only to you:\n\n{solution}\n\nNow write your own complete answer to the task "
@@ -155,13 +156,15 @@ def read_context(file: Path) -> str:
     where = f"teacher_context={shown_path(f'file:{file}')}"
     try:
         require_file(file)
+        if (size := file.stat().st_size) > MOST_BYTES:  # before it fills the memory
+            raise ValueError(f"{where}: the file has {size:,} bytes, at most {MOST_BYTES:,} can be read; shorten it")
         data = file.read_bytes()
         check_text(data, where, "UTF-8 text")
     except (OSError, ValueError) as error:
         if not isinstance(error, OSError):
             raise UserError(str(error)) from None
         raise UserError(f"{where}: cannot be read ({error.strerror}); give a text file in UTF-8") from None
-    text = data.decode("utf-8-sig").strip()
+    text = data.decode("utf-8-sig").replace("\r\n", "\n").strip()  # Windows's ends of line are other tokens
     if fault := fault_of(text):
         raise UserError(f"{where}: the file {fault}; it holds what the teacher should know")
     return text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -14,16 +13,18 @@ from l2s.config import ExperimentConfig
 from l2s.counted import counted
 from l2s.devices import replica
 from l2s.durable import make_folder, replacing_file
-from l2s.errors import UserError
+from l2s.errors import UserError, shown_path
 from l2s.generation.answers import check_prompts_fit, find_markup
 from l2s.generation.collect import collect, row_of, shown_item
-from l2s.generation.context import teacher_messages
+from l2s.generation.context import context_of, read_context, teacher_messages
 from l2s.generation.curation import Choice, Curator
 from l2s.generation.engines.protocol import Completion, Metered, ModelChoice
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.generation.tally import Tally
 from l2s.jsonl import Row, dump_row, load_jsonl
 from l2s.metrics import GenerateMetrics
+from l2s.models.load import load_config
+from l2s.models.stored import context_window
 from l2s.on_disk import RowsOnDisk
 from l2s.run_dir import RunDir
 from l2s.tasks.table import task_of
@@ -105,10 +106,11 @@ def _rows_to(path: Path) -> Iterator[Callable[[Iterable[Row]], None]]:
 
 def _nothing_kept(tally: Tally, items: Sequence[Item], config: ExperimentConfig, run_dir: RunDir) -> str:
     empty = tally.empty.total()
+    off = "turn keep_correct off, raise --max_tries or --max_new_tokens, or " if config.keep_correct else ""
     return (
         f"keep_correct={config.keep_correct}, teacher_context={config.teacher_context!r}: no answer to any of "
-        f"{counted(len(items), 'item')} can be learned from ({empty} {'is' if empty == 1 else 'are'} empty); turn "
-        "keep_correct off, raise --max_tries or --max_new_tokens, or use a stronger teacher; "
+        f"{counted(len(items), 'item')} can be learned from ({empty} {'is' if empty == 1 else 'are'} empty); "
+        f"{off}use a stronger teacher; "
         f"{run_dir.rejected} has the last answer to each"
     )
 
@@ -150,8 +152,30 @@ def _check_all_prompts_fit(
     evaluated: list[Item] = load_jsonl(run_dir.eval_data) if has_evaluation else []  # type: ignore[assignment]
     check_prompts_fit(evaluated, renderers.student, config.student_model, config)
     if not config.remote_teacher:
+        _check_files_fit(items, renderers.teacher, config)
+        check_prompts_fit(evaluated, renderers.teacher, config.teacher_model, config)
         shown = (shown_item(item, asked) for item in items)
-        check_prompts_fit(chain(shown, evaluated), renderers.teacher, config.teacher_model, config)
+        check_prompts_fit(shown, renderers.teacher, config.teacher_model, config, context=config.teacher_context)
+
+
+def _check_files_fit(items: Sequence[Item], renderer: ChatRenderer, config: ExperimentConfig) -> None:
+    """Refuse a file of `teacher_context` that fills the window alone, before it is tokenized with every prompt.
+
+    Raises:
+        UserError: there is one.
+    """
+    window = context_window(load_config(config.teacher_model, config))
+    if window is None:
+        return
+    contexts = {context_of(item["domain"], config) for item in items}
+    for file in (context.removeprefix("file:") for context in sorted(contexts) if context.startswith("file:")):
+        length = len(renderer.prompt_ids([{"role": "user", "content": read_context(Path(file))}]))
+        if length + config.max_new_tokens > window:
+            raise UserError(
+                f"teacher_context={shown_path(f'file:{file}')}: the file alone has {length:,} tokens, which leaves "
+                f"less than max_new_tokens={config.max_new_tokens} of the context window of {config.teacher_model!r}, "
+                f"which has {window} tokens; shorten the file, or choose another teacher"
+            )
 
 
 def _check_room_for_answers(items: Sequence[Item], student: ChatRenderer, config: ExperimentConfig) -> list[Warned]:

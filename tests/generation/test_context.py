@@ -95,6 +95,22 @@ def test_a_file_is_a_system_turn_before_what_the_system_turn_says(tmp_path: Path
     assert context_files(config) == [runbook]
 
 
+def test_a_file_of_windows_reads_like_any_other(tmp_path: Path) -> None:
+    runbook = tmp_path / "runbook.md"
+    runbook.write_bytes(b"\xef\xbb\xbfRestart first.\r\n\r\nThen wait.\r\n")
+    shown = teacher_messages(ITEMS, ExperimentConfig(teacher_context=f"file:{runbook}"))["m1"][0]
+    assert shown["content"] == "Restart first.\n\nThen wait."
+
+
+def test_a_file_that_fits_no_memory_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "all.log"
+    with file.open("wb") as sparse:
+        sparse.truncate(1 << 33)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("it was read"))
+    with pytest.raises(UserError, match=r"all\.log': the file has 8,589,934,592 bytes, at most .*; shorten it"):
+        check_context(ExperimentConfig(teacher_context=f"file:{file}"))
+
+
 def test_reference_shows_the_solution_in_the_language_of_the_question() -> None:
     chinese = item(1, id="zh", messages=[{"role": "user", "content": "一加零等于几？"}])
     shown = teacher_messages([ITEMS[1], chinese], ExperimentConfig(teacher_context="reference"))

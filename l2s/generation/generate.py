@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -28,7 +28,7 @@ from l2s.models.stored import context_window
 from l2s.on_disk import RowsOnDisk
 from l2s.run_dir import RunDir
 from l2s.tasks.table import task_of
-from l2s.tasks.types import Item, Message
+from l2s.tasks.types import Item
 from l2s.warning import Warned, warned
 
 
@@ -43,11 +43,15 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     """
     items = cast("Sequence[Item]", RowsOnDisk(run_dir.train_data))
     renderers = load_renderers(config)
+    _check_evaluation_fits(renderers, config, run_dir)
     if config.answers == "reference":
         return _take_references(items, renderers.student, config, run_dir) if replica()[0] == 0 else {}
     renderer = renderers.teacher
     asked = teacher_messages(items, config)
-    _check_all_prompts_fit(items, asked, renderers, config, run_dir)
+    if not config.remote_teacher:
+        _check_files_fit(items, renderer, config)
+        shown = (shown_item(item, asked) for item in items)
+        check_prompts_fit(shown, renderer, config.teacher_model, config, context=config.teacher_context)
     shown = (shown_item(item, asked) for item in items)
     warnings = [
         *_check_room_for_answers(items, renderers.student, config),
@@ -140,22 +144,13 @@ def _reference_answer(item: Item, renderer: ChatRenderer) -> Row | None:
     return row_of(item, item["messages"], answer, None, None, "reference")
 
 
-def _check_all_prompts_fit(
-    items: Sequence[Item],
-    asked: Mapping[str, list[Message]],
-    renderers: Renderers,
-    config: ExperimentConfig,
-    run_dir: RunDir,
-) -> None:
-    """Check the prompts of training and evaluation for both models, so that no failure comes after the training."""
+def _check_evaluation_fits(renderers: Renderers, config: ExperimentConfig, run_dir: RunDir) -> None:
+    """Check the evaluation's prompts for both models, so that no failure comes after the training."""
     has_evaluation = run_dir.eval_data.exists() and run_dir.eval_data.stat().st_size  # all its sizes may be 0
     evaluated: list[Item] = load_jsonl(run_dir.eval_data) if has_evaluation else []  # type: ignore[assignment]
     check_prompts_fit(evaluated, renderers.student, config.student_model, config)
     if not config.remote_teacher:
-        _check_files_fit(items, renderers.teacher, config)
         check_prompts_fit(evaluated, renderers.teacher, config.teacher_model, config)
-        shown = (shown_item(item, asked) for item in items)
-        check_prompts_fit(shown, renderers.teacher, config.teacher_model, config, context=config.teacher_context)
 
 
 def _check_files_fit(items: Sequence[Item], renderer: ChatRenderer, config: ExperimentConfig) -> None:

@@ -130,9 +130,12 @@ def _take_references(
     chosen = (Choice([], [row], []) for item in items if (row := _reference_answer(item, renderer)))
     none = "answers='reference': no training item has a reference solution; use --answers teacher"
     tally = write_choices(chosen, run_dir, lambda _: none)
-    if lacking := len(items) - tally.kept.total():
+    metrics = tally.metrics(_check_room_for_answers(items, renderer, config))
+    metrics["num_rejected"] = lacking = len(items) - tally.kept.total()
+    metrics["warnings"] = [one for one in metrics["warnings"] if one["key"] != "same_answers"]  # no teacher is in doubt
+    if lacking:
         print(f"answers=reference: {counted(lacking, 'item')} of {len(items)} without a reference solution; left out")
-    return tally.metrics(_check_room_for_answers(items, renderer, config))
+    return metrics
 
 
 def _reference_answer(item: Item, renderer: ChatRenderer) -> Row | None:

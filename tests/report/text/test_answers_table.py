@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import pytest
 
+from l2s.report.text.sections import build_sections
 from l2s.report.text.strings import Text
 from l2s.report.text.tables.answers import answer_table
 from l2s.run_dir import RunDir
 from support.synthetic_run import load_results
+
+
+def test_reference_solutions_are_not_called_the_teachers_answers(reported: RunDir) -> None:
+    results = load_results(reported)
+    for answers, title in (
+        ("teacher", "Teacher's answers to the training items"),
+        ("reference", "Reference solutions as training answers"),
+    ):
+        results["config"]["answers"] = answers
+        assert answer_table(results, Text("en")).header[0] == title
+        (training,) = (section for section in build_sections(results, Text("en"), []) if section.key == "curves")
+        assert title in [block.title for block in training.blocks]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,11 @@ from l2s.tasks.table import task_of
 SHOWN_NEVER_RIGHT = 20  # ids of a domain
 
 
+def answers_title(results: Results, text: Text) -> str:
+    """Whose the training answers are."""
+    return text("reference_answers" if results["config"].get("answers") == "reference" else "teacher_answers")
+
+
 def answer_table(results: Results, text: Text) -> Table:
     """How many of the teacher's training answers were right, and how many more the further tries added."""
     metrics = results["stages"]["generate"]["metrics"] if "generate" in results["stages"] else {}
@@ -28,7 +33,7 @@ def answer_table(results: Results, text: Text) -> Table:
     for found in metrics.get("tries", []):
         yielded = text("try_yield", correct=formats.count(found["correct"]), asked=formats.count(found["asked"]))
         rows.append([text("try", number=found["try"]), yielded])
-    return make_table([text("teacher_answers"), text("value")], rows)
+    return make_table([answers_title(results, text), text("value")], rows)
 
 
 def _context_used(results: Results, metrics: StageMetrics) -> str:

@@ -58,11 +58,15 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
     asking = {stage.name for stage in stages if stage.original in ASK_TRAINING_ITEMS}
     if asking:
         _check_sizes(config, "train", "train on")
-        done = {name for name in asking - requested_stages(config) if RunDir.of(config).has_finished(name)}
-        if asking - done:  # answers that are there need no context
+        if not _are_there(asking, config):
             check_context(config)
     if "evaluate_teacher" in names:
         _check_sizes(config, "eval", "evaluate on")
+
+
+def _are_there(asking: set[str], config: ExperimentConfig) -> bool:
+    """Whether answers are there and not asked for again, so that no context is needed."""
+    return all(map(RunDir.of(config).has_finished, asking)) and not asking & requested_stages(config)
 
 
 def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:

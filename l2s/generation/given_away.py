@@ -41,7 +41,7 @@ REFERENCE = r"""
     | \b(?:given|using|see(?:ing)?|with)\s+the\s+(?:solution|reference|correct\s+(?:solution|answer|reference))\s+
       above\b
     | \b(?:as|per|like|on|following|using|match(?:es|ing)?|according\s+to|look(?:ing|s)?\s+at)\s+the\s+(?:correct\s+)?
-      (?:reference|solution|hint)\b(?!\s+(?:to|of|we|count|is)\b)
+      (?:reference|solution|hint)\b(?!\s+(?:to|of|from|for|we|count|is)\b)
     | \b(?:to|in|from|with|by)\s+the\s+(?:correct\s+solution|(?:correct\s+)?(?:reference|hint))\b
       (?!\s+(?:to|of|we|count|is)\b)
     | \b(?:given|shown|stated|described|noted|mentioned|indicated|explained|seen|see|know|agree[sd]?|

@@ -124,6 +124,7 @@ ORDINARY = (
     "The context shows a timeout. Based on the context of the question, x is 5.",
     "Based on the documents table, the query is slow.",
     "The output matches the expected result.",
+    "Using the solution from step 1, x is 5.",
     "已知答案必为整数。",
     "如提示框所示，连接失败。",
     "系统提示说磁盘已满。",

@@ -53,7 +53,7 @@ class _Shown(Mapping[str, list[Message]]):
     def __init__(self, items: Sequence[Item], config: ExperimentConfig) -> None:
         self.rows, self.config = items, config
         self.ids = Ids(item["id"] for item in items)
-        self.texts = {str(file): read_context(file) for file in context_files(config)}
+        self.texts = {file: read_context(Path(file)) for file in files_of(items, config)}
         self.solved: dict[str, array[int]] = {}  # by domain: the items that can be examples
         if any(context.startswith("fewshot") for context in contexts_by_domain(config.teacher_context).values()):
             for number, item in enumerate(items):
@@ -72,7 +72,7 @@ class _Shown(Mapping[str, list[Message]]):
         if kind == "none":
             return item["messages"]
         if kind == "file":
-            return _with_system(self.texts[str(Path(argument))], item["messages"])
+            return _with_system(self.texts[argument], item["messages"])
         if kind == "reference":
             return _with_solution(item, task_of(item["domain"]).solution(item))
         return self._after_examples(item, int(argument))
@@ -103,6 +103,14 @@ class _Shown(Mapping[str, list[Message]]):
         return len(self.rows)
 
 
+def files_of(items: Sequence[Item], config: ExperimentConfig) -> set[str]:
+    """The files that the teacher sees beside these items."""
+    if "file:" not in config.teacher_context:
+        return set()
+    contexts = (context_of(domain, config) for domain in {item["domain"] for item in items})
+    return {context.removeprefix("file:") for context in contexts if context.startswith("file:")}
+
+
 def context_of(domain: str, config: ExperimentConfig) -> str:
     """The context of an item's domain; domains that the user's own rows name have the context of `own`."""
     return config.teacher_context_in(task_of(domain).name)
@@ -115,14 +123,16 @@ def check_context(config: ExperimentConfig) -> None:
         UserError: it names a domain that does not exist, a file cannot be used, or a domain has no more training items
             than examples are requested.
     """
-    tasks = tasks_of(config)
-    for domain, context in contexts_by_domain(config.teacher_context).items():
+    tasks, contexts = tasks_of(config), contexts_by_domain(config.teacher_context)
+    for domain in contexts:
         if domain not in (ALL_DOMAINS, *TASKS):
             raise UserError(
                 f"teacher_context={config.teacher_context!r}: {domain!r} is not a domain; name some of "
                 f"{', '.join(TASKS)}"
             )
-        kind, _, argument = context.partition(":")
+    unused = unused_contexts(config)
+    for domain in (name for name in contexts if name not in unused):
+        kind, _, argument = contexts[domain].partition(":")
         if kind == "file":
             read_context(Path(argument))
         if kind == "fewshot":

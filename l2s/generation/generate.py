@@ -16,7 +16,7 @@ from l2s.durable import make_folder, replacing_file
 from l2s.errors import UserError, shown_path
 from l2s.generation.answers import check_prompts_fit, find_markup
 from l2s.generation.collect import collect, row_of, shown_item
-from l2s.generation.context import context_of, read_context, teacher_messages
+from l2s.generation.context import files_of, read_context, teacher_messages
 from l2s.generation.curation import Choice, Curator
 from l2s.generation.engines.protocol import Completion, Metered, ModelChoice
 from l2s.generation.engines.table import choose_engine, open_engine
@@ -165,8 +165,7 @@ def _check_files_fit(items: Sequence[Item], renderer: ChatRenderer, config: Expe
     window = context_window(load_config(config.teacher_model, config))
     if window is None:
         return
-    contexts = {context_of(item["domain"], config) for item in items}
-    for file in (context.removeprefix("file:") for context in sorted(contexts) if context.startswith("file:")):
+    for file in sorted(files_of(items, config)):
         length = len(renderer.prompt_ids([{"role": "user", "content": read_context(Path(file))}]))
         if length + config.max_new_tokens > window:
             raise UserError(

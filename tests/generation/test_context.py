@@ -111,6 +111,13 @@ def test_a_file_that_fits_no_memory_is_not_read(tmp_path: Path, monkeypatch: pyt
         check_context(ExperimentConfig(teacher_context=f"file:{file}"))
 
 
+def test_the_file_of_a_domain_without_items_is_not_read() -> None:
+    config = ExperimentConfig(teacher_context="aiops=file:absent.md,math=reference")
+    assert "It is 1." in teacher_messages(ITEMS, config)["m1"][-1]["content"]
+    with pytest.raises(UserError, match=r"absent\.md': cannot be read"):
+        teacher_messages([*ITEMS, item(9, domain="aiops")], config)
+
+
 def test_reference_shows_the_solution_in_the_language_of_the_question() -> None:
     chinese = item(1, id="zh", messages=[{"role": "user", "content": "一加零等于几？"}])
     shown = teacher_messages([ITEMS[1], chinese], ExperimentConfig(teacher_context="reference"))
@@ -199,7 +206,7 @@ def test_the_teacher_sees_the_context_of_the_domain_and_silent_domains_have_none
 def test_a_context_of_a_domain_is_checked_before_anything_is_loaded(context: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         check_context(ExperimentConfig(teacher_context=context, domains="math,code", math_train_size=5))
-    for fits in ("code=fewshot:9", "aiops=fewshot:9"):  # aiops is no domain of this run: nothing to check
+    for fits in ("code=fewshot:9", "aiops=fewshot:9", "aiops=file:absent.md"):  # aiops is no domain of this run
         check_context(ExperimentConfig(teacher_context=fits, domains="math,code", math_train_size=5))
 
 

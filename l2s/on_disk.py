@@ -138,6 +138,11 @@ class Ids:
         place = int(self.hashes.searchsorted(sought))
         return int(self.positions[place]) if place < len(self.hashes) and self.hashes[place] == sought else None
 
+    def count(self, id_: str) -> int:
+        """How often an id is in the sequence."""
+        sought = self.hashes.dtype.type(_hash_of(id_))
+        return int(self.hashes.searchsorted(sought, "right") - self.hashes.searchsorted(sought))
+
 
 def _hash_of(id_: str) -> int:
     return int.from_bytes(hashlib.blake2b(id_.encode(errors="surrogatepass"), digest_size=8).digest(), "big")

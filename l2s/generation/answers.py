@@ -107,8 +107,12 @@ def _files(log: Path) -> list[Path]:
     return [log, *sorted(replica_logs(log).glob("*.jsonl"))]
 
 
-def check_prompts_fit(items: Iterable[Item], renderer: ChatRenderer, name: str, config: ExperimentConfig) -> None:
+def check_prompts_fit(
+    items: Iterable[Item], renderer: ChatRenderer, name: str, config: ExperimentConfig, *, context: str = "none"
+) -> None:
     """Refuse prompts that leave fewer than max_new_tokens tokens of the model's context window for an answer.
+
+    `context` is the teacher_context that they hold.
 
     Raises:
         UserError: says how many there are and what fits.
@@ -124,11 +128,12 @@ def check_prompts_fit(items: Iterable[Item], renderer: ChatRenderer, name: str, 
         longest, of = max((longest, of), (length, item["id"]))
         overlong += length + config.max_new_tokens > window
     if overlong:
+        less = f"show the teacher less (teacher_context={shown(context)}), " if context != "none" else ""
         raise UserError(
             f"max_new_tokens={config.max_new_tokens}: {overlong:,} of {counted(number, 'prompt')} "
             f"{'leaves' if overlong == 1 else 'leave'} less than that of the "
             f"context window of {name!r}, which has {window} tokens; the longest prompt, of item {shown(of)}, has "
-            f"{longest}: lower --max_new_tokens, take shorter prompts, or choose another model"
+            f"{longest}: {less}lower --max_new_tokens, take shorter prompts, or choose another model"
         )
 
 

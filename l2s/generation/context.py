@@ -14,13 +14,15 @@ from pathlib import Path
 
 from l2s.config import ALL_DOMAINS, ExperimentConfig, contexts_by_domain
 from l2s.counted import counted
-from l2s.errors import UserError, shown_path
-from l2s.jsonl import check_text, fault_of, require_file
+from l2s.errors import UserError, shown, shown_path
+from l2s.jsonl import LONGEST_TEXT, check_text, fault_of, require_file
 from l2s.on_disk import Ids
+from l2s.tasks.contamination import question_of
 from l2s.tasks.table import TASKS, task_of, tasks_of
 from l2s.tasks.task import Task
 from l2s.tasks.types import Item, Message
 
+MOST_BYTES = 4 * LONGEST_TEXT  # of a file: no character takes more
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 REFERENCE = (
     "\n\nA correct solution, shown only to you:\n\n{solution}\n\nNow write your own complete answer to the task "
@@ -51,12 +53,15 @@ class _Shown(Mapping[str, list[Message]]):
     def __init__(self, items: Sequence[Item], config: ExperimentConfig) -> None:
         self.rows, self.config = items, config
         self.ids = Ids(item["id"] for item in items)
-        self.texts = {str(file): read_context(file) for file in context_files(config)}
+        self.texts = {file: read_context(Path(file)) for file in files_of(items, config)}
         self.solved: dict[str, array[int]] = {}  # by domain: the items that can be examples
         if any(context.startswith("fewshot") for context in contexts_by_domain(config.teacher_context).values()):
             for number, item in enumerate(items):
                 if task_of(item["domain"]).solution(item) is not None:
                     self.solved.setdefault(item["domain"], array("q")).append(number)
+        self.asked = {
+            domain: Ids(question_of(items[number]) for number in numbers) for domain, numbers in self.solved.items()
+        }
 
     def __getitem__(self, id_: str) -> list[Message]:
         number = self.ids.find(id_)
@@ -67,22 +72,23 @@ class _Shown(Mapping[str, list[Message]]):
         if kind == "none":
             return item["messages"]
         if kind == "file":
-            return _with_system(self.texts[str(Path(argument))], item["messages"])
+            return _with_system(self.texts[argument], item["messages"])
         if kind == "reference":
             return _with_solution(item, task_of(item["domain"]).solution(item))
         return self._after_examples(item, int(argument))
 
     def _after_examples(self, item: Item, number: int) -> list[Message]:
-        """Solved items of the same domain as earlier turns; the choice depends only on the seed and the item."""
-        solved = self.solved.get(item["domain"], array("q"))
+        """Solved items of the same domain as earlier turns; the choice depends only on the seed and the item.
+
+        None asks what the item asks: its solution would give the answer away.
+        """
+        solved, question = self.solved.get(item["domain"], array("q")), question_of(item)
+        same = self.asked[item["domain"]].count(question) if solved else 0
         rng = random.Random(f"{self.config.seed}-fewshot-{item['id']}")
-        drawn = [self.rows[n] for n in rng.sample(solved, min(number + 1, len(solved)))]
-        examples = [other for other in drawn if other["id"] != item["id"]][:number]
+        drawn = [self.rows[n] for n in rng.sample(solved, min(number + max(same, 1), len(solved)))]
+        examples = [other for other in drawn if question_of(other) != question][:number]
         if len(examples) < number:
-            raise UserError(
-                f"teacher_context='fewshot:{number}': only {counted(len(solved), 'training item')} of {item['domain']} "
-                f"{'has' if len(solved) == 1 else 'have'} a reference solution; ask for fewer examples or more items"
-            )
+            raise _too_few(item, number, len(solved), same)
         shown: list[Message] = []
         for example in examples:
             shown += [turn for turn in example["messages"] if turn["role"] != "system"]
@@ -97,6 +103,14 @@ class _Shown(Mapping[str, list[Message]]):
         return len(self.rows)
 
 
+def files_of(items: Sequence[Item], config: ExperimentConfig) -> set[str]:
+    """The files that the teacher sees beside these items."""
+    if "file:" not in config.teacher_context:
+        return set()
+    contexts = (context_of(domain, config) for domain in {item["domain"] for item in items})
+    return {context.removeprefix("file:") for context in contexts if context.startswith("file:")}
+
+
 def context_of(domain: str, config: ExperimentConfig) -> str:
     """The context of an item's domain; domains that the user's own rows name have the context of `own`."""
     return config.teacher_context_in(task_of(domain).name)
@@ -109,20 +123,29 @@ def check_context(config: ExperimentConfig) -> None:
         UserError: it names a domain that does not exist, a file cannot be used, or a domain has no more training items
             than examples are requested.
     """
-    tasks = tasks_of(config)
-    for domain, context in contexts_by_domain(config.teacher_context).items():
+    tasks, contexts = tasks_of(config), contexts_by_domain(config.teacher_context)
+    for domain in contexts:
         if domain not in (ALL_DOMAINS, *TASKS):
             raise UserError(
                 f"teacher_context={config.teacher_context!r}: {domain!r} is not a domain; name some of "
                 f"{', '.join(TASKS)}"
             )
-        kind, _, argument = context.partition(":")
+    unused = unused_contexts(config)
+    for domain in (name for name in contexts if name not in unused):
+        kind, _, argument = contexts[domain].partition(":")
         if kind == "file":
             read_context(Path(argument))
         if kind == "fewshot":
             for task in tasks.values():
                 if domain in (ALL_DOMAINS, task.name):
                     _check_enough(task, int(argument), config)
+
+
+def unused_contexts(config: ExperimentConfig) -> list[str]:
+    """The domains that `teacher_context` names and that this run has no training items of."""
+    tasks = tasks_of(config)
+    named = contexts_by_domain(config.teacher_context).keys() - {ALL_DOMAINS}
+    return sorted(name for name in named if not (name in tasks and tasks[name].size("train", config)))
 
 
 def _check_enough(task: Task, examples: int, config: ExperimentConfig) -> None:
@@ -143,13 +166,15 @@ def read_context(file: Path) -> str:
     where = f"teacher_context={shown_path(f'file:{file}')}"
     try:
         require_file(file)
+        if (size := file.stat().st_size) > MOST_BYTES:  # before it fills the memory
+            raise ValueError(f"{where}: the file has {size:,} bytes, at most {MOST_BYTES:,} can be read; shorten it")
         data = file.read_bytes()
         check_text(data, where, "UTF-8 text")
     except (OSError, ValueError) as error:
         if not isinstance(error, OSError):
             raise UserError(str(error)) from None
         raise UserError(f"{where}: cannot be read ({error.strerror}); give a text file in UTF-8") from None
-    text = data.decode("utf-8-sig").strip()
+    text = data.decode("utf-8-sig").replace("\r\n", "\n").strip()  # Windows's ends of line are other tokens
     if fault := fault_of(text):
         raise UserError(f"{where}: the file {fault}; it holds what the teacher should know")
     return text
@@ -159,6 +184,14 @@ def context_files(config: ExperimentConfig) -> list[Path]:
     """The files that affect the teacher's prompts."""
     parts = [context.partition(":") for context in contexts_by_domain(config.teacher_context).values()]
     return [Path(argument) for kind, _, argument in parts if kind == "file"]
+
+
+def _too_few(item: Item, number: int, solved: int, same: int) -> UserError:
+    asks = f", and {same} of them {'asks' if same == 1 else 'ask'} what item {shown(item['id'])} asks" if same else ""
+    return UserError(
+        f"teacher_context='fewshot:{number}': only {counted(solved, 'training item')} of {item['domain']} "
+        f"{'has' if solved == 1 else 'have'} a reference solution{asks}; ask for fewer examples or more items"
+    )
 
 
 def _with_system(text: str, messages: Sequence[Message]) -> list[Message]:

@@ -20,6 +20,7 @@ from l2s.tasks.table import task_of
 from l2s.tasks.types import Item
 
 FENCE = 3.0  # a length is an outlier this many interquartile ranges above the third quartile (Tukey's outer fence)
+LEAST = 1.5  # of the third quartile: where most answers have one length, a token more is none
 FEWEST_FOR_FENCE = 8  # answers below which quartiles mean little
 
 
@@ -141,7 +142,7 @@ def _fences(items: Sequence[Item], answers: Mapping[str, Sequence[Row]], config:
     for domain, found in lengths.items():
         if len(found) >= FEWEST_FOR_FENCE:
             first, _, third = statistics.quantiles(found, n=4)
-            fences[domain] = third + FENCE * (third - first)
+            fences[domain] = max(third + FENCE * (third - first), LEAST * third)
     return fences
 
 

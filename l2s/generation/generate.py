@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -14,20 +13,22 @@ from l2s.config import ExperimentConfig
 from l2s.counted import counted
 from l2s.devices import replica
 from l2s.durable import make_folder, replacing_file
-from l2s.errors import UserError
+from l2s.errors import UserError, shown_path
 from l2s.generation.answers import check_prompts_fit, find_markup
 from l2s.generation.collect import collect, row_of, shown_item
-from l2s.generation.context import teacher_messages
+from l2s.generation.context import files_of, read_context, teacher_messages
 from l2s.generation.curation import Choice, Curator
 from l2s.generation.engines.protocol import Completion, Metered, ModelChoice
 from l2s.generation.engines.table import choose_engine, open_engine
 from l2s.generation.tally import Tally
 from l2s.jsonl import Row, dump_row, load_jsonl
 from l2s.metrics import GenerateMetrics
+from l2s.models.load import load_config
+from l2s.models.stored import context_window
 from l2s.on_disk import RowsOnDisk
 from l2s.run_dir import RunDir
 from l2s.tasks.table import task_of
-from l2s.tasks.types import Item, Message
+from l2s.tasks.types import Item
 from l2s.warning import Warned, warned
 
 
@@ -42,11 +43,15 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     """
     items = cast("Sequence[Item]", RowsOnDisk(run_dir.train_data))
     renderers = load_renderers(config)
+    _check_evaluation_fits(renderers, config, run_dir)
     if config.answers == "reference":
         return _take_references(items, renderers.student, config, run_dir) if replica()[0] == 0 else {}
     renderer = renderers.teacher
     asked = teacher_messages(items, config)
-    _check_all_prompts_fit(items, asked, renderers, config, run_dir)
+    if not config.remote_teacher:
+        _check_files_fit(items, renderer, config)
+        shown = (shown_item(item, asked) for item in items)
+        check_prompts_fit(shown, renderer, config.teacher_model, config, context=config.teacher_context)
     shown = (shown_item(item, asked) for item in items)
     warnings = [
         *_check_room_for_answers(items, renderers.student, config),
@@ -105,10 +110,11 @@ def _rows_to(path: Path) -> Iterator[Callable[[Iterable[Row]], None]]:
 
 def _nothing_kept(tally: Tally, items: Sequence[Item], config: ExperimentConfig, run_dir: RunDir) -> str:
     empty = tally.empty.total()
+    off = "turn keep_correct off, raise --max_tries or --max_new_tokens, or " if config.keep_correct else ""
     return (
         f"keep_correct={config.keep_correct}, teacher_context={config.teacher_context!r}: no answer to any of "
-        f"{counted(len(items), 'item')} can be learned from ({empty} {'is' if empty == 1 else 'are'} empty); turn "
-        "keep_correct off, raise --max_tries or --max_new_tokens, or use a stronger teacher; "
+        f"{counted(len(items), 'item')} can be learned from ({empty} {'is' if empty == 1 else 'are'} empty); "
+        f"{off}use a stronger teacher; "
         f"{run_dir.rejected} has the last answer to each"
     )
 
@@ -124,9 +130,12 @@ def _take_references(
     chosen = (Choice([], [row], []) for item in items if (row := _reference_answer(item, renderer)))
     none = "answers='reference': no training item has a reference solution; use --answers teacher"
     tally = write_choices(chosen, run_dir, lambda _: none)
-    if lacking := len(items) - tally.kept.total():
+    metrics = tally.metrics(_check_room_for_answers(items, renderer, config))
+    metrics["num_rejected"] = lacking = len(items) - tally.kept.total()
+    metrics["warnings"] = [one for one in metrics["warnings"] if one["key"] != "same_answers"]  # no teacher is in doubt
+    if lacking:
         print(f"answers=reference: {counted(lacking, 'item')} of {len(items)} without a reference solution; left out")
-    return tally.metrics(_check_room_for_answers(items, renderer, config))
+    return metrics
 
 
 def _reference_answer(item: Item, renderer: ChatRenderer) -> Row | None:
@@ -138,20 +147,32 @@ def _reference_answer(item: Item, renderer: ChatRenderer) -> Row | None:
     return row_of(item, item["messages"], answer, None, None, "reference")
 
 
-def _check_all_prompts_fit(
-    items: Sequence[Item],
-    asked: Mapping[str, list[Message]],
-    renderers: Renderers,
-    config: ExperimentConfig,
-    run_dir: RunDir,
-) -> None:
-    """Check the prompts of training and evaluation for both models, so that no failure comes after the training."""
+def _check_evaluation_fits(renderers: Renderers, config: ExperimentConfig, run_dir: RunDir) -> None:
+    """Check the evaluation's prompts for both models, so that no failure comes after the training."""
     has_evaluation = run_dir.eval_data.exists() and run_dir.eval_data.stat().st_size  # all its sizes may be 0
     evaluated: list[Item] = load_jsonl(run_dir.eval_data) if has_evaluation else []  # type: ignore[assignment]
     check_prompts_fit(evaluated, renderers.student, config.student_model, config)
     if not config.remote_teacher:
-        shown = (shown_item(item, asked) for item in items)
-        check_prompts_fit(chain(shown, evaluated), renderers.teacher, config.teacher_model, config)
+        check_prompts_fit(evaluated, renderers.teacher, config.teacher_model, config)
+
+
+def _check_files_fit(items: Sequence[Item], renderer: ChatRenderer, config: ExperimentConfig) -> None:
+    """Refuse a file of `teacher_context` that fills the window alone, before it is tokenized with every prompt.
+
+    Raises:
+        UserError: there is one.
+    """
+    window = context_window(load_config(config.teacher_model, config))
+    if window is None:
+        return
+    for file in sorted(files_of(items, config)):
+        length = len(renderer.prompt_ids([{"role": "user", "content": read_context(Path(file))}]))
+        if length + config.max_new_tokens > window:
+            raise UserError(
+                f"teacher_context={shown_path(f'file:{file}')}: the file alone has {length:,} tokens, which leaves "
+                f"less than max_new_tokens={config.max_new_tokens} of the context window of {config.teacher_model!r}, "
+                f"which has {window} tokens; shorten the file, or choose another teacher"
+            )
 
 
 def _check_room_for_answers(items: Sequence[Item], student: ChatRenderer, config: ExperimentConfig) -> list[Warned]:

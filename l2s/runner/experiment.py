@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from l2s.arms import ARMS
+from l2s.arms import ARMS, original
 from l2s.config import ExperimentConfig
 from l2s.devices import SHARED_MEMORY, choose_dtype, has_shared_memory
 from l2s.durable import remove_partials
-from l2s.errors import UserError
+from l2s.errors import UserError, shown
+from l2s.generation.context import unused_contexts
 from l2s.jsonl import cut_unfinished_line
 from l2s.links import check_links
 from l2s.run_dir import RunDir
@@ -23,6 +24,7 @@ from l2s.runner.freshness import State, changed_inputs, changed_unnoticed, other
 from l2s.runner.pipeline import STAGES, Stage
 from l2s.runner.placement import Devices, find_devices
 from l2s.runner.preflight import (
+    ASK_TRAINING_ITEMS,
     check_benchmarks,
     check_machine,
     check_models,
@@ -90,6 +92,7 @@ def _run(config: ExperimentConfig, cluster: Cluster | None, *, force: bool) -> N
 
         states = {stage.name: state_now(stage) for stage in stages}  # refuses other settings before anything runs
         _say_what_changed(stages, states, config, run_dir)
+        _say_unused_contexts(states, config)
         plan = before_run.plan_run(config, [stage for stage in stages if states[stage.name] != "skip"], devices)
         run_dir.save_config(config)
         if plan:
@@ -138,6 +141,18 @@ def _say_what_changed(stages: list[Stage], states: dict[str, State], config: Exp
     to_run = [stage.name for stage in stages if states[stage.name] != "skip" and not stage.always_run]
     if note := require_same(differing, to_run, config):
         console.print(f"stages {note}", style="yellow", markup=False)
+
+
+def _say_unused_contexts(states: Mapping[str, State], config: ExperimentConfig) -> None:
+    """Print which entries of `teacher_context` do nothing. They are no error: presets and files serve many runs."""
+    asking = any(state != "skip" and original(name) in ASK_TRAINING_ITEMS for name, state in states.items())
+    if asking and (unused := unused_contexts(config)):
+        console.print(
+            f"teacher_context={shown(config.teacher_context)}: not used for {', '.join(unused)}, of which this run has "
+            "no training items",
+            style="yellow",
+            markup=False,
+        )
 
 
 def _say_changed_files(
@@ -194,6 +209,7 @@ def dry_run(config: ExperimentConfig, *, force: bool = False) -> None:
         words = AFTER_OTHERS[state] if after_others and stage.name in may_run else state
         console.print(f"  {stage.name:<22} {words}")
     _say_changed_files(stages, states, config, run_dir)
+    _say_unused_contexts(states, config)
 
 
 def _settle_dtype(config: ExperimentConfig, run_dir: RunDir) -> ExperimentConfig:

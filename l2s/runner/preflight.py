@@ -19,6 +19,7 @@ from l2s.models import demo
 from l2s.run_dir import RunDir
 from l2s.runner.engine_checks import check_engine, check_quantization, why_weights
 from l2s.runner.pipeline import Stage
+from l2s.runner.selection import requested_stages
 from l2s.tasks.table import TASKS, tasks_of
 from l2s.tasks.task import Split
 
@@ -54,11 +55,18 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         _check_opd(config, [stage.name for stage in stages if stage.original == "opd"])
     if any(name.startswith("lm_eval_") for name in names):
         _check_harness(config)
-    if any(stage.original in ASK_TRAINING_ITEMS for stage in stages):
+    asking = {stage.name for stage in stages if stage.original in ASK_TRAINING_ITEMS}
+    if asking:
         _check_sizes(config, "train", "train on")
-        check_context(config)
+        if not _are_there(asking, config):
+            check_context(config)
     if "evaluate_teacher" in names:
         _check_sizes(config, "eval", "evaluate on")
+
+
+def _are_there(asking: set[str], config: ExperimentConfig) -> bool:
+    """Whether answers are there and not asked for again, so that no context is needed."""
+    return all(map(RunDir.of(config).has_finished, asking)) and not asking & requested_stages(config)
 
 
 def check_models(config: ExperimentConfig, stages: Sequence[Stage]) -> None:

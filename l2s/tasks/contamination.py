@@ -90,6 +90,11 @@ def _text(item: Item) -> str:
     return " ".join(text.casefold().split())
 
 
+def question_of(item: Item) -> str:
+    """What an item asks, in the form in which equal ones are duplicates: of own rows the whole conversation."""
+    return _text(item) if _is_own(item) else " ".join(_words(_problem(item)))
+
+
 def overlap(train: Sequence[Item], eval: Sequence[Item]) -> dict[str, DomainOverlap]:
     """Overlap by domain, for every domain that has evaluation items.
 

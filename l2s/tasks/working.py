@@ -20,6 +20,7 @@ LATEX = (  # a command and what it stands for
 BULLET = re.compile(r"^[ \t]*[-*>•][ \t]+", re.MULTILINE)
 EMPHASIS = re.compile(r"(?<![^\W_])(?<!\))[*_`~]+(?=\S)|(?<=\S)[*_`~]+(?![^\W_]|\()")
 NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?(?:\s?%)?"
+ZEROS = re.compile(r"(\.\d*?[1-9])0+\b|\.0+\b")  # behind the last digit that says something: $3.00, 1.50
 WORD = r"[^\W\d_][^\W_]*"
 OPERAND = r"\s*[(\[$€£]*\s*[-+]?(?:\.?\d|[^\W\d_](?![^\W_]))"  # a number or a variable of one letter follows
 SIGN_OF_TEXT = rf"-(?<![^\W\d_]{{2}}-)(?={OPERAND})|[+*/^=<>≤≥≠](?={OPERAND}|(?<=\s.)\s+\w)"  # not that of well-known
@@ -70,7 +71,7 @@ def _calculations(text: str) -> Iterator[str]:
             found, numbers, opened, joined = [], 0, 0, False
         words = 0
         if token and kind != "end" and (token[0] != ")" or opened):
-            found.append("*" if token[0] in "xX" else re.sub(r"[,\s]", "", token[0]))
+            found.append("*" if token[0] in "xX" else ZEROS.sub(r"\1", re.sub(r"[,\s]", "", token[0])))
             numbers += kind == "number"
             opened += (token[0] == "(") - (token[0] == ")")
             joined = kind == "sign" or (joined and kind == "bracket")

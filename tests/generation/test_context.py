@@ -49,6 +49,35 @@ def test_fewshot_shows_other_solved_items_as_turns_before_the_question_and_the_s
     assert teacher_messages(ITEMS[::-1][:5], config).keys() == {f"m{n}" for n in range(1, 6)}
 
 
+def own(number: int, question: str, reference: str | None) -> Item:
+    messages = [{"role": "user", "content": question}]
+    return item(number, domain="own", messages=messages, reference=reference, meta={"problem": question})
+
+
+def test_no_example_repeats_the_question() -> None:
+    """Own rows may repeat each other: another row with this question would give the answer away."""
+    questions = ["Where is  Rome?", "where is rome?", "Ｗhere is Rome?", "Where is Bonn?", "2 + 3", "2 - 3"]
+    items = [own(number, question, str(number)) for number, question in enumerate(questions)]
+    unsolved = own(6, "Where is Rome?", None)
+    beside_a_sum = set()
+    for seed in range(20):
+        asked = teacher_messages([*items, unsolved], ExperimentConfig(teacher_context="fewshot:3", seed=seed))
+        for name in ("m0", "m1", "m2", "m6"):
+            shown = [turn["content"] for turn in asked[name][:-1:2]]
+            assert sorted(shown) == ["2 + 3", "2 - 3", "Where is Bonn?"]
+        beside_a_sum |= {turn["content"] for turn in asked["m4"][:-1:2]}
+    assert "2 - 3" in beside_a_sum  # which is another question than 2 + 3
+    with pytest.raises(UserError, match=r"only 6 training items of own .*, and 3 of them ask what item 'm0' asks"):
+        teacher_messages(items, ExperimentConfig(teacher_context="fewshot:4"))
+
+
+def test_a_problem_with_other_punctuation_is_no_example_of_itself() -> None:
+    twin = item(9, messages=[{"role": "user", "content": "what is 2"}], reference="2", meta={"solution": "#### 2"})
+    for seed in range(20):
+        asked = teacher_messages([*ITEMS[:4], twin], ExperimentConfig(teacher_context="fewshot:3", seed=seed))["m2"]
+        assert "what is 2" not in [turn["content"] for turn in asked]
+
+
 def test_fewshot_keeps_the_system_turn_first() -> None:
     system = {"role": "system", "content": "Be brief."}
     items = [item(n, messages=[system, {"role": "user", "content": f"{n}?"}]) for n in range(3)]
@@ -64,6 +93,29 @@ def test_a_file_is_a_system_turn_before_what_the_system_turn_says(tmp_path: Path
     said = item(1, messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "?"}])
     assert teacher_messages([said], config)["m1"][0]["content"] == "Restart first.\n\nBe brief."
     assert context_files(config) == [runbook]
+
+
+def test_a_file_of_windows_reads_like_any_other(tmp_path: Path) -> None:
+    runbook = tmp_path / "runbook.md"
+    runbook.write_bytes(b"\xef\xbb\xbfRestart first.\r\n\r\nThen wait.\r\n")
+    shown = teacher_messages(ITEMS, ExperimentConfig(teacher_context=f"file:{runbook}"))["m1"][0]
+    assert shown["content"] == "Restart first.\n\nThen wait."
+
+
+def test_a_file_that_fits_no_memory_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "all.log"
+    with file.open("wb") as sparse:
+        sparse.truncate(1 << 33)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("it was read"))
+    with pytest.raises(UserError, match=r"all\.log': the file has 8,589,934,592 bytes, at most .*; shorten it"):
+        check_context(ExperimentConfig(teacher_context=f"file:{file}"))
+
+
+def test_the_file_of_a_domain_without_items_is_not_read() -> None:
+    config = ExperimentConfig(teacher_context="aiops=file:absent.md,math=reference")
+    assert "It is 1." in teacher_messages(ITEMS, config)["m1"][-1]["content"]
+    with pytest.raises(UserError, match=r"absent\.md': cannot be read"):
+        teacher_messages([*ITEMS, item(9, domain="aiops")], config)
 
 
 def test_reference_shows_the_solution_in_the_language_of_the_question() -> None:
@@ -154,7 +206,7 @@ def test_the_teacher_sees_the_context_of_the_domain_and_silent_domains_have_none
 def test_a_context_of_a_domain_is_checked_before_anything_is_loaded(context: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         check_context(ExperimentConfig(teacher_context=context, domains="math,code", math_train_size=5))
-    for fits in ("code=fewshot:9", "aiops=fewshot:9"):  # aiops is no domain of this run: nothing to check
+    for fits in ("code=fewshot:9", "aiops=fewshot:9", "aiops=file:absent.md"):  # aiops is no domain of this run
         check_context(ExperimentConfig(teacher_context=fits, domains="math,code", math_train_size=5))
 
 
@@ -179,7 +231,7 @@ def test_a_context_file_that_cannot_be_used_is_refused_before_anything_is_loaded
 def test_more_examples_than_other_items_are_refused(tiny_config: Callable[..., ExperimentConfig]) -> None:
     with pytest.raises(UserError, match="math has 4 training items"):
         check_context(ExperimentConfig(teacher_context="fewshot:4", math_train_size=4))
-    with pytest.raises(UserError, match="only 6 training items of math"):
+    with pytest.raises(UserError, match=r"only 6 training items of math .*, and 1 of them asks what item 'm0' asks"):
         teacher_messages(ITEMS, ExperimentConfig(teacher_context="fewshot:6"))
 
 

@@ -110,6 +110,16 @@ def test_answers_far_longer_than_the_others_are_left_out_unless_the_item_has_no_
     assert curated.counts["math"]["outliers"] == 1
 
 
+def test_answers_of_nearly_one_length_have_no_outlier() -> None:
+    """Their quartiles are equal: the outer fence is the usual length itself."""
+    items = [item(f"m{number}") for number in range(10)]
+    answers = {one["id"]: [answer(one["id"], f"{n}+1=3", num_tokens=20)] for n, one in enumerate(items)}
+    answers["m0"] += [answer("m0", "9-6=3", num_tokens=23), answer("m0", "8-5=3", num_tokens=31)]
+    curated = curate(items, answers, config(answers_per_item=3))
+    assert [row["num_tokens"] for row in curated.kept if row["id"].startswith("m0")] == [20, 23]
+    assert curated.counts["math"]["outliers"] == 1
+
+
 def test_answers_without_a_grade_are_kept() -> None:
     curated = curate([item("a")], {"a": [answer("a", "words", None)]}, config())
     assert [row["id"] for row in curated.kept] == ["a"]
@@ -213,6 +223,8 @@ def test_workings_ignore_what_changes_nothing_and_tell_apart_what_does() -> None
         ("a < b", "a > b"),
         ("It rose by 5%.", "It rose by 5."),
         ("1.5 litres", "15 litres"),
+        ("1.05 * 100 = 105", "1.5 * 100 = 150"),
+        ("100 / 10 = 10", "10 / 10 = 1"),
         ("\\( 3 \\times 4 = 12 \\)", "\\( 48 \\div 4 = 12 \\)"),
         ("x + 5 = 12", "x - 5 = 12"),
         ("3 apples * 4 = 12", "48 apples / 4 = 12"),
@@ -236,6 +248,9 @@ def test_workings_that_differ_in_a_sign_are_different(one: str, other: str) -> N
         ("1,200 - 200 = 1,000", "- 1200 eggs - 200 eggs = 1000 eggs (in all)"),
         ("(12) * 4 = 48", "So (as said) 12 * 4 = 48"),
         ("2 + 3\n  = 5", "2 + 3 = 5"),
+        ("$12.00 / 4 = $3.00", "12 / 4 = 3"),
+        ("1.50 * 20 = 30.0", "1.5 * 20 = 30"),
+        ("10.0% * 500 = 50", "10% * 500 = 50"),
     ],
 )
 def test_one_calculation_in_two_notations_is_one_working(one: str, other: str) -> None:

@@ -112,6 +112,7 @@ def test_empty_answers_are_left_out_and_only_empty_ones_stop(
     line = stopped(config, run_dir)
     assert "no answer to any of 10 items can be learned from (10 are empty)" in line
     assert str(run_dir.rejected) in line
+    assert "keep_correct off" not in line  # it is
     assert len(load_jsonl(run_dir.rejected)) == 10
 
 
@@ -150,7 +151,7 @@ def test_endless_answers_continue_with_a_warning_and_stop_where_only_right_ones_
     assert any("10 of 10 teacher answers on math were cut at max_new_tokens" in line for line in said)
 
     line = stopped(*answered(lambda number: "1", "length", experiment_name="right", keep_correct=True, max_tries=2))
-    assert "no answer to any of 10 items can be learned from (0 are empty)" in line
+    assert "no answer to any of 10 items can be learned from (0 are empty); turn keep_correct off, raise" in line
 
 
 def test_one_answer_for_all_items_is_a_warning(answered: Callable[..., tuple[ExperimentConfig, RunDir]]) -> None:
@@ -175,6 +176,29 @@ def test_prompts_that_leave_no_room_for_an_answer_are_found_before_the_teacher_i
     line = stopped(config, run_dir)
     assert line.startswith("max_length=17: the shortest of 10 training prompts has ")
     assert "raise --max_length" in line
+
+
+def test_a_context_that_fills_the_window_is_named_before_the_teacher_is_loaded(
+    answered: Callable[..., tuple[ExperimentConfig, RunDir]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """At once where the file is too long alone: with every prompt, tokens of a long one would take hours."""
+    file = tmp_path / "runbook.md"
+    file.write_text("1, " * 400)
+    fields = {"teacher_context": f"math=file:{file}", "max_new_tokens": 8}
+    config, run_dir = answered(lambda number: "1", **fields)
+    monkeypatch.setattr(generate, "open_engine", lambda *args, **kwargs: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(generate, "context_window", lambda model: 500)
+    line = stopped(config, run_dir)
+    assert line.startswith(f"teacher_context='file:{file}': the file alone has ")
+    assert "context window" in line
+
+    monkeypatch.setattr("l2s.generation.answers.context_window", lambda model: 500)
+    monkeypatch.setattr(generate, "context_window", lambda model: None)
+    config, run_dir = answered(lambda number: "1", experiment_name="prompts", **fields)
+    monkeypatch.setattr(generate, "open_engine", lambda *args, **kwargs: pytest.fail("a model was loaded"))
+    line = stopped(config, run_dir)
+    assert "10 of 10 prompts" in line
+    assert "show the teacher less (teacher_context=" in line
 
 
 def test_chat_markup_in_a_prompt_or_a_context_is_a_warning(

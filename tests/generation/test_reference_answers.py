@@ -12,9 +12,9 @@ from l2s.errors import UserError
 from l2s.generation import generate
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
-from l2s.tasks import aiops, code, math
+from l2s.tasks import aiops, code, math, own
 from l2s.tasks.table import grade_all, tasks_of
-from l2s.tasks.types import Item
+from l2s.tasks.types import Item, Message
 
 MakeConfig = Callable[..., ExperimentConfig]
 
@@ -56,8 +56,40 @@ def test_items_without_a_reference_are_left_out_and_none_at_all_is_an_error(tiny
     items = [*math.train_items(config), *aiops.train_items(config)]
     items[-1]["reference"] = ""
     assert len(answered(config, items)) == 2
+    assert generate.run(config, RunDir.of(config))["num_rejected"] == 1
     with pytest.raises(UserError, match="answers='reference': no training item has a reference solution"):
         answered(config, items[-1:])
+
+
+def test_a_blank_reference_of_own_data_is_none() -> None:
+    for reference, solution in ((" \n", None), (None, None), ("B", "B"), (["a"], '["a"]')):
+        row = Item(id="o", domain="own", source="own", messages=[], reference=reference, meta={})
+        assert own.TASK.solution(row) == solution
+
+
+def test_equal_references_put_no_teacher_in_doubt(tiny_config: MakeConfig) -> None:
+    config = tiny_config(answers="reference", own_grader="choice")
+    asked: list[list[Message]] = [[{"role": "user", "content": f"{n}?"}] for n in range(9)]
+    items = [
+        Item(id=f"o{n}", domain="own", source="own", messages=messages, reference="B", meta={})
+        for n, messages in enumerate(asked)
+    ]
+    answered(config, items)
+    assert generate.run(config, RunDir.of(config))["warnings"] == []
+
+
+def test_an_evaluation_that_does_not_fit_is_refused_before_the_training(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("l2s.generation.answers.context_window", lambda model: 200)
+    config = tiny_config(answers="reference", math_source="one_step", math_train_size=2)
+    items = list(math.train_items(config))
+    long = items[0] | {"id": "long", "messages": [{"role": "user", "content": "1, " * 400}]}
+    evaluation = RunDir.of(config).eval_data
+    evaluation.parent.mkdir(parents=True)
+    write_jsonl(evaluation, [long])
+    with pytest.raises(UserError, match=r"max_new_tokens=16: 1 of 1 prompt leaves .*item 'long'"):
+        answered(config, items)
 
 
 def test_a_program_is_fenced_and_keeps_its_indentation() -> None:

@@ -11,6 +11,7 @@ import pytest
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
 from l2s.run_dir import Manifest, RunDir, fingerprint
+from l2s.runner.experiment import dry_run
 from l2s.runner.freshness import begin, inputs_of, settings_of, state_of
 from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_settings
@@ -97,6 +98,33 @@ def test_what_opd_asks_is_checked_before_anything_is_loaded(
     config = make(run_opd=True, **fields)
     with pytest.raises(UserError, match=words):
         check_settings(config, select_stages(config))
+
+
+def test_answers_that_are_there_need_no_context(make: Make) -> None:
+    """The notes may be gone when a student is trained on the answers later; asking again needs them."""
+    fields = {"teacher_context": "math=file:gone.md", "domains": "math"}
+    config = make(run_sft=True, **fields)
+    with pytest.raises(UserError, match="cannot be read"):
+        check_settings(config, select_stages(config))
+    finish("generate", config)
+    check_settings(config, select_stages(config))
+    for asks in ({"run_generate": True}, {"run_all": True}):
+        config = make(**fields, **asks)
+        with pytest.raises(UserError, match="cannot be read"):
+            check_settings(config, select_stages(config))
+
+
+def test_a_context_of_a_domain_without_training_items_is_named_and_serves_stage_by_stage(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "not used for aiops, own, of which this run has no training items"
+    fields = {"teacher_context": "math=reference,own=reference,aiops=reference", "aiops_train_size": 0}
+    for flag in ("run_generate", "run_sft"):
+        dry_run(make(**fields, **{flag: True}))
+        assert said in capsys.readouterr().out
+    for silent in ({"teacher_context": "reference"}, {"teacher_context": "math=reference"}, {"run_prepare": True}):
+        dry_run(make(**({"run_generate": True, "domains": "math"} | silent)))
+        assert "not used" not in capsys.readouterr().out
 
 
 def test_an_online_teacher_needs_no_score(make: Make) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 MINUS = "−"
 NONE = "–"
+LEVEL = 0.05  # that p-values are compared with: l2s.evaluation.stats.ALPHA, which is not imported with its libraries
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -36,8 +37,11 @@ def points(value: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """Three digits; small values as `<0.001`, never 0."""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    """Three digits; more where three would hide on which side of LEVEL it is; small values as `<0.001`, never 0."""
+    if value < 0.001:
+        return "<0.001"
+    written = (f"{value:.{digits}f}" for digits in (3, 4, 5))
+    return next((text for text in written if float(text) != LEVEL), f"<{LEVEL}" if value < LEVEL else f"≥{LEVEL}")
 
 
 def count(value: float | None) -> str:

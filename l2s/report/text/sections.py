@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from l2s.report.numbers.results import has_scores, shown_domains
 from l2s.report.numbers.schema import Results
 from l2s.report.text.strings import Text
-from l2s.report.text.tables.answers import SHOWN_NEVER_RIGHT, answer_table, curation_table, never_right_table
+from l2s.report.text.tables.answers import (
+    SHOWN_NEVER_RIGHT,
+    answer_table,
+    answers_title,
+    curation_table,
+    never_right_table,
+)
 from l2s.report.text.tables.contamination import SHOWN_LEAKS, contamination_table, leak_table
 from l2s.report.text.tables.contrasts import contrast_table, gap_table
 from l2s.report.text.tables.costs import (
@@ -119,7 +125,7 @@ def _curve_blocks(results: Results, text: Text) -> list[Block]:
     return [
         Block(training_table(results, text), note=text("curves_note"), empty=text("no_curves")),
         Block(opd_table(results, text), title=text("opd_health"), note=text("opd_note")),
-        Block(answer_table(results, text), title=text("teacher_answers")),
+        Block(answer_table(results, text), title=answers_title(results, text)),
         Block(curation_table(results, text), title=text("curation"), note=text("curation_note"), folded=True),
         Block(
             never_right_table(results, text),

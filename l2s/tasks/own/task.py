@@ -127,9 +127,11 @@ def _prompt_tokens(item: Item) -> int:
 
 
 def _solution(item: Item) -> str | None:
-    """The reference as a training answer; a value that is not text is written as JSON."""
+    """The reference as a training answer, None where it says nothing; a value that is no text is written as JSON."""
     reference = item["reference"]
-    return reference if reference is None or isinstance(reference, str) else json.dumps(reference, ensure_ascii=False)
+    if reference is None or isinstance(reference, str):
+        return reference if reference and reference.strip() else None
+    return json.dumps(reference, ensure_ascii=False)
 
 
 def _note(config: Mapping[str, Any]) -> Names:

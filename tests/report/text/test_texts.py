@@ -241,11 +241,6 @@ def test_the_chinese_summary_cuts_no_name_short_in_a_terminal_of_80_columns(tmp_
     assert "…" not in console.export_text()
 
 
-def test_numbers_of_one_column_have_the_same_digits() -> None:
-    written = [formats.nats(value) for value in (0, 0.451, 1.6, 1.583, 404100.0, 1234.0)]
-    assert written == ["0", "0.4510", "1.600", "1.583", "4.041e+05", "1234"]
-
-
 def test_both_languages_have_the_same_sentences_with_the_same_blanks() -> None:
     assert ENGLISH.keys() == CHINESE.keys()
     for key in ENGLISH:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from l2s.config import ALL_DOMAINS, contexts_by_domain
+from l2s.metrics import StageMetrics
 from l2s.report.numbers.schema import Results
 from l2s.report.text import formats
 from l2s.report.text.strings import Text
 from l2s.report.text.tables.table import Cell, Cells, Table, domain_label, make_table
+from l2s.tasks.table import task_of
 
 SHOWN_NEVER_RIGHT = 20  # ids of a domain
+
+
+def answers_title(results: Results, text: Text) -> str:
+    """Whose the training answers are."""
+    return text("reference_answers" if results["config"].get("answers") == "reference" else "teacher_answers")
 
 
 def answer_table(results: Results, text: Text) -> Table:
@@ -18,14 +26,24 @@ def answer_table(results: Results, text: Text) -> Table:
         for name in ("num_responses", "num_rejected", "truncated")
         if name in metrics
     ]
-    if {"generate", "opd"} & results["stages"].keys() and results["config"].get("teacher_context", "none") != "none":
-        rows.append([text("teacher_context"), str(results["config"]["teacher_context"])])
+    if {"generate", "opd"} & results["stages"].keys() and (context := _context_used(results, metrics)) != "none":
+        rows.append([text("teacher_context"), context])
     for domain, score in metrics.get("mean_score", {}).items():
         rows.append([text("mean_score_on", domain=domain_label(results, domain, text)), formats.percent(score)])
     for found in metrics.get("tries", []):
         yielded = text("try_yield", correct=formats.count(found["correct"]), asked=formats.count(found["asked"]))
         rows.append([text("try", number=found["try"]), yielded])
-    return make_table([text("teacher_answers"), text("value")], rows)
+    return make_table([answers_title(results, text), text("value")], rows)
+
+
+def _context_used(results: Results, metrics: StageMetrics) -> str:
+    """The teacher_context, without domains that the teacher answered nothing in."""
+    context = str(results["config"].get("teacher_context", "none"))
+    answered = {task_of(domain).name for domain in metrics.get("curation", {})}
+    named = contexts_by_domain(context)
+    if ALL_DOMAINS in named or not answered:
+        return context
+    return ",".join(f"{domain}={of}" for domain, of in named.items() if domain in answered) or "none"
 
 
 def curation_table(results: Results, text: Text) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from l2s.tasks.chat_answer import DASHES
-from l2s.tasks.final_number import CORRECTION
+from l2s.tasks.corrections import CORRECTION
 from l2s.tasks.numbers import TAG, TEXT_MACRO
 
 LETTERS = "ABCDE"

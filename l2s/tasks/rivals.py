@@ -14,7 +14,7 @@ from l2s.tasks.numbers import NUMBER, value
 HAN = "\u3400-\u9fff"
 UNIT = rf"(?P<unit>%|(?!(?:or|and|to|but|if|when|about)\b)[^\W\d_{HAN}]+\.?|[{HAN}]{{0,3}}?)"
 MORE_UNIT = rf"(?:\s+(?!(?:or|and|to|but|though|although|maybe|perhaps|possibly)\b)[^\W\d_{HAN}]+){{0,2}}"
-MAYBE = r"(?:maybe|perhaps|possibly|even|also|else|alternatively|is|are|it is|it's|(?:it )?(?:could|might|may)(?: also)? be)"
+MAYBE = r"(?:maybe|perhaps|possibly|even|also|else|is|are|it is|it's|(?:it )?(?:could|might|may)(?: also)? be)"
 OFFER = (
     r"(?:or\b|\b(?:maybe|perhaps|possibly|alternatively)\b|"
     r"(?:but|though|although)\s+(?:it|this|that)?\s*(?:(?:could|might|may)\s+(?:also\s+|well\s+)?be|maybe|perhaps|possibly)\b"

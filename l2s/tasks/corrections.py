@@ -9,7 +9,7 @@ CORRECTION = re.compile(
     r"(?:^|(?<=[.!?。！？\n]))[ \t>*_#-]*+(?:but |oh,? |no,? |hmm,? )?(?:wait|hold on|actually|"
     r"correction|corrected|hmm|oops|sorry|apolog\w+|my mistake|i (?:made|see) (?:a|an|my) (?:\w+ )?(?:mistake|error)|"
     r"(?:let me|let's|i should) (?:re-?)?(?:check|do|verify|calculate|consider|think)|"
-    r"that(?:'s| is) (?:not right|wrong)|on second thought|no\b|等等|等一下|不对|更正|抱歉|修正|重新)",
+    r"that(?:'s| is) (?:not right|wrong)|on second thought|no\b|等等|等一下|不对|不(?=[,，])|错了|更正|抱歉|修正|重新)",
     re.IGNORECASE | re.MULTILINE,
 )
 WRONG = r"(?:that|it|this)(?:['’]s| is| was) (?:not (?:right|correct)|wrong|incorrect)"

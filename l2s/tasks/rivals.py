@@ -33,7 +33,7 @@ ONLY = re.compile(r"[^\w.\-]*")
 AFTER = re.compile(rf"\s*(?P<unit>%|(?!if\b|when\b)[^\W\d_{HAN}]+|[{HAN}]{{0,2}})", re.IGNORECASE)
 # After the second number: it belongs to a longer quantity or a calculation, or holds in another case.
 GOES_ON = re.compile(
-    r"(?:\s*(?:and|,)?\s*\d|\s*[-+*/×÷^=x]\s*[\d(]|(?:\s+[a-z]+){0,2}\s*,?\s*\(?(?:if|when|with|without|excluding|including|"
+    r"(?:\s*(?:and|,)?\s*\d|\s*=|\s*[-+*/×÷^x]\s*[\d(]|(?:\s+[a-z]+){0,2}\s*,?\s*\(?(?:if|when|with|without|excluding|including|"
     r"counting|before|after|rounded|in total if)\b|[^,，。]{0,4}(?:如果|若|不算|不含))",
     re.IGNORECASE,
 )

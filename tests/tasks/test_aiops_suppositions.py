@@ -13,7 +13,8 @@ SUPPOSED = {
     "disk_full": [
         "If the disk had been full we would see ENOSPC.", "Had the disk been full, writes would have failed.",
         "Were the disk full, writes would fail.", "Should the disk be full, writes fail",
-        "Writes would fail if the disk were full.", "如果磁盘已满，应该会看到写入失败", "倘若磁盘已满，写入会失败",
+        "Writes would fail if the disk were full.", "如果磁盘已满，则故障应该会在写入时出现，磁盘已满会被记录",
+        "如果磁盘已满，应该会看到写入失败", "倘若磁盘已满，写入会失败",
     ],
     "memory_exhausted": [
         "If the host had run out of memory we would see the OOM killer.", "如果内存耗尽,应该会有OOM日志",
@@ -56,6 +57,8 @@ NAMED = {
         "If the disk is full, delete old logs. The disk is full.", "The disk is full. If it fills again, extend it.",
         "No space left on device was found, so the disk is full", "OOM was not found; the disk is full",
         "Had DNS failed, we'd see lookups time out; the disk is full", "The disk is full rather than failing.",
+        "Had a full disk; writes failed", "Had no space left, so writes failed", "You should check if the disk is full",
+        "This might be a full disk, see if logs rotate", "Should be clear: the disk is full", "如果没看错是磁盘已满",
         "the full disk was not noticed", "如果是DNS故障，应该会有解析失败，但磁盘已满",
         "磁盘已满，若不清理将继续写入失败",
         "若不及时清理，服务会中断。磁盘已满", "磁盘已满，如果内存不足则另行扩容", "应该是磁盘已满",

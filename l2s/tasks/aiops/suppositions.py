@@ -12,18 +12,20 @@ EN_BELIEF = r"(?:i|we|my|the logs?)\b[^,.;]*\b(?:right|correct|correctly)\b"  # 
 EN_CLAUSE = r"(?:^\s*|[,:(-]\s*|\b(?:and|but|so|because|that|even|only)\s+)"
 EN_OPENS = re.compile(
     rf"{EN_CLAUSE}(?:if|unless|supposing|suppose|assuming|in case)\s+(?!{EN_SHORT}|{EN_BELIEF})"
-    rf"|^\s*(?:had|were|should)\s+(?=\w|$)|(?P<inside>\bif)\s+(?!{EN_SHORT}|{EN_BELIEF})"
+    rf"|^\s*(?P<inverted>had|were)\s+(?=\w|$)|^\s*should\s+(?=(?:the|an?|any|there)\b|$)|(?P<inside>\bif)\s+(?!{EN_SHORT}|{EN_BELIEF})"
 )
 EN_WOULD = re.compile(r"\b(?:would|should|could|might)\b|(?<=[a-z])'d\b")
-EN_WOULD_BE = re.compile(r"\b(?:would|could|might)(?:\s+(?:not|only|then))*\s+(?:have\s+been|be|have)\b[^,]*$")
+EN_MIGHT = re.compile(r"\b(?:would|could|might)\b|(?<=[a-z])'d\b")  # "you should check if ..." supposes nothing
+EN_WOULD_BE = re.compile(r"\bwould(?:\s+(?:not|only|then))*\s+(?:have\s+been|be|have)\b[^,]*$")
 EN_TURN = re.compile(r"\b(?:but|however|yet|therefore|so|instead|though|although|while|whereas|because)\b")
 EN_THEN = re.compile(r",|\bthen\b")
 
 ZH_OPENS = re.compile(
     r"(?:如果|假如|假设|假若|倘若|倘使|若是|要是|万一|一旦|除非|即使|就算|哪怕|(?<![\u3400-\u9fff])[但而]?若(?!干))"
+    r"(?!我?没有?(?:看|猜|判断|理解)?错)"
 )
 ZH_WOULD = re.compile(r"会|应该|应当|本应|理应|将")
-ZH_TURN = re.compile(r"但|而|不过|然而|所以|因此|实际|可是|却|故")
+ZH_TURN = re.compile(r"但|而|不过|然而|所以|因此|实际|可是|却|故(?!障)")
 
 
 def is_supposed(text: str, span: Span) -> bool:
@@ -46,7 +48,9 @@ def _is_supposed_in_english(before: str, said: str, after: str) -> bool:
         since = before[opening.end() :]
         if EN_TURN.search(since):
             continue
-        if opening["inside"] and not EN_WOULD.search(before[: opening.start()]):
+        if opening["inverted"] and not EN_WOULD.search(since + said + after):
+            continue  # "had a full disk", of the host
+        if opening["inside"] and not EN_MIGHT.search(before[: opening.start()]):
             continue  # "writes fail if the disk is full" may well state the cause
         if EN_WOULD.search(since + said) or not EN_THEN.search(since):
             return True

@@ -29,10 +29,11 @@ RESULT = re.compile(
     r"|所以|因此|共|剩|即|得|等于",
     re.IGNORECASE,
 )
-# "(9 eggs × $2)", "(at $2 each)"; but "(18 eggs)" and "(or 18)" may be the result.
+# "(9 eggs × $2)", "(at $2 each)", "(or 17 if it rains)"; but "(18 eggs)" and "(or 18)" may be the result.
 BRACKET = re.compile(
     r"\((?:[^()]*?\d[^()\d]*(?:[+*×÷·]| [-/x] )"
-    r"|\s*(?!(?:or|i\.?e|that is|which is|about|approx\w*)\b|或|约|也就是)[^\W\d])[^()]*\)",
+    r"|\s*(?!(?:or(?![^()]*\b(?:if|when|without|excluding|including)\b)|i\.?e|"
+    r"that is|which is|about|approx\w*)\b|或|约|也就是)[^\W\d])[^()]*\)",
     re.IGNORECASE,
 )
 BECAUSE = re.compile(r"\bbecause\b|, since\b|因为|由于", re.IGNORECASE)

@@ -35,6 +35,7 @@ ONE_NUMBER = [
     "The answer isn't 17 but 18.", "The answer is 18, and 17 is wrong.", "The answer is 18 because it is 17 or 18.",
     "The answer is 18, 9 from each.", "The answer is 18 - that is 9 times 2.", "The answer is 18 dollars and 0 cents.",
     "The answer is maybe 18.", "The answer is at least 18.", "For 2 or 3 days she makes 18.",
+    "She makes 18 dollars (or 17 if it rains).",
     "Is it 17 or 18? It is 18.",
     "The difference between 20 and 2 is 18.", "Either 17 or 18 works at first, but the answer is 18.",
     "She has 17 or 18 left? 9 + 9 = 18.\n#### 18", "\\boxed{18} and \\boxed{18}",

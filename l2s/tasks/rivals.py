@@ -37,6 +37,9 @@ GOES_ON = re.compile(
     r"counting|before|after|rounded|in total if)\b|[^,，。]{0,4}(?:如果|若|不算|不含))",
     re.IGNORECASE,
 )
+OPERAND = re.compile(
+    r"(?:[+*/×÷^]|\s-|\b(?:plus|minus|times))[^\w.\-]*$", re.IGNORECASE
+)  # "30 + 160 or 190": its result
 ABOUT = re.compile(r"\b(?:about|approximately|approx|roughly|around|rounded|nearly)\b|约", re.IGNORECASE)
 # From one unit to another: dozens, hours, minutes, seconds, days, weeks, cents, thousands
 RATIOS = frozenset(map(Decimal, (7, 10, 12, 24, 30, 36, 52, 60, 100, 365, 1000, 1440, 3600)))
@@ -74,7 +77,9 @@ def is_list(text: str) -> bool:
 
 def _are_joined(by: re.Pattern[str], text: str, one: re.Match[str], other: re.Match[str]) -> bool:
     join = by.fullmatch(text, one.end(), other.start())
-    return join is not None and not ABOUT.search(join[0]) and _differ(text, one, other, join["unit"])
+    if join is None or ABOUT.search(join[0]) or OPERAND.search(text, 0, one.start()):
+        return False
+    return _differ(text, one, other, join["unit"])
 
 
 def _differ(text: str, one: re.Match[str], other: re.Match[str], unit: str) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 
+from l2s.tasks.corrections import CORRECTION, last_result, restatements
 from l2s.tasks.numbers import NUMBER, numbers, plain_numbers, value
+from l2s.tasks.rivals import has_rival, is_list
 from l2s.tasks.unmarked import SENTENCE_END, unmarked_number, with_bold_marked
 
 # Markers -------------------------------------------------------------------------------------------------------------
@@ -77,16 +79,11 @@ CLAUSE_END = re.compile(r"[,，。;；(（\n](?!\d)|\.(?!\d)")
 LONGEST_CLAIM = 500  # characters read after a marker; a response may repeat one word a thousand times
 THOUSANDS_SPACE = re.compile(r"(?<![\d.,])(\d{1,3})((?: \d{3})+)(?![\d-])")
 BRACE = re.compile(r"[{}]")
+# Between two boxes that offer one answer each
+BOX_OR = re.compile(rf"{BOX.pattern}[^{{}}]*\}}\s*(?:or|and|或者?|和|[,;、/])+\s*", re.IGNORECASE)
 
 # Around the answer ---------------------------------------------------------------------------------------------------
 
-CORRECTION = re.compile(
-    r"(?:^|(?<=[.!?。！？\n]))[ \t>*_#-]*+(?:but |oh,? |no,? |hmm,? )?(?:wait|hold on|actually|"
-    r"correction|corrected|hmm|oops|sorry|apolog\w+|my mistake|i (?:made|see) (?:a|an|my) (?:\w+ )?(?:mistake|error)|"
-    r"(?:let me|let's|i should) (?:re-?)?(?:check|do|verify|calculate|consider|think)|"
-    r"that(?:'s| is) (?:not right|wrong)|on second thought|no\b|等等|等一下|不对|更正|抱歉|修正|重新)",
-    re.IGNORECASE | re.MULTILINE,
-)
 # A line that starts a question, or a whole conversation, that the model invented.
 NEXT_QUESTION = re.compile(
     r"^[ \t>*_#\-\[(]*+(?:(?:next|new|another|follow-?up|similar)[ \t]+)?"
@@ -113,17 +110,18 @@ class Claim:
         part: number of corrections ("Wait, ...") before it.
         strong: whether the marker is `####` or a box.
         position: position of the marker in the text.
+        number: the number; None where the words after the marker offer two ("17 or 18").
     """
 
     direct: bool
     part: int
     strong: bool
     position: int
-    number: Decimal
+    number: Decimal | None = field(compare=False)
 
 
 def final_number(text: str) -> Decimal | None:
-    r"""The number that `text` gives as its answer; None where there is no number.
+    r"""The number that `text` gives as its answer; None where there is no number, or where it offers two of them.
 
     Markers, by rank: `#### 5` and `\boxed{5}`; "answer is ... 5", "Answer: 5", "答案是 5", "答：5". A number in "18,
     since 9 * 2 = 18" is explained by what follows; of working, "x = 9 * 2 = 18", and of an equality, "2 hours = 120
@@ -133,7 +131,10 @@ def final_number(text: str) -> Decimal | None:
     claims = list(_claims(plain))
     if claims:
         end = len(_without_next_question(plain, claims))
-        return max(claim for claim in claims if claim.position < end).number
+        *before, last = sorted(claim for claim in claims if claim.position < end)
+        others = [claim for claim in before if claim.number != last.number]
+        offered = any(BOX_OR.fullmatch(plain, other.position, last.position) for other in others)
+        return None if offered else last.number
     return unmarked_number(_without_next_question(plain_numbers(with_bold_marked(text)), claims))
 
 
@@ -159,13 +160,43 @@ def _without_next_question(text: str, claims: list[Claim]) -> str:
 
 
 def _claims(text: str) -> Iterator[Claim]:
-    corrections = [found.end() for found in CORRECTION.finditer(text)]
-    for strong, position, said in (*_labels(text), *_statements(text), *_boxes(text)):
+    marked = [*_labels(text), *_statements(text), *_boxes(text)]
+    first = min((position for _, position, _ in marked), default=len(text))
+    restated = [(start, number) for start, number in _restated(text) if start > first]
+    corrections = [found.end() for found in CORRECTION.finditer(text)] + [start for start, _ in restated]
+    for strong, position, said in marked:
         number = _claimed(said)
         if number is not None:
             part = sum(correction <= position for correction in corrections)
             direct = strong or LABELLED_NUMBER.match(said) is not None or BARE_NUMBER.match(said) is not None
-            yield Claim(direct, part, strong, position, number)
+            yield Claim(direct, part, strong, position, None if _offers_another(said, number) else number)
+    for position, number in restated:
+        yield Claim(True, sum(correction <= position for correction in corrections), False, position, number)
+
+
+def _restated(text: str) -> Iterator[tuple[int, Decimal]]:
+    """Corrections without a marker that state a number, and nothing else: "Wait, so it's 18.", "更正：18"."""
+    for start, place, may_follow in restatements(text):
+        end = SENTENCE_END.search(text, place)
+        said = text[place : end.start() if end else len(text)]
+        bare = BARE_NUMBER.match(said)
+        if not bare or (end and end.group() in "?？"):
+            continue
+        if OPERATION.match(said, bare.end()) and "=" in said:
+            number = _claimed(said)
+        else:
+            number = value(bare) if may_follow.match(said, bare.end()) else None
+        if number is not None and not _offers_another(said, number):
+            yield start, number
+    if admitted := last_result(text):
+        start, place = admitted
+        yield start, next(numbers(text[place:]))
+
+
+def _offers_another(said: str, number: Decimal) -> bool:
+    """Whether the words after a marker offer a second number beside `number`: "17 or 18"."""
+    said = _unexplained(said)
+    return is_list(said) or any(value(match) == number and has_rival(said, match) for match in NUMBER.finditer(said))
 
 
 def _claimed(said: str) -> Decimal | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from decimal import Context, Decimal
 
 from l2s.tasks.chat_answer import DASHES
+from l2s.tasks.chinese import simplified
 
 # Characters ----------------------------------------------------------------------------------------------------------
 
@@ -101,7 +102,7 @@ PRECISION = re.compile(
 
 def plain_numbers(text: str) -> str:
     """`text` with the same numbers, but without currency, emphasis and LaTeX around or inside them; boxes stay."""
-    text = text.translate(PLAIN_CHARACTERS)
+    text = simplified(text.translate(PLAIN_CHARACTERS))
     text = re.sub(f"[{SUPERSCRIPTS}]+", lambda power: f"^{unicodedata.normalize('NFKC', power.group())}", text)
     text = SHORT_SCALE.sub(lambda found: f"{found[1]} {SHORT_SCALES[found[2]]}", text)
     text = FULL_HOUR.sub(r"\1", COMPOUND.sub(_compound, LINE_SPACING.sub(" ", text)))

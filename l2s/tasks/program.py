@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, count
 
 from l2s.tasks.fences import Block, join, split_fences
+from l2s.tasks.inline_code import inline_code
+from l2s.tasks.invisible import visible_source
 from l2s.tasks.program_names import defined_names, definitions_of, is_stub, missing_names
 from l2s.tasks.syntax import program_tree, syntax_error, syntax_tree
 
@@ -22,6 +24,8 @@ INDENT = "    "
 TYPED = re.compile(r"^[ \t]*(?:>>>|\.\.\.)(?: |$)(.*)", re.MULTILINE)  # in a session of the interpreter
 
 CODE_START = re.compile(r"from |import |def |class |async |@\w|[A-Za-z_]\w*\s*(:[^=]+)?=[^=]")
+BINDS = re.compile(r"(?:async\s+)?(?:def|class)\s+(?P<definition>\w+)|(?P<variable>\w+)\s*(?::[^=]+)?=(?!=)")
+FUNCTION = re.compile(r"\b(?:def|lambda)\b")
 FUTURE_IMPORT = re.compile(r"^from __future__ import .*\n", re.MULTILINE)
 STATEMENT_WITH_BODY = re.compile(r"\s*(?:class|def|async|if|elif|else|for|while|with|try|except|finally)\b.*:\s*$")
 
@@ -35,14 +39,17 @@ def extract_program(
     `entry_point`. The part before the signature is kept; a bare body is put below the signature. The program is the
     last block that defines `entry_point` with more than a stub; a block in which a `cut` answer broke off comes after
     the others. Imports, helpers and `others` (names that the tests use) that it lacks are taken from the answer's other
-    blocks, and imports also from its prose.
+    blocks, and imports also from its prose. Code between backticks inside a line counts where there is nothing else.
     """
     if len(answer) > LONGEST_ANSWER:
         return None
-    blocks, prose = split_fences(answer.replace("\r\n", "\n").replace("\r", "\n"))
+    text = re.sub(r"\r*\n|\r", "\n", answer)
+    blocks, prose = split_fences(text)
+    blocks, prose = [Block(visible_source(block.text), block.closed) for block in blocks], visible_source(prose)
+    open_end = blocks[-1] if cut and blocks and not blocks[-1].closed else None
     latest = _latest_first(blocks, cut)
-    wholes = [program for block in latest if (program := _whole_program(block, entry_point))]
-    wholes += filter(None, [_bare_program(prose, entry_point)])
+    wholes = [program for block in latest if (program := _whole_program(block, entry_point, block is open_end))]
+    wholes += filter(None, [_bare_program(prose, entry_point, cut and open_end is None)])
     solutions = [program for program in wholes if not is_stub(program, entry_point)]
     pieces = [*latest, Block(prose, closed=False)]
     completions = (_completed(piece, prompt, entry_point) for piece in pieces)
@@ -51,6 +58,8 @@ def extract_program(
         program = solutions[0]
     elif completed := next(filter(None, completions), None):
         program = completed.removeprefix(preamble)
+    elif inline := _inline_program(text, prompt, entry_point):
+        program = inline.removeprefix(preamble)
     elif wholes:
         program = wholes[0]
     else:
@@ -82,10 +91,32 @@ def _defines(source: str, name: str) -> bool:
     return tree is not None and name in defined_names(tree)
 
 
-def _whole_program(block: Block, entry_point: str) -> str | None:
+def _whole_program(block: Block, entry_point: str, cut: bool) -> str | None:
     """The block's text if it defines `entry_point`; an unclosed block is cut where it turns into prose."""
-    program = _compiling_part(Block(_typed(block.text), block.closed))
+    typed = Block(_typed(block.text), block.closed)
+    program = _without_broken_end(_dedented(typed.text), entry_point) if cut else _compiling_part(typed)
     return program if _defines(program, entry_point) else None
+
+
+def _without_broken_end(text: str, entry_point: str) -> str:
+    """The longest prefix of a `text` that was cut, without the statement in which it broke off.
+
+    A model that repeats its function until it is cut leaves a piece of it that may compile, and would replace the whole
+    one. Only a statement that defines something new may be needed, and stays.
+    """
+    whole = _longest_prefix(text)
+    lines = text.rstrip().split("\n")
+    last = max(
+        (number for number, line in enumerate(lines) if not line[:1].isspace() and line[:1] not in ")]}"), default=0
+    )
+    earlier = _longest_prefix(join(lines[:last])) if last else ""
+    tree = program_tree(earlier)
+    if tree is None or entry_point not in defined_names(tree) or is_stub(earlier, entry_point):
+        return whole
+    begun = BINDS.match(lines[last])
+    name = begun and (begun["definition"] or begun["variable"])
+    is_new = name not in defined_names(tree) if name else lines[last].startswith(("import ", "from "))
+    return whole if is_new else earlier
 
 
 def _compiling_part(block: Block) -> str:
@@ -98,15 +129,25 @@ def _typed(text: str) -> str:
     return join(TYPED.findall(text)) if text.lstrip().startswith(">>> ") else text
 
 
-def _bare_program(prose: str, entry_point: str) -> str | None:
+def _bare_program(prose: str, entry_point: str, cut: bool) -> str | None:
     """The lines of unfenced text that form a program with a definition of `entry_point`."""
     lines = _dedented(prose).split("\n")
     starts = [number for number, line in enumerate(lines) if CODE_START.match(line)]
     definition = _definition_of(entry_point)
     surest = [number for number in starts if definition.match(lines[number])]
     bare = (join(lines[start:]) for start in chain(starts[:MOST_STARTS], surest[:MOST_STARTS]))
-    programs = map(_longest_prefix, chain(bare, _indented_blocks(lines)))
-    return next((program for program in programs if _defines(program, entry_point)), None)
+    texts = ((text, _longest_prefix(text)) for text in chain(bare, _indented_blocks(lines)))
+    text, program = next(((text, program) for text, program in texts if _defines(program, entry_point)), ("", None))
+    return _without_broken_end(text, entry_point) if program and cut else program
+
+
+def _inline_program(answer: str, prompt: str, entry_point: str) -> str | None:
+    """The last code between backticks that defines `entry_point`, else the last that is a body of it."""
+    spans = [(visible_source(span.text).strip(), span.alone) for span in inline_code(answer)]
+    wholes = [text for text, _ in spans if FUNCTION.search(text) and _defines(text + "\n", entry_point)]
+    solutions = (text + "\n" for text in wholes if not is_stub(text + "\n", entry_point))
+    bodies = (_completed(Block(text, closed=True), prompt, entry_point) for text, alone in spans if alone)
+    return next(chain(solutions, filter(None, bodies)), None)
 
 
 def _indented_blocks(lines: list[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from l2s.tasks.closing import without_closing
 from l2s.tasks.numbers import NUMBER, numbers, value
+from l2s.tasks.rivals import has_rival
 
 SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)|[。！？]")
 LINE_START = r"\n[ \t>*_(#-]*"
@@ -28,10 +29,11 @@ RESULT = re.compile(
     r"|所以|因此|共|剩|即|得|等于",
     re.IGNORECASE,
 )
-# "(9 eggs × $2)", "(at $2 each)"; but "(18 eggs)" and "(or 18)" may be the result.
+# "(9 eggs × $2)", "(at $2 each)", "(or 17 if it rains)"; but "(18 eggs)" and "(or 18)" may be the result.
 BRACKET = re.compile(
     r"\((?:[^()]*?\d[^()\d]*(?:[+*×÷·]| [-/x] )"
-    r"|\s*(?!(?:or|i\.?e|that is|which is|about|approx\w*)\b|或|约|也就是)[^\W\d])[^()]*\)",
+    r"|\s*(?!(?:or(?![^()]*\b(?:if|when|without|excluding|including)\b)|i\.?e|"
+    r"that is|which is|about|approx\w*)\b|或|约|也就是)[^\W\d])[^()]*\)",
     re.IGNORECASE,
 )
 BECAUSE = re.compile(r"\bbecause\b|, since\b|因为|由于", re.IGNORECASE)
@@ -52,7 +54,7 @@ def with_bold_marked(text: str) -> str:
 
 
 def unmarked_number(text: str) -> Decimal | None:
-    """The number that a plain text without a marker gives; None where there is no number.
+    """The number that a plain text without a marker gives; None where there is none, or two are offered.
 
     Of the last sentence with a number, it is the only bold one, else the last one that is no part of an explanation.
     """
@@ -63,8 +65,9 @@ def unmarked_number(text: str) -> Decimal | None:
     bold = list(BOLD_NUMBER.finditer(sentence))
     if len({value(number) for number in bold}) == 1 and not RESULT.search(sentence, bold[-1].end()):
         return value(bold[0])
-    found = list(numbers(_unexplained(sentence)))
-    return found[-1] if found else None
+    plain = _unexplained(sentence)
+    found = [match for match in NUMBER.finditer(plain) if value(match) is not None]
+    return None if not found or has_rival(plain, found[-1]) else value(found[-1])
 
 
 def _without_note(text: str) -> str:

@@ -77,7 +77,7 @@ def graded(grader: str, reference: Any, response: str, finish_reason: str = "sto
         ("json", {"a": [{"b": 2}]}, 'So:\n\n{\n  "a": [\n    {"b": 2}\n  ]\n}\n\n[1] a source', "correct"),
         ("json", {"a": 1}, '{"a": 1}\nNo:\n{"a": 2}', "wrong"),
         ("json", {"a": 1}, '{\n  "b":\n  {"a": 1}\n', "no_answer"),  # a part of a broken one
-        ("json", {"a": 1}, 'It is {"a": 1}', "no_answer"),
+        ("json", {"a": 1}, 'It is {"a": 1}', "correct"),
         ("json", {"a": 1}, "{'a': 1}", "no_answer"),
         ("json", {"a": 1}, '{"a": NaN}', "no_answer"),
         ("json", {"a": 1}, "[" * 100_000, "no_answer"),

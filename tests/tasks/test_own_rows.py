@@ -127,6 +127,19 @@ def test_a_value_of_parquet_that_python_does_not_have_is_an_error_of_one_line(tm
     assert "leave that column out" in message
 
 
+@pytest.mark.parametrize("parquet", [False, True], ids=["jsonl", "parquet"])
+def test_turns_may_be_the_text_of_a_list(tmp_path: Path, parquet: bool) -> None:
+    turns = [turn("system", "Be brief."), turn("user", 'é \\u00e9 "x"')]
+    rows = [{"messages": json.dumps(turns, ensure_ascii=ascii_only), "reference": "c"} for ascii_only in (True, False)]
+    path = tmp_path / "data.parquet"
+    if parquet:
+        pytest.importorskip("pyarrow.parquet").write_table(pytest.importorskip("pyarrow").Table.from_pylist(rows), path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = ExperimentConfig(train_file=path, eval_file=path, own_grader="exact")
+    assert [item["messages"] for item in TASK.eval_items(config)] == [turns, turns]
+
+
 def turn(role: Any, content: Any = "text") -> dict[str, Any]:
     return {"role": role, "content": content}
 
@@ -158,6 +171,12 @@ def turn(role: Any, content: Any = "text") -> dict[str, Any]:
         ({"prompt": "x" * 1_000_001}, "has 1,000,001 characters, at most 1,000,000"),
         ({"messages": []}, "messages=[]: expected a list of turns"),
         ({"messages": "Hi"}, "messages='Hi': expected a list of turns"),
+        ({"messages": '{"role": "user"}'}, "expected a list of turns"),
+        ({"messages": "[]"}, "messages=[]: expected a list of turns"),
+        ({"messages": "[{'role': 'user', 'content': 'a'}]"}, "or that list as JSON text (Expecting property name"),
+        ({"messages": '[{"role": "user", "content": "a"}'}, "as JSON text (Expecting ',' delimiter, column 34)"),
+        ({"messages": '[{"role": "user"}]'}, "messages[0].content=None: expected text"),
+        ({"messages": '["a"]'}, "messages[0]='a': expected an object with `role` and `content`"),
         ({"messages": ["Hi"]}, "messages[0]='Hi': expected an object with `role` and `content`"),
         ({"messages": [turn("human")]}, "messages[0].role='human': must be one of system, user, assistant"),
         ({"messages": [turn(None)]}, "messages[0].role=None"),

@@ -35,7 +35,10 @@ ZH_DENIAL = (
     "(?<!无法)(?<!不能)(?<!难以)(?<!不)排除了?:?|"
     "没有|不存在|不涉及|未(?:见|发现|出现|观察到|显示|触发|检测到|涉及)|无|非"
 )
-ZH_FILLER = r"(?:因为|由于|由|因|任何|发生|出现|存在|证据|迹象|表明|显示|说明|证明|归咎于|归因于|为|了|是|的|到|\s)*"
+ZH_FILLER = (
+    r"(?:因为|由于|由|因|任何|发生|出现|存在|证据|迹象|表明|显示|说明|证明|发现|检测|观察|看|归咎于|归因于|为|了|是|的|"
+    r"到|\s)*"
+)
 ZH_BEFORE = rf"(?:{ZH_DENIAL}){ZH_FILLER}$|(?:不是|并非|排除了?){ZH_FILLER}[^,。;!?]{{1,10}}(?:或者?|、){ZH_FILLER}$"
 DENIED_BEFORE = re.compile(f"{EN_BEFORE}|{ZH_BEFORE}")
 # "Ruled out: A, B, C"
@@ -78,6 +81,21 @@ TAG = re.compile(
     rf"^\s*[,(:\[–—-]+\s*(?:(?:was|were|is|are|been|now|already|both|all)\s+)*"
     rf"(?:{EN_DISMISSED}|not the (?:root )?cause\b|(?:均|都|也|已经|已|可|被)*排除)\s*(?=[.,;!?。)\]]|$)"
 )
+
+# Of a fault: "a DNS failure was not found". Of what a fault lacks it is the fault itself: "the host was not found".
+NOT_SEEN = re.compile(
+    r"^(?:\s+(?:errors?|problems?|issues?|events?|messages?|entries|signs?))?\s+"
+    r"(?:is|was|are|were|(?:has|have|had) been|(?:can|could) be)\s+(?:not|nowhere)\s+(?:be\s+)?"
+    r"(?:found|seen|detected|present|visible|reported|logged)"
+    r"(?=\s*(?:[.,;!?)\]]|$|(?:and|but|here|anywhere|at all|in)\b))"
+    r"|^\s+(?:could|can) ?not be (?:found|seen|detected)\b"
+    r"|^\s*的?(?:问题|故障|错误|现象|迹象|等)*(?:均|都|也|并)*(?:未|没有?)(?:发现|出现|见到|检测到|发生|看到|观察到)"
+)
+LACKS = re.compile(
+    r"\b(?:missing|absent|not|no|never|lacks?|lacking|without|unknown|nonexistent|gone|lost)\b|[不没未无缺]"
+)
+# "没有磁盘空间不足的问题" has no lack, though it begins like "没有磁盘空间".
+LACK_OF = re.compile(r"^\s*(?:不足|不够|耗尽|用尽|用完|告急|已满|短缺)")
 
 # What does no harm, or no longer, is to blame for nothing, though an answer to a healthy log names it as evidence.
 HARMLESS_BEFORE = re.compile(
@@ -124,8 +142,15 @@ def is_harmless(text: str, span: Span) -> bool:
     return bool(HARMLESS_BEFORE.search(text, 0, span[0]) or HARMLESS_AFTER.match(text[span[1] :]))
 
 
+def is_not_seen(text: str, span: Span) -> bool:
+    """Whether normalised `text` says that the fault at `span` was not found in the log."""
+    return bool(NOT_SEEN.match(text[span[1] :]) and not LACKS.search(text[span[0] : span[1]]))
+
+
 def _is_denied_alone(text: str, span: Span) -> bool:
     rest = text[span[1] :]
+    if text[span[0]] in "没无" and LACK_OF.match(rest):
+        return True
     return bool(DENIED_BEFORE.search(text, 0, span[0]) or DENIED_AFTER.match(rest) or TAG.match(rest))
 
 

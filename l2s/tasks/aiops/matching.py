@@ -10,8 +10,10 @@ from functools import lru_cache
 from itertools import pairwise, product
 
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
-from l2s.tasks.aiops.denials import Span, is_denied, is_harmless
+from l2s.tasks.aiops.denials import Span, is_denied, is_harmless, is_not_seen
+from l2s.tasks.aiops.suppositions import is_supposed
 from l2s.tasks.chat_answer import DASHES
+from l2s.tasks.chinese import simplified
 
 CJK = "[\u3400-\u9fff]"
 WORD = re.compile(rf"{CJK}|[^\s\u3400-\u9fff]+")  # a Chinese character, or a run of others without spaces
@@ -85,8 +87,11 @@ def words(text: str) -> list[re.Match[str]]:
 
 
 def normalise(text: str) -> str:
-    """`text` with full-width forms, case, dashes, short forms of "not", emphasis, runs of spaces and "5 %" unified."""
-    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").translate(DASHES)
+    """`text` with full-width forms, case, dashes, short forms of "not", emphasis, runs of spaces and "5 %" unified.
+
+    Chinese is in simplified characters.
+    """
+    text = simplified(unicodedata.normalize("NFKC", text)).casefold().replace("’", "'").translate(DASHES)
     text = re.sub(r"n't\b", " not", text.replace("can't", "cannot").replace("won't", "will not"))
     return re.sub(r"[ \t*`_\"]+", " ", text).replace(" %", "%")
 
@@ -103,10 +108,16 @@ def named_causes(text: str) -> dict[str, list[Span]]:
     """Every cause that normalised `text` names without denying it or calling it harmless, and where."""
     listed = _listed(text)
     means = {
-        cause: [span for span in spans if not is_denied(text, span, listed) and not is_harmless(text, span)]
+        cause: stated(text, [span for span in spans if not is_denied(text, span, listed)])
         for cause, spans in _mentions(text).items()
     }
-    return {cause: spans for cause, spans in means.items() if spans}
+    harmful = {cause: [span for span in spans if not is_harmless(text, span)] for cause, spans in means.items()}
+    return {cause: spans for cause, spans in harmful.items() if spans}
+
+
+def stated(text: str, spans: Iterable[Span]) -> list[Span]:
+    """Of the places where normalised `text` mentions a cause, those that neither suppose it nor say it is not there."""
+    return [span for span in spans if not is_not_seen(text, span) and not is_supposed(text, span)]
 
 
 def _listed(text: str) -> list[Span]:

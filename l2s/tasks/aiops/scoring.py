@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from l2s.tasks.aiops.denials import Span, is_harmless
-from l2s.tasks.aiops.matching import find, named_causes, normalise, words
+from l2s.tasks.aiops.matching import find, named_causes, normalise, stated, words
 from l2s.tasks.aiops.records import Language
 from l2s.tasks.chat_answer import without_thinking
 from l2s.tasks.types import Grade, Item
@@ -122,6 +122,7 @@ def _runs(spoken: list[re.Match[str]]) -> Iterator[tuple[str, ...]]:
 def _score(meta: dict[str, Any], answer: str, extracted: str) -> Grade:
     found = [find(concept["phrases"], answer) for concept in meta["concepts"]]
     roles = [concept["role"] for concept in meta["concepts"]]
+    found = [stated(answer, found[n]) if role == "cause" else found[n] for n, role in enumerate(roles)]
     diagnosis = [span for role, spans in zip(roles, found, strict=True) if role == "cause" for span in spans]
     blamed = _wrong_cause(meta["forbidden"], answer, diagnosis, [span for spans in found for span in spans])
     if diagnosis:  # a remedy must be told beside the cause: "the connection limit is reached" limits no connections
@@ -152,7 +153,7 @@ def _wrong_cause(
     for wrong in forbidden:
         spans = named.get(wrong["cause"], [])
         loose = find(wrong["phrases"], answer) if wrong["phrases"] else []
-        loose = [span for span in loose if not is_harmless(answer, span)]
+        loose = [span for span in stated(answer, loose) if not is_harmless(answer, span)]
         spans = spans + [span for span in loose if not any(_overlap(other, span) for other in diagnosis)]
         if any(not _is_meant(span, right) and not _is_effect(answer, span, diagnosis) for span in spans):
             return str(wrong["cause"])

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from l2s.tasks.chat_answer import DASHES
-from l2s.tasks.final_number import CORRECTION
+from l2s.tasks.chinese import simplified
+from l2s.tasks.corrections import CORRECTION
 from l2s.tasks.numbers import TAG, TEXT_MACRO
+from l2s.tasks.own.choice_table import without_tables
 
 LETTERS = "ABCDE"
 WIDE: dict[int, int | str] = {**str.maketrans("ＡＢＣＤＥ（）：．", "ABCDE():."), **DASHES}
+LETTER_IN_ANGLES = re.compile(r"<([A-E])>(?![^\n]*</\1>)")  # "Answer: <B>"; <B>...</B> is bold
 MARKUP = re.compile(r"[*`$]|__|\\[()\[\]]")
 
 # Letters -------------------------------------------------------------------------------------------------------------
@@ -24,7 +27,21 @@ OPTION = r"\s*+(?:(?:option|choice|statement|letter)\b|选项)?\s*+:?"
 # A letter that ends its clause, or stands in brackets; in capitals, for "it is a" goes on.
 CLAUSE_END = r"(?=\s*(?:[.。!！;；,，:\n]|$|\b(?:because|since|rather|not)\b|[而选]))"
 ENDING = rf"{OPTION}{OPEN}(?-i:([A-E]))(?:[)\]]|{CLAUSE_END}){CLOSE}"
-SEVERAL = re.compile(rf"{CLOSE}(?:,|/|、|&|and\b|or\b|和|与|或|及)\s*{OPEN}[A-E](?!\w|\s+(?:is|was|would|isn|wasn)\b)")
+# "B or C", "B (or C)", "B, maybe C", "B, but C is also possible", "B C"; not "B and C is wrong"
+JOIN = r"(?:[,，]|/|、|&|and\b|or\b|和|与|或者?|及)"
+PERHAPS = r"(?:(?:maybe|perhaps|possibly|also|even)\b\s*|也?可能是?)"
+SEVERAL = re.compile(
+    rf"{CLOSE}[,，(]?\s*(?:{JOIN}\s*{PERHAPS}?|(?:but\s+)?{PERHAPS}){OPEN}[A-E](?!\w|\s+(?:is|was|would|isn|wasn)\b)"
+    rf"|{CLOSE}[,，]?\s*(?:but|though|although)\s*{OPEN}[A-E]{CLOSE}\s*(?:(?:is|are) also|"
+    r"(?:could|might|may|can) (?:also|work|fit|be (?:right|correct|possible|true|the answer)))\b"
+    rf"|{CLOSE}[,，]?\s*(?:但|不过)?\s*{OPEN}[A-E]{CLOSE}\s*也(?!不|错)"
+    rf"|(?:\.?[ \t]+{OPEN}[A-E]{CLOSE})+[.。]?[ \t]*(?:\n|$)"
+)
+# "B) Rome and C) Oslo", or all options on one line: "A) Paris. B) Rome"
+TWO_OPTIONS = re.compile(
+    r"(?P<open>\(?)(?:(?P<a>A)|[B-E])(?P<close>[).])\s[^\n]*?(?:\band|\bor|&|和|与|或|、|(?(a)[.;,]|(?!)))\s*"
+    r"(?P=open)[A-E](?P=close)\s(?!(?:is|was|are|isn|would)\b)"
+)
 SEVERAL_BEFORE = re.compile(r"(?<!\w)[A-E]\s*(?:,|/|、|&|and|or|和|与|或|及)\s*$")
 LINE_END = re.compile(r"[)\]\"'}]*[ .。]*(?:\n|$)")
 # "A city" is an article; "A because", "A is" are not.
@@ -61,6 +78,8 @@ PROSE = re.compile(
     rf"|\bmakes\s{OPTION}{LETTER}(?=the\b)|\bleaves\s{ENDING}"
     rf"|\b(?:correct|right|true|best)\s(?:\w+\s)?is\s{ENDING}|不?正确的(?:选项|说法|答案|一项)?[是为]{ENDING}"
     rf"|(?:\b(?:so|thus|hence|therefore)\b|所以|因此|由此可知|=>|[⇒∴])[,，:]?\s*(?:it(?:'s| is)\b|是)?{ENDING}"
+    rf"|(?:\b(?:wait|no|correction|actually|sorry|rather|i mean)\b|更正|不对|等等|等一下|不(?=[,，]))[\s,:.…!，。]*"
+    rf"(?:no\b[\s,:]*)?(?:so\s+)?(?:(?:it(?:'s|’s| is| should be)|应?该?是|应为|选)\s*)?{ENDING}"
     rf"|\b(?:it(?:'s|’s| is| must be| should be| has to be)|but)\s{ENDING}|(?:认为|而|应该?|就)是{ENDING}",
     re.IGNORECASE,
 )
@@ -76,9 +95,17 @@ LONGEST_SENTENCE = 200  # characters looked at before a letter
 # Without a statement -------------------------------------------------------------------------------------------------
 
 ALONE = re.compile(rf"{LETTER}[.。]?\s*")
-FIRST = re.compile(rf"{OPTION}{OPEN}([A-E])\s*(?:[.:、,，。)\]】]|-\s|because\b|因为|$)", re.IGNORECASE)
+FIRST = re.compile(
+    rf"{OPTION}{OPEN}([A-E])\s*(?:[.:、,，。)\]】]|-\s|(?:because|rather than|instead of|not|over)\b|因为|而不是|"
+    r"而非|不是|$)",
+    re.IGNORECASE,
+)
 # At the end of an option's line, the verdict that it is right.
-TICKED = re.compile(r"(?:[✅✔✓☑]\ufe0f?|[-:(,，]\s*(?:correct|right|正确|对)\s*[).。!！]*)\s*$", re.IGNORECASE)
+TICKED = re.compile(
+    r"(?:[✅✔✓☑√]\ufe0f?|[-:(,，]\s*(?:correct|right|yes|true|正确|对|是)\s*[).。!！]*)\s*$", re.IGNORECASE
+)
+# A letter that is the last sentence, after another: "A is wrong. B."
+LAST_SENTENCE = re.compile(rf"[^\n]*\w\w[^\n]*[.!?。！？;；]\s*{LETTER}[.。!！]?\s*")
 BRACKETED = re.compile(r"[(\[【]\s*(?:[Oo]ption\s|[Cc]hoice\s|选项)?\s*([A-E])\s*[)\]】]|\*\*\s*([A-E])\s*\*\*")
 
 
@@ -107,7 +134,7 @@ def chosen_letter(text: str) -> str | None:
     last of equal ones counts. Without any: a last line that is only the letter, then the letter of the only option that
     is marked as right, then the letter that begins lines or stands in brackets or bold, if there is only one.
     """
-    marked = text.translate(WIDE).strip()
+    marked = without_tables(simplified(text.translate(WIDE)).strip())
     text = _plain(marked)
     if len(text.strip(" .()[]")) == 1:
         text = text.upper()
@@ -115,10 +142,10 @@ def chosen_letter(text: str) -> str | None:
     if statements := list(_statements(text)):
         last = max(statements)
         return None if SEVERAL.match(text, last.position) else last.letter
-    if lines and (alone := ALONE.fullmatch(lines[-1])):
+    if lines and (alone := ALONE.fullmatch(lines[-1]) or LAST_SENTENCE.fullmatch(lines[-1])):
         return alone.group(1)
     begun = [match for line in lines if (match := FIRST.match(line)) and match.group(1).isupper()]
-    if any(SEVERAL.match(match.string, match.end(1)) for match in begun):
+    if any(SEVERAL.match(match.string, match.end(1)) or TWO_OPTIONS.match(match.string) for match in begun):
         return None
     ticked = [match for match in begun if TICKED.search(match.string)]
     if len(ticked) == 1:
@@ -134,6 +161,7 @@ def chosen_letter(text: str) -> str | None:
 
 def _plain(text: str) -> str:
     """`text` without bold, code marks, dollar signs, tags and LaTeX fonts."""
+    text = LETTER_IN_ANGLES.sub(r"(\1)", text)
     while TEXT_MACRO.search(text):
         text = TEXT_MACRO.sub(r" \1 ", text)
     return MARKUP.sub("", TAG.sub("", text)).strip()

@@ -17,7 +17,7 @@ from l2s.tasks.fences import split_fences
 from l2s.tasks.final_number import final_number
 from l2s.tasks.own import user_code
 from l2s.tasks.own.choice import LETTERS, chosen_letter
-from l2s.tasks.own.strict_json import json_in_lines, parse_json
+from l2s.tasks.own.strict_json import json_in_lines, json_in_prose, parse_json
 from l2s.tasks.task import NOT_GRADED
 from l2s.tasks.types import Grade, Item
 
@@ -152,15 +152,31 @@ def _json(value: Any) -> str:
 
 
 def _judge_json(item: Item, visible: str, config: ExperimentConfig) -> Verdict:
-    """Judge the whole answer if it is JSON, else its last fenced block of JSON, else the last JSON in its lines."""
+    """Judge the whole answer if it is JSON, else its last fenced block of JSON, else the last JSON in its text.
+
+    In the text, objects count where the reference is one, and arrays elsewhere only if none stands on lines of its own:
+    "[1]" may name a source.
+    """
     reference = parse_json(item["reference"])
-    for text in chain([visible], _fenced(visible), reversed(json_in_lines(visible))):
+    visible = visible.lstrip("\ufeff\u200b")
+    for text in chain([visible], _fenced(visible), _in_text(visible, type(reference))):
         try:
             right = equal_json(parse_json(text), reference)
         except (ValueError, RecursionError):
             continue
         return _right_or_wrong(right, text.strip())
     return Verdict(0.0, "no_answer", None)
+
+
+def _in_text(visible: str, kind: type) -> Iterator[str]:
+    anywhere = json_in_prose(visible, kind) if kind in (dict, list) else []
+    if anywhere is None:
+        return
+    if kind is dict:
+        yield from reversed(anywhere)
+    yield from reversed(json_in_lines(visible))
+    if kind is list:
+        yield from reversed(anywhere)
 
 
 def _fenced(visible: str) -> Iterator[str]:

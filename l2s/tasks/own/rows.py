@@ -14,6 +14,7 @@ from l2s.jsonl import Row, fault_of
 from l2s.on_disk import Ids, spilled_rows
 from l2s.tasks.own.files import FIELDS, Placed, list_names
 from l2s.tasks.own.graders import Grader
+from l2s.tasks.own.strict_json import parse_json
 from l2s.tasks.task import Split
 from l2s.tasks.types import Item, Message
 
@@ -119,12 +120,25 @@ def _messages(row: Row) -> list[Message]:
             raise RowError(f"{null[0]}: is null; write the question, or remove this row")
         named = f"its fields are {list_names(list(row))}" if row else "the object is empty"
         raise RowError(f"has neither `messages` nor `prompt` ({named}); add one of them")
-    turns = row["messages"]
+    turns = _turns_of(row["messages"])
     if not isinstance(turns, list) or not turns:
         raise RowError(f"messages={shown(turns)}: expected a list of turns; a single question is `prompt`")
     messages = [_turn(f"messages[{number}]", turn) for number, turn in enumerate(turns)]
     _check_order([message["role"] for message in messages])
     return messages
+
+
+def _turns_of(value: Any) -> Any:
+    """`value`, or what it holds if it is JSON text: tables and their exports keep a list that way."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_json(value)
+    except ValueError as error:
+        raise RowError(
+            f"messages={shown(value)}: expected a list of turns, or that list as JSON text ({error}); a single "
+            "question is `prompt`"
+        ) from None
 
 
 def _turn(name: str, turn: Any) -> Message:

@@ -40,12 +40,22 @@ PERHAPS_OF_ONE_PART = say(
     "[故障/异常/问题/事故]",
 )
 
+# A verdict on a healthy log; beside a fault, "no errors were found" is about the part named before it.
+NO_ERRORS = say(
+    "no [error/errors] [found/detected/seen/logged]|no [error/errors] [was/were] [found/detected/seen/logged]|"
+    "no [error/errors] [in/found in] the log",
+    "[没有/无/未见/未发现/没有发现/未检测到/没有检测到][错误/任何错误]|"
+    "[未显示/没有显示/未显示出/未报告/没有报告][错误/任何错误/异常/任何异常/故障/任何故障/问题/任何问题]",
+)
+
 
 def _as_clauses(phrases: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f";{phrase};" for phrase in phrases)
 
 
-VERDICT = Phrases(PERHAPS_OF_ONE_PART.en + ALL_IS_WELL.en, PERHAPS_OF_ONE_PART.zh + ALL_IS_WELL.zh)
+VERDICT = Phrases(
+    PERHAPS_OF_ONE_PART.en + ALL_IS_WELL.en + NO_ERRORS.en, PERHAPS_OF_ONE_PART.zh + ALL_IS_WELL.zh + NO_ERRORS.zh
+)
 WRONG_BESIDE_A_FAULT = Phrases(
     ALL_IS_WELL.en + NEEDS_NOTHING.en + _as_clauses(PERHAPS_OF_ONE_PART.en),
     ALL_IS_WELL.zh + NEEDS_NOTHING.zh + _as_clauses(PERHAPS_OF_ONE_PART.zh),

@@ -33,10 +33,11 @@ PARTS: dict[str, Phrases] = {
         "lose/fail/failure/broken/broke/stop/stale/missing/unavailable/no source/no server/no usable/not reach/dead/"
         "no upstream/unsynchronised/unsynchronized/not working/out of sync/down/without]|no [time sync/NTP sync/clock "
         "sync/time synchronisation/time synchronization]",
-        "[时钟/时间/钟/{host}/本机/主机] & [不准/偏/漂/错误/不对/没对/没有对/慢/快了/走快/落后/滞后/超前/没同步/未同步/"
-        "不同步/没有同步/失步/失准/误差/没校准/未校准/没有校准/未校正/没校/未对时/跑飞/差了/差 {secs}/相差]|[对时/校时/"
-        "NTP/时间同步/授时/时钟同步/时间源/同步源] & [失败/失效/中断/没有/停/异常/丢/断/失联/不可用/没了/不通/挂/失步]|"
-        "[没有/没/无/缺]~[对时/校时/时间源/可用时间源/可用的时间源]|chronyd & [没有/没/无/未同步/失去/失败/丢]",
+        "[时钟/时间/钟/{host}/本机/主机] & [不准/不正确/偏/漂/错误/不对/没对/没有对/慢/快了/走快/落后/滞后/超前/"
+        "没同步/未同步/不同步/没有同步/失步/失准/误差/没校准/未校准/没有校准/未校正/没校/未对时/跑飞/差了/差 {secs}/"
+        "相差]|[对时/校时/NTP/时间同步/授时/时钟同步/时间源/同步源] & [失败/失效/中断/没有/停/异常/丢/断/失联/不可用/"
+        "没了/不通/挂/失步]|[没有/没/无/缺]~[对时/校时/时间源/可用时间源/可用的时间源]|chronyd & [没有/没/无/未同步/"
+        "失去/失败/丢]",
     ),
     "disk_failing": parts(
         "[disk/drive/SSD/HDD/hard drive/hard disk/storage device/hardware/medium/media/sector/{disk}/device] & [die/"

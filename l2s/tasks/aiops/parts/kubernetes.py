@@ -9,13 +9,13 @@ PARTS: dict[str, Phrases] = {
     "image_missing": parts(
         "[image/tag/image tag/image version/version/{version}/{svc}:{version}/manifest] & [missing/not in the "
         "registry/not in registry/nonexistent/non-existent/not exist/not found/not be found/not be pulled/never "
-        "publish/never push/never upload/not pushed/not push/not upload/not publish/unpublished/unpushed/absent/wrong/"
-        "wrong tag/invalid/no such/typo/mistype/not built/never built/unavailable/not available/never release/bad/not "
-        "there/nobody pushed/bogus]|[image/tag/version/{version}] ~ unknown|unknown [image/tag/version]|no & manifest "
-        "& [tag/version/{version}/image]|registry & [not have/not know/lack/has no/without/no trace/never heard/never "
-        "received/never got/not contain/not hold/not find/not carry] & [image/tag/version/{version}/{svc}:{version}/"
-        "manifest/it/pods]|[image/tag/{version}/template/deployment] & registry & [not have/not know/lack/has no/not "
-        "contain/not hold/cannot find/not carry]",
+        "publish/never push/never upload/not pushed/not push/not upload/not publish/unpublished/unpushed/absent/"
+        "wrong/wrong tag/invalid/no such/typo/mistype/not built/never built/unavailable/not available/never release/"
+        "bad/not there/nobody pushed/bogus]|[image/tag/version/{version}] ~ unknown|unknown [image/tag/version]|no "
+        "[image/tag] ~ found|no & manifest & [tag/version/{version}/image]|registry & [not have/not know/lack/has no/"
+        "without/no trace/never heard/never received/never got/not contain/not hold/not find/not carry] & [image/tag/"
+        "version/{version}/{svc}:{version}/manifest/it/pods]|[image/tag/{version}/template/deployment] & registry & "
+        "[not have/not know/lack/has no/not contain/not hold/cannot find/not carry]",
         "[镜像/标签/tag/版本/{version}] & [不存在/没有的/没有这个/没这个/未推送/没推/没有推/未发布/没发布/找不到/"
         "缺/写错/填错/错/无效/未构建/没构建/拉不到/拉不下/没有该/没上传/未上传/查无/不对]|仓库 & [没有/无/查无/没/"
         "不认识/不认/缺] & [镜像/tag/标签/版本/{version}/manifest/这个]|[tag/标签]~[没有/没了]",

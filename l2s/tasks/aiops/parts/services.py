@@ -36,7 +36,7 @@ PARTS: dict[str, Phrases] = {
         "lookup/lookup/{ip}:53/port 53/{ip}] & [down/dead/die/broken/unresponsive/not answer/not respond/not reply/"
         "silent/unreachable/fail/time out/timing out/hang/hung/out/stop/crash/unanswered/no answer/no reply]|[name/"
         "hostname/host name/host/domain name/address] … [cannot/not/no longer] … [resolve/resolved/resolving/looked "
-        "up]|[cannot/unable to/not] … resolve",
+        "up]|[cannot/unable to/not] … resolve|[host/hostname/host name/domain/domain name] not found",
         "[DNS/解析/域名/名称服务/{ip}/名字/主机名] & <not_responding>|[无法/不能/没法]~解析|[主机名/域名/名字/名称] & "
         "[解析不/查不到/解不/解析失败]",
     ),

@@ -187,7 +187,7 @@ FACTORS = (  # title, a student of one experiment, and one of another that diffe
     ("KD: alpha 0.3 − 0", (KD, "alpha-0.3"), (KD, "rate-0.0001")),
     ("KD: alpha 0.5 − 0", (KD, "alpha-0.5"), (KD, "rate-0.0001")),
 )
-ALONE = ("qwen-aiops",)  # experiments of another pair, with tables of their own
+ALONE = ("qwen_aiops",)  # experiments of another pair, with tables of their own
 Pairs = Sequence[tuple[str, tuple[str, str], tuple[str, str]]]
 FURTHER: Mapping[str, tuple[Sequence[str], Pairs]] = {  # experiments beside the final one, and their contrasts
     "longer": (

@@ -82,6 +82,20 @@ def clustered_pair(rng: np.random.Generator) -> Trial:
     return found.ci95, found.p_value
 
 
+def with_healthy_logs(rng: np.random.Generator, *, healthy_units: int) -> Trial:
+    """85 faults of 35 families and 15 healthy logs; the better model learned most faults, and to blame healthy logs."""
+    family_of = np.sort(np.arange(85) % 35)
+    faults = (rng.binomial(4, rng.beta(a, b, 35)[family_of]) / 4 for a, b in ((1, 1), (1, 15)))
+    healthy = (rng.binomial(4, ease, 15) / 4 for ease in (0.05, 0.3))
+    a, b = (np.concatenate(parts) for parts in zip(faults, healthy, strict=True))
+    labels = [*family_of.tolist(), *(35 + np.arange(15) % healthy_units).tolist()]
+    found = stats.paired_comparison(a, b, clusters=labels)
+    return found.ci95, found.p_value
+
+
+WITH_HEALTHY = 0.85 * (1 / 2 - 1 / 16) + 0.15 * (0.05 - 0.3)  # its true difference
+
+
 def mean_kl(rng: np.random.Generator, *, n: int) -> Trial:
     """Nats a token over n answers: skewed, and larger for some answers than for others."""
     tokens = rng.integers(20, 300, n)
@@ -125,6 +139,12 @@ SCENARIOS = (
     Scenario("difference, n=200, 0.6 and 0.5", 0.1, partial(paired_proportions, n=200, p=0.6, q=0.5)),
     Scenario("concept rate, 25 families of 4", 0.4, clustered_mean),
     Scenario("its difference, 25 families of 4", 0.0, clustered_pair, is_null=True),
+    Scenario(
+        "difference, 35 families, healthy logs as one more", WITH_HEALTHY, partial(with_healthy_logs, healthy_units=1)
+    ),
+    Scenario(
+        "difference, 35 families, healthy logs as six more", WITH_HEALTHY, partial(with_healthy_logs, healthy_units=6)
+    ),
     Scenario("mean KL, 50 answers", float(np.exp(-1.5 + 0.32)), partial(mean_kl, n=50)),
     Scenario("mean KL, 350 answers", float(np.exp(-1.5 + 0.32)), partial(mean_kl, n=350)),
     Scenario("its difference, 50 answers", 0.0, partial(paired_kl, n=50), is_null=True),

@@ -56,7 +56,7 @@ TASK = Task(
         "gold": Names("the reference answer", "参考答案"),
         "silence": Names("silence", "沉默"),
     },
-    cluster_field="continent",
+    cluster_fields=("continent",),
     strict_detail="on_the_map",
     controls=lambda items: {"gold": 1.0, "silence": 0.5},
     note=lambda config: Names("Capitals come from an atlas.", "首都取自地图册。"),

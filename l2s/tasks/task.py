@@ -90,7 +90,8 @@ class Task:
         by_default: whether `domains=auto` includes this domain.
         count: number of items, if no size field gives it.
         runs_programs: whether grading runs model-written code and so needs the sandbox.
-        cluster_field: field of `meta` that names groups of related items, which are resampled together.
+        cluster_fields: fields of `meta` whose values together name groups of related items, which are resampled
+            together; none if all items are independent.
         strict_detail: a yes-or-no detail of the grades whose share is shown below the score.
         controls: scores of answers without understanding on these items, by name; "gold" must score 1. Names that begin
             with BLIND are right answers in other words: their score is the metric's ceiling.
@@ -121,7 +122,7 @@ class Task:
     by_default: Callable[[ExperimentConfig], bool] = lambda config: True
     count: Callable[[Split, ExperimentConfig], int] | None = None
     runs_programs: bool = False
-    cluster_field: str | None = None
+    cluster_fields: tuple[str, ...] = ()
     strict_detail: str | None = None
     controls: Callable[[Sequence[Item]], dict[str, float]] | None = None
     check: Callable[[ExperimentConfig, Collection[str]], None] = lambda config, domains: None

@@ -88,10 +88,10 @@ def _further_verdicts(rows: Sequence[Row]) -> dict[str, list[bool]]:
 
 def clusters(rows: Sequence[Row]) -> list[str] | None:
     """The cluster label of each row of one domain, or None if the items are independent."""
-    name = task_of(rows[0]["domain"]).cluster_field
-    if name is None or any(name not in row["meta"] for row in rows):
+    names = task_of(rows[0]["domain"]).cluster_fields
+    if not names or any(name not in row["meta"] for row in rows for name in names):
         return None
-    return [str(row["meta"][name]) for row in rows]
+    return ["/".join(str(row["meta"][name]) for name in names) for row in rows]
 
 
 def pair(first: Iterable[Row], second: Iterable[Row]) -> list[tuple[Row, Row]]:

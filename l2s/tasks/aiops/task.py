@@ -49,15 +49,16 @@ TASK = Task(
         f"{BLIND}zh": Names("blind answers, Chinese (ceiling)", "中文盲答（上限）"),
     },
     settings=("aiops_log_lines", "aiops_language"),
-    cluster_field="family",
+    cluster_fields=("style", "family"),  # healthy logs of two styles share no entry, as two faults share none
     strict_detail="all_required",
     controls=lambda items: (
         controls(items) | {f"{BLIND}{language}": score for language, score in blind_scores().items()}
     ),
     note=lambda config: Names(
         "Concept rate: the share of an item's key concepts that the answer names. AIOps items are resampled by fault "
-        "family. All required: the share of AIOps answers that name every concept and no wrong cause.",
+        "family, healthy ones by log style. All required: the share of AIOps answers that name every concept and no "
+        "wrong cause.",
         "关键词匹配率：一道题的关键概念中，回答说出的比例。"
-        "AIOps 按故障族重抽样。要点齐全：说出全部要点且没有误判原因的 AIOps 回答所占比例。",
+        "AIOps 按故障族重抽样，无故障的日志按日志类型。要点齐全：说出全部要点且没有误判原因的 AIOps 回答所占比例。",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +16,7 @@ from l2s.arms import ARMS, BASE, MODELS, TEACHER, copy_name
 from l2s.evaluation import stats
 from l2s.jsonl import Row
 from l2s.report.numbers.schema import DomainResult, Results
+from l2s.report.numbers.scores import clusters
 from l2s.report.page.plots import GRID, INK, MUTED, PAPER, STYLE
 from l2s.report.text.formats import bracketed, nats, percent, points
 from support.experiment_archive import RESULTS
@@ -72,7 +73,11 @@ class Kept:
 
     def scores(self, model: str) -> list[float]:
         """The score of each item, in the order of the items."""
-        return [float(row["score"]) for row in sorted(self.predictions[model], key=lambda row: str(row["id"]))]
+        return [float(row["score"]) for row in self.ordered(model)]
+
+    def ordered(self, model: str) -> list[Row]:
+        """The predictions in the order of the items."""
+        return sorted(self.predictions[model], key=lambda row: str(row["id"]))
 
     @property
     def seeds(self) -> list[int]:
@@ -126,8 +131,7 @@ def models_table(shown: Sequence[tuple[Kept, str]]) -> list[str]:
 def contrasts_table(kept: Kept) -> list[str]:
     """A row for each contrast: on the first seed's students, and over all seeds with the variation between them."""
     several = len(kept.seeds) > 1
-    seed = "first seed" if kept.seeds else "one seed"
-    lines = [f"| contrast | points, {seed} | p (Holm) | detectable with 80 % power from |"]
+    lines = ["| contrast | points, first seed | p (Holm) | detectable with 80 % power from |"]
     lines = [lines[0] + (f" points, seeds {', '.join(map(str, kept.seeds))} |" if several else "")]
     lines.append("|---|---:|---:|---:|" + "---:|" * several)
     for contrast in kept.results["comparisons"]:
@@ -215,15 +219,45 @@ FURTHER: Mapping[str, tuple[Sequence[str], Pairs]] = {  # experiments beside the
 }
 
 
+def of_one(name: str) -> Pairs:
+    """What KD gained over the base and over its teacher, in one experiment."""
+    return [(f"KD − {MODELS[other].title}", (KD, name), (other, name)) for other in (BASE, TEACHER)]
+
+
 def pairs_table(experiments: Mapping[str, Kept], pairs: Pairs) -> list[str]:
     """A row for each pair of archived students: the difference on the same items; Holm over the rows."""
     pairs = [pair for pair in pairs if all(name in experiments for _, name in pair[1:])]
     scores = [[experiments[name].scores(model) for model, name in pair[1:]] for pair in pairs]
-    compared = [stats.paired_comparison(new, old) for new, old in scores]
+    units = [clusters(experiments[name].ordered(model)) for _, (model, name), _ in pairs]
+    compared = [stats.paired_comparison(*both, clusters=labels) for both, labels in zip(scores, units, strict=True)]
     adjusted = stats.holm([one.p_value for one in compared])
     lines = [f"| difference | points, n={compared[0].n} | p (Holm) |", "|---|---:|---:|"]
     for (title, _, _), one, p in zip(pairs, compared, adjusted, strict=True):
         lines.append(f"| {title} | {difference(one.difference, one.ci95)} | {p:.2g} |")
+    return lines
+
+
+GROUPS: Mapping[str, Callable[[Row], bool]] = {  # of AIOps logs
+    "faults that training has": lambda row: not row["meta"]["healthy"] and not row["meta"]["eval_only_family"],
+    "faults that only evaluation has": lambda row: row["meta"]["eval_only_family"],
+    "healthy logs": lambda row: row["meta"]["healthy"],
+}
+
+
+def aiops_groups_table(kept: Kept) -> list[str]:
+    """A row for each group of AIOps logs: the scores of the models, and what KD gained over the base."""
+    models = [TEACHER, BASE, KD]
+    lines = [f"| logs | n | {' | '.join(MODELS[model].title for model in models)} | KD − Base, points |"]
+    lines.append("|---|" + "---:|" * (len(models) + 2))
+    for title, belongs in GROUPS.items():
+        rows = {model: [row for row in kept.predictions[model] if belongs(row)] for model in models}
+        units = clusters(rows[KD])
+        scores = {model: [float(row["score"]) for row in rows[model]] for model in models}
+        own = " | ".join(
+            bounded(sum(found) / len(found), stats.mean_interval(found, clusters=units)) for found in scores.values()
+        )
+        gain = stats.paired_comparison(scores[KD], scores[BASE], clusters=units)
+        lines.append(f"| {title} | {len(rows[KD])} | {own} | {difference(gain.difference, gain.ci95)} |")
     return lines
 
 
@@ -248,7 +282,8 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
                     tables[f"{kept.name}: seeds"] = seeds_table(kept)
     for kept in (experiments[name] for name in ALONE if name in experiments):
         tables[kept.name] = models_table([(kept, model) for model in kept.results["evaluation"]])
-        tables[f"{kept.name}: contrasts"] = contrasts_table(kept)
+        tables[f"{kept.name}: differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
+        tables[f"{kept.name}: groups"] = aiops_groups_table(kept)
     return tables
 
 

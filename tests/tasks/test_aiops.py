@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from l2s.config import ExperimentConfig
+from l2s.report.numbers.scores import clusters
 from l2s.report.numbers.warnings import control_fails
 from l2s.tasks import aiops
 from l2s.tasks.aiops.causes import CAUSES, NO_FAULT
@@ -250,3 +251,13 @@ def test_calling_a_fault_healthy_and_a_good_day_faulty_scores_nothing(evaluation
     for item in healthy:
         assert aiops.grade(item, faulty[0]["reference"]).status == "wrong_cause"
     assert NO_FAULT in CAUSES
+
+
+def test_a_unit_of_the_intervals_is_one_fault_or_the_healthy_logs_of_one_style(evaluation: list[Item]) -> None:
+    units: dict[str, list[Item]] = {}
+    for label, item in zip(clusters(evaluation) or [], evaluation, strict=True):
+        units.setdefault(label, []).append(item)
+    healthy = [{item["meta"]["style"] for item in items} for items in units.values() if not faulty(items[0])]
+    assert sorted(map(sorted, healthy)) == sorted([style.name] for style in STYLES)
+    assert len(units) == len(FAMILIES) + len(STYLES)
+    assert all(len({item["meta"]["family"] for item in items}) == 1 for items in units.values())

@@ -255,7 +255,7 @@ def test_calling_a_fault_healthy_and_a_good_day_faulty_scores_nothing(evaluation
 
 def test_a_unit_of_the_intervals_is_one_fault_or_the_healthy_logs_of_one_style(evaluation: list[Item]) -> None:
     units: dict[str, list[Item]] = {}
-    for label, item in zip(clusters(evaluation) or [], evaluation, strict=True):
+    for label, item in zip(clusters([{**item} for item in evaluation]) or [], evaluation, strict=True):
         units.setdefault(label, []).append(item)
     healthy = [{item["meta"]["style"] for item in items} for items in units.values() if not faulty(items[0])]
     assert sorted(map(sorted, healthy)) == sorted([style.name] for style in STYLES)

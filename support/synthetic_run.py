@@ -81,7 +81,7 @@ def _item(domain: str, number: int, config: ExperimentConfig) -> Row:
         "source": source,
         "messages": [{"role": "user", "content": question}],
         "reference": {"concepts": [["disk full", "no space"]]} if domain == "aiops" else str(number),
-        "meta": {"family": f"family-{number % 25}"} if domain == "aiops" else {},
+        "meta": {"family": f"family-{number % 25}", "style": f"style-{number % 5}"} if domain == "aiops" else {},
     }
 
 

@@ -26,6 +26,8 @@ OR = re.compile(
     re.IGNORECASE,
 )
 BETWEEN = re.compile(r"(?:\b(?:between|from)|介于|在)[^\w.\-]*$", re.IGNORECASE)
+RANGE = re.compile(r"(?:\bbetween|介于)[^\w.\-]*$", re.IGNORECASE)
+ENDS = re.compile(rf"\s*{UNIT}\s*(?:and\b|[和与])[^\w.\-]*", re.IGNORECASE)  # of a range
 AND = re.compile(rf"\s*{UNIT}\s*(?:and\b|to\b|[和与至到~-])[^\w.\-]*", re.IGNORECASE)
 # Where a text is nothing but numbers
 LIST = re.compile(rf"\s*{UNIT}\s*(?:,?\s*and\b|&|[,，;、/和与]|to\b|[-~至到])[^\w.\-]*", re.IGNORECASE)
@@ -46,11 +48,15 @@ RATIOS = frozenset(map(Decimal, (7, 10, 12, 24, 30, 36, 52, 60, 100, 365, 1000, 
 
 
 def has_rival(text: str, number: re.Match[str]) -> bool:
-    """Whether plain `text` offers another number beside this match of NUMBER: "17 or 18", "17, maybe 18"."""
+    """Whether plain `text` offers another number beside this match of NUMBER: "17 or 18", "between 17 and 18"."""
     found = list(NUMBER.finditer(text))
     place = next(index for index, match in enumerate(found) if match.start() == number.start())
     around = found[max(0, place - 1) : place + 2]
-    return any(_are_joined(OR, text, one, other) for one, other in pairwise(around))
+    return any(
+        _are_joined(OR, text, one, other)
+        or (RANGE.search(text, 0, one.start()) and _are_joined(ENDS, text, one, other))
+        for one, other in pairwise(around)
+    )
 
 
 def is_list(text: str) -> bool:

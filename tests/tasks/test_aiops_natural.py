@@ -305,7 +305,7 @@ def test_other_words_call_no_log_healthy(answer: str) -> None:
 @pytest.mark.parametrize(
     "verdict",
     ["not a fault", "nothing unusual", "normal operation", "no signs of failure", "nothing went wrong", "没有实际问题",
-     "不是故障", "正常运行", "没有什么问题"],
+     "不是故障", "正常运行", "没有什么问题", "no errors found", "no errors in the log", "未发现错误", "未显示异常"],
 )  # fmt: skip
 def test_no_log_is_both_healthy_and_faulty(verdict: str) -> None:
     healthy, said = answered_item("healthy", "en", verdict, "services")

@@ -40,7 +40,7 @@ PERHAPS_OF_ONE_PART = say(
     "[故障/异常/问题/事故]",
 )
 
-# A verdict on a healthy log; beside a fault, "no errors were found" is about the part named before it.
+# Likewise: "no errors were found" beside a fault is about the part named before it.
 NO_ERRORS = say(
     "no [error/errors] [found/detected/seen/logged]|no [error/errors] [was/were] [found/detected/seen/logged]|"
     "no [error/errors] [in/found in] the log",
@@ -53,10 +53,9 @@ def _as_clauses(phrases: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f";{phrase};" for phrase in phrases)
 
 
-VERDICT = Phrases(
-    PERHAPS_OF_ONE_PART.en + ALL_IS_WELL.en + NO_ERRORS.en, PERHAPS_OF_ONE_PART.zh + ALL_IS_WELL.zh + NO_ERRORS.zh
-)
+OF_ONE_PART = Phrases(PERHAPS_OF_ONE_PART.en + NO_ERRORS.en, PERHAPS_OF_ONE_PART.zh + NO_ERRORS.zh)
+VERDICT = Phrases(OF_ONE_PART.en + ALL_IS_WELL.en, OF_ONE_PART.zh + ALL_IS_WELL.zh)
 WRONG_BESIDE_A_FAULT = Phrases(
-    ALL_IS_WELL.en + NEEDS_NOTHING.en + _as_clauses(PERHAPS_OF_ONE_PART.en),
-    ALL_IS_WELL.zh + NEEDS_NOTHING.zh + _as_clauses(PERHAPS_OF_ONE_PART.zh),
+    ALL_IS_WELL.en + NEEDS_NOTHING.en + _as_clauses(OF_ONE_PART.en),
+    ALL_IS_WELL.zh + NEEDS_NOTHING.zh + _as_clauses(OF_ONE_PART.zh),
 )

@@ -245,13 +245,16 @@ GROUPS: Mapping[str, Callable[[Row], bool]] = {  # of AIOps logs
 
 
 def aiops_groups_table(kept: Kept) -> list[str]:
-    """A row for each group of AIOps logs: the scores of the models, and what KD gained over the base."""
+    """A row for each group of AIOps logs: the scores of the models, and what KD gained over the base.
+
+    The last row has all logs, with other units of the intervals: all healthy logs are one.
+    """
     models = [TEACHER, BASE, KD]
     lines = [f"| logs | n | {' | '.join(MODELS[model].title for model in models)} | KD − Base, points |"]
     lines.append("|---|" + "---:|" * (len(models) + 2))
-    for title, belongs in GROUPS.items():
-        rows = {model: [row for row in kept.predictions[model] if belongs(row)] for model in models}
-        units = clusters(rows[KD])
+    for title, belongs in [*GROUPS.items(), ("all, healthy ones as one unit", lambda row: True)]:
+        rows = {model: [row for row in kept.ordered(model) if belongs(row)] for model in models}
+        units = clusters(rows[KD]) if title in GROUPS else [row["meta"]["family"] for row in rows[KD]]
         scores = {model: [float(row["score"]) for row in rows[model]] for model in models}
         own = " | ".join(
             bounded(sum(found) / len(found), stats.mean_interval(found, clusters=units)) for found in scores.values()

@@ -26,9 +26,10 @@ OR = re.compile(
     re.IGNORECASE,
 )
 BETWEEN = re.compile(r"(?:\b(?:between|from)|介于|在)[^\w.\-]*$", re.IGNORECASE)
-RANGE = re.compile(r"(?:\bbetween|介于)[^\w.\-]*$", re.IGNORECASE)
-ENDS = re.compile(rf"\s*{UNIT}\s*(?:and\b|[和与])[^\w.\-]*", re.IGNORECASE)  # of a range
 AND = re.compile(rf"\s*{UNIT}\s*(?:and\b|to\b|[和与至到~-])[^\w.\-]*", re.IGNORECASE)
+# Inside a sentence only these: "rises from 12 to 18" has a result.
+IN_SENTENCE = re.compile(r"(?:\bbetween|介于)[^\w.\-]*$", re.IGNORECASE)
+AND_IN_SENTENCE = re.compile(rf"\s*{UNIT}\s*(?:and\b|[和与])[^\w.\-]*", re.IGNORECASE)
 # Where a text is nothing but numbers
 LIST = re.compile(rf"\s*{UNIT}\s*(?:,?\s*and\b|&|[,，;、/和与]|to\b|[-~至到])[^\w.\-]*", re.IGNORECASE)
 ONLY = re.compile(r"[^\w.\-]*")
@@ -54,7 +55,7 @@ def has_rival(text: str, number: re.Match[str]) -> bool:
     around = found[max(0, place - 1) : place + 2]
     return any(
         _are_joined(OR, text, one, other)
-        or (RANGE.search(text, 0, one.start()) and _are_joined(ENDS, text, one, other))
+        or (IN_SENTENCE.search(text, 0, one.start()) and _are_joined(AND_IN_SENTENCE, text, one, other))
         for one, other in pairwise(around)
     )
 

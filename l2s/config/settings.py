@@ -305,7 +305,9 @@ class ExperimentConfig(BaseModel):
     # Evaluation and report
     eval_batch_size: int = Field(16, ge=1, description="maximum prompts in an evaluation batch")
     fidelity_size: int = Field(
-        350, ge=0, description="number of the teacher's evaluation answers on which the KL to the teacher is measured"
+        350,
+        ge=0,
+        description="number of the teacher's evaluation answers on which the KL to the teacher is measured; 0: none",
     )
     code_timeout_s: float = Field(10.0, gt=0, le=600, description="time limit of a program in the sandbox, in seconds")
     lm_eval_tasks: Names = Field(
@@ -322,6 +324,11 @@ class ExperimentConfig(BaseModel):
     def engine_of_weights(self) -> Engine:
         """The engine of stages that hold the weights of a model."""
         return self.weights_engine if self.engine == "endpoint" else self.engine
+
+    @property
+    def measures_fidelity(self) -> bool:
+        """Whether models are compared with the teacher's distribution. An endpoint shows none."""
+        return self.fidelity_size > 0 and not self.remote_teacher
 
     @property
     def remote_teacher(self) -> bool:

@@ -41,10 +41,10 @@ def run(config: ExperimentConfig, run_dir: RunDir, *, model: str) -> EvaluationM
         cost = engine.cost()  # while answering; fidelity also holds logits
         rows = _predictions(items, answers, config)
         write_jsonl(run_dir.predictions(model), rows)
-        if config.remote_teacher:  # an endpoint shows no distribution
-            fidelity.leave_out(model, run_dir)
-        else:
+        if config.measures_fidelity:
             fidelity.measure(model, engine.hidden(), renderers, config, run_dir)
+        else:
+            fidelity.leave_out(model, run_dir)
     metrics: EvaluationMetrics = {
         "engine": choose_engine(config, weights=weights).metric(),
         "parameters": cost.parameters,

@@ -235,7 +235,7 @@ def _evaluate(s: Situation, *, model: str) -> Estimate:
         return _by_server(s, 1, texts)
     size = s.teacher if model == "teacher" else s.student
     quantization: Quantization = config.teacher_quantization if model == "teacher" else "none"
-    share = 0 if config.remote_teacher else min(1, config.fidelity_size / _number(texts))
+    share = min(1, config.fidelity_size / _number(texts)) if config.measures_fidelity else 0
     compared = share * _answer_tokens(texts)
     loads = 2 if s.by_vllm and share else 1  # vLLM starts once for answers and once for hidden states
     seconds = loads * _loading_seconds(s, size) + _answer_seconds(s, size, texts, config.eval_batch_size, quantization)

@@ -120,17 +120,17 @@ class Stage:
 
 
 def _evaluation_of(model: str, *, needs: tuple[str, ...], weights: Paths, models: tuple[ModelField, ...]) -> Stage:
-    """The stage that evaluates one model. The teacher's comes first, because fidelity is measured on its answers."""
+    """The stage that evaluates one model. The teacher's comes first where fidelity is measured on its answers."""
     is_teacher = model == "teacher"
 
     def inputs(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         read = [run_dir.eval_data, *_grader_files(config), *weights(run_dir, config)]
-        of_teacher = [run_dir.evaluation_signals, run_dir.predictions("teacher")]  # fidelity is measured on them
-        return read if is_teacher or config.remote_teacher else [*read, *of_teacher]
+        of_teacher = [run_dir.evaluation_signals, run_dir.predictions("teacher")]
+        return [*read, *of_teacher] if config.measures_fidelity and not is_teacher else read
 
     def gives(run_dir: RunDir, config: ExperimentConfig) -> list[Path]:
         own = [run_dir.predictions(model), run_dir.fidelity(model)]
-        return [*own, *_signals(run_dir.evaluation_signals)] if is_teacher and not config.remote_teacher else own
+        return [*own, *_signals(run_dir.evaluation_signals)] if is_teacher and config.measures_fidelity else own
 
     return Stage(
         name=f"evaluate_{model}",

@@ -95,6 +95,8 @@ def needs_of(stage: Stage, config: ExperimentConfig) -> list[str]:
         unused.add("score")
     if stage.original in ARMS and config.kd_init == "base":
         unused.add(ARMS[stage.original].starts_from or "")
+    if stage.name.startswith("evaluate_") and not config.measures_fidelity:
+        unused.add("evaluate_teacher")
     return [name for name in stage.needs if original(name) not in unused]
 
 

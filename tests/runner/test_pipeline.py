@@ -15,7 +15,7 @@ from l2s.runner.experiment import dry_run
 from l2s.runner.freshness import begin, inputs_of, settings_of, state_of
 from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_settings
-from l2s.runner.selection import select_stages, settle
+from l2s.runner.selection import needs_of, select_stages, settle
 
 Make = Callable[..., ExperimentConfig]
 
@@ -65,6 +65,17 @@ def test_a_student_on_its_own_answers_needs_those_of_the_teacher_only_through_sf
     assert names(make(run_all=True, arms="opd")) == ["prepare", "opd", *evaluated]
     assert make(run_sft=True, run_opd=True).kd_init == "sft"
     assert names(make(run_opd=True, kd_init="sft")) == ["prepare", "generate", "sft", "opd"]
+
+
+@pytest.mark.parametrize("student", ["student_base", "student_kd"])
+def test_without_fidelity_no_student_waits_for_the_teacher(make: Make, student: str) -> None:
+    compared, alone = make(run_all=True), make(run_all=True, fidelity_size=0)
+    stage, of_teacher = STAGES[f"evaluate_{student}"], RunDir.of(compared).predictions("teacher")
+    assert "evaluate_teacher" in needs_of(stage, compared)
+    assert of_teacher in stage.inputs(RunDir.of(compared), compared)
+    assert "evaluate_teacher" not in needs_of(stage, alone)
+    assert of_teacher not in stage.inputs(RunDir.of(alone), alone)
+    assert "evaluate_teacher" in names(alone)
 
 
 def test_a_missing_trl_is_said_before_anything_is_loaded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

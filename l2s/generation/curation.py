@@ -12,6 +12,7 @@ from itertools import count as counting
 from l2s.config import ExperimentConfig
 from l2s.generation.context import context_of
 from l2s.generation.given_away import gives_context_away
+from l2s.generation.kinds import Kinds
 from l2s.jsonl import Row
 from l2s.metrics import Curation
 from l2s.on_disk import Ids
@@ -87,6 +88,7 @@ class Curator:
 
     Attributes:
         counts: by domain, of the items so far.
+        kinds: of the items so far.
     """
 
     def __init__(self, items: Sequence[Item], answers: Mapping[str, Sequence[Row]], config: ExperimentConfig) -> None:
@@ -94,6 +96,7 @@ class Curator:
         self.fences = _fences(items, answers, config) if config.answers_per_item > 1 else {}
         self.taken = Ids(item["id"] for item in items)
         self.counts: dict[str, Curation] = {}
+        self.kinds = Kinds()
 
     def choose(self, item: Item, rows: Sequence[Row]) -> Choice:
         """Choose of the answers to an item."""
@@ -111,6 +114,7 @@ class Curator:
         count["duplicates"] += len(good) - len(distinct)
         count["outliers"] += len(distinct) - len(short)
         _count_difficulty(count, rows)
+        self.kinds.add(item, is_learned=bool(chosen))
         return Choice(rows, self._named(chosen), [] if chosen else rows[-1:], never_right(item, rows))
 
     def _named(self, rows: Sequence[Row]) -> list[Row]:

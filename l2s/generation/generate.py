@@ -70,7 +70,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
         chosen = (choice.without_ids() for choice in chosen)
     tally = write_choices(chosen, run_dir, lambda tally: _nothing_kept(tally, items, config, run_dir))
     return {
-        **tally.metrics(warnings),
+        **tally.metrics([*warnings, *curator.kinds.warnings()]),
         "tries": collected.tries,
         "curation": curator.counts,
         "engine": choose_engine(config).metric(),

@@ -102,6 +102,7 @@ class Task:
         stand_ins: source of items -> warning if the evaluation uses it.
         overlap_setting: a field and the value with which training items are evaluation items.
         solution: the reference solution of an item as an answer to its prompt, or None if it has none.
+        kind: the class of an item, such as its label, if it has one; a filter of right answers can make a class rare.
         working: what two right answers to an item must differ in to be worth learning from both.
     """
 
@@ -131,6 +132,7 @@ class Task:
     stand_ins: Mapping[str, Names] = field(default_factory=dict)
     overlap_setting: tuple[str, str] | None = None
     solution: Callable[[Item], str | None] = lambda item: item["reference"] or None
+    kind: Callable[[Item], str | None] = lambda item: None
     working: Callable[[Item, str], str] = lambda item, response: text_working(response)
 
     def size_field(self, split: Split) -> str | None:

@@ -262,6 +262,8 @@ CHINESE = {
     "warn_empty_answers": "{n} 条教师在{domain}上的回答中有 {found} 条为空，未用于学习："
     "请检查教师的对话模板，或 --max_new_tokens 是否截断了思考",
     "warn_same_answers": "{n} 条教师在{domain}上的回答中有 {found} 条完全相同：请检查教师及其提示",
+    "warn_rare_kind": "{domain}：“{kind}”类的 {n} 道题中只有 {found} 道有可供学习的回答，"
+    "其余 {of_others} 道中有 {others} 道：学生在这类题上可能变差；请查看 never_right.jsonl 和 rejected.jsonl",
     "warn_loss_rose": "损失从最初几步的 {before:.3g} 升到最后几步的 {after:.3g}：请调低学习率",
     "warn_repeated_train": "{domain}：{n} 行训练数据中有 {found} 行与前面某行的提示相同（{example}），被重复计入",
     "warn_repeated_eval": "{domain}：{n} 行评测数据中有 {found} 行与前面某行的提示相同（{example}），"

@@ -293,6 +293,9 @@ ENGLISH = {
     "thinking",
     "warn_same_answers": "{found} of {n} teacher answers on {domain} are one and the same text: check the teacher and "
     "what it is asked",
+    "warn_rare_kind": '{domain}: {found} of {n} {n:item|items} of the kind "{kind}" {found:has|have} an answer to '
+    "learn from, and {others} of {of_others} other {of_others:item|items}: students can get worse on this kind; look "
+    "at never_right.jsonl and rejected.jsonl",
     "warn_loss_rose": "the loss rose from {before:.3g} in the first steps to {after:.3g} in the last ones: lower the "
     "learning rate",
     "warn_repeated_train": "{domain}: {found} of {n} training {n:row|rows} {found:repeats|repeat} the prompt of an "

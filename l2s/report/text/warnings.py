@@ -54,6 +54,7 @@ WORDS: dict[str, Callable[[Any, Text], str]] = {  # value -> its words; other va
     "models": _models,
     "names": lambda names, text: ", ".join(names),
     "engines": lambda names, text: ", ".join(names),
+    "kind": lambda kind, text: text.named(kind),
     "because": _because,
     "truncated": _truncated,
     "faults": _faults,

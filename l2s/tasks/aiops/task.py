@@ -39,6 +39,8 @@ TASK = Task(
         "wrong_cause": Names("wrong_cause", "归因错误"),
         "too_long": Names("too_long", "过长"),
         "all_required": Names("all required", "要点齐全"),
+        "healthy": Names("healthy logs", "健康的日志"),
+        "fault": Names("logs with a fault", "有故障的日志"),
         "gold": Names("the reference answer", "参考答案"),
         "log_echo": Names("the log, echoed", "照抄日志"),
         "keyword_stuffing": Names("a list of keywords", "堆砌关键词"),
@@ -51,6 +53,7 @@ TASK = Task(
     settings=("aiops_log_lines", "aiops_language"),
     cluster_fields=("style", "family"),  # healthy logs of two styles share no entry, as two faults share none
     strict_detail="all_required",
+    kind=lambda item: "healthy" if item["meta"]["healthy"] else "fault",
     controls=lambda items: (
         controls(items) | {f"{BLIND}{language}": score for language, score in blind_scores().items()}
     ),

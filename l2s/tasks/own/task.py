@@ -22,6 +22,7 @@ FILES: dict[Split, str] = {"train": "train_file", "eval": "eval_file"}
 ALL = "all"  # the name for all domains together in results
 ANSWER_TOKENS, LONGEST_ANSWER_TOKENS = 200, 400  # assumed; unknown before the teacher has answered
 TEMPLATE_TOKENS = 20
+LONGEST_LABEL = 60  # characters of a reference that may be the label of a class
 
 
 def check(config: ExperimentConfig, domains: Collection[str]) -> None:
@@ -134,6 +135,12 @@ def _solution(item: Item) -> str | None:
     return json.dumps(reference, ensure_ascii=False)
 
 
+def _label(item: Item) -> str | None:
+    """The reference where it is short, as the label of a class is."""
+    text = _solution(item)
+    return text if text and len(text) <= LONGEST_LABEL and "\n" not in text else None
+
+
 def _note(config: Mapping[str, Any]) -> Names:
     """How these scores are made."""
     spec = config["own_grader"]
@@ -185,4 +192,5 @@ TASK = Task(
     faults=user_code.FAULTS,
     note=_note,
     solution=_solution,
+    kind=_label,
 )

@@ -54,14 +54,12 @@ class _Shown(Mapping[str, list[Message]]):
         self.rows, self.config = items, config
         self.ids = Ids(item["id"] for item in items)
         self.texts = {file: read_context(Path(file)) for file in files_of(items, config)}
-        self.solved: dict[str, array[int]] = {}  # by domain: the items that can be examples
+        self.solved: dict[tuple[str, bool], array[int]] = {}  # by domain and language: the items that can be examples
         if any(context.startswith("fewshot") for context in contexts_by_domain(config.teacher_context).values()):
             for number, item in enumerate(items):
                 if task_of(item["domain"]).solution(item) is not None:
-                    self.solved.setdefault(item["domain"], array("q")).append(number)
-        self.asked = {
-            domain: Ids(question_of(items[number]) for number in numbers) for domain, numbers in self.solved.items()
-        }
+                    self.solved.setdefault((item["domain"], _is_chinese(item)), array("q")).append(number)
+        self.asked = {key: Ids(question_of(items[n]) for n in numbers) for key, numbers in self.solved.items()}
 
     def __getitem__(self, id_: str) -> list[Message]:
         number = self.ids.find(id_)
@@ -80,10 +78,13 @@ class _Shown(Mapping[str, list[Message]]):
     def _after_examples(self, item: Item, number: int) -> list[Message]:
         """Solved items of the same domain as earlier turns; the choice depends only on the seed and the item.
 
-        None asks what the item asks: its solution would give the answer away.
+        They are in the item's language if there are enough: a teacher answers in the language of its examples. None
+        asks what the item asks: its solution would give the answer away.
         """
-        solved, question = self.solved.get(item["domain"], array("q")), question_of(item)
-        same = self.asked[item["domain"]].count(question) if solved else 0
+        question = question_of(item)
+        solved, same = self._solved_like(item, question, [_is_chinese(item)])
+        if len(solved) - same < number:
+            solved, same = self._solved_like(item, question, [False, True])
         rng = random.Random(f"{self.config.seed}-fewshot-{item['id']}")
         drawn = [self.rows[n] for n in rng.sample(solved, min(number + max(same, 1), len(solved)))]
         examples = [other for other in drawn if question_of(other) != question][:number]
@@ -95,6 +96,12 @@ class _Shown(Mapping[str, list[Message]]):
             shown.append({"role": "assistant", "content": task_of(example["domain"]).solution(example) or ""})
         system = [turn for turn in item["messages"] if turn["role"] == "system"]
         return [*system, *shown, *(turn for turn in item["messages"] if turn["role"] != "system")]
+
+    def _solved_like(self, item: Item, question: str, languages: Sequence[bool]) -> tuple[array[int], int]:
+        """The solved items of the item's domain in these languages, and how many of them ask its question."""
+        keys = [key for chinese in languages if (key := (item["domain"], chinese)) in self.solved]
+        solved = self.solved[keys[0]] if len(keys) == 1 else sum((self.solved[key] for key in keys), array("q"))
+        return solved, sum(self.asked[key].count(question) for key in keys)
 
     def __iter__(self) -> Iterator[str]:
         return (item["id"] for item in self.rows)
@@ -194,6 +201,10 @@ def _too_few(item: Item, number: int, solved: int, same: int) -> UserError:
     )
 
 
+def _is_chinese(item: Item) -> bool:
+    return bool(CHINESE.search(item["messages"][-1]["content"]))
+
+
 def _with_system(text: str, messages: Sequence[Message]) -> list[Message]:
     """One system turn: `text`, then the system turn of `messages`."""
     first, rest = messages[0], list(messages[1:])
@@ -209,5 +220,5 @@ def _with_solution(item: Item, solution: str | None) -> list[Message]:
             "give it one, or use another context"
         )
     *before, last = item["messages"]
-    asked = REFERENCE_ZH if CHINESE.search(last["content"]) else REFERENCE
+    asked = REFERENCE_ZH if _is_chinese(item) else REFERENCE
     return [*before, {"role": last["role"], "content": last["content"] + asked.format(solution=solution)}]

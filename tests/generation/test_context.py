@@ -71,6 +71,19 @@ def test_no_example_repeats_the_question() -> None:
         teacher_messages(items, ExperimentConfig(teacher_context="fewshot:4"))
 
 
+def test_examples_are_in_the_language_of_the_question_if_there_are_enough() -> None:
+    english = [own(number, f"What is {number}?", str(number)) for number in range(6)]
+    chinese = [own(number, f"{number} 是多少？", str(number)) for number in range(6, 10)]
+    for seed in range(20):
+        asked = teacher_messages([*english, *chinese], ExperimentConfig(teacher_context="fewshot:3", seed=seed))
+        for number in range(10):
+            shown = [turn["content"] for turn in asked[f"m{number}"] if turn["role"] == "user"]
+            assert len(shown) == 4
+            assert all(("是" in text) == (number >= 6) for text in shown)
+    few = teacher_messages([*english, *chinese[:3]], ExperimentConfig(teacher_context="fewshot:3"))
+    assert all(len({turn["content"] for turn in messages[::2]}) == 4 for messages in few.values())
+
+
 def test_a_problem_with_other_punctuation_is_no_example_of_itself() -> None:
     twin = item(9, messages=[{"role": "user", "content": "what is 2"}], reference="2", meta={"solution": "#### 2"})
     for seed in range(20):

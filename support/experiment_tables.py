@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,13 @@ from l2s.arms import ARMS, BASE, MODELS, TEACHER, copy_name
 from l2s.evaluation import stats
 from l2s.jsonl import Row
 from l2s.report.numbers.schema import DomainResult, Results
-from l2s.report.numbers.scores import clusters
+from l2s.report.numbers.scores import clusters, is_truncated
 from l2s.report.page.plots import GRID, INK, MUTED, PAPER, STYLE
 from l2s.report.text.formats import bracketed, nats, percent, points
 from support.experiment_archive import RESULTS
 
 SFT, KD, OPD = "student_sft", "student_kd", "student_opd"
-MEASURES = {"own": "right answers", "aiops": "concept rate"}
+MEASURES = {"own": "right answers", "math": "right answers", "aiops": "concept rate"}
 SELECTION = ("rate-", "temperature-", "alpha-")  # names of the runs that chose settings
 SETTINGS = {
     "sft": ("sft_lr", "sft_epochs"),
@@ -68,8 +69,13 @@ class Kept:
     @property
     def measured(self) -> str:
         """What is measured, and on how many items."""
+        return f"{MEASURES[self.domain]}, n={self.first['n']}"
+
+    @property
+    def domain(self) -> str:
+        """The only domain."""
         (domain,) = self.results["evaluation"][next(iter(self.results["evaluation"]))]["domain_results"]
-        return f"{MEASURES[domain]}, n={self.first['n']}"
+        return domain
 
     def scores(self, model: str) -> list[float]:
         """The score of each item, in the order of the items."""
@@ -226,7 +232,7 @@ def of_one(name: str) -> Pairs:
 
 def pairs_table(experiments: Mapping[str, Kept], pairs: Pairs) -> list[str]:
     """A row for each pair of archived students: the difference on the same items; Holm over the rows."""
-    pairs = [pair for pair in pairs if all(name in experiments for _, name in pair[1:])]
+    pairs = [pair for pair in pairs if all(_has(experiments, *student) for student in pair[1:])]
     scores = [[experiments[name].scores(model) for model, name in pair[1:]] for pair in pairs]
     units = [clusters(experiments[name].ordered(model)) for _, (model, name), _ in pairs]
     compared = [stats.paired_comparison(*both, clusters=labels) for both, labels in zip(scores, units, strict=True)]
@@ -235,6 +241,10 @@ def pairs_table(experiments: Mapping[str, Kept], pairs: Pairs) -> list[str]:
     for (title, _, _), one, p in zip(pairs, compared, adjusted, strict=True):
         lines.append(f"| {title} | {difference(one.difference, one.ci95)} | {p:.2g} |")
     return lines
+
+
+def _has(experiments: Mapping[str, Kept], model: str, name: str) -> bool:
+    return name in experiments and model in experiments[name].predictions
 
 
 GROUPS: Mapping[str, Callable[[Row], bool]] = {  # of AIOps logs
@@ -264,6 +274,17 @@ def aiops_groups_table(kept: Kept) -> list[str]:
     return lines
 
 
+def answers_table(kept: Kept) -> list[str]:
+    """A row for each model, from its answers alone: score, length, and answers that were cut."""
+    lines = [f"| model | {kept.measured} | mean tokens of an answer | cut answers |", "|---|---:|---:|---:|"]
+    for model in (one for one in (TEACHER, BASE, KD) if one in kept.predictions):
+        rows, scores = kept.predictions[model], kept.scores(model)
+        score = bounded(statistics.mean(scores), stats.mean_interval(scores))
+        tokens, cut = statistics.mean(row["num_tokens"] for row in rows), sum(map(is_truncated, rows))
+        lines.append(f"| {MODELS[model].title} | {score} | {tokens:.0f} | {cut} |")
+    return lines
+
+
 def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
     """The tables of docs/RESULTS.md, by what they show; those of experiments that are not archived are left out."""
     final = experiments["final"]
@@ -287,6 +308,9 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
         tables[kept.name] = models_table([(kept, model) for model in kept.results["evaluation"]])
         tables[f"{kept.name}: differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
         tables[f"{kept.name}: groups"] = aiops_groups_table(kept)
+    if math := experiments.get("qwen_math"):
+        tables["qwen_math"] = answers_table(math)
+        tables["qwen_math: differences"] = pairs_table({math.name: math}, of_one(math.name))
     return tables
 
 

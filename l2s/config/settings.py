@@ -305,9 +305,7 @@ class ExperimentConfig(BaseModel):
     # Evaluation and report
     eval_batch_size: int = Field(16, ge=1, description="maximum prompts in an evaluation batch")
     fidelity_size: int = Field(
-        350,
-        ge=0,
-        description="number of the teacher's evaluation answers on which the KL to the teacher is measured; 0: none",
+        350, ge=0, description="number of the teacher's evaluation answers on which the KL to it is measured; 0: none"
     )
     code_timeout_s: float = Field(10.0, gt=0, le=600, description="time limit of a program in the sandbox, in seconds")
     lm_eval_tasks: Names = Field(

@@ -33,7 +33,7 @@ from l2s.config.field_types import (
     Tuning,
     joined,
 )
-from l2s.config.teacher_context import ALL_DOMAINS, contexts_by_domain, usual_form
+from l2s.config.teacher_context import ALL_DOMAINS, contexts_by_domain, fault_beside_references, usual_form
 from l2s.errors import shown
 from l2s.jsonl import SURROGATE
 
@@ -214,7 +214,7 @@ class ExperimentConfig(BaseModel):
     retry_temperature: float = Field(0.7, gt=0, le=10, description="sampling temperature from the second try on")
     teacher_context: str = Field(
         "none",
-        description="what only the teacher sees, when it answers and when KD or OPD learn from it: none, fewshot:K (K "
+        description="what only the teacher sees when it answers, and when KD or OPD learn from it: none, fewshot:K (K "
         "solved training items), file:FILE (a text such as a runbook) or reference (the item's reference solution); "
         "for single domains: math=fewshot:4,aiops=reference",
     )
@@ -384,13 +384,13 @@ class ExperimentConfig(BaseModel):
 
     # These see the whole configuration.
     @model_validator(mode="after")
-    def _a_context_needs_a_teacher(self) -> ExperimentConfig:
-        if self.answers == "reference" and (self.teacher_context != "none" or self.answers_per_item > 1):
-            name = "teacher_context" if self.teacher_context != "none" else "answers_per_item"
+    def _an_item_has_one_reference_solution(self) -> ExperimentConfig:
+        if self.answers == "reference" and self.answers_per_item > 1:
             raise ValueError(
-                f"{name}={shown(getattr(self, name))}: with answers='reference' the teacher answers nothing; "
-                "leave one out"
+                f"answers_per_item={self.answers_per_item}: with answers='reference' each item has one; leave one out"
             )
+        if self.answers == "reference" and (fault := fault_beside_references(self.teacher_context, self.arms)):
+            raise ValueError(f"teacher_context={shown(self.teacher_context)}: with answers='reference' {fault}")
         return self
 
     @model_validator(mode="after")

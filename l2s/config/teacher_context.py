@@ -55,3 +55,12 @@ def known_context(value: str) -> str:
         "must be none, reference, fewshot:K with K from 1 to 64, or file:FILE, for all domains or for each: "
         "math=fewshot:4,aiops=reference"
     )
+
+
+def fault_beside_references(context: str, arms: str) -> str | None:
+    """Why a `teacher_context` makes no sense where these arms learn from the reference solutions, or None."""
+    if context != "none" and arms == "sft":
+        return "the teacher answers nothing, and SFT learns nothing else from it; leave one out"
+    if "kd" in arms.split(",") and "reference" in contexts_by_domain(context).values():
+        return "KD would ask the teacher about the text that it is shown; use fewshot:K or file:FILE, or leave one out"
+    return None

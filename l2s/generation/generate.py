@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -28,7 +28,7 @@ from l2s.models.stored import context_window
 from l2s.on_disk import RowsOnDisk
 from l2s.run_dir import RunDir
 from l2s.tasks.table import task_of
-from l2s.tasks.types import Item
+from l2s.tasks.types import Item, Message
 from l2s.warning import Warned, warned
 
 
@@ -40,18 +40,20 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     answers, up to `max_tries` times. l2s.generation.curation chooses what is kept. The last answer of an item without a
     usable one goes to rejected.jsonl. never_right.jsonl lists the items that no answer gets right. Items and answers
     stay on disk; memory holds where each one is.
+
+    The rows hold the teacher's prompt where `teacher_context` adds to it; the signals of KD are taken after it.
     """
     items = cast("Sequence[Item]", RowsOnDisk(run_dir.train_data))
     renderers = load_renderers(config)
     _check_evaluation_fits(renderers, config, run_dir)
-    if config.answers == "reference":
-        return _take_references(items, renderers.student, config, run_dir) if replica()[0] == 0 else {}
     renderer = renderers.teacher
     asked = teacher_messages(items, config)
-    if not config.remote_teacher:
+    if not config.remote_teacher and (config.answers == "teacher" or config.teacher_context != "none"):
         _check_files_fit(items, renderer, config)
         shown = (shown_item(item, asked) for item in items)
         check_prompts_fit(shown, renderer, config.teacher_model, config, context=config.teacher_context)
+    if config.answers == "reference":
+        return _take_references(items, asked, renderers.student, config, run_dir) if replica()[0] == 0 else {}
     shown = (shown_item(item, asked) for item in items)
     warnings = [
         *_check_room_for_answers(items, renderers.student, config),
@@ -120,14 +122,18 @@ def _nothing_kept(tally: Tally, items: Sequence[Item], config: ExperimentConfig,
 
 
 def _take_references(
-    items: Sequence[Item], renderer: ChatRenderer, config: ExperimentConfig, run_dir: RunDir
+    items: Sequence[Item],
+    asked: Mapping[str, list[Message]],
+    renderer: ChatRenderer,
+    config: ExperimentConfig,
+    run_dir: RunDir,
 ) -> GenerateMetrics:
     """The reference solutions as answers: for SFT, and for KD of the teacher's distribution over them.
 
     Raises:
         UserError: no item has a reference solution.
     """
-    chosen = (Choice([], [row], []) for item in items if (row := _reference_answer(item, renderer)))
+    chosen = (Choice([], [row], []) for item in items if (row := _reference_answer(item, asked, renderer)))
     none = "answers='reference': no training item has a reference solution; use --answers teacher"
     tally = write_choices(chosen, run_dir, lambda _: none)
     metrics = tally.metrics(_check_room_for_answers(items, renderer, config))
@@ -137,13 +143,13 @@ def _take_references(
     return metrics
 
 
-def _reference_answer(item: Item, renderer: ChatRenderer) -> Row | None:
+def _reference_answer(item: Item, asked: Mapping[str, list[Message]], renderer: ChatRenderer) -> Row | None:
     solution = task_of(item["domain"]).solution(item)
     if solution is None:
         return None
     num_tokens = len(renderer.answer_ids(item["messages"], solution))
     answer = Completion(item["id"], solution, "stop", num_tokens, seconds=0.0)
-    return row_of(item, item["messages"], answer, None, None, "reference")
+    return row_of(item, asked[item["id"]], answer, None, None, "reference")
 
 
 def _check_evaluation_fits(renderers: Renderers, config: ExperimentConfig, run_dir: RunDir) -> None:

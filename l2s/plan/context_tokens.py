@@ -18,7 +18,7 @@ def context_tokens(domain: str, lengths: Lengths, config: ExperimentConfig) -> f
         UserError: the file of the context cannot be read.
     """
     kind, _, argument = config.teacher_context_in(domain).partition(":")
-    if config.answers == "reference" or kind == "none":
+    if kind == "none":
         return 0
     if kind == "file":  # a run whose answers are there no longer needs it
         return rough_tokens(read_context(Path(argument))) if Path(argument).exists() else 0

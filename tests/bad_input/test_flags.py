@@ -179,6 +179,7 @@ TABLE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     # settings that contradict each other
     (("--max_length", "512"), ("max_new_tokens=512", "must be below max_length=512")),
     (("--answers", "reference", "--teacher_context", "reference"), ("teacher_context='reference'", "leave one out")),
+    (("--answers", "reference", "--teacher_context", "fewshot:2", "--arms", "sft"), ("'fewshot:2'", "leave one out")),
     (("--answers", "reference", "--answers_per_item", "2"), ("answers_per_item=2", "leave one out")),
     (("--train_file", "FILE"), ("train_file='FILE'", "--eval_file is missing")),
     (("--eval_file", "FILE"), ("eval_file='FILE'", "--train_file is missing")),

@@ -223,10 +223,24 @@ def test_a_context_of_a_domain_is_checked_before_anything_is_loaded(context: str
         check_context(ExperimentConfig(teacher_context=fits, domains="math,code", math_train_size=5))
 
 
-def test_a_context_without_a_teacher_is_refused() -> None:
-    with pytest.raises(UserError, match=r"teacher_context='reference'.*answers='reference'"):
-        resolve_config({"teacher_context": "reference", "answers": "reference"})
-    with pytest.raises(UserError, match="answers_per_item=2"):
+@pytest.mark.parametrize("context", ["reference", "aiops=reference,math=fewshot:2"])
+def test_a_teacher_that_is_shown_the_reference_is_not_asked_about_it(context: str) -> None:
+    both = {"teacher_context": context, "answers": "reference"}
+    with pytest.raises(UserError, match=r"teacher_context='.*reference.*': with answers='reference' KD would ask"):
+        resolve_config(both)
+    assert resolve_config(both | {"arms": "sft,opd"}).teacher_context == context  # OPD asks about the student's answers
+
+
+@pytest.mark.parametrize("context", ["reference", "fewshot:2", "math=file:runbook.md"])
+def test_a_context_that_no_arm_learns_from_is_refused(context: str) -> None:
+    alone = {"teacher_context": context, "answers": "reference", "arms": "sft"}
+    with pytest.raises(UserError, match=r"teacher_context='.*': with answers='reference' the teacher answers nothing"):
+        resolve_config(alone)
+    assert resolve_config(alone | {"answers": "teacher"}).teacher_context == context
+
+
+def test_an_item_has_one_reference_solution() -> None:
+    with pytest.raises(UserError, match="answers_per_item=2: with answers='reference'"):
         resolve_config({"answers_per_item": 2, "answers": "reference"})
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig, resolve_config
 from l2s.errors import UserError
 from l2s.generation import generate
+from l2s.generation.context import teacher_messages
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
+from l2s.sequences import load_sequences
 from l2s.tasks import aiops, code, math, own
 from l2s.tasks.table import grade_all, tasks_of
 from l2s.tasks.types import Item, Message
@@ -41,6 +44,34 @@ def test_reference_solutions_are_right_answers_in_every_domain(
     grades = grade_all([(item, str(row["response"]), "stop") for item, row in zip(items, rows, strict=True)], config)
     assert [grade.score for grade in grades if grade] == [1.0] * 10
     assert {(row["teacher"], row["token_ids"], row["finish_reason"]) for row in rows} == {("reference", None, "stop")}
+
+
+def test_a_context_is_shown_to_the_teacher_alone(tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "open_engine", None)
+    config = tiny_config(
+        answers="reference", teacher_context="math=fewshot:2", math_source="one_step",
+        math_train_size=4, code_train_size=0, aiops_train_size=1, max_length=4096,
+    )  # fmt: skip
+    items = [item for task in tasks_of(config).values() for item in task.train_items(config)]
+    asked = teacher_messages(items, config)
+    for item, row in zip(items, answered(config, items), strict=True):
+        assert row["messages"] == item["messages"]
+        assert row.get("teacher_messages") == (asked[item["id"]] if item["domain"] == "math" else None)
+    both = load_renderers(config)
+    sequences, _ = load_sequences(RunDir.of(config).responses, both.student, config, teacher=both.teacher)
+    for sequence, item in zip(sequences, items, strict=True):
+        prompt = both.teacher.prompt_ids(asked[item["id"]])
+        assert sequence.for_teacher().input_ids[: len(prompt)] == prompt
+
+
+def test_a_context_that_leaves_no_room_is_refused(tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("l2s.generation.answers.context_window", lambda model: 200)
+    monkeypatch.setattr("l2s.generation.generate.context_window", lambda model: 200)
+    config = tiny_config(answers="reference", math_source="one_step", math_train_size=4)
+    items = list(math.train_items(config))
+    assert len(answered(config, items)) == 4
+    with pytest.raises(UserError, match=r"max_new_tokens=16: 4 of 4 prompts leave .*show the teacher less"):
+        answered(config.model_copy(update={"teacher_context": "fewshot:3"}), items)
 
 
 def test_the_calculator_notes_of_gsm8k_are_not_taught() -> None:
@@ -117,7 +148,7 @@ def test_what_only_the_teachers_answers_need_is_refused_if_asked_for_and_left_ou
         resolve_config({"answers": "reference", "keep_correct": True}, preset=preset)
     file = tmp_path / "config.yaml"
     file.write_text("answers: reference\nteacher_context: reference\n")
-    with pytest.raises(UserError, match=r"teacher_context='reference': with answers='reference'"):
+    with pytest.raises(UserError, match=r"teacher_context='reference': with answers='reference' KD"):
         resolve_config({}, preset=preset, file=file)
 
 

@@ -109,6 +109,14 @@ def test_a_context_whose_file_is_gone_stops_no_plan_of_later_stages(tmp_path: Pa
     assert estimate("kd", gone) == estimate("kd", situation(GPU))
 
 
+def test_a_context_beside_reference_solutions_costs_signals_alone() -> None:
+    shown = situation(GPU, answers="reference", teacher_context="math=fewshot:2")
+    plain = situation(GPU, answers="reference")
+    assert estimate("score", shown).seconds > estimate("score", plain).seconds
+    assert estimate("generate", shown).seconds == estimate("generate", plain).seconds
+    assert estimate("sft", shown) == estimate("sft", plain)
+
+
 def test_on_policy_answers_are_the_students_own_whatever_sft_learns() -> None:
     assert estimate("opd", situation(GPU, answers="reference")) == estimate("opd", situation(GPU))
 

@@ -92,7 +92,7 @@ def _run(config: ExperimentConfig, cluster: Cluster | None, *, force: bool) -> N
 
         states = {stage.name: state_now(stage) for stage in stages}  # refuses other settings before anything runs
         _say_what_changed(stages, states, config, run_dir)
-        _say_unused_contexts(states, config)
+        _say_unused_settings(states, config)
         plan = before_run.plan_run(config, [stage for stage in stages if states[stage.name] != "skip"], devices)
         run_dir.save_config(config)
         if plan:
@@ -143,16 +143,19 @@ def _say_what_changed(stages: list[Stage], states: dict[str, State], config: Exp
         console.print(f"stages {note}", style="yellow", markup=False)
 
 
-def _say_unused_contexts(states: Mapping[str, State], config: ExperimentConfig) -> None:
-    """Print which entries of `teacher_context` do nothing. They are no error: presets and files serve many runs."""
+def _say_unused_settings(states: Mapping[str, State], config: ExperimentConfig) -> None:
+    """Print what was asked for and does nothing in this run. It is no error: presets and files serve many runs."""
     asking = any(state != "skip" and original(name) in ASK_TRAINING_ITEMS for name, state in states.items())
+    notes = []
     if asking and (unused := unused_contexts(config)):
-        console.print(
-            f"teacher_context={shown(config.teacher_context)}: not used for {', '.join(unused)}, of which this run has "
-            "no training items",
-            style="yellow",
-            markup=False,
-        )
+        shown_contexts = f"teacher_context={shown(config.teacher_context)}"
+        notes.append(f"{shown_contexts}: not used for {', '.join(unused)}, of which this run has no training items")
+    training = any(original(name) in ARMS for name in states)
+    if config.lm_eval_tasks and training and not any(name.startswith("lm_eval_") for name in states):
+        tasks = f"lm_eval_tasks={shown(config.lm_eval_tasks)}"
+        notes.append(f"{tasks}: not used, because this run evaluates no model; add --run_eval")
+    for note in notes:
+        console.print(note, style="yellow", markup=False)
 
 
 def _say_changed_files(
@@ -209,7 +212,7 @@ def dry_run(config: ExperimentConfig, *, force: bool = False) -> None:
         words = AFTER_OTHERS[state] if after_others and stage.name in may_run else state
         console.print(f"  {stage.name:<22} {words}")
     _say_changed_files(stages, states, config, run_dir)
-    _say_unused_contexts(states, config)
+    _say_unused_settings(states, config)
 
 
 def _settle_dtype(config: ExperimentConfig, run_dir: RunDir) -> ExperimentConfig:

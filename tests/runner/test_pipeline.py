@@ -138,6 +138,14 @@ def test_a_context_of_a_domain_without_training_items_is_named_and_serves_stage_
         assert "not used" not in capsys.readouterr().out
 
 
+def test_published_benchmarks_without_an_evaluation_are_named(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    said = "lm_eval_tasks='gsm8k': not used, because this run evaluates no model; add --run_eval"
+    dry_run(make(run_sft=True, lm_eval_tasks="gsm8k"))
+    assert said in capsys.readouterr().out
+    dry_run(make(run_sft=True))
+    assert "not used" not in capsys.readouterr().out
+
+
 def test_an_online_teacher_needs_no_score(make: Make) -> None:
     assert "score" not in names(make(run_all=True, teacher_signal="online"))
 

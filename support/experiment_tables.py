@@ -1,4 +1,4 @@
-"""Tables and figure of docs/RESULTS.md, from the archived experiments alone."""
+"""Tables of docs/RESULTS.md, from the archived experiments alone."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ import json
 import statistics
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
 
 from l2s.arms import ARMS, BASE, MODELS, TEACHER, copy_name
 from l2s.evaluation import stats
 from l2s.jsonl import Row
 from l2s.report.numbers.schema import DomainResult, Results
 from l2s.report.numbers.scores import clusters, is_truncated
-from l2s.report.page.plots import GRID, INK, MUTED, PAPER, STYLE
 from l2s.report.text.formats import bracketed, nats, percent, points
 from support.experiment_archive import RESULTS
 
 SFT, KD, OPD = "student_sft", "student_kd", "student_opd"
-MEASURES = {"own": "right answers", "math": "right answers", "aiops": "concept rate"}
+MEASURES = {"own": "right answers", "math": "right answers", "code": "pass@1", "aiops": "concept rate"}
 SELECTION = ("rate-", "temperature-", "alpha-")  # names of the runs that chose settings
 SETTINGS = {
     "sft": ("sft_lr", "sft_epochs"),
@@ -53,6 +49,17 @@ class Kept:
                 elif path.parent.name == "predictions":
                     predictions[path.stem] = [json.loads(line) for line in file]
         return cls(name, results, predictions)
+
+    def only(self, domain: str) -> Kept:
+        """The same with the scores and predictions of one domain alone."""
+        evaluation: Any = {
+            model: {**found, "domain_results": {domain: found["domain_results"][domain]}}
+            for model, found in self.results["evaluation"].items()
+        }
+        predictions = {
+            model: [row for row in rows if row["domain"] == domain] for model, rows in self.predictions.items()
+        }
+        return replace(self, results={**self.results, "evaluation": evaluation}, predictions=predictions)
 
     @property
     def first(self) -> DomainResult:
@@ -226,8 +233,9 @@ FURTHER: Mapping[str, tuple[Sequence[str], Pairs]] = {  # experiments beside the
 
 
 def of_one(name: str) -> Pairs:
-    """What KD gained over the base and over its teacher, in one experiment."""
-    return [(f"KD − {MODELS[other].title}", (KD, name), (other, name)) for other in (BASE, TEACHER)]
+    """What students gained over the base, KD over SFT, and KD over its teacher, in one experiment."""
+    pairs = ((SFT, BASE), (KD, BASE), (KD, SFT), (KD, TEACHER))
+    return [(f"{MODELS[one].title} − {MODELS[other].title}", (one, name), (other, name)) for one, other in pairs]
 
 
 def pairs_table(experiments: Mapping[str, Kept], pairs: Pairs) -> list[str]:
@@ -277,7 +285,7 @@ def aiops_groups_table(kept: Kept) -> list[str]:
 def answers_table(kept: Kept) -> list[str]:
     """A row for each model, from its answers alone: score, length, and answers that were cut."""
     lines = [f"| model | {kept.measured} | mean tokens of an answer | cut answers |", "|---|---:|---:|---:|"]
-    for model in (one for one in (TEACHER, BASE, KD) if one in kept.predictions):
+    for model in (one for one in (TEACHER, BASE, SFT, KD) if one in kept.predictions):
         rows, scores = kept.predictions[model], kept.scores(model)
         score = bounded(statistics.mean(scores), stats.mean_interval(scores))
         tokens, cut = statistics.mean(row["num_tokens"] for row in rows), sum(map(is_truncated, rows))
@@ -308,38 +316,9 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
         tables[kept.name] = models_table([(kept, model) for model in kept.results["evaluation"]])
         tables[f"{kept.name}: differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
         tables[f"{kept.name}: groups"] = aiops_groups_table(kept)
-    if math := experiments.get("qwen_math"):
-        tables["qwen_math"] = answers_table(math)
-        tables["qwen_math: differences"] = pairs_table({math.name: math}, of_one(math.name))
+    if references := experiments.get("qwen_math"):
+        for domain in next(iter(references.results["evaluation"].values()))["domain_results"]:
+            kept = references.only(domain)
+            tables[f"qwen_math: {domain}"] = answers_table(kept)
+            tables[f"qwen_math: {domain}, differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
     return tables
-
-
-def draw(shown: Sequence[tuple[Kept, str]]) -> Figure:
-    """The scores of models with their intervals; small dots below are further seeds."""
-    figure = Figure(figsize=(7.2, 0.9 + 0.42 * len(shown)), layout="constrained", facecolor=PAPER)
-    axes = figure.add_subplot()
-    for place, (kept, model) in enumerate(shown):
-        result = kept.result(model)
-        assert result is not None
-        value, (low, high) = 100 * (result["main_metric"] or 0.0), (100 * bound for bound in result["ci95"] or (0, 0))
-        colour = MODELS[model].colour
-        axes.plot([low, high], [place, place], color=colour, linewidth=2.5, alpha=0.45, solid_capstyle="round")
-        axes.plot(value, place, "o", color=colour, markersize=8)
-        names = [kept.of_seed(model, seed) for seed in kept.seeds] if model not in (TEACHER, BASE) else []
-        others = [100 * sum(kept.scores(name)) / len(kept.scores(name)) for name in names if name != model]
-        axes.plot(others, [place + 0.25] * len(others), "o", color=colour, markersize=4)
-        axes.annotate(f"{value:.1f}%", (high, place), xytext=(8, -4), textcoords="offset points", color=INK)
-    axes.set_yticks(range(len(shown)), [MODELS[model].title for _, model in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlim(0, 100)
-    axes.grid(axis="x", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0)
-    axes.set_xlabel("right answers, %, with 95% intervals; small dots: the other seeds", color=MUTED)
-    return figure
-
-
-def save_figure(shown: Sequence[tuple[Kept, str]], path: Path) -> None:
-    """Write the figure as SVG; the same results give the same bytes."""
-    with mpl.rc_context(STYLE):
-        draw(shown).savefig(path, format="svg", metadata={"Date": None, "Creator": None})

@@ -24,7 +24,30 @@ MARKED_ROWS = [
     "| Option | Verdict |\n| --- | --- |\n| A | False |\n| B | True |",
     "| 选项 | 判断 |\n|---|---|\n| A | 错误 |\n| B | 正确 |\n| C | 错误 |",
 ]
+# One verdict below another, in lists and in words; the heading "each option:" names none of them.
+VERDICTS = [
+    "Let's look at each option:\n\nA. Paris is in France. Incorrect.\nB. Rome is in Italy. Correct.\nC. Oslo: no.",
+    "Evaluate each answer choice:\n- A: no\n- B: yes\n- C: no", "我们分析每个选项：\nA. 错误\nB. 正确\nC. 错误",
+    "1. **Option A**: Paris is in France. Incorrect.\n2. **Option B**: Rome is in Italy. This is correct.",
+    "A: wrong in\n  every way\nB: that is right.\nC: wrong", "A项：错误\nB项：正确\nC项：错误",
+    "A选项：错误。\nB选项：正确。",
+    "- **A** ❌ Paris\n- **B** ✅ Rome\n- **C** ❌ Oslo", "A: ❌ Paris\nB: ✅ Rome", "- [ ] A. Paris\n- [x] B. Rome",
+    "A. Paris\n✅ B. Rome\nC. Oslo",
+]  # fmt: skip
 CHOSEN = [
+    # an entry of a list
+    "- ◯", "- ◯. Rome", "• ◯", "1. ◯", "1) ◯", "Answer:\n1. ◯", "👉 ◯", "✅ **◯**", "✅ ◯. Rome",
+    "Rome is in Italy.\n\n- ◯",
+    # in quotes, as JSON or code write it
+    "The answer is '◯'.", "'◯' is the answer", "I choose “◯”.", "{'answer': '◯'}", '{"correct_answer": "◯"}',
+    '{"selected_option": "◯", "reason": "E is wrong"}', "answer = '◯'",
+    # other words
+    "Result: ◯", "Selection: ◯", "Final: ◯", "I chose ◯.", "I'm choosing ◯", "I selected ◯.", "I'd opt for ◯.",
+    "I think ◯.",
+    "Definitely ◯.", "Probably ◯", "◯ seems correct.", "◯ appears to be the best answer.",
+    "◯ would be the best answer.",
+    "◯ is the most accurate.", "综上，◯为正确答案。", "◯为答案", "◯!", "◯\n\n◯", "Answer: ◯ (◯)",
+    "### Correct option:\n\n◯. Rome\n\nE. is wrong",
     "Answer: <◯>", "Answer: (◯)", "Answer: [◯]", "**◯**", "**(◯)**", "选◯", "应选◯", "故选：◯．", "答案：◯", "答案为◯",
     # traditional Chinese
     "答案選◯", "選◯", "選擇◯", "正確答案是◯", "答案為◯", "應選◯", "選項◯正確", "故選（◯）。", "答案應該是◯",
@@ -58,6 +81,22 @@ SEVERAL = [
     "| Question | Answer |\n|---|---|\n| 1 | ◯ |\n| 2 | E |",
     "| Option | Verdict |\n| --- | --- |\n| ◯ | True |\n| E | True |",
     "| Answer | Reason |\n|---|---|\n| ◯ or E | unsure |",
+    "◯\nE", "1. ◯\n2. E", "I think ◯, but it could be E.", "Answer: ◯, but it might also be E",
+]  # fmt: skip
+# The letters of options may be written small: "(b) Rome", "b. Rome". The same letters are words and variables too.
+SMALL = [
+    "b) Rome", "(b) Rome", "**b) Rome**", "b. Rome", "The answer is b) Rome", "The answer is (b) Rome.",
+    "Answer: b. Rome",
+    "The correct option is (b) Rome because it is big", "Answer: b) Rome\n\nExplanation: a) is in France",
+    "a) no\nb) yes\nc) no",
+]  # fmt: skip
+NO_CHOICE = [
+    "a) Paris\nb) Rome", "a) and b) are wrong", "f(b) is 3", "see f(b).", "A\nB\nC\nD", "A. Paris B. Rome C. Oslo",
+    "Analysis of each option:\n\nA. Paris is in France.\nB. Rome is in Italy.", "- A. Paris\n- B. Rome",
+    "- [x] A\n- [x] B",
+    "A: 2√2\nB: 3", "A. Not correct.\nB. Not correct.", "I wouldn't pick B", "I think B is wrong.",
+    "B is most likely wrong.",
+    "It's B's fault", "Student B's score", "Output: A list", "B为负数",
 ]  # fmt: skip
 
 
@@ -68,9 +107,19 @@ def test_the_letter_is_found(form: str) -> None:
     assert chosen_letter(form.replace("◯", "Ｂ")) == "B"
 
 
-@pytest.mark.parametrize("table", MARKED_ROWS)
-def test_the_row_that_is_marked_as_right_counts(table: str) -> None:
-    assert chosen_letter(table) == "B"
+@pytest.mark.parametrize("text", [*MARKED_ROWS, *VERDICTS])
+def test_the_row_that_is_marked_as_right_counts(text: str) -> None:
+    assert chosen_letter(text) == "B"
+
+
+@pytest.mark.parametrize("text", SMALL)
+def test_the_letter_of_an_option_may_be_small(text: str) -> None:
+    assert chosen_letter(text) == "B"
+
+
+@pytest.mark.parametrize("text", NO_CHOICE)
+def test_options_in_a_list_and_other_letters_are_no_choice(text: str) -> None:
+    assert chosen_letter(text) is None
 
 
 @pytest.mark.parametrize("form", SEVERAL)

@@ -47,6 +47,7 @@ SCALES = {
     "million": 10**6,
     "billion": 10**9,
     "trillion": 10**12,
+    "bn": 10**9,
     "千": 10**3,
     "万": 10**4,
     "萬": 10**4,
@@ -63,6 +64,11 @@ NUMBER = re.compile(
 )
 # 3亿5000万, 2万5000
 COMPOUND = re.compile(r"(?<![\d.,])(\d+)([千万萬亿億])零?(\d+)(千万|[千万萬]?)(?![\d.千万萬亿億])")
+# "18 dollars and 50 cents", "$18 and 50 cents", 18元5角: one amount in two units
+DOLLARS_AND_CENTS = re.compile(
+    r"(?:\$(\d[\d,]*)|(?<![\d.,])(\d[\d,]*)\s+dollars?)\s+and\s+(\d{1,2})\s+cents?\b", re.IGNORECASE
+)
+YUAN_AND_JIAO = re.compile(r"(?<![\d.,])(\d[\d,]*)[元块](\d)角(?:(\d)分)?")
 
 # "70k", "$3M": a letter glued to digits. Without a currency, M needs two digits or a point ("3M" is a company), K too
 # ("4K" is a screen); "401k" is an account, "5k = 50" an equation, "10K run" a distance.
@@ -109,6 +115,8 @@ def plain_numbers(text: str) -> str:
     text = SPACED_POWER.sub("**", THOUSANDS_MACRO.sub(",", text).replace("\\%", "%"))
     while TEXT_MACRO.search(text):  # they may be nested
         text = TEXT_MACRO.sub(r" \1 ", text)
+    text = DOLLARS_AND_CENTS.sub(lambda found: f"{found[1] or found[2]}.{found[3]:0>2} dollars", text)
+    text = YUAN_AND_JIAO.sub(r"\1.\2\3元", text)
     text = FRACTION_MACRO.sub(lambda found: _fraction(*found.groups(default="")), text)
     text = EMPHASIS.sub(r"\1", DECORATION.sub("", TAG.sub("", STRUCK_OUT.sub("", text))))
     text = POWER_OF_TEN.sub(r"e\1", UNIT_POWER.sub("", text))

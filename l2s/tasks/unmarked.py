@@ -23,6 +23,11 @@ CHECKS = r"(?:check|verify|verification|to (?:check|verify)|验算|检验|验证
 CHECK = re.compile(
     rf"\n[ \t]*{LINE_START}{CHECKS}(?:[ \t:]*\n++|[ \t]*:)(?:[^\n]|\n(?![ \t]*\n[ \t]*\S))*\Z", re.IGNORECASE
 )
+# Below an answer that needs only one number
+EXPLANATION = re.compile(
+    rf"{LINE_START}(?:(?:[a-z-]+[ \t]+)?(?:explanation|reasoning|justification)\b|解析|解释|理由)[ \t*_)]*(?::|\n)",
+    re.IGNORECASE,
+)
 # What follows these words is a result, and no explanation of one.
 RESULT = re.compile(
     r"[=≈→⇒]|\b(?:so|thus|hence|therefore|total\w*|leav\w+|mak\w+|giv\w+|equals?|answer|result)\b"
@@ -41,6 +46,14 @@ BECAUSE = re.compile(r"\bbecause\b|, since\b|因为|由于", re.IGNORECASE)
 NUMBER_WITH_MEASURE = re.compile(
     rf"\W*+{NUMBER.pattern}\W*+(?:[^\W\d]++\s++){{0,2}}?(?:in|per|for|over|within|every|each|after)\s+\d+\s+[^\W\d]+\W*"
 )
+# "4 * 9 = 36 eggs in 4 days": what follows the result of a calculation only says what it is, unless it is an operand,
+# or a further clause may hold another result ("36 eggs, which is 3 dozen").
+CALCULATED = re.compile(rf"[=≈][^\w.\-]*{NUMBER.pattern}", re.IGNORECASE)
+FURTHER = (
+    r"[,;，；]|\b(?:which|or|is|are|has|have|had|would|will|can|plus|minus|times|rounds?|rounded|and(?!\W*\d))\b|"
+    + RESULT.pattern
+)
+GOES_ON = re.compile(rf"\s*(?:[-+*×÷^·]|/\s*\d|x\b)|.*?(?:{FURTHER})", re.IGNORECASE | re.DOTALL)
 
 BOLD = re.compile(r"(?<!\d)\*\*([^*\n]+)\*\*(?!\d)")
 STARTS_WITH_NUMBER = re.compile(r"[^\w(]*\d(?!\d*[.):](?:\s|$))")  # "**1.**" numbers a list
@@ -56,9 +69,10 @@ def with_bold_marked(text: str) -> str:
 def unmarked_number(text: str) -> Decimal | None:
     """The number that a plain text without a marker gives; None where there is none, or two are offered.
 
-    Of the last sentence with a number, it is the only bold one, else the last one that is no part of an explanation.
+    Of the last sentence with a number, it is the only bold one, else the result of the last calculation ("4 * 9 = 36.
+    So she sells 36 eggs in 4 days"), else the last one that is no part of an explanation.
     """
-    text = without_closing(_without_check(_without_note(text)))
+    text = without_closing(_without_explanation(_without_check(_without_note(text))))
     if NUMBER_WITH_MEASURE.fullmatch(text):
         return next(numbers(text), None)
     sentence = next((said for said in reversed(SENTENCE_END.split(text)) if any(True for _ in numbers(said))), "")
@@ -67,6 +81,10 @@ def unmarked_number(text: str) -> Decimal | None:
         return value(bold[0])
     plain = _unexplained(sentence)
     found = [match for match in NUMBER.finditer(plain) if value(match) is not None]
+    *_, calculated = [None, *map(value, CALCULATED.finditer(text))]
+    *_, result = [None, *(match for match in found if value(match) == calculated)]
+    if result and not GOES_ON.match(plain, result.end()):
+        return calculated
     return None if not found or has_rival(plain, found[-1]) else value(found[-1])
 
 
@@ -76,6 +94,13 @@ def _without_note(text: str) -> str:
         if NUMBER.search(text, 0, note.start()) and not RESULT.search(text, note.end()):
             return text[: note.start()]
     return text
+
+
+def _without_explanation(text: str) -> str:
+    """`text` without an explanation below its only number: "She makes $18.\n\nExplanation: 9 eggs at $2 each"."""
+    explanation = EXPLANATION.search(text)
+    above = text[: explanation.start()] if explanation else ""
+    return above if len(list(numbers(above))) == 1 and "?" not in above else text
 
 
 def _without_check(text: str) -> str:

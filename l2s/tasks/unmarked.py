@@ -48,7 +48,7 @@ NUMBER_WITH_MEASURE = re.compile(
 )
 # "4 * 9 = 36 eggs in 4 days": what follows the result of a calculation only says what it is, unless it is an operand,
 # or a further clause may hold another result ("36 eggs, which is 3 dozen").
-CALCULATED = re.compile(rf"[=≈][^\w.\-]*{NUMBER.pattern}", re.IGNORECASE)
+CALCULATED = re.compile(rf"[=≈][^\w.\-=≈]*+{NUMBER.pattern}", re.IGNORECASE)
 FURTHER = (
     r"[,;，；]|\b(?:which|or|is|are|has|have|had|would|will|can|plus|minus|times|rounds?|rounded|and(?!\W*\d))\b|"
     + RESULT.pattern

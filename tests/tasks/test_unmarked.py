@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def test_what_follows_a_result_only_explains_it(text: str) -> None:
 @pytest.mark.parametrize(("text", "amount"), AMOUNTS.items())
 def test_two_units_of_money_are_one_amount(text: str, amount: str) -> None:
     assert final_number(text) == Decimal(amount)
+
+
+@pytest.mark.parametrize("unit", ["=", "= ", "≈ ", "= 1 ", "1 = ", "=$", "\nExplanation ", "18 dollars and ", "元5角"])
+def test_an_answer_that_repeats_itself_is_read_in_time(unit: str) -> None:
+    """With a pattern that tries every start and end of a run of these, one of them took 20 seconds."""
+    start = time.monotonic()
+    final_number("5 " + unit * (4000 // len(unit)) + "x")
+    assert time.monotonic() - start < 10
 
 
 @pytest.mark.skipif("L2S_TEST_DATA" not in os.environ, reason="needs GSM8K: set L2S_TEST_DATA")

@@ -76,12 +76,17 @@ class Kept:
     @property
     def measured(self) -> str:
         """What is measured, and on how many items."""
-        return f"{MEASURES[self.domain]}, n={self.first['n']}"
+        return f"{MEASURES[self.domain]}, n={self.first['n']:,}"
+
+    @property
+    def domains(self) -> list[str]:
+        """The domains that were evaluated."""
+        return list(next(iter(self.results["evaluation"].values()))["domain_results"])
 
     @property
     def domain(self) -> str:
         """The only domain."""
-        (domain,) = self.results["evaluation"][next(iter(self.results["evaluation"]))]["domain_results"]
+        (domain,) = self.domains
         return domain
 
     def scores(self, model: str) -> list[float]:
@@ -205,6 +210,7 @@ FACTORS = (  # title, a student of one experiment, and one of another that diffe
     ("KD: alpha 0.5 − 0", (KD, "alpha-0.5"), (KD, "rate-0.0001")),
 )
 ALONE = ("qwen_aiops",)  # experiments of another pair, with tables of their own
+REFERENCES = ("qwen_math", "qwen_math_500")  # of the same pair, on reference solutions; the second has the teacher
 Pairs = Sequence[tuple[str, tuple[str, str], tuple[str, str]]]
 FURTHER: Mapping[str, tuple[Sequence[str], Pairs]] = {  # experiments beside the final one, and their contrasts
     "longer": (
@@ -245,7 +251,7 @@ def pairs_table(experiments: Mapping[str, Kept], pairs: Pairs) -> list[str]:
     units = [clusters(experiments[name].ordered(model)) for _, (model, name), _ in pairs]
     compared = [stats.paired_comparison(*both, clusters=labels) for both, labels in zip(scores, units, strict=True)]
     adjusted = stats.holm([one.p_value for one in compared])
-    lines = [f"| difference | points, n={compared[0].n} | p (Holm) |", "|---|---:|---:|"]
+    lines = [f"| difference | points, n={compared[0].n:,} | p (Holm) |", "|---|---:|---:|"]
     for (title, _, _), one, p in zip(pairs, compared, adjusted, strict=True):
         lines.append(f"| {title} | {difference(one.difference, one.ci95)} | {p:.2g} |")
     return lines
@@ -283,13 +289,20 @@ def aiops_groups_table(kept: Kept) -> list[str]:
 
 
 def answers_table(kept: Kept) -> list[str]:
-    """A row for each model, from its answers alone: score, length, and answers that were cut."""
-    lines = [f"| model | {kept.measured} | mean tokens of an answer | cut answers |", "|---|---:|---:|---:|"]
+    """A row for each model: score, length and cut answers, and the share of the teacher's lead if it was evaluated."""
+    gaps = {gap["model"]: gap for gap in kept.results["gap_recovered"] if gap["domain"] == kept.domain}
+    header = ["model", kept.measured, "mean tokens of an answer", "cut answers"]
+    header += ["share of the teacher's lead"] * bool(gaps)
+    lines = [f"| {' | '.join(header)} |", "|---|" + "---:|" * (len(header) - 1)]
     for model in (one for one in (TEACHER, BASE, SFT, KD) if one in kept.predictions):
         rows, scores = kept.predictions[model], kept.scores(model)
         score = bounded(statistics.mean(scores), stats.mean_interval(scores))
         tokens, cut = statistics.mean(row["num_tokens"] for row in rows), sum(map(is_truncated, rows))
-        lines.append(f"| {MODELS[model].title} | {score} | {tokens:.0f} | {cut} |")
+        cells = [MODELS[model].title, score, f"{tokens:.0f}", str(cut)]
+        if gaps:
+            gap = gaps.get(model)
+            cells.append(bounded(gap["recovered"], gap["ci95"], 0) if gap and gap["recovered"] is not None else "")
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -316,9 +329,9 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
         tables[kept.name] = models_table([(kept, model) for model in kept.results["evaluation"]])
         tables[f"{kept.name}: differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
         tables[f"{kept.name}: groups"] = aiops_groups_table(kept)
-    if references := experiments.get("qwen_math"):
-        for domain in next(iter(references.results["evaluation"].values()))["domain_results"]:
+    for references in (experiments[name] for name in REFERENCES if name in experiments):
+        for domain in references.domains:
             kept = references.only(domain)
-            tables[f"qwen_math: {domain}"] = answers_table(kept)
-            tables[f"qwen_math: {domain}, differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
+            tables[f"{kept.name}: {domain}"] = answers_table(kept)
+            tables[f"{kept.name}: {domain}, differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
     return tables

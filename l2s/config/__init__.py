@@ -5,6 +5,7 @@ Only pydantic and PyYAML are imported here, so a wrong value is reported before 
 
 from __future__ import annotations
 
+from l2s.config.answers import answers_by_domain
 from l2s.config.field_types import TRACKERS, Dtype, ModelField, Quantization, choices, expand_home
 from l2s.config.resolve import resolve_config, suggest
 from l2s.config.settings import LISTS, ExperimentConfig
@@ -18,6 +19,7 @@ __all__ = [
     "ExperimentConfig",
     "ModelField",
     "Quantization",
+    "answers_by_domain",
     "choices",
     "contexts_by_domain",
     "expand_home",

@@ -10,7 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from l2s.config.answers import answers_by_domain
+from l2s.config.field_types import joined
 from l2s.config.settings import ExperimentConfig
+from l2s.config.teacher_context import ALL_DOMAINS
 from l2s.config.yaml_file import read_settings
 from l2s.errors import UserError, plain, plain_path, shown
 from l2s.presets import PRESETS
@@ -23,7 +26,7 @@ REWORDED = (
     ("Input is not a valid path for <class 'pathlib.Path'>", "must be a path"),
 )
 
-OF_TEACHERS_ANSWERS = ("keep_correct", "answers_per_item", "teacher_context")  # no use with reference solutions
+OF_TEACHERS_ANSWERS = ("keep_correct", "answers_per_item", "teacher_context")  # no use with reference solutions alone
 
 
 def resolve_config(
@@ -31,7 +34,7 @@ def resolve_config(
 ) -> ExperimentConfig:
     """Merge field defaults < preset < YAML file < flags, and validate.
 
-    With answers=reference, what the preset says about the teacher's answers is left out.
+    Where all students learn from are reference solutions, what the preset says about the teacher's answers is left out.
 
     Raises:
         UserError: one line with field, value and what is allowed.
@@ -44,7 +47,8 @@ def resolve_config(
     of_file = read_settings(file) if file is not None else {}
     given = {**of_file, **flags}
     merged |= given
-    if merged.get("answers") == "reference":
+    if _references_alone(merged):
+        merged["answers"] = "reference"
         merged = {name: value for name, value in merged.items() if name in given or name not in OF_TEACHERS_ANSWERS}
     if merged.get("data_dir") is None and os.environ.get("L2S_DATA", "").strip():
         merged["data_dir"] = os.environ["L2S_DATA"]
@@ -59,6 +63,17 @@ def resolve_config(
             "keep_correct=True: with answers='reference' the teacher answers nothing that could be wrong; leave one out"
         )
     return config
+
+
+def _references_alone(merged: Mapping[str, Any]) -> bool:
+    """Whether no domain learns from the teacher's answers. What has another form is left to the validation."""
+    domains = joined(merged.get("domains", "auto"))
+    try:
+        of_domain = answers_by_domain(merged.get("answers", "teacher"))
+        named = [ALL_DOMAINS] if ALL_DOMAINS in of_domain else [name.strip() for name in domains.split(",")]
+    except (ValueError, AttributeError):
+        return False
+    return all(of_domain.get(name) == "reference" for name in named)
 
 
 def _one_line(error: ValidationError, given: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from l2s.config.answers import WhoseAnswers, answers_by_domain, fault_of_references
 from l2s.config.field_types import (
     TRACKERS,
     Arms,
@@ -33,8 +34,7 @@ from l2s.config.field_types import (
     Tuning,
     joined,
 )
-from l2s.config.teacher_context import ALL_DOMAINS, contexts_by_domain, fault_beside_references, usual_form
-from l2s.errors import shown
+from l2s.config.teacher_context import ALL_DOMAINS, TeacherContext, contexts_by_domain
 from l2s.jsonl import SURROGATE
 
 LISTS = ("arms", "domains", "seeds", "gpus", "report_to", "lora_target_modules", "lm_eval_tasks")
@@ -191,8 +191,10 @@ class ExperimentConfig(BaseModel):
     # The teacher's answers
     max_new_tokens: int = Field(512, ge=1, description="maximum length of an answer, in tokens")
     generation_batch_size: int = Field(16, ge=1, description="maximum prompts in a generation batch")
-    answers: Literal["teacher", "reference"] = Field(
-        "teacher", description="training answers: the teacher's, or the reference solutions of the data"
+    answers: WhoseAnswers = Field(
+        "teacher",
+        description="training answers: teacher (its own) or reference (the solutions of the data); for single domains: "
+        "math=reference, and the teacher's in the others",
     )
     sampling_temperature: float = Field(
         0.0, ge=0, le=10, description="sampling temperature of the teacher's answers; 0: greedy"
@@ -212,7 +214,7 @@ class ExperimentConfig(BaseModel):
         4, ge=2, le=64, description="maximum tries for an item with keep_correct; at least answers_per_item are made"
     )
     retry_temperature: float = Field(0.7, gt=0, le=10, description="sampling temperature from the second try on")
-    teacher_context: str = Field(
+    teacher_context: TeacherContext = Field(
         "none",
         description="what only the teacher sees when it answers, and when KD or OPD learn from it: none, fewshot:K (K "
         "solved training items), file:FILE (a text such as a runbook) or reference (the item's reference solution); "
@@ -348,6 +350,11 @@ class ExperimentConfig(BaseModel):
         found = contexts_by_domain(self.teacher_context)
         return found.get(domain, found.get(ALL_DOMAINS, "none"))
 
+    def answers_in(self, domain: str) -> str:
+        """Whose answers are learned from in one domain: `teacher` or `reference`."""
+        found = answers_by_domain(self.answers)
+        return found.get(domain, found.get(ALL_DOMAINS, "teacher"))
+
     # These run before the types of the fields are checked; pydantic runs the last one first.
     @field_validator("*", mode="before")
     @classmethod
@@ -377,20 +384,11 @@ class ExperimentConfig(BaseModel):
     def _join_a_list(cls, value: Any) -> Any:
         return joined(value)
 
-    @field_validator("teacher_context", mode="before")
-    @classmethod
-    def _context_in_its_usual_form(cls, value: Any) -> Any:
-        return usual_form(value) if isinstance(value, str) else value
-
     # These see the whole configuration.
     @model_validator(mode="after")
-    def _an_item_has_one_reference_solution(self) -> ExperimentConfig:
-        if self.answers == "reference" and self.answers_per_item > 1:
-            raise ValueError(
-                f"answers_per_item={self.answers_per_item}: with answers='reference' each item has one; leave one out"
-            )
-        if self.answers == "reference" and (fault := fault_beside_references(self.teacher_context, self.arms)):
-            raise ValueError(f"teacher_context={shown(self.teacher_context)}: with answers='reference' {fault}")
+    def _references_are_taken_as_they_are(self) -> ExperimentConfig:
+        if fault := fault_of_references(self.answers, self.answers_per_item, self.teacher_context, self.arms):
+            raise ValueError(fault)
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from l2s.config.field_types import expand_home
 
@@ -57,10 +60,4 @@ def known_context(value: str) -> str:
     )
 
 
-def fault_beside_references(context: str, arms: str) -> str | None:
-    """Why a `teacher_context` makes no sense where these arms learn from the reference solutions, or None."""
-    if context != "none" and arms == "sft":
-        return "the teacher answers nothing, and SFT learns nothing else from it; leave one out"
-    if "kd" in arms.split(",") and "reference" in contexts_by_domain(context).values():
-        return "KD would ask the teacher about the text that it is shown; use fewshot:K or file:FILE, or leave one out"
-    return None
+TeacherContext = Annotated[str, AfterValidator(usual_form)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -15,31 +16,32 @@ from l2s.devices import replica
 from l2s.durable import make_folder, replacing_file
 from l2s.errors import UserError, shown_path
 from l2s.generation.answers import check_prompts_fit, find_markup
-from l2s.generation.collect import collect, row_of, shown_item
+from l2s.generation.collect import collect, shown_item
 from l2s.generation.context import files_of, read_context, teacher_messages
 from l2s.generation.curation import Choice, Curator
-from l2s.generation.engines.protocol import Completion, Metered, ModelChoice
+from l2s.generation.engines.protocol import Metered, ModelChoice
 from l2s.generation.engines.table import choose_engine, open_engine
+from l2s.generation.references import References
 from l2s.generation.tally import Tally
+from l2s.generation.whose_answers import learns_reference
 from l2s.jsonl import Row, dump_row, load_jsonl
 from l2s.metrics import GenerateMetrics
 from l2s.models.load import load_config
 from l2s.models.stored import context_window
-from l2s.on_disk import RowsOnDisk
+from l2s.on_disk import RowsOnDisk, chosen
 from l2s.run_dir import RunDir
-from l2s.tasks.table import task_of
-from l2s.tasks.types import Item, Message
+from l2s.tasks.types import Item
 from l2s.warning import Warned, warned
 
 
 def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     """Answer train_dataset.jsonl and write sft_train_data.jsonl in its order.
 
-    With `answers=reference` the answers are the reference solutions of the data, and no model is loaded. Otherwise each
-    item is asked `answers_per_item` times. With `keep_correct` it is asked until it has that many different right
-    answers, up to `max_tries` times. l2s.generation.curation chooses what is kept. The last answer of an item without a
-    usable one goes to rejected.jsonl. never_right.jsonl lists the items that no answer gets right. Items and answers
-    stay on disk; memory holds where each one is.
+    In domains with `answers=reference` the answers are the reference solutions of the data; if these are all, no model
+    is loaded. Every other item is asked `answers_per_item` times. With `keep_correct` it is asked until it has that
+    many different right answers, up to `max_tries` times. l2s.generation.curation chooses what is kept. The last answer
+    of an item without a usable one goes to rejected.jsonl. never_right.jsonl lists the items that no answer gets right.
+    Items and answers stay on disk; memory holds where each one is.
 
     The rows hold the teacher's prompt where `teacher_context` adds to it; the signals of KD are taken after it.
     """
@@ -48,31 +50,36 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     _check_evaluation_fits(renderers, config, run_dir)
     renderer = renderers.teacher
     asked = teacher_messages(items, config)
-    if not config.remote_teacher and (config.answers == "teacher" or config.teacher_context != "none"):
+    answered = chosen(items, array("q", (n for n, item in enumerate(items) if not learns_reference(item, config))))
+    if not config.remote_teacher and (answered or config.teacher_context != "none"):
         _check_files_fit(items, renderer, config)
         shown = (shown_item(item, asked) for item in items)
         check_prompts_fit(shown, renderer, config.teacher_model, config, context=config.teacher_context)
-    if config.answers == "reference":
-        return _take_references(items, asked, renderers.student, config, run_dir) if replica()[0] == 0 else {}
-    shown = (shown_item(item, asked) for item in items)
-    warnings = [
-        *_check_room_for_answers(items, renderers.student, config),
-        *find_markup("markup_train", shown, renderer),
-    ]
+    references = References(asked, renderers.student, config)
+    if not answered:
+        return _take_references(items, references, renderers, config, run_dir) if replica()[0] == 0 else {}
+    warnings = _check_room_for_answers(items, renderers.student, config)
+    warnings += find_markup("markup_train", (shown_item(item, asked) for item in answered), renderer)
     choice = ModelChoice.of_teacher(config, batch_size=config.generation_batch_size)
     with open_engine(choice, renderer, config) as engine:
         metered = Metered(engine)
-        collected = collect(items, asked, metered, renderer, config, run_dir)
+        collected = collect(answered, asked, metered, renderer, config, run_dir)
         peak_bytes = engine.cost().peak_memory_bytes
     if replica()[0] != 0:
         return {}
-    curator = Curator(items, collected.answers, config)
-    chosen = (curator.choose(item, collected.answers[item["id"]]) for item in items)
-    if not renderers.share_vocabulary:  # only SFT can learn from a remote teacher, from its text
-        chosen = (choice.without_ids() for choice in chosen)
-    tally = write_choices(chosen, run_dir, lambda tally: _nothing_kept(tally, items, config, run_dir))
+    curator = Curator(answered, collected.answers, config)
+
+    def choose(item: Item) -> Choice:
+        if learns_reference(item, config):
+            return references.choose(item)
+        choice = curator.choose(item, collected.answers[item["id"]])
+        return choice if renderers.share_vocabulary else choice.without_ids()  # of a remote teacher: text for SFT
+
+    tally = write_choices(map(choose, items), run_dir, lambda tally: _nothing_kept(tally, items, config, run_dir))
+    metrics = tally.metrics([*warnings, *curator.kinds.warnings()])
+    metrics["num_rejected"] += references.say_lacking()
     return {
-        **tally.metrics([*warnings, *curator.kinds.warnings()]),
+        **metrics,
         "tries": collected.tries,
         "curation": curator.counts,
         "engine": choose_engine(config).metric(),
@@ -122,34 +129,18 @@ def _nothing_kept(tally: Tally, items: Sequence[Item], config: ExperimentConfig,
 
 
 def _take_references(
-    items: Sequence[Item],
-    asked: Mapping[str, list[Message]],
-    renderer: ChatRenderer,
-    config: ExperimentConfig,
-    run_dir: RunDir,
+    items: Sequence[Item], references: References, renderers: Renderers, config: ExperimentConfig, run_dir: RunDir
 ) -> GenerateMetrics:
-    """The reference solutions as answers: for SFT, and for KD of the teacher's distribution over them.
+    """The reference solutions of all items as answers.
 
     Raises:
-        UserError: no item has a reference solution.
+        UserError: no item has one.
     """
-    chosen = (Choice([], [row], []) for item in items if (row := _reference_answer(item, asked, renderer)))
-    none = "answers='reference': no training item has a reference solution; use --answers teacher"
-    tally = write_choices(chosen, run_dir, lambda _: none)
-    metrics = tally.metrics(_check_room_for_answers(items, renderer, config))
-    metrics["num_rejected"] = lacking = len(items) - tally.kept.total()
-    if lacking:
-        print(f"answers=reference: {counted(lacking, 'item')} of {len(items)} without a reference solution; left out")
+    none = f"answers={config.answers!r}: no training item has a reference solution; use --answers teacher"
+    tally = write_choices(map(references.choose, items), run_dir, lambda _: none)
+    metrics = tally.metrics(_check_room_for_answers(items, renderers.student, config))
+    metrics["num_rejected"] = references.say_lacking()
     return metrics
-
-
-def _reference_answer(item: Item, asked: Mapping[str, list[Message]], renderer: ChatRenderer) -> Row | None:
-    solution = task_of(item["domain"]).solution(item)
-    if solution is None:
-        return None
-    num_tokens = len(renderer.answer_ids(item["messages"], solution))
-    answer = Completion(item["id"], solution, "stop", num_tokens, seconds=0.0)
-    return row_of(item, asked[item["id"]], answer, None, None, "reference")
 
 
 def _check_evaluation_fits(renderers: Renderers, config: ExperimentConfig, run_dir: RunDir) -> None:

@@ -57,18 +57,19 @@ def _prepare(s: Situation) -> Estimate:
 
 
 def _generate(s: Situation) -> Estimate:
-    config, texts = s.config, _seen_by_teacher(s.training_texts)
-    if config.answers == "reference":  # no model answers
-        return Estimate(seconds=START_S, disk=TEXT_BYTES * _tokens(texts))
+    config, seen = s.config, _seen_by_teacher(s.training_texts)
+    texts, disk = [text for text in seen if not text.is_reference], TEXT_BYTES * _tokens(seen)
+    if not texts:  # no model answers
+        return Estimate(seconds=START_S, disk=disk)
     tries = _tries(config.answers_per_item, config.max_tries) if config.keep_correct else config.answers_per_item
     if config.engine == "endpoint":
-        return _by_server(s, tries, texts)
+        return _by_server(s, tries, texts, disk)
     drawn = config.sampling_temperature > 0
     batch_size, kind = config.generation_batch_size, config.teacher_quantization
     answering = _answer_seconds(s, s.teacher, texts, batch_size, kind, drawn=drawn)
     return Estimate(
         seconds=_loading_seconds(s, s.teacher, first=True) + tries * answering,
-        disk=TEXT_BYTES * _tokens(texts),
+        disk=disk,
         memory=_answer_memory(s, s.teacher, texts, batch_size, kind),
     )
 
@@ -82,11 +83,11 @@ def _tries(wanted: int, most: int) -> float:
     )
 
 
-def _by_server(s: Situation, tries: float, texts: list[Texts]) -> Estimate:
+def _by_server(s: Situation, tries: float, texts: list[Texts], disk: float) -> Estimate:
     """Answers from an endpoint: nothing is held here, and only its rate limit says how long they take."""
     limit = s.config.endpoint_per_minute
     waiting = tries * _number(texts) / limit * 60 if limit else 0
-    return Estimate(START_S + waiting, disk=TEXT_BYTES * _tokens(texts), of_server=True)
+    return Estimate(START_S + waiting, disk=disk, of_server=True)
 
 
 def _score(s: Situation) -> Estimate:
@@ -232,7 +233,7 @@ def _evaluate(s: Situation, *, model: str) -> Estimate:
     if model == "student_base":  # nothing has taught it to end its answers: one in every batch runs to the limit
         texts = [replace(text, longest_answer=config.max_new_tokens) for text in texts]
     if model == "teacher" and config.remote_teacher:
-        return _by_server(s, 1, texts)
+        return _by_server(s, 1, texts, TEXT_BYTES * _tokens(texts))
     size = s.teacher if model == "teacher" else s.student
     quantization: Quantization = config.teacher_quantization if model == "teacher" else "none"
     share = min(1, config.fidelity_size / _number(texts)) if config.measures_fidelity else 0

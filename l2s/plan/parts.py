@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 class Texts:
     """Items of one source, in tokens. A model's answers already respect max_new_tokens.
 
-    `context` is what teacher_context adds to the prompt for the teacher alone.
+    `context` is what teacher_context adds to the prompt for the teacher alone. `is_reference`: the answers are the
+    reference solutions.
     """
 
     source: str
@@ -19,6 +20,7 @@ class Texts:
     answer: float
     longest_answer: float
     context: float = 0
+    is_reference: bool = False
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,7 @@ class Situation:
         """What is learned from: each training item with every answer that it is to have."""
         config = self.config
         most = min(config.answers_per_item, config.max_tries) if config.keep_correct else config.answers_per_item
-        answers = 1 if config.answers == "reference" else most
-        return [replace(text, number=text.number * answers) for text in self.training_texts]
+        return [text if text.is_reference else replace(text, number=text.number * most) for text in self.training_texts]
 
     @property
     def evaluation_texts(self) -> list[Texts]:
@@ -87,18 +86,18 @@ class Situation:
         for task in tasks_of(self.config).values():
             if number := task.size(split, self.config):
                 lengths = task.lengths(split, self.config)
-                answer, longest = _answer_lengths(lengths, split, self.config)
+                is_reference = split == "train" and self.config.answers_in(task.name) == "reference"
+                answer, longest = _answer_lengths(lengths, is_reference, self.config)
                 context = context_tokens(task.name, lengths, self.config) if split == "train" else 0
-                found.append(
-                    Texts(lengths.source, number, lengths.prompt, lengths.longest_prompt, answer, longest, context)
-                )
+                prompts = lengths.prompt, lengths.longest_prompt
+                found.append(Texts(lengths.source, number, *prompts, answer, longest, context, is_reference))
         return found
 
 
-def _answer_lengths(lengths: Lengths, split: Split, config: ExperimentConfig) -> tuple[float, float]:
+def _answer_lengths(lengths: Lengths, is_reference: bool, config: ExperimentConfig) -> tuple[float, float]:
     """Tokens of a mean answer and of the longest of a batch; nobody knows how long a model thinks."""
     most = config.max_new_tokens
-    if split == "train" and config.answers == "reference":  # no model writes them, so nothing cuts them
+    if is_reference:  # no model writes them, so nothing cuts them
         return lengths.solution, lengths.solution * lengths.longest_answer / lengths.answer
     if config.thinking == "on":
         return most, most

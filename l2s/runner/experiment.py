@@ -16,6 +16,7 @@ from l2s.devices import SHARED_MEMORY, choose_dtype, has_shared_memory
 from l2s.durable import remove_partials
 from l2s.errors import UserError, shown
 from l2s.generation.context import unused_contexts
+from l2s.generation.whose_answers import unused_references
 from l2s.jsonl import cut_unfinished_line
 from l2s.links import check_links
 from l2s.run_dir import RunDir
@@ -150,6 +151,9 @@ def _say_unused_settings(states: Mapping[str, State], config: ExperimentConfig) 
     if asking and (unused := unused_contexts(config)):
         shown_contexts = f"teacher_context={shown(config.teacher_context)}"
         notes.append(f"{shown_contexts}: not used for {', '.join(unused)}, of which this run has no training items")
+    if asking and (unused := unused_references(config)):
+        answers = f"answers={shown(config.answers)}"
+        notes.append(f"{answers}: not used for {', '.join(unused)}, of which this run has no training items")
     training = any(original(name) in ARMS for name in states)
     if config.lm_eval_tasks and training and not any(name.startswith("lm_eval_") for name in states):
         tasks = f"lm_eval_tasks={shown(config.lm_eval_tasks)}"

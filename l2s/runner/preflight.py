@@ -14,6 +14,7 @@ from l2s.config import TRACKERS, ExperimentConfig, ModelField
 from l2s.counted import counted
 from l2s.errors import UserError, require_extra, shown_path
 from l2s.generation.context import check_context
+from l2s.generation.whose_answers import check_answers
 from l2s.jsonl import require_file
 from l2s.models import demo
 from l2s.run_dir import RunDir
@@ -60,6 +61,7 @@ def check_settings(config: ExperimentConfig, stages: Sequence[Stage]) -> None:
         _check_sizes(config, "train", "train on")
         if not _are_there(asking, config):
             check_context(config)
+            check_answers(config)
     if "evaluate_teacher" in names:
         _check_sizes(config, "eval", "evaluate on")
 

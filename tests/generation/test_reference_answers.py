@@ -12,6 +12,7 @@ from l2s.config import ExperimentConfig, resolve_config
 from l2s.errors import UserError
 from l2s.generation import generate
 from l2s.generation.context import teacher_messages
+from l2s.generation.whose_answers import check_answers, unused_references
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
 from l2s.sequences import load_sequences
@@ -155,3 +156,89 @@ def test_what_only_the_teachers_answers_need_is_refused_if_asked_for_and_left_ou
 def test_other_presets_keep_what_they_say_of_the_teachers_answers() -> None:
     assert resolve_config({}, preset="recommended").keep_correct
     assert resolve_config({"answers": "teacher"}, preset="recommended").answers_per_item == 4
+
+
+def test_domains_learn_from_whom_they_are_told_to(tiny_config: MakeConfig) -> None:
+    config = tiny_config(
+        answers="code=teacher, math=reference", math_source="one_step", code_train_source="humaneval",
+        math_train_size=3, code_train_size=2, answers_per_item=2, max_length=4096,
+    )  # fmt: skip
+    assert config.answers == "math=reference"
+    items = [item for task in tasks_of(config).values() for item in task.train_items(config)]
+    items = [items[3], items[0], items[4], items[1], items[2]]  # the domains need not follow each other
+    rows = answered(config, items)
+    whose = [(row["domain"], str(row["id"]).partition("~")[0], row["teacher"]) for row in rows]
+    assert list(dict.fromkeys(id_ for _, id_, _ in whose)) == [item["id"] for item in items]
+    assert {(domain, teacher) for domain, _, teacher in whose} == {
+        ("math", "reference"), ("code", config.teacher_model),
+    }  # fmt: skip
+    assert sum(domain == "math" for domain, _, _ in whose) == 3
+    metrics = generate.run(config, RunDir.of(config))
+    assert metrics["curation"].keys() == {"code"}
+    assert (metrics["num_responses"], metrics["num_rejected"]) == (len(rows), 0)
+    assert [found["asked"] for found in metrics["tries"]] == [2, 2]
+
+
+def test_items_that_lack_a_reference_are_counted_beside_the_teachers_answers(tiny_config: MakeConfig) -> None:
+    config = tiny_config(answers="aiops=reference", math_source="one_step", math_train_size=2, aiops_train_size=2)
+    items = [*math.train_items(config), *aiops.train_items(config)]
+    items[-1]["reference"] = ""
+    rows = answered(config, items)
+    assert [(row["domain"], row["teacher"] == "reference") for row in rows] == [
+        ("math", False), ("math", False), ("aiops", True),
+    ]  # fmt: skip
+    assert generate.run(config, RunDir.of(config))["num_rejected"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "usual"),
+    [
+        ("teacher", "teacher"),
+        ("reference", "reference"),
+        ("math=teacher", "teacher"),
+        (" own = reference ,aiops=reference,code=teacher", "aiops=reference,own=reference"),
+    ],
+)
+def test_answers_have_one_form(given: str, usual: str) -> None:
+    assert ExperimentConfig(answers=given).answers == usual
+
+
+def test_all_domains_named_are_all_domains() -> None:
+    """So what a preset says about the teacher's answers is left out here too."""
+    config = resolve_config({"answers": "math=reference", "domains": ["math"]}, preset="recommended")
+    assert (config.answers, config.keep_correct, config.answers_per_item) == ("reference", False, 1)
+    some = resolve_config({"answers": "math=reference", "domains": "math, code"}, preset="recommended")
+    assert (some.answers, some.keep_correct, some.answers_per_item) == ("math=reference", True, 4)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"answers": "math=refrence"}, "answers='math=refrence': must be teacher or reference"),
+        ({"answers": "both"}, "answers='both': must be teacher or reference"),
+        ({"answers": "math=reference,"}, "must be teacher or reference"),
+        ({"answers": "math=reference,math=teacher"}, "names math twice"),
+        ({"answers": "math=reference", "arms": "sft", "teacher_context": "math=fewshot:2"}, "nothing in math"),
+        ({"answers": "math=reference", "teacher_context": "reference"}, "in math KD would ask"),
+        ({"answers": "math=reference", "teacher_context": "math=reference,aiops=fewshot:2"}, "in math KD would ask"),
+    ],
+)
+def test_answers_that_nobody_can_learn_from_are_refused(given: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        resolve_config(given)
+
+
+def test_a_context_of_the_other_domains_is_kept() -> None:
+    for context in ("aiops=reference", "code=fewshot:2,math=fewshot:4"):
+        assert resolve_config({"answers": "math=reference", "teacher_context": context}).teacher_context == context
+    alone = {"answers": "math=reference", "arms": "sft", "teacher_context": "fewshot:2"}
+    assert resolve_config(alone).teacher_context == "fewshot:2"  # the teacher answers in the other domains
+
+
+def test_an_unknown_domain_is_named_and_an_unused_one_too() -> None:
+    config = resolve_config({"answers": "maths=reference"})
+    with pytest.raises(UserError, match=r"answers='maths=reference': 'maths' is not a domain; name some of math,"):
+        check_answers(config)
+    unused = resolve_config({"answers": "math=reference,own=reference", "math_train_size": 0})
+    check_answers(unused)
+    assert unused_references(unused) == ["math", "own"]

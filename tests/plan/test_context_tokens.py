@@ -80,6 +80,16 @@ def test_reference_solutions_are_as_long_as_they_are_and_thoughts_as_long_as_the
     assert {text.answer for text in thinking.training_texts + thinking.evaluation_texts} == {1500}
 
 
+def test_references_of_one_domain_leave_the_answers_of_the_others_to_the_teacher() -> None:
+    mixed = situation(GPU, answers="math=reference", domains="math,code", answers_per_item=3)
+    math, code = mixed.training_texts
+    assert (math.answer, math.is_reference, code.is_reference) == (88, True, False)
+    assert [text.number for text in mixed.answered_texts] == [math.number, 3 * code.number]
+    of_code = situation(GPU, domains="math,code", answers_per_item=3, math_train_size=0)
+    assert estimate("generate", mixed).seconds == estimate("generate", of_code).seconds
+    assert estimate("generate", mixed).disk > estimate("generate", of_code).disk
+
+
 def test_digits_and_chinese_take_more_tokens_than_words() -> None:
     words, digits, chinese = "teacher student ", "1764202201734021", "一二三四五六七八九十甲乙丙丁戊己"
     assert rough_tokens(digits) > rough_tokens(chinese) > 2 * rough_tokens(words)

@@ -66,6 +66,7 @@ CHINESE = {
     "disk_note": "本次实验各文件夹的字节数。",
     "teacher_answers": "教师对训练题的回答",
     "reference_answers": "用作训练回答的参考解答",
+    "mixed_answers": "训练回答：参考解答（{domains}），其余为教师的回答",
     "num_responses": "保留的回答",
     "num_rejected": "没有可用回答而舍弃的题目",
     "teacher_context": "教师看到而学生看不到的内容",

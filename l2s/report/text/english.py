@@ -79,6 +79,7 @@ ENGLISH = {
     "disk_note": "The size is the bytes in each folder of this run.",
     "teacher_answers": "Teacher's answers to the training items",
     "reference_answers": "Reference solutions as training answers",
+    "mixed_answers": "Training answers: reference solutions ({domains}), and the teacher's",
     "num_responses": "Answers kept",
     "num_rejected": "Items without a usable answer, left out",
     "teacher_context": "What the teacher saw and the students did not",

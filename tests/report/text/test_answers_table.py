@@ -16,11 +16,21 @@ def test_reference_solutions_are_not_called_the_teachers_answers(reported: RunDi
     for answers, title in (
         ("teacher", "Teacher's answers to the training items"),
         ("reference", "Reference solutions as training answers"),
+        ("aiops=reference,math=reference", "Training answers: reference solutions (math, AIOps), and the teacher's"),
     ):
         results["config"]["answers"] = answers
         assert answer_table(results, Text("en")).header[0] == title
         (training,) = (section for section in build_sections(results, Text("en"), []) if section.key == "curves")
         assert title in [block.title for block in training.blocks]
+
+
+def test_the_context_of_a_domain_with_references_is_named(reported: RunDir) -> None:
+    """KD's teacher was shown it, though it answered nothing there."""
+    results = load_results(reported)
+    results["config"] |= {"teacher_context": "code=fewshot:2,math=fewshot:4", "answers": "math=reference"}
+    results["stages"]["generate"]["metrics"]["curation"] = {"aiops": {}}
+    rows = [[cell.value for cell in row] for row in answer_table(results, Text("en")).rows]
+    assert ["What the teacher saw and the students did not", "math=fewshot:4"] in rows
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from l2s.config import ALL_DOMAINS, contexts_by_domain
+from l2s.config import ALL_DOMAINS, answers_by_domain, contexts_by_domain
 from l2s.metrics import StageMetrics
 from l2s.report.numbers.schema import Results
 from l2s.report.text import formats
 from l2s.report.text.strings import Text
 from l2s.report.text.tables.table import Cell, Cells, Table, domain_label, make_table
-from l2s.tasks.table import task_of
+from l2s.tasks.table import in_order, task_of
 
 SHOWN_NEVER_RIGHT = 20  # ids of a domain
 
 
 def answers_title(results: Results, text: Text) -> str:
     """Whose the training answers are."""
-    return text("reference_answers" if results["config"].get("answers") == "reference" else "teacher_answers")
+    answers = str(results["config"].get("answers", "teacher"))  # folders of earlier versions lack it
+    if answers in ("teacher", "reference"):
+        return text(f"{answers}_answers")
+    domains = text("comma").join(map(text.domain, in_order(answers_by_domain(answers))))
+    return text("mixed_answers", domains=domains)
 
 
 def answer_table(results: Results, text: Text) -> Table:
@@ -40,6 +44,7 @@ def _context_used(results: Results, metrics: StageMetrics) -> str:
     """The teacher_context, without domains that the teacher answered nothing in."""
     context = str(results["config"].get("teacher_context", "none"))
     answered = {task_of(domain).name for domain in metrics.get("curation", {})}
+    answered |= answers_by_domain(str(results["config"].get("answers", "teacher"))).keys() if answered else set()
     named = contexts_by_domain(context)
     if ALL_DOMAINS in named or not answered:
         return context

@@ -246,16 +246,16 @@ class ExperimentConfig(BaseModel):
         0, ge=0, description="maximum tokens of a training micro-batch, padding included; 0: the batch size decides"
     )
     warmup_ratio: float = Field(
-        0.03,
-        ge=0,
-        lt=1,
-        description="share of all updates spent on warm-up, from a rate of 0; a single update has none",
+        0.03, ge=0, lt=1, description="share of updates spent on warm-up, from a rate of 0; a single update has none"
     )
     lr_scheduler: Literal["cosine", "linear", "constant"] = Field(
         "cosine", description="learning-rate schedule after warm-up"
     )
     weight_decay: float = Field(0.0, ge=0, le=100, description="AdamW weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="gradient norm above which gradients are clipped")
+    merge_weight: float = Field(
+        1.0, gt=0, le=1, description="share of the trained change that final_model gets; 0.5: halfway from the start"
+    )
     save_steps: int = Field(50, ge=1, description="updates between checkpoints; a killed run resumes from the last one")
     heldout_answers: int = Field(
         16, ge=0, description="answers held out of SFT and KD, to measure the loss on; at most 5% of all; 0: none"

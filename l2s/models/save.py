@@ -38,6 +38,9 @@ def save_trained_student(
     final_model holds plain weights of `config.dtype` without quantisation, the generation config and the tokenizer. An
     adapter is merged into newly loaded base weights, because NF4 weights have lost precision. Every rank of a training
     calls this; rank 0 writes. `ends` are the tokens that end an answer, the student's own first.
+
+    With `merge_weight` below 1, final_model holds that share of the change from the weights that training started from
+    (Wortsman et al. 2022, arXiv 2109.01903). The adapter is as it was trained.
     """
     weights = _gather_trained(model)
     if process_rank() != 0:
@@ -46,11 +49,15 @@ def save_trained_student(
         with replacing_folder(ArmDir(folder).adapter) as partial:
             cast(Any, model).save_pretrained(partial, state_dict=weights)
         merged = _merge_adapter(ArmDir(folder).adapter, config)
-    elif weights is None:
-        merged = cast(PreTrainedModel, model.to(torch_dtype(config)))
     else:
-        merged = load_base(str(cast(PreTrainedModel, model).name_or_path), config)
-        merged.load_state_dict(weights)
+        start = str(cast(PreTrainedModel, model).name_or_path)
+        if weights is None:
+            merged = cast(PreTrainedModel, model.to(torch_dtype(config)))
+        else:
+            merged = load_base(start, config)
+            merged.load_state_dict(weights)
+        if config.merge_weight < 1:
+            _go_back(merged, load_base(start, config), config.merge_weight)
     merged.config.use_cache = True
     declare_ends(merged, ends)
     with replacing_folder(ArmDir(folder).final_model) as partial:
@@ -112,6 +119,19 @@ def _gather_trained(model: nn.Module) -> dict[str, torch.Tensor] | None:
 
 def _merge_adapter(adapter: Path, config: ExperimentConfig) -> PreTrainedModel:
     from peft import PeftConfig, PeftModel
+    from peft.tuners.lora import LoraLayer
 
     base = load_base(str(PeftConfig.from_pretrained(adapter).base_model_name_or_path), config)
-    return cast(PreTrainedModel, PeftModel.from_pretrained(base, adapter).merge_and_unload())
+    trained = PeftModel.from_pretrained(base, adapter)
+    for module in trained.modules():
+        if isinstance(module, LoraLayer):
+            module.scale_layer(config.merge_weight)
+    return cast(PreTrainedModel, trained.merge_and_unload())
+
+
+@torch.no_grad()
+def _go_back(trained: PreTrainedModel, start: PreTrainedModel, weight: float) -> None:
+    """Leave `weight` of the change from `start` in the weights of `trained`, computed in float32."""
+    before = dict(start.named_parameters())
+    for name, parameter in trained.named_parameters():  # each tied weight once
+        parameter.copy_(before[name].to(parameter.device, torch.float32).lerp(parameter.float(), weight))

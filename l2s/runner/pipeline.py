@@ -34,7 +34,7 @@ SEQUENCES = (*MODEL, "max_length", "overlong")
 TRAINING = (
     *SEQUENCES, "seed", "tuning", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules",
     "gradient_checkpointing", "gradient_accumulation_steps", "warmup_ratio", "lr_scheduler", "weight_decay",
-    "max_grad_norm",
+    "max_grad_norm", "merge_weight",
 )  # fmt: skip
 LM_EVAL = (
     *MODEL, "teacher_quantization", "lm_eval_tasks", "lm_eval_limit", "lm_eval_batch_size", "lm_eval_include_path",

@@ -109,6 +109,30 @@ def test_qlora_merges_into_unquantised_weights(tiny_config: MakeConfig, tmp_path
     torch.testing.assert_close(moved, update, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("tuning", ["lora", "qlora", "full"])
+def test_a_merge_weight_leaves_this_share_of_the_change(tiny_config: MakeConfig, tmp_path: Path, tuning: str) -> None:
+    config = tiny_config(tuning=tuning)
+    tokenizer = load_renderer(config, "student_model").tokenizer
+    saved, adapters = {}, {}
+    for weight in (1.0, 0.25):
+        folder = tmp_path / str(weight)
+        of_weight = config.model_copy(update={"merge_weight": weight})
+        save_trained_student(trained_student(config), tokenizer, folder, of_weight)
+        saved[weight] = AutoModelForCausalLM.from_pretrained(folder / "final_model")
+        if tuning != "full":
+            adapters[weight] = (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+    before = dict(load_model(config.student_model, config).named_parameters())
+    whole, part = (dict(model.named_parameters()) for model in saved.values())
+    assert before.keys() == whole.keys() == part.keys()
+    moved = [name for name in before if not whole[name].equal(before[name])]
+    assert moved
+    for name, weight_before in before.items():
+        expected = weight_before.double() + 0.25 * (whole[name].double() - weight_before.double())
+        torch.testing.assert_close(part[name].double(), expected, rtol=1e-5, atol=1e-6)
+    assert output_head(saved[0.25]).weight is saved[0.25].get_input_embeddings().weight  # moved once, and still tied
+    assert len(set(adapters.values())) == (0 if tuning == "full" else 1)  # as it was trained
+
+
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_a_student_beside_images_keeps_what_prepares_them(tiny_config: MakeConfig, tmp_path: Path, tuning: str) -> None:
     student = save_tiny_gemma(tmp_path / "gemma")

@@ -191,6 +191,8 @@ ENGLISH = {
     "curves_note": "The loss of a step is computed on its batch before the update. The held-out loss is computed on "
     "the same few answers at every point, so it shows whether the student generalises beyond its training answers. "
     "Losses are in nats per token. KD's divergence is computed at its temperature.",
+    "merge_note": "The evaluated students hold {share} of the change that this training made to their weights "
+    "(merge_weight); the losses are those of the whole change.",
     "divergence": "divergence",
     "opd_health": "Health of on-policy distillation",
     "opd_note": "Before: a few answers that the student sampled before its first update. First and last: means of up "

@@ -122,8 +122,11 @@ def _harness_blocks(results: Results, text: Text) -> list[Block]:
 
 
 def _curve_blocks(results: Results, text: Text) -> list[Block]:
+    notes, weight = [text("curves_note")], results["config"].get("merge_weight", 1)  # earlier versions merged it all
+    if weight < 1:
+        notes.append(text("merge_note", share=f"{100 * weight:.3g}%"))
     return [
-        Block(training_table(results, text), note=text("curves_note"), empty=text("no_curves")),
+        Block(training_table(results, text), note=text("space").join(notes), empty=text("no_curves")),
         Block(opd_table(results, text), title=text("opd_health"), note=text("opd_note")),
         Block(answer_table(results, text), title=answers_title(results, text)),
         Block(curation_table(results, text), title=text("curation"), note=text("curation_note"), folded=True),

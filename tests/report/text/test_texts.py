@@ -24,6 +24,7 @@ from l2s.report.text.compare import compare_runs
 from l2s.report.text.console import print_summary, summary_table
 from l2s.report.text.english import ENGLISH
 from l2s.report.text.markdown import escape
+from l2s.report.text.sections import build_sections
 from l2s.report.text.strings import Text
 from l2s.report.text.warnings import say
 from l2s.run_dir import RunDir
@@ -45,6 +46,17 @@ def test_the_report_has_every_chapter(markdown: str) -> None:
         "Verdict", "Warnings", "Scores", "Contrasts", "Fidelity to the teacher", "Training", "Cost", "Contamination",
         "Environment", "Configuration",
     ]  # fmt: skip
+
+
+def test_a_share_of_the_change_is_said_beside_the_losses(reported: RunDir) -> None:
+    results = load_results(reported)
+    for lang, said in (("en", "hold 50% of the change"), ("zh", "权重变化的 50%")):
+        for weight, is_said in ((0.5, True), (1.0, False)):
+            results["config"]["merge_weight"] = weight
+            (training,) = (part for part in build_sections(results, Text(lang), []) if part.key == "curves")
+            assert (said in training.blocks[0].note) == is_said
+    del results["config"]["merge_weight"]  # an experiment of an earlier version
+    assert build_sections(results, Text("en"), [])
 
 
 def test_figures_that_the_report_links_are_there(reported: RunDir, markdown: str) -> None:

@@ -16,8 +16,10 @@ SHOWN_NEVER_RIGHT = 20  # ids of a domain
 def answers_title(results: Results, text: Text) -> str:
     """Whose the training answers are."""
     answers = str(results["config"].get("answers", "teacher"))  # folders of earlier versions lack it
-    if answers in ("teacher", "reference"):
-        return text(f"{answers}_answers")
+    if answers == "teacher":
+        return text("teacher_answers")
+    if answers == "reference":
+        return text("reference_answers")
     domains = text("comma").join(map(text.domain, in_order(answers_by_domain(answers))))
     return text("mixed_answers", domains=domains)
 

@@ -79,6 +79,7 @@ class TrainingCost(TypedDict, total=False):
     tokens_per_second: float | None
     peak_memory_bytes: int | None
     final_loss: float
+    merge_weight: float
     ranks: int
     sharding: str
     global_batch: int

@@ -11,22 +11,29 @@ from matplotlib.figure import Figure
 
 from l2s.arms import BASE, MODELS, TEACHER
 from l2s.report.page.plots import GRID, INK, MUTED, PAPER, STYLE
-from support.experiment_tables import Kept, headline
+from support.experiment_tables import HALF, WHOLE, Kept, headline, titled
 
 Shown = Sequence[tuple[Kept, str]]  # models, each with its experiment
 
 
 def panels(experiments: Mapping[str, Kept]) -> list[tuple[str, Shown]]:
-    """The parts of the figure, with their titles: the pair on GSM8K if it is archived, and the expert of 135M."""
+    """The parts of the figure, with their titles: the pair on each domain if it is archived, and the expert of 135M."""
     expert = headline(experiments)
     found: list[tuple[str, Shown]] = [
         (f"Word problems: an expert of 135M and its pruned copy, n={expert[0][0].first['n']}", expert)
     ]
-    if "qwen_math" in experiments:
-        kept = experiments["qwen_math"].only("math")
-        pair = [(kept, model) for model in kept.results["evaluation"]]
-        found.insert(0, (f"GSM8K: Qwen2.5-Coder 1.5B to 0.5B, n={kept.first['n']:,}", pair))
-    return found
+    pairs: list[tuple[str, Shown]] = []
+    for domain, test in (("math", "GSM8K"), ("code", "HumanEval")):
+        both = [experiments[name].only(domain) for name in (WHOLE, HALF) if name in experiments]
+        pair = [
+            (kept, model)
+            for kept in both
+            for model in kept.results["evaluation"]
+            if model != BASE or kept is both[0]  # the base is the same in both
+        ]
+        if both:
+            pairs.append((f"{test}: Qwen2.5-Coder 1.5B to 0.5B, n={both[0].first['n']:,}", pair))
+    return pairs + found
 
 
 def draw(parts: Sequence[tuple[str, Shown]]) -> Figure:
@@ -55,7 +62,7 @@ def _draw_scores(axes: Axes, shown: Shown) -> None:
         others = [100 * sum(kept.scores(name)) / len(kept.scores(name)) for name in names if name != model]
         axes.plot(others, [place + 0.25] * len(others), "o", color=colour, markersize=4)
         axes.annotate(f"{value:.1f}%", (high, place), xytext=(8, -4), textcoords="offset points", color=INK)
-    axes.set_yticks(range(len(shown)), [MODELS[model].title for _, model in shown])
+    axes.set_yticks(range(len(shown)), [titled(kept, model) for kept, model in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.grid(axis="x", color=GRID, linewidth=0.8)

@@ -110,6 +110,12 @@ class Kept:
         return model if seed == first else copy_name(model, seed)
 
 
+def titled(kept: Kept, model: str) -> str:
+    """The name of a model; a student that holds half of its change is called so."""
+    is_half = kept.name == HALF and model in (SFT, KD)
+    return f"{MODELS[model].title}, half" if is_half else MODELS[model].title
+
+
 def bounded(value: float, bounds: Sequence[float] | None, digits: int = 1) -> str:
     """A rate and its interval, in percent."""
     low, high = bounds or (value, value)
@@ -211,6 +217,7 @@ FACTORS = (  # title, a student of one experiment, and one of another that diffe
 )
 ALONE = ("qwen_aiops",)  # experiments of another pair, with tables of their own
 REFERENCES = ("qwen_math", "qwen_math_500")  # of the same pair, on reference solutions; the second has the teacher
+WHOLE, HALF = "qwen_math", "qwen_half"  # the same students with all of their change, and with half of it
 Pairs = Sequence[tuple[str, tuple[str, str], tuple[str, str]]]
 FURTHER: Mapping[str, tuple[Sequence[str], Pairs]] = {  # experiments beside the final one, and their contrasts
     "longer": (
@@ -242,6 +249,15 @@ def of_one(name: str) -> Pairs:
     """What students gained over the base, KD over SFT, and KD over its teacher, in one experiment."""
     pairs = ((SFT, BASE), (KD, BASE), (KD, SFT), (KD, TEACHER))
     return [(f"{MODELS[one].title} − {MODELS[other].title}", (one, name), (other, name)) for one, other in pairs]
+
+
+def of_half() -> Pairs:
+    """What half of the change gained over the base, and over the whole change."""
+    pairs: list[tuple[str, tuple[str, str], tuple[str, str]]] = []
+    for model in (SFT, KD):
+        half, title = (model, HALF), MODELS[model].title
+        pairs += [(f"{title}, half − Base", half, (BASE, HALF)), (f"{title}, half − {title}", half, (model, WHOLE))]
+    return [*pairs, ("KD, half − SFT, half", (KD, HALF), (SFT, HALF))]
 
 
 def pairs_table(experiments: Mapping[str, Kept], pairs: Pairs) -> list[str]:
@@ -298,7 +314,7 @@ def answers_table(kept: Kept) -> list[str]:
         rows, scores = kept.predictions[model], kept.scores(model)
         score = bounded(statistics.mean(scores), stats.mean_interval(scores))
         tokens, cut = statistics.mean(row["num_tokens"] for row in rows), sum(map(is_truncated, rows))
-        cells = [MODELS[model].title, score, f"{tokens:.0f}", str(cut)]
+        cells = [titled(kept, model), score, f"{tokens:.0f}", str(cut)]
         if gaps:
             gap = gaps.get(model)
             cells.append(bounded(gap["recovered"], gap["ci95"], 0) if gap and gap["recovered"] is not None else "")
@@ -329,6 +345,11 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
         tables[kept.name] = models_table([(kept, model) for model in kept.results["evaluation"]])
         tables[f"{kept.name}: differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
         tables[f"{kept.name}: groups"] = aiops_groups_table(kept)
+    if HALF in experiments:
+        for domain in experiments[HALF].domains:
+            both = {name: experiments[name].only(domain) for name in (WHOLE, HALF)}
+            tables[f"{HALF}: {domain}"] = answers_table(both[HALF])
+            tables[f"{HALF}: {domain}, differences"] = pairs_table(both, of_half())
     for references in (experiments[name] for name in REFERENCES if name in experiments):
         for domain in references.domains:
             kept = references.only(domain)

@@ -10,7 +10,10 @@ from l2s.config.teacher_context import ALL_DOMAINS, contexts_by_domain
 from l2s.errors import shown
 
 WHOSE = ("teacher", "reference")
-KD_READS_IT = "KD would ask the teacher about the text that it is shown; use fewshot:K or file:FILE, or leave one out"
+KD_READS_IT = (
+    "KD would ask the teacher about the text that it is shown; use fewshot:K or file:FILE, leave one out, or name the "
+    "domains of each, such as --answers math=reference --teacher_context aiops=reference"
+)
 
 
 def usual_form(value: str) -> str:
@@ -31,13 +34,14 @@ def answers_by_domain(value: str) -> dict[str, str]:
     Raises:
         ValueError: a domain is named twice, or something else than these two is asked for.
     """
-    if value in WHOSE:
-        return {ALL_DOMAINS: value}
+    if value.strip() in WHOSE:
+        return {ALL_DOMAINS: value.strip()}
     found: dict[str, str] = {}
     for part in value.split(","):
         domain, _, whose = (text.strip() for text in part.partition("="))
         if not domain or whose not in WHOSE:
-            raise ValueError("must be teacher or reference, for all domains or for each: math=reference,code=teacher")
+            form = "must be teacher or reference, for all domains or for each: math=reference,code=teacher"
+            raise ValueError(f"{form}; {shown(part)} is neither" if "," in value else form)
         if domain in found:
             raise ValueError(f"names {domain} twice; give each domain one")
         found[domain] = whose

@@ -37,7 +37,7 @@ from l2s.config.field_types import (
 from l2s.config.teacher_context import ALL_DOMAINS, TeacherContext, contexts_by_domain
 from l2s.jsonl import SURROGATE
 
-LISTS = ("arms", "domains", "seeds", "gpus", "report_to", "lora_target_modules", "lm_eval_tasks")
+LISTS = ("arms", "answers", "domains", "seeds", "gpus", "report_to", "lora_target_modules", "lm_eval_tasks")
 
 
 class ExperimentConfig(BaseModel):
@@ -193,8 +193,8 @@ class ExperimentConfig(BaseModel):
     generation_batch_size: int = Field(16, ge=1, description="maximum prompts in a generation batch")
     answers: WhoseAnswers = Field(
         "teacher",
-        description="training answers: teacher (its own) or reference (the solutions of the data); for single domains: "
-        "math=reference, and the teacher's in the others",
+        description="training answers: teacher (what the teacher writes) or reference (the solutions of the data); for "
+        "single domains: math=reference, and the teacher's in the others",
     )
     sampling_temperature: float = Field(
         0.0, ge=0, le=10, description="sampling temperature of the teacher's answers; 0: greedy"
@@ -254,7 +254,7 @@ class ExperimentConfig(BaseModel):
     weight_decay: float = Field(0.0, ge=0, le=100, description="AdamW weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="gradient norm above which gradients are clipped")
     merge_weight: float = Field(
-        1.0, gt=0, le=1, description="share of the trained change that final_model gets; 0.5: halfway from the start"
+        1.0, gt=0, le=1, description="share of each training's change that its final_model, where the next starts, gets"
     )
     save_steps: int = Field(50, ge=1, description="updates between checkpoints; a killed run resumes from the last one")
     heldout_answers: int = Field(

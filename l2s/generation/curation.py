@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from itertools import count as counting
 
 from l2s.config import ExperimentConfig
@@ -91,10 +92,18 @@ class Curator:
         kinds: of the items so far.
     """
 
-    def __init__(self, items: Sequence[Item], answers: Mapping[str, Sequence[Row]], config: ExperimentConfig) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        answers: Mapping[str, Sequence[Row]],
+        config: ExperimentConfig,
+        *,
+        others: Iterable[Item] = (),
+    ) -> None:
+        """Get ready to choose of the `answers` to `items`; `others` are items that are not asked, and have ids too."""
         self.config = config
         self.fences = _fences(items, answers, config) if config.answers_per_item > 1 else {}
-        self.taken = Ids(item["id"] for item in items)
+        self.taken = Ids(item["id"] for item in chain(items, others))
         self.counts: dict[str, Curation] = {}
         self.kinds = Kinds()
 

@@ -17,7 +17,7 @@ from l2s.durable import make_folder, replacing_file
 from l2s.errors import UserError, shown_path
 from l2s.generation.answers import check_prompts_fit, find_markup
 from l2s.generation.collect import collect, shown_item
-from l2s.generation.context import files_of, read_context, teacher_messages
+from l2s.generation.context import context_of, files_of, read_context, teacher_messages
 from l2s.generation.curation import Choice, Curator
 from l2s.generation.engines.protocol import Metered, ModelChoice
 from l2s.generation.engines.table import choose_engine, open_engine
@@ -50,10 +50,12 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
     _check_evaluation_fits(renderers, config, run_dir)
     renderer = renderers.teacher
     asked = teacher_messages(items, config)
-    answered = chosen(items, array("q", (n for n, item in enumerate(items) if not learns_reference(item, config))))
-    if not config.remote_teacher and (answered or config.teacher_context != "none"):
-        _check_files_fit(items, renderer, config)
-        shown = (shown_item(item, asked) for item in items)
+    answered = chosen(items, _numbers(items, lambda item: not learns_reference(item, config)))
+    solved = chosen(items, _numbers(items, lambda item: learns_reference(item, config)))
+    if not config.remote_teacher:
+        read = chosen(items, _numbers(items, lambda item: _is_read(item, config)))
+        _check_files_fit(read, renderer, config)
+        shown = (shown_item(item, asked) for item in read)
         check_prompts_fit(shown, renderer, config.teacher_model, config, context=config.teacher_context)
     references = References(asked, renderers.student, config)
     if not answered:
@@ -67,7 +69,7 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
         peak_bytes = engine.cost().peak_memory_bytes
     if replica()[0] != 0:
         return {}
-    curator = Curator(answered, collected.answers, config)
+    curator = Curator(answered, collected.answers, config, others=solved)
 
     def choose(item: Item) -> Choice:
         if learns_reference(item, config):
@@ -75,7 +77,10 @@ def run(config: ExperimentConfig, run_dir: RunDir) -> GenerateMetrics:
         choice = curator.choose(item, collected.answers[item["id"]])
         return choice if renderers.share_vocabulary else choice.without_ids()  # of a remote teacher: text for SFT
 
-    tally = write_choices(map(choose, items), run_dir, lambda tally: _nothing_kept(tally, items, config, run_dir))
+    def nothing(tally: Tally) -> str:
+        return references.and_lacking(_nothing_kept(tally, answered, config, run_dir))
+
+    tally = write_choices(map(choose, items), run_dir, nothing)
     metrics = tally.metrics([*warnings, *curator.kinds.warnings()])
     metrics["num_rejected"] += references.say_lacking()
     return {
@@ -141,6 +146,16 @@ def _take_references(
     metrics = tally.metrics(_check_room_for_answers(items, renderers.student, config))
     metrics["num_rejected"] = references.say_lacking()
     return metrics
+
+
+def _numbers(items: Iterable[Item], belongs: Callable[[Item], bool]) -> array[int]:
+    """The places of the items that belong."""
+    return array("q", (number for number, item in enumerate(items) if belongs(item)))
+
+
+def _is_read(item: Item, config: ExperimentConfig) -> bool:
+    """Whether the teacher reads more than the students do, or answers; other prompts are the students' own."""
+    return not learns_reference(item, config) or context_of(item["domain"], config) != "none"
 
 
 def _check_evaluation_fits(renderers: Renderers, config: ExperimentConfig, run_dir: RunDir) -> None:

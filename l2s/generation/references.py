@@ -36,5 +36,10 @@ class References:
         """Print how many items have been left out so far, and return that number."""
         if self.lacking:
             left_out = f"{counted(self.lacking, 'item')} of {self.seen} without a reference solution; left out"
-            print(f"answers={self.config.answers}: {left_out}")
+            print(f"answers={self.config.answers!r}: {left_out}")
         return self.lacking
+
+    def and_lacking(self, message: str) -> str:
+        """A message, with the items that have been left out so far if there are any."""
+        lacking = f"answers={self.config.answers!r}: {counted(self.lacking, 'item')} without a reference solution"
+        return f"{message}; {lacking}" if self.lacking else message

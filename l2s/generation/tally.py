@@ -79,9 +79,9 @@ class Tally:
     def _same_answers(self) -> list[Warned]:
         """A warning for each domain in which nearly all items got one and the same answer from the teacher."""
         found: list[Warned] = []
-        if not self.asked:  # reference solutions: no teacher is in doubt
-            return found
         for domain, texts in self.texts.items():
+            if domain not in self.asked:  # reference solutions: no teacher is in doubt
+                continue
             most = int(np.unique(texts, return_counts=True)[1].max())
             if len(texts) >= FEWEST_FOR_SAME and most >= SAME_ANSWERS_LIMIT * len(texts):
                 found.append(warned("same_answers", found=most, n=len(texts), domain=domain))

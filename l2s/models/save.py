@@ -50,14 +50,7 @@ def save_trained_student(
             cast(Any, model).save_pretrained(partial, state_dict=weights)
         merged = _merge_adapter(ArmDir(folder).adapter, config)
     else:
-        start = str(cast(PreTrainedModel, model).name_or_path)
-        if weights is None:
-            merged = cast(PreTrainedModel, model.to(torch_dtype(config)))
-        else:
-            merged = load_base(start, config)
-            merged.load_state_dict(weights)
-        if config.merge_weight < 1:
-            _go_back(merged, load_base(start, config), config.merge_weight)
+        merged = _merge_whole(cast(PreTrainedModel, model), weights, config)
     merged.config.use_cache = True
     declare_ends(merged, ends)
     with replacing_folder(ArmDir(folder).final_model) as partial:
@@ -124,14 +117,28 @@ def _merge_adapter(adapter: Path, config: ExperimentConfig) -> PreTrainedModel:
     base = load_base(str(PeftConfig.from_pretrained(adapter).base_model_name_or_path), config)
     trained = PeftModel.from_pretrained(base, adapter)
     for module in trained.modules():
-        if isinstance(module, LoraLayer):
-            module.scale_layer(config.merge_weight)
+        if isinstance(module, LoraLayer):  # its own scale_layer passes over adapters of embeddings
+            module.scaling.update({name: config.merge_weight * scale for name, scale in module.scaling.items()})
     return cast(PreTrainedModel, trained.merge_and_unload())
 
 
 @torch.no_grad()
-def _go_back(trained: PreTrainedModel, start: PreTrainedModel, weight: float) -> None:
-    """Leave `weight` of the change from `start` in the weights of `trained`, computed in float32."""
-    before = dict(start.named_parameters())
-    for name, parameter in trained.named_parameters():  # each tied weight once
-        parameter.copy_(before[name].to(parameter.device, torch.float32).lerp(parameter.float(), weight))
+def _merge_whole(
+    model: PreTrainedModel, weights: dict[str, torch.Tensor] | None, config: ExperimentConfig
+) -> PreTrainedModel:
+    """The model with all its trained weights; `weights` are those of a sharded one.
+
+    A share of the change is computed before the trained weights are rounded to `config.dtype`.
+    """
+    if config.merge_weight == 1 and weights is None:
+        return cast(PreTrainedModel, cast(Any, model).to(torch_dtype(config)))
+    merged = load_base(str(model.name_or_path), config)
+    trained = model.state_dict() if weights is None else weights
+    if config.merge_weight == 1:
+        merged.load_state_dict(trained)
+        return merged
+    for name, parameter in merged.named_parameters():  # each tied weight once
+        if name in trained:
+            goal = trained[name].to(parameter.device, torch.float32)
+            parameter.copy_(parameter.float().lerp(goal, config.merge_weight))
+    return merged

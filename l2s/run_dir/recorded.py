@@ -12,6 +12,13 @@ from l2s.arms import ARMS, original
 from l2s.config import ExperimentConfig
 from l2s.run_dir.manifest import Manifest
 
+ADDED_LATER = {"merge_weight": 1.0}  # settings that stages made before there were any did not record: what they meant
+
+
+def with_later(stage: str, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a stage recorded, with what those meant that came later."""
+    return (ADDED_LATER if original(stage) in ARMS else {}) | dict(recorded)
+
 
 def as_made(config: ExperimentConfig, manifests: Iterable[Manifest]) -> ExperimentConfig:
     """`config` with the values that finished stages recorded; where they differ, the last stage's.
@@ -39,7 +46,7 @@ def _joined(kind: type[ExperimentConfig], settings: dict[str, Any], values: dict
 
 def _recorded(manifest: Manifest) -> Iterator[tuple[str, Any]]:
     """The settings of a stage; an arm's seed is its own, and the settings hold that of the data."""
-    for name, value in manifest.config.items():
+    for name, value in with_later(manifest.stage, manifest.config).items():
         if name in ExperimentConfig.model_fields and not (name == "seed" and original(manifest.stage) in ARMS):
             yield name, value
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from l2s.config import ExperimentConfig
 from l2s.durable import flush, make_folder, remove
 from l2s.errors import UserError
-from l2s.run_dir import SIGNAL_INDEX, Manifest, RunDir, as_made, fingerprint
+from l2s.run_dir import SIGNAL_INDEX, Manifest, RunDir, as_made, fingerprint, with_later
 from l2s.runner.pipeline import Stage, all_stages
 from l2s.runner.selection import needs_of
 from l2s.runner.versions import changed, package_versions
@@ -65,7 +65,8 @@ def state_of(stage: Stage, config: ExperimentConfig, run_dir: RunDir, *, request
 
 def _still_holds(manifest: Manifest, stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> bool:
     """Whether the remains of a partly lost result come from these settings and inputs."""
-    return (manifest.config, manifest.inputs) == (settings_of(stage, config), inputs_of(stage, config, run_dir))
+    made = with_later(stage.name, manifest.config)
+    return (made, manifest.inputs) == (settings_of(stage, config), inputs_of(stage, config, run_dir))
 
 
 def other_versions(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> dict[str, tuple[str, str]]:
@@ -187,7 +188,7 @@ def _begun(path: Path) -> dict[str, Any] | None:
 def _check_settings(
     stage: Stage, config: ExperimentConfig, run_dir: RunDir, before: dict[str, Any], *, requested: bool
 ) -> None:
-    explicit = stage.settings(config).model_fields_set
+    explicit, before = stage.settings(config).model_fields_set, with_later(stage.name, before)
     for name, value in settings_of(stage, config).items():
         matters = requested or name in explicit
         if matters and name in before and before[name] != value:

@@ -209,6 +209,7 @@ def save_student(
         "tokens_per_second": result.tokens_per_second,
         "peak_memory_bytes": peak,
         "final_loss": result.final_loss,
+        "merge_weight": config.merge_weight,
         "ranks": result.ranks,
         "sharding": result.sharding,
         "global_batch": result.global_batch,

@@ -15,6 +15,8 @@ from l2s.generation.context import teacher_messages
 from l2s.generation.whose_answers import check_answers, unused_references
 from l2s.jsonl import load_jsonl, write_jsonl
 from l2s.run_dir import RunDir
+from l2s.runner.pipeline import stage_of
+from l2s.runner.preflight import check_machine
 from l2s.sequences import load_sequences
 from l2s.tasks import aiops, code, math, own
 from l2s.tasks.table import grade_all, tasks_of
@@ -190,11 +192,85 @@ def test_items_that_lack_a_reference_are_counted_beside_the_teachers_answers(tin
     assert generate.run(config, RunDir.of(config))["num_rejected"] == 1
 
 
+def own_rows(number: int, reference: str, **other: str) -> list[Item]:
+    asked: list[list[Message]] = [[{"role": "user", "content": f"{n}?"}] for n in range(number)]
+    rows = enumerate(asked)
+    return [
+        Item(id=f"o{n}", domain="own", source="own", messages=messages, reference=reference, meta={}) | other  # type: ignore[misc]
+        for n, messages in rows
+    ]
+
+
+@pytest.mark.parametrize("domain", ["own", "incident"])
+def test_equal_references_put_no_teacher_in_doubt_beside_its_answers(tiny_config: MakeConfig, domain: str) -> None:
+    config = tiny_config(answers="own=reference", own_grader="choice", math_source="one_step", math_train_size=2)
+    answered(config, [*math.train_items(config), *own_rows(9, "B", domain=domain)])
+    found = generate.run(config, RunDir.of(config))["warnings"]
+    assert [warning for warning in found if warning["key"] == "same_answers"] == []
+
+
+def test_a_second_answer_gets_no_id_that_a_row_with_a_reference_has(tiny_config: MakeConfig) -> None:
+    config = tiny_config(
+        answers="own=reference", math_source="one_step", math_train_size=1, answers_per_item=3, retry_temperature=9
+    )
+    (problem,) = math.train_items(config)
+    rows = answered(config, [problem, *own_rows(1, "B", id=f"{problem['id']}~2")])
+    ids = [row["id"] for row in rows]
+    assert len(ids) > 2  # so it has a second answer
+    assert len(set(ids)) == len(ids)
+
+
+def test_only_prompts_that_the_teacher_reads_must_fit_its_window(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("l2s.generation.answers.context_window", lambda model: 200)
+    monkeypatch.setattr("l2s.generation.generate.context_window", lambda model: 200)
+    config = tiny_config(answers="own=reference", math_source="one_step", math_train_size=2, max_length=1024)
+    long = own_rows(1, "B")
+    long[0]["messages"] = [{"role": "user", "content": "1, " * 100}]
+    assert len(answered(config, [*math.train_items(config), *long])) == 3
+    with pytest.raises(UserError, match="1 of 3 prompts leave"):
+        answered(config.model_copy(update={"answers": "teacher"}), [*math.train_items(config), *long])
+
+
+def test_what_is_lacking_is_said_where_nothing_can_be_learned(tiny_config: MakeConfig) -> None:
+    config = tiny_config(answers="own=reference", math_source="one_step", math_train_size=2, keep_correct=True)
+    with pytest.raises(UserError, match=r"any of 2 items .*; answers='own=reference': 3 items without a reference"):
+        answered(config, [*math.train_items(config), *own_rows(3, "")])
+
+
+def test_a_preset_shows_the_teacher_nothing_where_references_are_learned() -> None:
+    for answers, context in (("aiops=reference", "none"), ("math=reference", "aiops=reference")):
+        assert resolve_config({"answers": answers}, preset="recommended").teacher_context == context
+    with pytest.raises(UserError, match=r"in aiops KD would ask .*name the domains of each"):
+        resolve_config({"answers": "aiops=reference", "teacher_context": "aiops=reference"}, preset="recommended")
+
+
+def test_references_in_every_trained_domain_leave_nothing_to_choose() -> None:
+    every = {"answers": "math=reference,code=reference,aiops=reference"}
+    for name, value in (("keep_correct", True), ("answers_per_item", 4)):
+        with pytest.raises(UserError, match=f"{name}={value}: with answers='aiops=reference,code=reference,math=ref"):
+            resolve_config({**every, name: value})
+    assert not resolve_config({"answers": "math=reference"}, preset="demo").keep_correct  # it has math alone
+    assert resolve_config({**every, "keep_correct": True, "train_file": "a.jsonl"}).keep_correct  # own data too
+
+
+def test_references_of_code_need_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("l2s.sandbox.check", lambda: asked.append(True))
+    for answers in ("code=reference", "reference", "math=reference"):
+        config = resolve_config({"answers": answers, "domains": "math,code"})
+        check_machine(config, [stage_of("generate", config)])
+    assert asked == [True]
+    check_machine(config, [stage_of("evaluate_teacher", config)])
+    assert asked == [True, True]
+
+
 @pytest.mark.parametrize(
     ("given", "usual"),
     [
         ("teacher", "teacher"),
-        ("reference", "reference"),
+        (" reference ", "reference"),
         ("math=teacher", "teacher"),
         (" own = reference ,aiops=reference,code=teacher", "aiops=reference,own=reference"),
     ],
@@ -206,7 +282,7 @@ def test_answers_have_one_form(given: str, usual: str) -> None:
 def test_all_domains_named_are_all_domains() -> None:
     """So what a preset says about the teacher's answers is left out here too."""
     config = resolve_config({"answers": "math=reference", "domains": ["math"]}, preset="recommended")
-    assert (config.answers, config.keep_correct, config.answers_per_item) == ("reference", False, 1)
+    assert (config.answers, config.keep_correct, config.answers_per_item) == ("math=reference", False, 1)
     some = resolve_config({"answers": "math=reference", "domains": "math, code"}, preset="recommended")
     assert (some.answers, some.keep_correct, some.answers_per_item) == ("math=reference", True, 4)
 
@@ -216,7 +292,7 @@ def test_all_domains_named_are_all_domains() -> None:
     [
         ({"answers": "math=refrence"}, "answers='math=refrence': must be teacher or reference"),
         ({"answers": "both"}, "answers='both': must be teacher or reference"),
-        ({"answers": "math=reference,"}, "must be teacher or reference"),
+        ({"answers": "math=reference,cde"}, "'cde' is neither"),
         ({"answers": "math=reference,math=teacher"}, "names math twice"),
         ({"answers": "math=reference", "arms": "sft", "teacher_context": "math=fewshot:2"}, "nothing in math"),
         ({"answers": "math=reference", "teacher_context": "reference"}, "in math KD would ask"),

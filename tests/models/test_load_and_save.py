@@ -133,6 +133,45 @@ def test_a_merge_weight_leaves_this_share_of_the_change(tiny_config: MakeConfig,
     assert len(set(adapters.values())) == (0 if tuning == "full" else 1)  # as it was trained
 
 
+def test_a_share_of_a_small_change_is_computed_before_the_weights_are_rounded(
+    tiny_config: MakeConfig, tmp_path: Path
+) -> None:
+    """Rounded first, a move of one step of bfloat16 is kept or dropped whole."""
+    config = tiny_config(tuning="full", dtype="bfloat16", merge_weight=0.6)
+    student = load_student_for_training(config.student_model, config)
+    assert next(student.parameters()).dtype == torch.float32
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in student.parameters():
+            weight.add_(5e-5 * torch.randn_like(weight))
+    trained = {name: weight.detach().clone() for name, weight in student.named_parameters()}
+    save_trained_student(student, load_renderer(config, "student_model").tokenizer, tmp_path, config)
+    saved = dict(AutoModelForCausalLM.from_pretrained(tmp_path / "final_model").named_parameters())
+    for name, start in load_model(config.student_model, config).named_parameters():
+        exact = start.double() + 0.6 * (trained[name].double() - start.double())
+        step = 2.0**-7 * exact.abs() + 1e-30  # of bfloat16, at most
+        assert ((saved[name].double() - exact).abs() <= 0.51 * step).all(), name
+
+
+def test_a_merge_weight_reaches_the_adapters_of_embeddings(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    base = tiny_config()
+    config = base.model_copy(update={
+        "tuning": "lora", "student_model": base.teacher_model, "merge_weight": 0.25,
+        "lora_target_modules": "q_proj,embed_tokens",
+    })  # fmt: skip
+    saved = {}
+    for weight in (1.0, 0.25):
+        of_weight = config.model_copy(update={"merge_weight": weight})
+        tokenizer = load_renderer(config, "student_model").tokenizer
+        student = trained_student(config)
+        save_trained_student(student, tokenizer, tmp_path / str(weight), of_weight)
+        saved[weight] = AutoModelForCausalLM.from_pretrained(tmp_path / str(weight) / "final_model")
+    before = load_model(config.student_model, config).get_input_embeddings().weight
+    whole, part = (model.get_input_embeddings().weight for model in saved.values())
+    assert not whole.equal(before)
+    torch.testing.assert_close(part, before + 0.25 * (whole - before), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_a_student_beside_images_keeps_what_prepares_them(tiny_config: MakeConfig, tmp_path: Path, tuning: str) -> None:
     student = save_tiny_gemma(tmp_path / "gemma")

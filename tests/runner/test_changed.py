@@ -10,7 +10,7 @@ import pytest
 
 from l2s.config import ExperimentConfig
 from l2s.errors import UserError
-from l2s.run_dir import Manifest, RunDir
+from l2s.run_dir import Manifest, RunDir, as_made
 from l2s.runner import versions
 from l2s.runner.experiment import _say_what_changed, dry_run
 from l2s.runner.freshness import begin, changed_inputs, inputs_of, other_versions, settings_of, state_of
@@ -177,3 +177,23 @@ def test_a_stage_that_resumes_is_no_longer_done(made: tuple[ExperimentConfig, Ru
     begin(STAGES["sft"], config, run_dir, "resume")
     assert Manifest.load(run_dir.manifest("sft")) is None
     assert json.loads(run_dir.started("sft").read_text())["versions"] == package_versions()
+
+
+def test_a_setting_that_came_later_has_the_value_that_earlier_stages_meant(
+    made: tuple[ExperimentConfig, RunDir],
+) -> None:
+    config, run_dir = made
+    manifest = Manifest.load(run_dir.manifest("sft"))
+    assert manifest is not None
+    del manifest.config["merge_weight"]
+    manifest.save(run_dir.manifest("sft"))
+    assert state_of(STAGES["sft"], config, run_dir, requested=True) == "skip"
+    half = config.model_copy(update={"merge_weight": 0.5})
+    assert as_made(half, [manifest]).merge_weight == 1.0
+    with pytest.raises(UserError, match=r"^merge_weight=0\.5: stage sft .* made with merge_weight=1\.0; it decides"):
+        state_of(STAGES["sft"], half, run_dir, requested=True)
+    (run_dir.arm("sft").final_model).rmdir()  # a part of the result is lost
+    assert state_of(STAGES["sft"], config, run_dir, requested=True) == "resume"
+    begin(STAGES["sft"], config, run_dir, "run")  # the note of a training that has begun
+    started = json.loads(run_dir.started("sft").read_text())
+    assert started["config"]["merge_weight"] == 1.0

@@ -175,7 +175,7 @@ CHINESE = {
     "loss_held_out": "留出回答的损失",
     "curves_note": "每步的损失取自该步更新前的批次；留出损失始终取自同样的少数回答，"
     "可看出学到的是否超出训练所用的回答。单位为每 token nat；KD 的散度按其温度计算。",
-    "merge_note": "被评估的学生只保留训练所致权重变化的 {share}（merge_weight）；损失仍按全部变化计算。",
+    "merge_note": "{arm}：被评估的学生只保留该训练所致权重变化的 {share}（merge_weight）；损失仍按全部变化计算。",
     "divergence": "散度",
     "opd_health": "同策略蒸馏的健康状况",
     "opd_note": "训练前：学生在第一次更新之前采样的少数回答。最初与最后：至多 10 次更新的均值。"

@@ -191,7 +191,7 @@ ENGLISH = {
     "curves_note": "The loss of a step is computed on its batch before the update. The held-out loss is computed on "
     "the same few answers at every point, so it shows whether the student generalises beyond its training answers. "
     "Losses are in nats per token. KD's divergence is computed at its temperature.",
-    "merge_note": "The evaluated students hold {share} of the change that this training made to their weights "
+    "merge_note": "{arm}: the evaluated student holds {share} of the change that this training made to its weights "
     "(merge_weight); the losses are those of the whole change.",
     "divergence": "divergence",
     "opd_health": "Health of on-policy distillation",

@@ -122,9 +122,11 @@ def _harness_blocks(results: Results, text: Text) -> list[Block]:
 
 
 def _curve_blocks(results: Results, text: Text) -> list[Block]:
-    notes, weight = [text("curves_note")], results["config"].get("merge_weight", 1)  # earlier versions merged it all
-    if weight < 1:
-        notes.append(text("merge_note", share=f"{100 * weight:.3g}%"))
+    notes = [text("curves_note")]
+    for arm in results["curves"]:
+        weight = results["stages"][arm]["metrics"].get("merge_weight", 1) if arm in results["stages"] else 1
+        if weight < 1:
+            notes.append(text("merge_note", arm=arm.upper(), share=f"{100 * weight:.3g}%"))
     return [
         Block(training_table(results, text), note=text("space").join(notes), empty=text("no_curves")),
         Block(opd_table(results, text), title=text("opd_health"), note=text("opd_note")),

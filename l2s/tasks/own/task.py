@@ -44,7 +44,8 @@ def check(config: ExperimentConfig, domains: Collection[str]) -> None:
     check_system_prompt(config.system_prompt)
     taken = tuple(name for name in (*domains, ALL) if name != NAME)
     train, evaluation = _items("train", config, taken), _items("eval", config, taken)
-    if config.keep_correct and not is_graded(train[0], config):
+    from_teacher = config.answers_in(NAME) == "teacher"
+    if config.keep_correct and from_teacher and not is_graded(train[0], config):
         reason = "grades nothing" if config.own_grader == "none" else "needs references, and train_file has none"
         raise UserError(
             f"keep_correct=True: own_grader={config.own_grader!r} {reason}, so that no answer is known to be right; "

@@ -50,13 +50,14 @@ def test_the_report_has_every_chapter(markdown: str) -> None:
 
 def test_a_share_of_the_change_is_said_beside_the_losses(reported: RunDir) -> None:
     results = load_results(reported)
-    for lang, said in (("en", "hold 50% of the change"), ("zh", "权重变化的 50%")):
-        for weight, is_said in ((0.5, True), (1.0, False)):
-            results["config"]["merge_weight"] = weight
+    for lang, said in (("en", "KD: the evaluated student holds 50% of the change"), ("zh", "KD：被评估的学生只保留")):
+        for weight, is_said in ((0.5, True), (1.0, False), (None, False)):  # without: of an earlier version
+            metrics = results["stages"]["kd"]["metrics"]
+            metrics.pop("merge_weight", None)
+            metrics |= {} if weight is None else {"merge_weight": weight}
             (training,) = (part for part in build_sections(results, Text(lang), []) if part.key == "curves")
             assert (said in training.blocks[0].note) == is_said
-    del results["config"]["merge_weight"]  # an experiment of an earlier version
-    assert build_sections(results, Text("en"), [])
+            assert "SFT: the" not in training.blocks[0].note
 
 
 def test_figures_that_the_report_links_are_there(reported: RunDir, markdown: str) -> None:

@@ -18,7 +18,8 @@ def answers_title(results: Results, text: Text) -> str:
     answers = str(results["config"].get("answers", "teacher"))  # folders of earlier versions lack it
     if answers == "teacher":
         return text("teacher_answers")
-    if answers == "reference":
+    metrics = results["stages"]["generate"]["metrics"] if "generate" in results["stages"] else None
+    if answers == "reference" or (metrics and "curation" not in metrics):
         return text("reference_answers")
     domains = text("comma").join(map(text.domain, in_order(answers_by_domain(answers))))
     return text("mixed_answers", domains=domains)
@@ -43,7 +44,7 @@ def answer_table(results: Results, text: Text) -> Table:
 
 
 def _context_used(results: Results, metrics: StageMetrics) -> str:
-    """The teacher_context, without domains that the teacher answered nothing in."""
+    """The teacher_context, without domains that have no training items, as far as the metrics tell."""
     context = str(results["config"].get("teacher_context", "none"))
     answered = {task_of(domain).name for domain in metrics.get("curation", {})}
     answered |= answers_by_domain(str(results["config"].get("answers", "teacher"))).keys() if answered else set()

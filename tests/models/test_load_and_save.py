@@ -166,8 +166,8 @@ def test_a_merge_weight_reaches_the_adapters_of_embeddings(tiny_config: MakeConf
         student = trained_student(config)
         save_trained_student(student, tokenizer, tmp_path / str(weight), of_weight)
         saved[weight] = AutoModelForCausalLM.from_pretrained(tmp_path / str(weight) / "final_model")
-    before = load_model(config.student_model, config).get_input_embeddings().weight
-    whole, part = (model.get_input_embeddings().weight for model in saved.values())
+    models: list[Any] = [load_model(config.student_model, config), *saved.values()]
+    before, whole, part = (model.get_input_embeddings().weight for model in models)
     assert not whole.equal(before)
     torch.testing.assert_close(part, before + 0.25 * (whole - before), rtol=1e-5, atol=1e-6)
 

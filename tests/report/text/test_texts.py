@@ -50,12 +50,13 @@ def test_the_report_has_every_chapter(markdown: str) -> None:
 
 def test_a_share_of_the_change_is_said_beside_the_losses(reported: RunDir) -> None:
     results = load_results(reported)
-    for lang, said in (("en", "KD: the evaluated student holds 50% of the change"), ("zh", "KD：被评估的学生只保留")):
+    en, zh = (Text("en"), "KD: the evaluated student holds 50% of the change"), (Text("zh"), "KD：被评估的学生只保留")
+    for text, said in (en, zh):
         for weight, is_said in ((0.5, True), (1.0, False), (None, False)):  # without: of an earlier version
             metrics = results["stages"]["kd"]["metrics"]
             metrics.pop("merge_weight", None)
             metrics |= {} if weight is None else {"merge_weight": weight}
-            (training,) = (part for part in build_sections(results, Text(lang), []) if part.key == "curves")
+            (training,) = (part for part in build_sections(results, text, []) if part.key == "curves")
             assert (said in training.blocks[0].note) == is_said
             assert "SFT: the" not in training.blocks[0].note
 

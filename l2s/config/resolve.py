@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,20 +69,21 @@ def _references_alone(merged: Mapping[str, Any]) -> bool:
     """Whether no domain learns from the teacher's answers. What has another form is left to the validation."""
     try:
         of_domain = answers_by_domain(joined(merged.get("answers", "teacher")))
-        learned = [ALL_DOMAINS] if ALL_DOMAINS in of_domain else _trained_domains(merged)
+        learned = [ALL_DOMAINS] if ALL_DOMAINS in of_domain else _trained_domains(merged, of_domain)
     except (ValueError, AttributeError):
         return False
     return bool(learned) and all(of_domain.get(domain) == "reference" for domain in learned)
 
 
-def _trained_domains(merged: Mapping[str, Any]) -> list[str]:
-    """The domains with training items, as far as the settings say."""
+def _trained_domains(merged: Mapping[str, Any], named: Iterable[str]) -> list[str]:
+    """The domains with training items, as far as the settings say; the user's own has no size and is one of `named`."""
     sizes = {name: field.default for name, field in ExperimentConfig.model_fields.items() if name.endswith(SIZE)}
     sizes |= {name: merged[name] for name in sizes.keys() & merged.keys()}
     domains = joined(merged.get("domains", "auto"))
-    own = ["own"] if merged.get("train_file") else []
-    named = [*(name.removesuffix(SIZE) for name in sizes), *own] if domains == "auto" else domains.split(",")
-    return [name.strip() for name in named if str(sizes.get(f"{name.strip()}{SIZE}")) != "0"]
+    sized = [name.removesuffix(SIZE) for name in sizes]
+    own = [name for name in named if name not in sized] or ["(not named)"]
+    asked = [*sized, *(own if merged.get("train_file") else [])] if domains == "auto" else domains.split(",")
+    return [name.strip() for name in asked if str(sizes.get(f"{name.strip()}{SIZE}")) != "0"]
 
 
 def _without_unused(merged: dict[str, Any], given: Mapping[str, Any], *, alone: bool) -> dict[str, Any]:

@@ -19,9 +19,12 @@ def test_reference_solutions_are_not_called_the_teachers_answers(reported: RunDi
         ("aiops=reference,math=reference", "Training answers: reference solutions (math, AIOps), and the teacher's"),
     ):
         results["config"]["answers"] = answers
+        results["stages"]["generate"]["metrics"]["curation"] = {}  # a teacher answered, too
         assert answer_table(results, Text("en")).header[0] == title
         (training,) = (section for section in build_sections(results, Text("en"), []) if section.key == "curves")
         assert title in [block.title for block in training.blocks]
+    del results["stages"]["generate"]["metrics"]["curation"]  # no other domain has training items
+    assert answer_table(results, Text("en")).header[0] == "Reference solutions as training answers"
 
 
 def test_the_context_of_a_domain_with_references_is_named(reported: RunDir) -> None:

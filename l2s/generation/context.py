@@ -18,7 +18,7 @@ from l2s.errors import UserError, shown, shown_path
 from l2s.jsonl import LONGEST_TEXT, check_text, fault_of, require_file
 from l2s.on_disk import Ids
 from l2s.tasks.contamination import question_of
-from l2s.tasks.table import TASKS, task_of, tasks_of
+from l2s.tasks.table import TASKS, task_of, tasks_of, without_training_items
 from l2s.tasks.task import Task
 from l2s.tasks.types import Item, Message
 
@@ -150,9 +150,7 @@ def check_context(config: ExperimentConfig) -> None:
 
 def unused_contexts(config: ExperimentConfig) -> list[str]:
     """The domains that `teacher_context` names and that this run has no training items of."""
-    tasks = tasks_of(config)
-    named = contexts_by_domain(config.teacher_context).keys() - {ALL_DOMAINS}
-    return sorted(name for name in named if not (name in tasks and tasks[name].size("train", config)))
+    return without_training_items(contexts_by_domain(config.teacher_context).keys() - {ALL_DOMAINS}, config)
 
 
 def _check_enough(task: Task, examples: int, config: ExperimentConfig) -> None:

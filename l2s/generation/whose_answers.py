@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from l2s.config import ALL_DOMAINS, ExperimentConfig, answers_by_domain
 from l2s.errors import UserError
-from l2s.tasks.table import TASKS, task_of, tasks_of
+from l2s.tasks.table import TASKS, task_of, without_training_items
 from l2s.tasks.types import Item
 
 
@@ -26,5 +26,4 @@ def check_answers(config: ExperimentConfig) -> None:
 
 def unused_references(config: ExperimentConfig) -> list[str]:
     """The domains that `answers` names and that this run has no training items of."""
-    tasks, named = tasks_of(config), answers_by_domain(config.answers).keys() - {ALL_DOMAINS}
-    return sorted(name for name in named if not (name in tasks and tasks[name].size("train", config)))
+    return without_training_items(answers_by_domain(config.answers).keys() - {ALL_DOMAINS}, config)

@@ -38,6 +38,12 @@ def tasks_of(config: ExperimentConfig) -> dict[str, Task]:
     return {name: task for name, task in TASKS.items() if name in named}
 
 
+def without_training_items(domains: Iterable[str], config: ExperimentConfig) -> list[str]:
+    """Those of the domains that this run has no training items of, sorted."""
+    tasks = tasks_of(config)
+    return sorted(name for name in domains if not (name in tasks and tasks[name].size("train", config)))
+
+
 def task_of(domain: str) -> Task:
     """The task of an item's domain; rows of the user's own data may name domains of their own."""
     return TASKS.get(domain, own.TASK)

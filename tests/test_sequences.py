@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from l2s.sequences import (
 from l2s.signals.record import plan_shards
 from l2s.signals.store import hash_sequences
 from l2s.training.updates import Updates
+from support.held_memory import bytes_held
 
 MakeConfig = Callable[..., ExperimentConfig]
 
@@ -71,13 +71,12 @@ def test_memory_holds_no_tokens(tiny_config: MakeConfig, tmp_path: Path) -> None
     config, file, number = tiny_config(max_length=10_000), tmp_path / "answers.jsonl", 100
     renderer = load_renderer(config, "student_model")
     write_jsonl(file, rows(number, words=1500))
-    load_sequences(file, renderer, config)  # what the tokenizer keeps for itself
-    tracemalloc.start()
-    sequences, counts = load_sequences(file, renderer, config)
-    trained, held_out, _ = hold_out(sequences, counts, config)
-    shards = plan_shards(sequences, 100_000)
-    held, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+
+    def load() -> Any:
+        sequences, counts = load_sequences(file, renderer, config)
+        return counts, hold_out(sequences, counts, config)[:2], plan_shards(sequences, 100_000)
+
+    held, (counts, (trained, held_out), shards) = bytes_held(load)
     assert counts.num_tokens > 1500 * number
     assert len(trained) + len(held_out) == sum(map(len, shards)) == number
     assert held < 300 * number

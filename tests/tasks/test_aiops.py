@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tracemalloc
 from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
@@ -23,6 +22,7 @@ from l2s.tasks.aiops.task import TASK
 from l2s.tasks.aiops.wording import QUESTIONS
 from l2s.tasks.contamination import overlap
 from l2s.tasks.types import Item
+from support.held_memory import bytes_held
 
 FAMILIES = [family for style in STYLES for family in style.families]
 
@@ -76,11 +76,7 @@ def test_sizes_shares_and_languages(train: list[Item], evaluation: list[Item]) -
 
 def test_training_items_stay_on_disk() -> None:
     config = ExperimentConfig(aiops_train_size=60)
-    aiops.train_items(config)
-    tracemalloc.start()
-    items = aiops.train_items(config)
-    taken = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
+    taken, items = bytes_held(lambda: aiops.train_items(config))
     assert len(items) == 60
     assert taken < sum(len(item["meta"]["problem"]) for item in items) / 4
 

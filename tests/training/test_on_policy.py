@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any, cast
@@ -24,8 +23,9 @@ from l2s.runner.pipeline import STAGES
 from l2s.runner.preflight import check_models
 from l2s.training import on_policy
 from l2s.training.checkpoints import checkpoints_in
-from l2s.training.prompts import draw, load_prompts, shuffled
+from l2s.training.prompts import Prompts, draw, load_prompts, shuffled
 from l2s.training.teacher_prompts import TeacherView
+from support.held_memory import bytes_held
 from support.kills import killed_after
 from support.on_policy import ASKED, PROMPTS, MakeConfig, metrics, record_answers, run, short_trainings
 from support.payload import plant
@@ -162,16 +162,16 @@ def test_prompts_stay_on_disk(make: MakeConfig) -> None:
     def taken(text: str) -> int:
         row = {"domain": "math", "messages": [{"role": "user", "content": text}]}
         write_jsonl(path, ({"id": str(n), **row} for n in range(500)))
-        tracemalloc.start()
-        found = load_prompts(path, renderer, config)
-        drawn = draw(found.kept, 750, seed=1)
-        size = tracemalloc.get_traced_memory()[0]
-        tracemalloc.stop()
+
+        def load() -> tuple[Prompts, Any]:
+            found = load_prompts(path, renderer, config)
+            return found, draw(found.kept, 750, seed=1)
+
+        size, (_, drawn) = bytes_held(load)
         assert len(drawn) == 750
         assert drawn[0][0]["content"] == text
         return size
 
-    taken("the first pass imports")
     assert taken("a" * 10_000) - taken("a") < 50_000
 
 

@@ -147,6 +147,14 @@ def _parser() -> OneLineParser:
     report.add_argument("run_dir", type=Path, metavar="outputs/NAME")
     report.add_argument("--lang", choices=("en", "zh"), help="language of the report [that of the run]")
     report.set_defaults(handler=_report)
+    merge = commands.add_parser("merge", help="keep another share of what students learned, without training again")
+    merge.add_argument("run_dir", type=Path, metavar="outputs/NAME")
+    share = "share of the change of the training that final_model gets, above 0 and at most 1"
+    merge.add_argument("--merge_weight", required=True, metavar="WEIGHT", help=share)
+    merge.add_argument(
+        "--arms", action=Once, metavar="ARMS", help="comma-separated: sft, kd, opd [all that are trained]"
+    )
+    merge.set_defaults(handler=_merge)
     compare = commands.add_parser("compare", help="compare two experiments")
     compare.add_argument("first", type=Path, metavar="outputs/A")
     compare.add_argument("second", type=Path, metavar="outputs/B")
@@ -214,6 +222,16 @@ def _report(arguments: argparse.Namespace) -> int:
     from l2s.runner.experiment import rebuild_report
 
     rebuild_report(expand_home(arguments.run_dir), lang=arguments.lang)
+    return 0
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    given = {name: value for name in ("merge_weight", "arms") if (value := getattr(arguments, name)) is not None}
+    config = resolve_config(given, preset=None, file=None)
+    from l2s.runner.merge import merge_again
+
+    arms = config.arms.split(",") if arguments.arms else None
+    merge_again(expand_home(arguments.run_dir), config.merge_weight, arms)
     return 0
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import GENERATION_CONFIG_NAME
 from transformers.utils.hub import cached_file
 
@@ -48,13 +48,33 @@ def save_trained_student(
     if config.tuning != "full":
         with replacing_folder(ArmDir(folder).adapter) as partial:
             cast(Any, model).save_pretrained(partial, state_dict=weights)
-        merged = _merge_adapter(ArmDir(folder).adapter, config)
+        merged = _merge_adapter(ArmDir(folder).adapter, None, config)
     else:
         merged = _merge_whole(cast(PreTrainedModel, model), weights, config)
-    merged.config.use_cache = True
     declare_ends(merged, ends)
+    _replace_final_model(merged, tokenizer, folder)
+
+
+def merge_adapter_again(folder: Path, base: str, config: ExperimentConfig) -> None:
+    """Replace the weights of folder/final_model by `base` with `merge_weight` of what folder/adapter has learned.
+
+    Tokenizer and generation config stay as they are. A kill leaves the old final_model or the new one.
+
+    Raises:
+        UserError: `base` cannot be loaded.
+    """
+    final_model = ArmDir(folder).final_model
+    tokenizer = AutoTokenizer.from_pretrained(final_model, trust_remote_code=config.trust_remote_code)
+    merged = _merge_adapter(ArmDir(folder).adapter, base, config)
+    if (final_model / GENERATION_CONFIG_NAME).exists():
+        merged.generation_config = GenerationConfig.from_pretrained(final_model)
+    _replace_final_model(merged, tokenizer, folder)
+
+
+def _replace_final_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    model.config.use_cache = True
     with replacing_folder(ArmDir(folder).final_model) as partial:
-        _save_whole(merged, partial)
+        _save_whole(model, partial)
         tokenizer.save_pretrained(partial)
 
 
@@ -110,12 +130,13 @@ def _gather_trained(model: nn.Module) -> dict[str, torch.Tensor] | None:
     return cast(dict[str, torch.Tensor], get_model_state_dict(model, options=options))
 
 
-def _merge_adapter(adapter: Path, config: ExperimentConfig) -> PreTrainedModel:
+def _merge_adapter(adapter: Path, base: str | None, config: ExperimentConfig) -> PreTrainedModel:
+    """The weights of `base`, None: those that the adapter names, with `merge_weight` of the adapter's change."""
     from peft import PeftConfig, PeftModel
     from peft.tuners.lora import LoraLayer
 
-    base = load_base(str(PeftConfig.from_pretrained(adapter).base_model_name_or_path), config)
-    trained = PeftModel.from_pretrained(base, adapter)
+    name = base or str(PeftConfig.from_pretrained(adapter).base_model_name_or_path)
+    trained = PeftModel.from_pretrained(load_base(name, config), adapter)
     for module in trained.modules():
         if isinstance(module, LoraLayer):  # its own scale_layer passes over adapters of embeddings
             module.scaling.update({name: config.merge_weight * scale for name, scale in module.scaling.items()})

@@ -193,6 +193,8 @@ def _check_settings(
         matters = requested or name in explicit
         if matters and name in before and before[name] != value:
             again = "add --force to make it again" if requested else "ask for that stage too, with --force"
+            if name == "merge_weight" and run_dir.has_finished(stage.name) and before["tuning"] != "full":
+                again = f"take `l2s merge`, which does not train again, {again}"
             decided = ", ".join(_made_from(name, config, run_dir))
             raise UserError(
                 f"{name}={value!r}: stage {stage.name} of experiment {config.experiment_name!r} was made with "

@@ -190,7 +190,9 @@ def test_a_setting_that_came_later_has_the_value_that_earlier_stages_meant(
     assert state_of(STAGES["sft"], config, run_dir, requested=True) == "skip"
     half = config.model_copy(update={"merge_weight": 0.5})
     assert as_made(half, [manifest]).merge_weight == 1.0
-    with pytest.raises(UserError, match=r"^merge_weight=0\.5: stage sft .* made with merge_weight=1\.0; it decides"):
+    with pytest.raises(
+        UserError, match=r"^merge_weight=0\.5: stage sft .* made with merge_weight=1\.0; it decides .*`l2s merge`"
+    ):
         state_of(STAGES["sft"], half, run_dir, requested=True)
     (run_dir.arm("sft").final_model).rmdir()  # a part of the result is lost
     assert state_of(STAGES["sft"], config, run_dir, requested=True) == "resume"

@@ -23,6 +23,7 @@ from l2s.models.zero import gather_masters, is_zero
 from l2s.run_dir import ArmDir
 
 PROCESSORS = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+HOW_LOADED = ("is_local", "local_files_only")  # what transformers would save of where a tokenizer came from
 
 
 def save_trained_student(
@@ -75,6 +76,8 @@ def _replace_final_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
     model.config.use_cache = True
     with replacing_folder(ArmDir(folder).final_model) as partial:
         _save_whole(model, partial)
+        for name in HOW_LOADED:
+            tokenizer.init_kwargs.pop(name, None)
         tokenizer.save_pretrained(partial)
 
 

@@ -104,6 +104,8 @@ def test_qlora_merges_into_unquantised_weights(tiny_config: MakeConfig, tmp_path
     save_trained_student(student, load_renderer(config, "student_model").tokenizer, tmp_path, config)
 
     saved = AutoModelForCausalLM.from_pretrained(tmp_path / "final_model")
+    tokenizer_settings = json.loads((tmp_path / "final_model" / "tokenizer_config.json").read_text())
+    assert not {"is_local", "local_files_only"} & tokenizer_settings.keys()  # where it was loaded is nobody's business
     assert "quantization_config" not in json.loads((tmp_path / "final_model" / "config.json").read_text())
     moved = saved.model.layers[0].self_attn.q_proj.weight - base.model.layers[0].self_attn.q_proj.weight
     torch.testing.assert_close(moved, update, rtol=1e-3, atol=1e-5)

@@ -129,6 +129,29 @@ def test_a_server_that_goes_away_is_one_line_and_the_same_command_asks_for_the_r
     assert sorted(row["response"] for row in rows) == ["#### 7"] * 5 + ["#### 8"] * 3
 
 
+def test_a_server_is_not_asked_where_students_learn_references(tiny_config: Make, quick: None) -> None:
+    """It goes away in the middle; the same command asks it for the rest, and only in the other domain."""
+    with FakeServer.listening() as server:
+        server.reply = lambda body, number: (503, {}, {}) if number > 3 else (200, {}, chat_completion("#### 7"))
+        config, run_dir = experiment(
+            tiny_config, server, arms="sft", teacher_model="vendor/large", endpoint_tries=2, max_length=8192,
+            domains="math,aiops", answers="aiops=reference", aiops_train_size=4, aiops_eval_size=1,
+        )  # fmt: skip
+        with pytest.raises(UserError, match=r"no answer in 2 tries.*the same command resumes"):
+            run(config, run_dir)
+        server.reply = lambda body, number: (200, {}, chat_completion("#### 8"))
+        run(config, run_dir)
+    items, rows = load_jsonl(run_dir.train_data), load_jsonl(run_dir.responses)
+    assert [row["id"] for row in rows] == [item["id"] for item in items]
+    asked = {body["messages"][-1]["content"] for body in server.asked}
+    for item, row in zip(items, rows, strict=True):
+        assert row["teacher"] == ("reference" if row["domain"] == "aiops" else "vendor/large")
+        assert (item["messages"][-1]["content"] in asked) == (row["domain"] == "math")
+    answers = [row["response"] for row in rows if row["domain"] == "math"]
+    assert sorted(answers) == ["#### 7"] * 3 + ["#### 8"] * 5
+    assert "reference" in run_dir.comparison_report.read_text()
+
+
 def test_a_filtered_answer_is_counted_and_not_learned_from(tiny_config: Make, quick: None) -> None:
     with FakeServer.listening() as server:
         server.reply = lambda body, number: (

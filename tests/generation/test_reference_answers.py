@@ -9,6 +9,7 @@ import pytest
 
 from l2s.chat import load_renderers
 from l2s.config import ExperimentConfig, resolve_config
+from l2s.devices import REPLICA
 from l2s.errors import UserError
 from l2s.generation import generate
 from l2s.generation.context import teacher_messages
@@ -134,10 +135,10 @@ def test_a_program_is_fenced_and_keeps_its_indentation() -> None:
 def test_one_replica_writes_them(tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """On several machines two writers of one file would meet."""
     config = tiny_config(answers="reference", math_source="one_step", math_train_size=2)
-    monkeypatch.setenv("L2S_REPLICA", "1/2")
+    monkeypatch.setenv(REPLICA, "1/2")
     with pytest.raises(FileNotFoundError):
         answered(config, math.train_items(config))
-    monkeypatch.setenv("L2S_REPLICA", "0/2")
+    monkeypatch.setenv(REPLICA, "0/2")
     assert len(answered(config, math.train_items(config))) == 2
 
 
@@ -179,6 +180,28 @@ def test_domains_learn_from_whom_they_are_told_to(tiny_config: MakeConfig) -> No
     assert metrics["curation"].keys() == {"code"}
     assert (metrics["num_responses"], metrics["num_rejected"]) == (len(rows), 0)
     assert [found["asked"] for found in metrics["tries"]] == [2, 2]
+
+
+def test_replicas_share_what_is_asked_beside_references(
+    tiny_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two, one = (
+        tiny_config(
+            experiment_name=name, answers="math=reference", math_source="one_step", code_train_source="humaneval",
+            math_train_size=3, code_train_size=5, aiops_train_size=0, generation_batch_size=2, sampling_temperature=1.0,
+        )
+        for name in ("two", "one")
+    )  # fmt: skip
+    items = [item for task in tasks_of(one).values() for item in task.train_items(one)]
+    path = RunDir.of(two).train_data
+    path.parent.mkdir(parents=True)
+    write_jsonl(path, items)
+    for number in (1, 0):
+        monkeypatch.setenv(REPLICA, f"{number}/2")
+        assert bool(generate.run(two, RunDir.of(two))) == (number == 0)
+        assert RunDir.of(two).responses.exists() == (number == 0)
+    monkeypatch.delenv(REPLICA)
+    assert load_jsonl(RunDir.of(two).responses) == answered(one, items)
 
 
 def test_items_that_lack_a_reference_are_counted_beside_the_teachers_answers(tiny_config: MakeConfig) -> None:

@@ -143,19 +143,23 @@ def _parser() -> OneLineParser:
                 help="plan for this hardware: p4d.24xlarge:2, a100-40gb:8, h100-80gb, cpu, or this machine [this]",
             )
             command.add_argument("--details", action="store_true", help="show what fills the memory of a device")
-    report = commands.add_parser("report", help="rebuild the reports of an experiment from its files")
+    report = commands.add_parser(
+        "report", help="rebuild the reports of an experiment from its files", allow_abbrev=False
+    )
     report.add_argument("run_dir", type=Path, metavar="outputs/NAME")
     report.add_argument("--lang", choices=("en", "zh"), help="language of the report [that of the run]")
     report.set_defaults(handler=_report)
-    merge = commands.add_parser("merge", help="keep another share of what students learned, without training again")
+    merge = commands.add_parser(
+        "merge", help="keep another share of what students learned, without training again", allow_abbrev=False
+    )
     merge.add_argument("run_dir", type=Path, metavar="outputs/NAME")
     share = "share of the change of the training that final_model gets, above 0 and at most 1"
-    merge.add_argument("--merge_weight", required=True, metavar="WEIGHT", help=share)
+    merge.add_argument("--merge_weight", action=Once, required=True, metavar="WEIGHT", help=share)
     merge.add_argument(
         "--arms", action=Once, metavar="ARMS", help="comma-separated: sft, kd, opd [all that are trained]"
     )
     merge.set_defaults(handler=_merge)
-    compare = commands.add_parser("compare", help="compare two experiments")
+    compare = commands.add_parser("compare", help="compare two experiments", allow_abbrev=False)
     compare.add_argument("first", type=Path, metavar="outputs/A")
     compare.add_argument("second", type=Path, metavar="outputs/B")
     compare.set_defaults(handler=_compare)

@@ -71,14 +71,15 @@ def _is_alive(process: int) -> bool:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, *, keep_former: bool = False) -> Iterator[Path]:
     """Yield a path beside `path`; the folder written there replaces `path` once it is whole and on disk.
 
-    For one process at a time. A reader sees the old folder, briefly none, or the whole new one. What a killed process
-    left there is removed first.
+    For one process at a time. A reader sees the old folder, for a moment none, or the whole new one. What a killed
+    process left there is removed first. With `keep_former` the old folder stays, at `former_of(path)`.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial, former = path.with_name(f".{path.name}.partial"), former_of(path)
     remove(partial)
+    remove(former)
     make_folder(path.parent)
     try:
         with writing(path):
@@ -88,9 +89,17 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # room for another try
         raise
-    remove(path)
+    if os.path.lexists(path):
+        path.rename(former)
     partial.rename(path)
     flush(path.parent)
+    if not keep_former:
+        remove(former)
+
+
+def former_of(path: Path) -> Path:
+    """Where `replacing_folder` puts the old folder; after a kill between two renames it is the only one."""
+    return path.with_name(f".{path.name}.former")
 
 
 def remove(path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import GENERATION_CONFIG_NAME
 from transformers.utils.hub import cached_file
 
@@ -23,6 +23,7 @@ from l2s.models.zero import gather_masters, is_zero
 from l2s.run_dir import ArmDir
 
 PROCESSORS = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 HOW_LOADED = ("is_local", "local_files_only")  # what transformers would save of where a tokenizer came from
 
 
@@ -56,20 +57,17 @@ def save_trained_student(
     _replace_final_model(merged, tokenizer, folder)
 
 
-def merge_adapter_again(folder: Path, base: str, config: ExperimentConfig) -> None:
-    """Replace the weights of folder/final_model by `base` with `merge_weight` of what folder/adapter has learned.
-
-    Tokenizer and generation config stay as they are. A kill leaves the old final_model or the new one.
+def write_merged_again(adapter: Path, base: str, former: Path, folder: Path, config: ExperimentConfig) -> None:
+    """Write to `folder` what `former` holds, but with the weights of `base` and `merge_weight` of the adapter's change.
 
     Raises:
         UserError: `base` cannot be loaded.
     """
-    final_model = ArmDir(folder).final_model
-    tokenizer = AutoTokenizer.from_pretrained(final_model, trust_remote_code=config.trust_remote_code)
-    merged = _merge_adapter(ArmDir(folder).adapter, base, config)
-    if (final_model / GENERATION_CONFIG_NAME).exists():
-        merged.generation_config = GenerationConfig.from_pretrained(final_model)
-    _replace_final_model(merged, tokenizer, folder)
+    _save_whole(_merge_adapter(adapter, base, config), folder)
+    for file in folder.iterdir():
+        if not any(file.match(pattern) for pattern in WEIGHTS):
+            file.unlink()
+    shutil.copytree(former, folder, ignore=shutil.ignore_patterns(*WEIGHTS), dirs_exist_ok=True)
 
 
 def _replace_final_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -51,14 +51,14 @@ def _recorded(manifest: Manifest) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def differing(manifests: Iterable[Manifest]) -> list[str]:
-    """The settings that stages read with different values: `lora_r=4 (sft), 8 (kd)`."""
+def differing(manifests: Iterable[Manifest]) -> dict[str, str]:
+    """The settings that stages read with different values: lora_r -> `4 (sft), 8 (kd)`."""
     found: dict[str, dict[str, list[str]]] = {}
     for manifest in manifests:
         for name, value in _recorded(manifest):
             text = value if isinstance(value, str) else json.dumps(value)
             found.setdefault(name, {}).setdefault(text, []).append(manifest.stage)
-    return [f"{name}={_by_stage(values)}" for name, values in sorted(found.items()) if len(values) > 1]
+    return {name: _by_stage(values) for name, values in sorted(found.items()) if len(values) > 1}
 
 
 def _by_stage(values: Mapping[str, list[str]]) -> str:

@@ -84,6 +84,12 @@ def changed_inputs(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> l
     return [] if before is None else sorted(name for name in before.keys() | now if before.get(name) != now.get(name))
 
 
+def inputs_of_begun(stage: Stage, run_dir: RunDir) -> dict[str, str]:
+    """The inputs that a begun and unfinished `stage` reads, with their fingerprints; none if there is no such stage."""
+    begun = _begun(run_dir.started(stage.name))
+    return begun["inputs"] if begun else {}
+
+
 def changed_unnoticed(stage: Stage, config: ExperimentConfig, run_dir: RunDir) -> list[str]:
     """The inputs that have changed since a finished `stage` read them, for a run that uses the stage as it is.
 

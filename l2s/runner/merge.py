@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 
-from l2s.arms import ARMS
+from l2s.arms import ARMS, COPY
 from l2s.config import ExperimentConfig
+from l2s.durable import former_of, remove, replacing_folder
 from l2s.errors import UserError, shown
-from l2s.run_dir import ArmDir, Manifest, RunDir, as_made, fingerprint
+from l2s.jsonl import cut_unfinished_line
+from l2s.run_dir import ArmDir, Manifest, RunDir, fingerprint, with_later
 from l2s.run_dir.outdated import outdated
-from l2s.runner.freshness import HUB
+from l2s.runner.freshness import HUB, inputs_of_begun
 from l2s.runner.pipeline import Stage, all_stages
 from l2s.runner.selection import flag_of
 from l2s.terminal import quiet_libraries
@@ -29,8 +32,8 @@ class Student:
     Attributes:
         stage: its training.
         manifest: what the training recorded.
-        config: the settings of the training.
-        run_dir: the folder of its experiment.
+        config: the settings of the experiment, with those that the training recorded.
+        run_dir: the folder of the experiment.
     """
 
     stage: Stage
@@ -39,37 +42,80 @@ class Student:
     run_dir: RunDir
 
     @property
+    def name(self) -> str:
+        """The name of its training: sft, or sft@2."""
+        return self.stage.name
+
+    @property
     def folder(self) -> ArmDir:
         """Its own folder in that of the experiment."""
         return self.run_dir.of_copy(self.stage.copy).arm(self.stage.original)
 
     @property
-    def base(self) -> Path:
+    def base(self) -> str:
         """Folder or hub name of the model that its training started from."""
         from l2s.training.student import initial_student
 
         if not ARMS[self.stage.original].starts_from:
-            return Path(self.config.student_model)
-        return Path(initial_student(self.config, self.run_dir.of_copy(self.stage.copy)))
+            return self.config.student_model
+        return initial_student(self.config, self.run_dir.of_copy(self.stage.copy))
 
     @property
     def starts_from(self) -> str | None:
         """The stage that trained that model; None for the base student."""
-        return self.base.parent.name if self.base.is_relative_to(self.run_dir.root) else None
+        return None if self.base == self.config.student_model else Path(self.base).parent.name
 
     def label(self, path: Path) -> str:
-        """The name of a file or folder in the manifest."""
+        """The name of one of its files in manifests."""
         return str(path.relative_to(self.run_dir.root))
 
     def is_as_recorded(self, path: Path) -> bool:
-        """Whether one of its outputs is as the training left it."""
+        """Whether one of its outputs is as its stage left it."""
         return path.exists() and fingerprint(path) == self.manifest.outputs.get(self.label(path))
+
+    def check(self) -> None:
+        """Check that adapter and final_model are as they were left, and the base model as it was at the training.
+
+        Raises:
+            UserError: one is not, or there is no adapter.
+        """
+        if self.label(self.folder.adapter) not in self.manifest.outputs:
+            raise UserError(
+                f"tuning={shown(self.config.tuning)}: {self.name} kept no adapter that could be merged again; leave it "
+                "out with --arms, or train it with the other --merge_weight and --force"
+            )
+        for path in (self.folder.adapter, self.folder.final_model):
+            if not self.is_as_recorded(path):
+                raise UserError(
+                    f"{in_one_line(str(path))}: changed since {self.name} wrote it (its checksum does not match); "
+                    f"restore it, or train {self.name} again with --force"
+                )
+        if self.starts_from:
+            self._check_base(self.label(Path(self.base)))
+        else:
+            self._check_base("student_model")
+
+    def _check_base(self, label: str) -> None:
+        recorded, base = self.manifest.inputs.get(label, ""), Path(self.base)
+        now = fingerprint(base) if base.exists() else f"{HUB}{base}"
+        if now == recorded:
+            return
+        named = in_one_line(f"{label}={self.base}")
+        if not base.exists():
+            raise UserError(
+                f"{named}: not found from the folder {in_one_line(str(Path.cwd()))}; {self.name} was trained on it, so "
+                "put it there, or start the command in the folder where the experiment was run"
+            )
+        raise UserError(
+            f"{named}: not the weights that {self.name} was trained on, so its adapter does not fit; restore them, or "
+            f"train {self.name} again"
+        )
 
 
 def merge_again(root: Path, weight: float, arms: Sequence[str] | None = None) -> None:
-    """Make final_model of trained students anew, with `weight` of what their training has changed.
+    """Give final_model of trained students `weight` of what their training has changed.
 
-    Prints which results of the former weights this outdates.
+    Prints which results of the former weights this outdates. Interrupted, it leaves each student as it was or done.
 
     Args:
         root: the folder of the experiment.
@@ -77,25 +123,40 @@ def merge_again(root: Path, weight: float, arms: Sequence[str] | None = None) ->
         arms: the arms whose students are merged, with their copies for other seeds; None: all that were trained.
 
     Raises:
-        UserError: a student is not trained, has no adapter, or does not lie on the weights that it was trained from.
-            All are checked before the first one changes.
+        UserError: a student is not trained, has no adapter, or does not lie on the weights that it was trained on. All
+            are checked before the first one changes.
     """
     quiet_libraries()
-    run_dir = RunDir(root)
-    config = run_dir.load_config()
+    run_dir = RunDir(root.resolve())
+    config = _with_copies(run_dir.load_config(), run_dir)
     run_dir.create()  # which checks what is there
     with run_dir.lock():
         students = _students(config, run_dir, arms)
         for student in students:
-            _check(student, [other.stage.name for other in students])
+            _undo_unfinished(student)
+            student.check()
         for student in students:
+            if student.config.merge_weight == weight:
+                console.print(f"{student.name}: merge_weight={weight:g} already")
+        changing = [student for student in students if student.config.merge_weight != weight]
+        _check_others(changing, config, run_dir)
+        cut_unfinished_line(run_dir.log_file)
+        for student in changing:
             _merge(student, weight)
         _say_what_is_outdated(config, run_dir)
 
 
+def _with_copies(config: ExperimentConfig, run_dir: RunDir) -> ExperimentConfig:
+    """`config` with the seeds of all copies that are there: the last command may have named none."""
+    first, *others = config.training_seeds
+    found = {path.name.partition(COPY)[2] for arm in ARMS for path in run_dir.root.glob(f"{arm}{COPY}*")}
+    seeds = dict.fromkeys([first, *others, *sorted(int(seed) for seed in found if seed.isdecimal())])
+    return config.model_copy(update={"seeds": ",".join(map(str, seeds))}) if len(seeds) > 1 else config
+
+
 def _students(config: ExperimentConfig, run_dir: RunDir, arms: Sequence[str] | None) -> list[Student]:
     students = [
-        Student(stage, manifest, as_made(config, [manifest]), run_dir)
+        Student(stage, manifest, config.model_copy(update=with_later(stage.name, manifest.config)), run_dir)
         for stage in all_stages(config)
         if stage.original in (arms or ARMS) and (manifest := Manifest.load(run_dir.manifest(stage.name)))
     ]
@@ -106,62 +167,79 @@ def _students(config: ExperimentConfig, run_dir: RunDir, arms: Sequence[str] | N
             f"{', '.join(missing)}; train it first, or leave it out"
         )
     if not found:
-        raise UserError(f"{run_dir.root}: no student is trained there; `l2s run` trains one")
+        raise UserError(f"{in_one_line(str(run_dir.root))}: no student is trained there; `l2s run` trains one")
     return students
 
 
-def _check(student: Student, merged: Sequence[str]) -> None:
-    """Check that the adapter is the one that was trained, on the weights that it was trained on.
+def _check_others(changing: Sequence[Student], config: ExperimentConfig, run_dir: RunDir) -> None:
+    """Check that no training stands on a student that is about to change, but for those that are finished.
 
     Raises:
-        UserError: it is not, or there is none.
+        UserError: one does.
     """
-    name, adapter, base = student.stage.name, student.folder.adapter, student.base
-    if student.label(adapter) not in student.manifest.outputs:
-        raise UserError(
-            f"tuning={shown(student.config.tuning)}: {name} kept no adapter that could be merged again; train it with "
-            "the other --merge_weight and --force"
-        )
-    if not student.is_as_recorded(adapter):
-        raise student.run_dir.changed(adapter, name)
-    if not (final_model := student.folder.final_model).exists():
-        raise UserError(f"{final_model}: missing, and with it the tokenizer; restore it, or train {name} again")
-    if student.starts_from in merged:
-        raise UserError(
-            f"{name} was trained on the student of {student.starts_from}, which would change under it: merge one of "
-            f"them alone with --arms; after {student.starts_from}, {name} has to be trained again"
-        )
-    label = student.label(base) if student.starts_from else "student_model"
-    if student.manifest.inputs.get(label) != (fingerprint(base) if base.exists() else f"{HUB}{base}"):
-        raise UserError(
-            f"{in_one_line(str(base))}: not the weights that {name} was trained on, so its adapter does not fit; "
-            f"restore them, or train {name} again"
-        )
+    names = [student.name for student in changing]
+    for student in changing:
+        if student.starts_from in names:
+            raise UserError(
+                f"{student.name} was trained on the student of {student.starts_from}, which would change under it: "
+                f"merge one of them alone with --arms; after {student.starts_from}, {student.name} has to be trained "
+                "again"
+            )
+    for student in changing:
+        for begun in _begun_on(student, config, run_dir):
+            raise UserError(
+                f"{begun} was begun on the student of {student.name} and is not finished; finish it with `l2s run "
+                f"--run_{begun.partition(COPY)[0]}`, or remove {run_dir.started(begun)} to begin it anew"
+            )
+
+
+def _begun_on(student: Student, config: ExperimentConfig, run_dir: RunDir) -> Iterator[str]:
+    label = student.label(student.folder.final_model)
+    for stage in all_stages(config):
+        if stage.original in ARMS and label in inputs_of_begun(stage, run_dir):
+            yield stage.name
+
+
+def _undo_unfinished(student: Student) -> None:
+    """Bring back the final_model of a merge that was killed before it was recorded."""
+    final_model, former = student.folder.final_model, former_of(student.folder.final_model)
+    if former.exists() and not student.is_as_recorded(final_model):
+        remove(final_model)
+        former.rename(final_model)
+    remove(former)
 
 
 def _merge(student: Student, weight: float) -> None:
-    from l2s.models.save import merge_adapter_again
+    from l2s.models.save import write_merged_again
 
-    name, manifest, final_model = student.stage.name, student.manifest, student.folder.final_model
-    if student.config.merge_weight == weight and student.is_as_recorded(final_model):
-        console.print(f"{name}: merge_weight={weight:g} already")
-        return
-    console.print(f"{name}: merging {weight:g} of its change into {in_one_line(str(student.base))}", markup=False)
-    config = student.config.model_copy(update={"merge_weight": weight})
-    merge_adapter_again(student.folder.root, str(student.base), config)
-    replace(
-        manifest,
-        config=manifest.config | {"merge_weight": weight},
-        metrics={**manifest.metrics, "merge_weight": weight},
-        outputs=manifest.outputs | {student.label(final_model): fingerprint(final_model)},
-    ).save(student.run_dir.manifest(name))
-    student.run_dir.log("merge", stage=name, merge_weight=weight)
+    manifest, folder = student.manifest, student.folder
+    console.print(f"{student.name}: merging {weight:g} of its change into {in_one_line(student.base)}", markup=False)
+    with replacing_folder(folder.final_model, keep_former=True) as partial:
+        config = student.config.model_copy(update={"merge_weight": weight})
+        write_merged_again(folder.adapter, student.base, folder.final_model, partial, config)
+        made = {student.label(folder.final_model): fingerprint(partial)}
+    metrics = cast("dict[str, object]", manifest.metrics) | {"merge_weight": weight}
+    settings = manifest.config | {"merge_weight": weight}
+    replace(manifest, config=settings, metrics=metrics, outputs=manifest.outputs | made).save(  # type: ignore[arg-type]
+        student.run_dir.manifest(student.name)
+    )
+    remove(former_of(folder.final_model))
+    student.run_dir.log("merge", stage=student.name, merge_weight=weight)
 
 
 def _say_what_is_outdated(config: ExperimentConfig, run_dir: RunDir) -> None:
     stages = {stage.name: stage for stage in all_stages(config)}
     found = {name: Manifest.load(run_dir.manifest(name)) for name in stages}
     of_former = outdated({name: manifest for name, manifest in found.items() if manifest is not None})
-    if of_former:
-        flags = " ".join(dict.fromkeys(f"--{flag_of(stages[name])}" for name in of_former))
-        console.print(f"of former weights: {', '.join(of_former)}; `l2s run` with {flags} makes them again")
+    if not of_former:
+        return
+    commands = dict.fromkeys(_command_of(stages[name]) for name in of_former)
+    console.print(
+        f"of former weights, and left out of reports: {', '.join(of_former)}; made again by "
+        f"{', then '.join(commands)}, with the experiment's flags but for --merge_weight"
+    )
+
+
+def _command_of(stage: Stage) -> str:
+    """The command that makes a stage again whose sources have changed; a training asks for --force."""
+    return f"`l2s {stage.original} --force`" if stage.original in ARMS else f"`l2s run --{flag_of(stage)}`"

@@ -161,7 +161,7 @@ def _mixed_versions(files: RunFiles) -> Iterator[Warned]:
 def _mixed_settings(files: RunFiles) -> Iterator[Warned]:
     """Settings that stages read with different values: the table of settings has room for one."""
     if found := differing(files.manifests.values()):
-        yield warned("mixed_settings", names=found)
+        yield warned("mixed_settings", names=[f"{name}={values}" for name, values in found.items()])
 
 
 def _outdated_students(files: RunFiles) -> Iterator[Warned]:

@@ -21,7 +21,7 @@ from l2s.report.text.tables.contrasts import contrast_cells
 from l2s.report.text.tables.fidelity import kl_cell
 from l2s.report.text.tables.scores import score_cell
 from l2s.report.text.tables.table import Cells, Table, domain_label, make_table
-from l2s.run_dir import RunDir
+from l2s.run_dir import RunDir, differing
 from l2s.tasks.own.user_code import parse_spec
 from l2s.tasks.table import in_order
 
@@ -93,7 +93,7 @@ def _seed_notes(run: Run, text: Text) -> list[str]:
 
 
 def _config_table(a: Run, b: Run, text: Text) -> Table:
-    left, right = a.results["config"], b.results["config"]
+    left, right = (run.results["config"] | differing(run.files.manifests.values()) for run in (a, b))
     names = [name for name in {**left, **right} if name not in NAMES_AND_PLACES and not name.startswith("run_")]
     rows: list[Cells] = [
         [name, str(left.get(name)), str(right.get(name))] for name in names if left.get(name) != right.get(name)

@@ -54,7 +54,7 @@ def test_runs_whose_last_commands_differ_have_no_settings_that_differ(tmp_path: 
 def test_values_that_stages_do_not_share_are_warned_of(tmp_path: Path) -> None:
     config, run_dir = make_run(tmp_path, sizes={"math": 4})
     manifests = record(run_dir, {"sft": {"lora_r": 4}, "kd": {"lora_r": 8}})
-    assert differing(manifests) == ["lora_r=4 (sft), 8 (kd)"]
+    assert differing(manifests) == {"lora_r": "4 (sft), 8 (kd)"}
     stage.run(config, run_dir)
     assert any("different values of a setting (lora_r=4 (sft), 8 (kd))" in text
                for text in load_results(run_dir)["warnings"])  # fmt: skip

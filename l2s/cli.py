@@ -150,7 +150,11 @@ def _parser() -> OneLineParser:
     report.add_argument("--lang", choices=("en", "zh"), help="language of the report [that of the run]")
     report.set_defaults(handler=_report)
     merge = commands.add_parser(
-        "merge", help="keep another share of what students learned, without training again", allow_abbrev=False
+        "merge",
+        help="keep another share of what students learned, without training again",
+        description="Make final_model of trained students anew from their adapters, with another merge_weight. Reports "
+        "leave out evaluations of the former weights until they are made again.",
+        allow_abbrev=False,
     )
     merge.add_argument("run_dir", type=Path, metavar="outputs/NAME")
     share = "share of the change of the training that final_model gets, above 0 and at most 1"

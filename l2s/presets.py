@@ -23,8 +23,9 @@ DEMO_PROBLEMS: dict[str, Any] = {  # tasks with short answers that end, which a 
 # us. "Measured" means in our own runs (docs/RESULTS.md). Two on a Qwen pair had the settings of `fast`: 175 to 248
 # greedy answers, 4-bit weights, T = 2. Neither showed a gain in scores. A third on this pair had the settings below
 # but for 16 sequences an update and reference solutions of math alone as answers: KD +12 points on math and -10 on
-# code, SFT +8 and -43. With merge_weight 0.5: KD +11.5 and +0.6, SFT +9.5 and -9.8. It is not set here, because these
-# settings train on all domains, of which we have not measured it. One, on an expert of 135M parameters and its pruned
+# code, SFT +8 and -43. With merge_weight 0.5: KD +11.5 and +0.6, SFT +9.5 and -9.8. With 246 programs of the teacher as
+# well: KD +2 on code, and with merge_weight 0.5 +11.2 and +4.3. It is not set here: where the training has all domains,
+# half has not been shown to be better than all of the change. One, on an expert of 135M parameters and its pruned
 # copy, trained all weights: SFT +32 points and KD +29 on right answers alone, OPD +45. It says what holds at that size.
 RECOMMENDED: dict[str, Any] = {
     # Several right answers of each item. Reported: right answers alone gain 11 points (8B from 70B), and the gain is

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from l2s.arms import BASE, MODELS, TEACHER
 from l2s.report.page.plots import GRID, INK, MUTED, PAPER, STYLE
-from support.experiment_tables import HALF, WHOLE, Kept, headline, titled
+from support.experiment_tables import HALF, PROGRAMS, PROGRAMS_HALF, WHOLE, Kept, headline, titled
 
 Shown = Sequence[tuple[Kept, str]]  # models, each with its experiment
 
@@ -19,12 +19,11 @@ Shown = Sequence[tuple[Kept, str]]  # models, each with its experiment
 def panels(experiments: Mapping[str, Kept]) -> list[tuple[str, Shown]]:
     """The parts of the figure, with their titles: the pair on each domain if it is archived, and the expert of 135M."""
     expert = headline(experiments)
-    found: list[tuple[str, Shown]] = [
-        (f"Word problems: an expert of 135M and its pruned copy, n={expert[0][0].first['n']}", expert)
-    ]
+    found: list[tuple[str, Shown]] = [(f"Word problems: 135M and its pruned copy, n={expert[0][0].first['n']}", expert)]
     pairs: list[tuple[str, Shown]] = []
     for domain, test in (("math", "GSM8K"), ("code", "HumanEval")):
-        both = [experiments[name].only(domain) for name in (WHOLE, HALF) if name in experiments]
+        chosen = [experiments[name] for name in (WHOLE, HALF, PROGRAMS, PROGRAMS_HALF) if name in experiments]
+        both = [kept.only(domain) for kept in chosen if domain in kept.domains]
         pair = [
             (kept, model)
             for kept in both

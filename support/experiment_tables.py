@@ -111,9 +111,8 @@ class Kept:
 
 
 def titled(kept: Kept, model: str) -> str:
-    """The name of a model; a student that holds half of its change is called so."""
-    is_half = kept.name == HALF and model in (SFT, KD)
-    return f"{MODELS[model].title}, half" if is_half else MODELS[model].title
+    """The name of a model; of a student also what else its training had, and whether it has half of its change."""
+    return MODELS[model].title + (VARIANTS.get(kept.name, "") if model in (SFT, KD) else "")
 
 
 def bounded(value: float, bounds: Sequence[float] | None, digits: int = 1) -> str:
@@ -218,6 +217,8 @@ FACTORS = (  # title, a student of one experiment, and one of another that diffe
 ALONE = ("qwen_aiops",)  # experiments of another pair, with tables of their own
 REFERENCES = ("qwen_math", "qwen_math_500")  # of the same pair, on reference solutions; the second has the teacher
 WHOLE, HALF = "qwen_math", "qwen_half"  # the same students with all of their change, and with half of it
+PROGRAMS, PROGRAMS_HALF = "qwen_programs", "qwen_programs_half"  # the same, trained on the teacher's programs as well
+VARIANTS = {HALF: ", half", PROGRAMS: " with programs", PROGRAMS_HALF: " with programs, half"}
 Pairs = Sequence[tuple[str, tuple[str, str], tuple[str, str]]]
 FURTHER: Mapping[str, tuple[Sequence[str], Pairs]] = {  # experiments beside the final one, and their contrasts
     "longer": (
@@ -258,6 +259,15 @@ def of_half() -> Pairs:
         half, title = (model, HALF), MODELS[model].title
         pairs += [(f"{title}, half − Base", half, (BASE, HALF)), (f"{title}, half − {title}", half, (model, WHOLE))]
     return [*pairs, ("KD, half − SFT, half", (KD, HALF), (SFT, HALF))]
+
+
+def of_programs() -> Pairs:
+    """What KD with programs beside the solutions gained over the base, and over KD without them."""
+    pairs: list[tuple[str, tuple[str, str], tuple[str, str]]] = []
+    for name, without in ((PROGRAMS_HALF, HALF), (PROGRAMS, WHOLE)):
+        title, others = f"KD{VARIANTS[name]}", f"KD{VARIANTS.get(without, '')}"
+        pairs += [(f"{title} − Base", (KD, name), (BASE, WHOLE)), (f"{title} − {others}", (KD, name), (KD, without))]
+    return pairs
 
 
 def pairs_table(experiments: Mapping[str, Kept], pairs: Pairs) -> list[str]:
@@ -350,6 +360,13 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
             both = {name: experiments[name].only(domain) for name in (WHOLE, HALF)}
             tables[f"{HALF}: {domain}"] = answers_table(both[HALF])
             tables[f"{HALF}: {domain}, differences"] = pairs_table(both, of_half())
+    for name in (PROGRAMS_HALF, PROGRAMS):
+        for domain in experiments[name].domains if name in experiments else ():
+            tables[f"{name}: {domain}"] = answers_table(experiments[name].only(domain))
+    for domain in experiments[PROGRAMS_HALF].domains if PROGRAMS_HALF in experiments else ():
+        names = [name for name in (WHOLE, HALF, PROGRAMS, PROGRAMS_HALF) if name in experiments]
+        beside = {name: experiments[name].only(domain) for name in names if domain in experiments[name].domains}
+        tables[f"{PROGRAMS}: {domain}, differences"] = pairs_table(beside, of_programs())
     for references in (experiments[name] for name in REFERENCES if name in experiments):
         for domain in references.domains:
             kept = references.only(domain)

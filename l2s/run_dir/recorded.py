@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from contextlib import suppress
+from functools import cache
+from typing import Annotated, Any, cast
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from l2s.arms import ARMS, original
 from l2s.config import ExperimentConfig
@@ -23,25 +25,24 @@ def with_later(stage: str, recorded: Mapping[str, Any]) -> dict[str, Any]:
 def as_made(config: ExperimentConfig, manifests: Iterable[Manifest]) -> ExperimentConfig:
     """`config` with the values that finished stages recorded; where they differ, the last stage's.
 
-    Values that the settings no longer accept are left out: a folder may be of an earlier version.
+    The result is a record, not a command: values of stages that were made by different commands need not fit together.
+    Values that a setting no longer accepts are left out: a folder may be of an earlier version.
     """
-    recorded = [dict(_recorded(manifest)) for manifest in manifests]
-    merged = config.model_dump(mode="json")
-    whole = merged | {name: value for values in recorded for name, value in values.items()}
-    try:
-        return type(config)(**whole)
-    except ValidationError:
-        for values in recorded:
-            merged = _joined(type(config), merged, values)
-        return type(config)(**merged)
+    recorded = [pair for manifest in manifests for pair in _recorded(manifest)]
+    return config.model_copy(update=dict(_still_accepted(recorded)))
 
 
-def _joined(kind: type[ExperimentConfig], settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """`settings` with the values of one stage, if they fit together."""
-    try:
-        return kind(**settings | values).model_dump(mode="json")
-    except ValidationError:
-        return settings
+def _still_accepted(recorded: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for name, value in recorded:
+        with suppress(ValidationError):
+            yield name, _kind_of(name).validate_python(value)
+
+
+@cache
+def _kind_of(name: str) -> TypeAdapter[Any]:
+    """What one setting accepts, whatever the others are."""
+    field = ExperimentConfig.model_fields[name]
+    return TypeAdapter(cast(Any, Annotated[field.annotation, field]))
 
 
 def _recorded(manifest: Manifest) -> Iterator[tuple[str, Any]]:

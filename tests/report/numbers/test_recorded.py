@@ -79,8 +79,26 @@ def test_students_of_answers_that_were_replaced_are_warned_of(tmp_path: Path) ->
         assert all(f": {warned_of} " in text for text in texts)
 
 
-@pytest.mark.parametrize("wrong", [{"gone": 1}, {"kd_epochs": "many"}, {"max_new_tokens": 100_000}])
+@pytest.mark.parametrize("wrong", [{"gone": 1}, {"kd_epochs": "many"}, {"max_tries": 1_000}])
 def test_what_the_settings_no_longer_accept_is_left_out(tmp_path: Path, wrong: dict[str, Any]) -> None:
     config, run_dir = make_run(tmp_path, sizes={"math": 4})
     made = as_made(config, record(run_dir, {"prepare": wrong, "sft": {"sft_epochs": 2}}))
     assert made == config.model_copy(update={"sft_epochs": 2})
+
+
+def test_settings_of_commands_that_do_not_fit_together_are_all_shown(tmp_path: Path) -> None:
+    """Answers of up to 100,000 tokens, then a training whose sequences are cut at 4,096."""
+    config, run_dir = make_run(tmp_path, sizes={"math": 4})
+    manifests = record(run_dir, {"prepare": {"max_new_tokens": 100_000, "domains": "math"}, "sft": {"max_length": 64}})
+    made = as_made(config, manifests)
+    assert (made.max_new_tokens, made.max_length, made.domains) == (100_000, 64, "math")
+    stage.run(config, run_dir)
+    shown = load_results(run_dir)["config"]
+    assert (shown["max_new_tokens"], shown["max_length"]) == (100_000, 64)
+
+
+def test_recorded_values_have_the_kind_of_their_setting(tmp_path: Path) -> None:
+    """JSON has no paths."""
+    config, run_dir = make_run(tmp_path, sizes={"math": 4})
+    made = as_made(config, record(run_dir, {"prepare": {"data_dir": "elsewhere"}, "sft": {"lora_r": 4}}))
+    assert (made.data_dir, made.lora_r) == (Path("elsewhere"), 4)

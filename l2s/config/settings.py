@@ -211,7 +211,7 @@ class ExperimentConfig(BaseModel):
         "the first are sampled",
     )
     max_tries: int = Field(
-        4, ge=2, le=64, description="maximum tries for an item with keep_correct; at least answers_per_item are made"
+        4, ge=1, le=64, description="maximum tries for an item with keep_correct; at least answers_per_item are made"
     )
     retry_temperature: float = Field(0.7, gt=0, le=10, description="sampling temperature from the second try on")
     teacher_context: TeacherContext = Field(

@@ -13,7 +13,8 @@ from decimal import Decimal
 from itertools import pairwise
 
 from l2s.tasks.corrections import CORRECTION, last_result, restatements
-from l2s.tasks.numbers import NUMBER, numbers, plain_numbers, value
+from l2s.tasks.number_words import CHINESE, ENGLISH, in_digits
+from l2s.tasks.numbers import NUMBER, amounts, numbers, plain_numbers, value, with_minus
 from l2s.tasks.rivals import has_rival, is_list
 from l2s.tasks.unmarked import SENTENCE_END, unmarked_number, with_bold_marked
 
@@ -49,6 +50,11 @@ ADVERBS = (
 )
 BARE_NUMBER = re.compile(
     rf"{LEAD}(?:(?:{ADVERBS})[^\w.\-]*+){{0,2}}(?!-?[\d.,]+[a-z]\s*=){NUMBER.pattern}",  # "2x = 36" begins an equation
+    re.IGNORECASE,
+)
+# "eighteen", "about twenty-five dollars": read where there are no digits
+WORDED_NUMBER = re.compile(
+    rf"{LEAD}(?:(?:{ADVERBS})[^\w.\-]*+){{0,2}}(?:(?:negative|minus) |负)?(?:{ENGLISH.pattern}|{CHINESE.pattern})",
     re.IGNORECASE,
 )
 # After a number, and perhaps its unit: the number is an operand, "12 eggs + 6 eggs = 18 eggs".
@@ -234,24 +240,24 @@ def _last_of_equal(said: str, match: re.Match[str]) -> Decimal | None:
 
 def _labels(text: str) -> Iterator[tuple[bool, int, str]]:
     for marker in LABEL.finditer(text):
-        line = text[marker.end() : marker.end() + LONGEST_CLAIM].lstrip().partition("\n")[0]
+        line = _plain_claim(text[marker.end() : marker.end() + LONGEST_CLAIM].lstrip().partition("\n")[0])
         strong = marker.group() == "####"
         named = LABELLED_NUMBER.match(line) or (not strong and BARE_NUMBER.match(line))
         if named and not NUMBERED_HEADING.match(text, marker.start()):
-            yield strong, marker.start(), _joined_thousands(line)
+            yield strong, marker.start(), line
 
 
 def _statements(text: str) -> Iterator[tuple[bool, int, str]]:
     for marker in STATEMENT.finditer(text):
         said = text[marker.end() : marker.end() + LONGEST_CLAIM].lstrip(" \t\n:")
         sentence = SENTENCE_END.split(said, maxsplit=1)[0]
-        yield False, marker.start(), _joined_thousands(sentence)
+        yield False, marker.start(), _plain_claim(sentence)
 
 
 def _boxes(text: str) -> Iterator[tuple[bool, int, str]]:
     for marker in BOX.finditer(text):
         content = text[marker.end() : _box_end(text, marker.end())]
-        yield True, marker.start(), _joined_thousands(content.replace("~", " "))
+        yield True, marker.start(), _plain_claim(content.replace("~", " "))
 
 
 def _box_end(text: str, start: int) -> int:
@@ -265,6 +271,8 @@ def _box_end(text: str, start: int) -> int:
     return end if line_end < 0 else line_end
 
 
-def _joined_thousands(said: str) -> str:
-    """ "1 234" as one number, which it is only after a marker."""
+def _plain_claim(said: str) -> str:
+    """The words after a marker, with "1 234" as one number, or with digits for numbers in words if they have none."""
+    if not any(map(str.isdigit, said)) and WORDED_NUMBER.match(said):
+        return with_minus(amounts(in_digits(said)))
     return THOUSANDS_SPACE.sub(lambda found: found[1] + found[2].replace(" ", ""), said)

@@ -70,6 +70,14 @@ DOLLARS_AND_CENTS = re.compile(
 )
 YUAN_AND_JIAO = re.compile(r"(?<![\d.,])(\d[\d,]*)[元块](\d)角(?:(\d)分)?")
 
+HALF = re.compile(r"(?<![\d.,/])(\d+) and a half\b", re.IGNORECASE)
+# "80 000" and "1 250 000"; after an equals sign, a colon or a currency also "12 500". Elsewhere there may be 12 of 500
+# each; after a marker there are not.
+LARGE_NUMBER = re.compile(
+    r"(?<![\w.,/])(?<!\d )(?:[1-9]\d{0,2}(?:(?: \d{3}){2,}| 000)|(?:(?<=[=:≈] )|(?<=[=:≈$€£¥￥]))[1-9]\d{0,2} \d{3})"
+    r"(?!\w)(?! \d)(?!,\d)(?!\s?[-*/×x]\s?\d)"
+)
+
 # "70k", "$3M": a letter glued to digits. Without a currency, M needs two digits or a point ("3M" is a company), K too
 # ("4K" is a screen); "401k" is an account, "5k = 50" an equation, "10K run" a distance.
 SHORT_SCALES = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}
@@ -115,12 +123,26 @@ def plain_numbers(text: str) -> str:
     text = SPACED_POWER.sub("**", THOUSANDS_MACRO.sub(",", text).replace("\\%", "%"))
     while TEXT_MACRO.search(text):  # they may be nested
         text = TEXT_MACRO.sub(r" \1 ", text)
-    text = DOLLARS_AND_CENTS.sub(lambda found: f"{found[1] or found[2]}.{found[3]:0>2} dollars", text)
-    text = YUAN_AND_JIAO.sub(r"\1.\2\3元", text)
+    text = amounts(HALF.sub(r"\1.5", LARGE_NUMBER.sub(_joined, text)))
     text = FRACTION_MACRO.sub(lambda found: _fraction(*found.groups(default="")), text)
     text = EMPHASIS.sub(r"\1", DECORATION.sub("", TAG.sub("", STRUCK_OUT.sub("", text))))
     text = POWER_OF_TEN.sub(r"e\1", UNIT_POWER.sub("", text))
-    return NEGATIVE_WORD.sub("-", PRECISION.sub("", text)).replace("--", "-")
+    return with_minus(PRECISION.sub("", text)).replace("--", "-")
+
+
+def amounts(text: str) -> str:
+    """`text` with an amount in two units as one number."""
+    text = DOLLARS_AND_CENTS.sub(lambda found: f"{found[1] or found[2]}.{found[3]:0>2} dollars", text)
+    return YUAN_AND_JIAO.sub(r"\1.\2\3元", text)
+
+
+def with_minus(text: str) -> str:
+    """`text` with a minus for "negative"."""
+    return NEGATIVE_WORD.sub("-", text)
+
+
+def _joined(found: re.Match[str]) -> str:
+    return found[0].replace(" ", "")
 
 
 def _fraction(before: str, top: str, digit_on_top: str, bottom: str, digit_below: str) -> str:

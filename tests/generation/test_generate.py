@@ -233,6 +233,14 @@ def test_keep_correct_asks_again_for_rejected_answers_only(tiny_config: Make, re
     ]
 
 
+def test_one_try_alone_asks_no_question_twice(tiny_config: Make, renderer: ChatRenderer) -> None:
+    config = tiny_config(keep_correct=True, max_tries=1)
+    engine = ScriptedEngine({"m0": 1, "m1": 2})
+    collected = collect(math_items(2), engine, renderer, config)
+    assert engine.calls == [({"m0", "m1"}, 0.0)]
+    assert collected.tries == [{"try": 1, "asked": 2, "correct": 1}]
+
+
 def test_without_keep_correct_wrong_answers_stay_and_are_marked(tiny_config: Make, renderer: ChatRenderer) -> None:
     config = tiny_config()
     engine = ScriptedEngine({"m0": 1, "m1": 9})

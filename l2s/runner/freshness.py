@@ -11,7 +11,7 @@ from l2s.durable import flush, make_folder, remove
 from l2s.errors import UserError
 from l2s.run_dir import SIGNAL_INDEX, Manifest, RunDir, as_made, fingerprint, with_later
 from l2s.runner.pipeline import Stage, all_stages
-from l2s.runner.selection import needs_of
+from l2s.runner.selection import flag_of, needs_of, requested_stages
 from l2s.runner.versions import changed, package_versions
 from l2s.sealed import read_sealed, write_sealed
 
@@ -115,9 +115,12 @@ def _made_from(field: str, config: ExperimentConfig, run_dir: RunDir) -> list[st
     for stage in stages:  # in an order in which needs come first
         if names & set(needs_of(stage, config)):
             names.add(stage.name)
-    made = [stage.name for stage in stages if stage.name in names]
-    notes = {name: (run_dir.manifest(name), run_dir.started(name)) for name in made}
-    return [name for name, paths in notes.items() if any(path.exists() for path in paths)]
+    return [stage.name for stage in stages if stage.name in names and _is_noted(stage, run_dir)]
+
+
+def _is_noted(stage: Stage, run_dir: RunDir) -> bool:
+    """Whether the stage is done or begun."""
+    return run_dir.manifest(stage.name).exists() or run_dir.started(stage.name).exists()
 
 
 def begin(stage: Stage, config: ExperimentConfig, run_dir: RunDir, state: State) -> dict[str, str]:
@@ -198,12 +201,27 @@ def _check_settings(
     for name, value in settings_of(stage, config).items():
         matters = requested or name in explicit
         if matters and name in before and before[name] != value:
-            again = "add --force to make it again" if requested else "ask for that stage too, with --force"
+            again = _how_to_repeat(name, config, run_dir) if requested else "ask for that stage too, with --force"
             if name == "merge_weight" and run_dir.has_finished(stage.name) and before["tuning"] != "full":
                 again = f"take `l2s merge`, which does not train again, {again}"
             decided = ", ".join(_made_from(name, config, run_dir))
+            done = "made" if run_dir.manifest(stage.name).exists() else "begun"
             raise UserError(
-                f"{name}={value!r}: stage {stage.name} of experiment {config.experiment_name!r} was made with "
+                f"{name}={value!r}: stage {stage.name} of experiment {config.experiment_name!r} was {done} with "
                 f"{name}={before[name]!r}; it decides {decided}: repeat that value, {again}, or choose another "
                 "--experiment_name"
             )
+
+
+def _how_to_repeat(field: str, config: ExperimentConfig, run_dir: RunDir) -> str:
+    """How to have the stages made again that read `field`: --force makes all again that a command asks for."""
+    affected, requested = _made_from(field, config, run_dir), requested_stages(config)
+    noted = [stage for stage in all_stages(config) if not stage.always_run and _is_noted(stage, run_dir)]
+    lost = [stage.name for stage in noted if stage.name in requested and stage.name not in affected]
+    if not lost:
+        return "add --force to make it again"
+    flags = dict.fromkeys(f"--{flag_of(stage)}" for stage in noted if field in settings_of(stage, config))
+    return (
+        f"make it again with {' '.join(flags)} --force alone and then repeat this command (--force here would make "
+        f"{', '.join(lost)} again too)"
+    )

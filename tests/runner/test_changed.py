@@ -199,3 +199,28 @@ def test_a_setting_that_came_later_has_the_value_that_earlier_stages_meant(
     begin(STAGES["sft"], config, run_dir, "run")  # the note of a training that has begun
     started = json.loads(run_dir.started("sft").read_text())
     assert started["config"]["merge_weight"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("setting", "advice"),
+    [
+        ({"sft_lr": 0.5}, r"with --run_sft --force alone .* make prepare, generate, evaluate_teacher again too\)"),
+        ({"max_new_tokens": 8}, r"with --run_generate --run_eval --force alone .* make prepare again too\)"),
+        ({"seed": 7}, r"add --force to make it again"),
+    ],
+)
+def test_a_refusal_says_how_to_make_again_what_a_setting_decides_and_nothing_else(
+    made: tuple[ExperimentConfig, RunDir], setting: dict[str, Any], advice: str
+) -> None:
+    """With --force beside --run_all, a new learning rate would cost the teacher's answers too."""
+    config, run_dir = made
+    other = config.model_copy(update=setting)
+    with pytest.raises(UserError, match=advice):
+        announce(other, run_dir)
+
+
+def test_a_stage_that_was_only_begun_is_not_said_to_be_made(made: tuple[ExperimentConfig, RunDir]) -> None:
+    config, run_dir = made
+    begin(STAGES["sft"], config, run_dir, "run")
+    with pytest.raises(UserError, match=r"^sft_lr=0\.5: stage sft .* was begun with sft_lr="):
+        announce(config.model_copy(update={"sft_lr": 0.5}), run_dir)

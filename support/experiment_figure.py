@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from l2s.arms import BASE, MODELS, TEACHER
 from l2s.report.page.plots import GRID, INK, MUTED, PAPER, STYLE
-from support.experiment_tables import HALF, PROGRAMS, PROGRAMS_HALF, WHOLE, Kept, headline, titled
+from support.experiment_kept import HALF, PROGRAMS, PROGRAMS_HALF, WHOLE, Kept, titled
+from support.experiment_page import headline
 
 Shown = Sequence[tuple[Kept, str]]  # models, each with its experiment
 

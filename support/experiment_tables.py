@@ -1,118 +1,25 @@
-"""Tables of docs/RESULTS.md, from the archived experiments alone."""
+"""The kinds of tables that docs/RESULTS.md has, from archived experiments."""
 
 from __future__ import annotations
 
-import json
 import statistics
-import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from l2s.arms import ARMS, BASE, MODELS, TEACHER, copy_name
+from l2s.arms import ARMS, BASE, MODELS, TEACHER
 from l2s.evaluation import stats
 from l2s.jsonl import Row
-from l2s.report.numbers.schema import DomainResult, Results
 from l2s.report.numbers.scores import clusters, is_truncated
 from l2s.report.text.formats import bracketed, nats, percent, points
-from support.experiment_archive import RESULTS
+from support.experiment_kept import KD, SFT, Kept, titled
 
-SFT, KD, OPD = "student_sft", "student_kd", "student_opd"
-MEASURES = {"own": "right answers", "math": "right answers", "code": "pass@1", "aiops": "concept rate"}
-SELECTION = ("rate-", "temperature-", "alpha-")  # names of the runs that chose settings
 SETTINGS = {
     "sft": ("sft_lr", "sft_epochs"),
     "kd": ("kd_lr", "kd_epochs", "kd_init", "temperature", "alpha"),
     "opd": ("opd_lr", "opd_steps", "opd_batch_size", "kd_init"),
 }
 
-
-@dataclass(frozen=True)
-class Kept:
-    """An archived experiment: its results and each model's predictions, those of further seeds included."""
-
-    name: str
-    results: Results
-    predictions: dict[str, list[Row]]
-
-    @classmethod
-    def load(cls, name: str) -> Kept:
-        """Read it from its archive, without unpacking."""
-        predictions = {}
-        with tarfile.open(RESULTS / f"{name}.tar.xz") as tar:
-            for member in tar:
-                path, file = Path(member.name), tar.extractfile(member)
-                assert file is not None, "archives hold files alone"
-                if path.name == "results.json":
-                    results = cast(Results, json.load(file))
-                elif path.parent.name == "predictions":
-                    predictions[path.stem] = [json.loads(line) for line in file]
-        return cls(name, results, predictions)
-
-    def only(self, domain: str) -> Kept:
-        """The same with the scores and predictions of one domain alone."""
-        evaluation: Any = {
-            model: {**found, "domain_results": {domain: found["domain_results"][domain]}}
-            for model, found in self.results["evaluation"].items()
-        }
-        predictions = {
-            model: [row for row in rows if row["domain"] == domain] for model, rows in self.predictions.items()
-        }
-        return replace(self, results={**self.results, "evaluation": evaluation}, predictions=predictions)
-
-    @property
-    def first(self) -> DomainResult:
-        """The scores of the first model."""
-        result = self.result(next(iter(self.results["evaluation"])))
-        assert result is not None
-        return result
-
-    def result(self, model: str) -> DomainResult | None:
-        """The scores of a model on the only domain, or None where it was not evaluated."""
-        found = self.results["evaluation"].get(model)
-        return next(iter(found["domain_results"].values())) if found else None
-
-    @property
-    def measured(self) -> str:
-        """What is measured, and on how many items."""
-        return f"{MEASURES[self.domain]}, n={self.first['n']:,}"
-
-    @property
-    def domains(self) -> list[str]:
-        """The domains that were evaluated."""
-        return list(next(iter(self.results["evaluation"].values()))["domain_results"])
-
-    @property
-    def domain(self) -> str:
-        """The only domain."""
-        (domain,) = self.domains
-        return domain
-
-    def scores(self, model: str) -> list[float]:
-        """The score of each item, in the order of the items."""
-        return [float(row["score"]) for row in self.ordered(model)]
-
-    def ordered(self, model: str) -> list[Row]:
-        """The predictions in the order of the items."""
-        return sorted(self.predictions[model], key=lambda row: str(row["id"]))
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds with which every arm was evaluated."""
-        numbers = [int(seed) for seed in self.results["config"]["seeds"].split(",") if seed]
-        students = [model for model in self.results["evaluation"] if model not in (TEACHER, BASE)]
-        return [seed for seed in numbers if {self.of_seed(one, seed) for one in students} <= set(self.predictions)]
-
-    def of_seed(self, model: str, seed: int) -> str:
-        """The name of an arm's student with this seed; the first seed's is the arm's own."""
-        first = int(self.results["config"]["seeds"].split(",")[0])
-        return model if seed == first else copy_name(model, seed)
-
-
-def titled(kept: Kept, model: str) -> str:
-    """The name of a model; of a student also what else its training had, and whether it has half of its change."""
-    return MODELS[model].title + (VARIANTS.get(kept.name, "") if model in (SFT, KD) else "")
+Pairs = Sequence[tuple[str, tuple[str, str], tuple[str, str]]]  # title, and two students, each with its experiment
 
 
 def bounded(value: float, bounds: Sequence[float] | None, digits: int = 1) -> str:
@@ -124,12 +31,6 @@ def bounded(value: float, bounds: Sequence[float] | None, digits: int = 1) -> st
 def difference(value: float, bounds: Sequence[float] | None) -> str:
     """A difference of rates and its interval, in points."""
     return points(value) + bracketed(bounds and [100 * bound for bound in bounds])
-
-
-def headline(experiments: Mapping[str, Kept]) -> list[tuple[Kept, str]]:
-    """The models of the first table and of the figure, each with its experiment: all have the same items."""
-    shown = [(experiments["final"], model) for model in experiments["final"].results["evaluation"]]
-    return shown + [(experiments[name], OPD) for name in ("opd-from-base",) if name in experiments]
 
 
 def models_table(shown: Sequence[tuple[Kept, str]]) -> list[str]:
@@ -206,70 +107,6 @@ def settings_table(experiments: Sequence[Kept]) -> list[str]:
     return lines
 
 
-FACTORS = (  # title, a student of one experiment, and one of another that differs in one setting
-    ("SFT: rate 5e-5 − 1e-4", (SFT, "rate-5e-05"), (SFT, "rate-0.0001")),
-    ("KD: rate 5e-5 − 1e-4", (KD, "rate-5e-05"), (KD, "rate-0.0001")),
-    ("KD: T=2 − T=1", (KD, "temperature-2"), (KD, "rate-0.0001")),
-    ("KD: T=3 − T=1", (KD, "temperature-3"), (KD, "rate-0.0001")),
-    ("KD: alpha 0.3 − 0", (KD, "alpha-0.3"), (KD, "rate-0.0001")),
-    ("KD: alpha 0.5 − 0", (KD, "alpha-0.5"), (KD, "rate-0.0001")),
-)
-ALONE = ("qwen_aiops",)  # experiments of another pair, with tables of their own
-REFERENCES = ("qwen_math", "qwen_math_500")  # of the same pair, on reference solutions; the second has the teacher
-WHOLE, HALF = "qwen_math", "qwen_half"  # the same students with all of their change, and with half of it
-PROGRAMS, PROGRAMS_HALF = "qwen_programs", "qwen_programs_half"  # the same, trained on the teacher's programs as well
-VARIANTS = {HALF: ", half", PROGRAMS: " with programs", PROGRAMS_HALF: " with programs, half"}
-Pairs = Sequence[tuple[str, tuple[str, str], tuple[str, str]]]
-FURTHER: Mapping[str, tuple[Sequence[str], Pairs]] = {  # experiments beside the final one, and their contrasts
-    "longer": (
-        ("kd-after-sft", "sft-twice"),
-        (
-            ("KD after SFT − SFT", (KD, "kd-after-sft"), (SFT, "final")),
-            ("SFT twice as long − SFT", (SFT, "sft-twice"), (SFT, "final")),
-            ("KD after SFT − SFT twice as long", (KD, "kd-after-sft"), (SFT, "sft-twice")),
-        ),
-    ),
-    "opd": (
-        ("opd-from-base", "opd-from-sft"),
-        (
-            ("OPD from base − Base", (OPD, "opd-from-base"), (BASE, "opd-from-base")),
-            ("OPD from base − SFT", (OPD, "opd-from-base"), (SFT, "final")),
-            ("OPD from base − KD", (OPD, "opd-from-base"), (KD, "final")),
-            ("OPD from SFT − SFT", (OPD, "opd-from-sft"), (SFT, "opd-from-sft")),
-            ("OPD from SFT − OPD from base", (OPD, "opd-from-sft"), (OPD, "opd-from-base")),
-        ),
-    ),
-    "answers": (
-        ("answers-1", "answers-4"),
-        (("SFT: up to 4 answers − 1", (SFT, "answers-4"), (SFT, "answers-1")),),
-    ),
-}
-
-
-def of_one(name: str) -> Pairs:
-    """What students gained over the base, KD over SFT, and KD over its teacher, in one experiment."""
-    pairs = ((SFT, BASE), (KD, BASE), (KD, SFT), (KD, TEACHER))
-    return [(f"{MODELS[one].title} − {MODELS[other].title}", (one, name), (other, name)) for one, other in pairs]
-
-
-def of_half() -> Pairs:
-    """What half of the change gained over the base, and over the whole change."""
-    pairs: list[tuple[str, tuple[str, str], tuple[str, str]]] = []
-    for model in (SFT, KD):
-        half, title = (model, HALF), MODELS[model].title
-        pairs += [(f"{title}, half − Base", half, (BASE, HALF)), (f"{title}, half − {title}", half, (model, WHOLE))]
-    return [*pairs, ("KD, half − SFT, half", (KD, HALF), (SFT, HALF))]
-
-
-def of_programs() -> Pairs:
-    """What KD with programs beside the solutions gained over the base, and over KD without them."""
-    pairs: list[tuple[str, tuple[str, str], tuple[str, str]]] = []
-    for name, without in ((PROGRAMS_HALF, HALF), (PROGRAMS, WHOLE)):
-        title, others = f"KD{VARIANTS[name]}", f"KD{VARIANTS.get(without, '')}"
-        pairs += [(f"{title} − Base", (KD, name), (BASE, WHOLE)), (f"{title} − {others}", (KD, name), (KD, without))]
-    return pairs
-
-
 def pairs_table(experiments: Mapping[str, Kept], pairs: Pairs) -> list[str]:
     """A row for each pair of archived students: the difference on the same items; Holm over the rows."""
     pairs = [pair for pair in pairs if all(_has(experiments, *student) for student in pair[1:])]
@@ -330,46 +167,3 @@ def answers_table(kept: Kept) -> list[str]:
             cells.append(bounded(gap["recovered"], gap["ci95"], 0) if gap and gap["recovered"] is not None else "")
         lines.append(f"| {' | '.join(cells)} |")
     return lines
-
-
-def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
-    """The tables of docs/RESULTS.md, by what they show; those of experiments that are not archived are left out."""
-    final = experiments["final"]
-    chosen = [kept for name, kept in experiments.items() if name.startswith(SELECTION)]
-    tables = {
-        "headline": models_table(headline(experiments)),
-        "contrasts": contrasts_table(final),
-        "seeds": seeds_table(final),
-        "selection": settings_table(chosen),
-        "factors": pairs_table(experiments, FACTORS),
-    }
-    for title, (names, pairs) in FURTHER.items():
-        if found := [experiments[name] for name in names if name in experiments]:
-            tables[title] = settings_table(found)
-            tables[f"{title}: differences"] = pairs_table(experiments, pairs)
-            for kept in found:
-                if len(kept.seeds) > 1:
-                    tables[f"{kept.name}: contrasts"] = contrasts_table(kept)
-                    tables[f"{kept.name}: seeds"] = seeds_table(kept)
-    for kept in (experiments[name] for name in ALONE if name in experiments):
-        tables[kept.name] = models_table([(kept, model) for model in kept.results["evaluation"]])
-        tables[f"{kept.name}: differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
-        tables[f"{kept.name}: groups"] = aiops_groups_table(kept)
-    if HALF in experiments:
-        for domain in experiments[HALF].domains:
-            both = {name: experiments[name].only(domain) for name in (WHOLE, HALF)}
-            tables[f"{HALF}: {domain}"] = answers_table(both[HALF])
-            tables[f"{HALF}: {domain}, differences"] = pairs_table(both, of_half())
-    for name in (PROGRAMS_HALF, PROGRAMS):
-        for domain in experiments[name].domains if name in experiments else ():
-            tables[f"{name}: {domain}"] = answers_table(experiments[name].only(domain))
-    for domain in experiments[PROGRAMS_HALF].domains if PROGRAMS_HALF in experiments else ():
-        names = [name for name in (WHOLE, HALF, PROGRAMS, PROGRAMS_HALF) if name in experiments]
-        beside = {name: experiments[name].only(domain) for name in names if domain in experiments[name].domains}
-        tables[f"{PROGRAMS}: {domain}, differences"] = pairs_table(beside, of_programs())
-    for references in (experiments[name] for name in REFERENCES if name in experiments):
-        for domain in references.domains:
-            kept = references.only(domain)
-            tables[f"{kept.name}: {domain}"] = answers_table(kept)
-            tables[f"{kept.name}: {domain}, differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
-    return tables

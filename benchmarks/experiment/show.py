@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from support.experiment_archive import archived
 from support.experiment_figure import panels, save_figure
-from support.experiment_tables import Kept, results_page
+from support.experiment_kept import Kept
+from support.experiment_page import results_page
 
 
 def main() -> None:

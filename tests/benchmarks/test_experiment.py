@@ -21,7 +21,9 @@ from l2s.report.numbers.results import build_results
 from l2s.run_dir import RunDir
 from l2s.tasks.table import task_of
 from support import experiment_archive as archive
-from support import experiment_tables as show
+from support import experiment_page as show
+from support.experiment_kept import Kept
+from support.experiment_tables import models_table
 from support.synthetic_run import make_run
 
 KEPT = archive.archived()
@@ -172,16 +174,16 @@ def test_an_archive_names_no_folder_of_the_machine_that_made_it(name: str, tmp_p
 def test_the_documents_show_what_the_archives_hold() -> None:
     if "final" not in KEPT:
         pytest.skip("no final experiment is archived")
-    experiments = {name: show.Kept.load(name) for name in KEPT}
+    experiments = {name: Kept.load(name) for name in KEPT}
     lines = [line for table in show.results_page(experiments).values() for line in table]
     results = Path("docs/RESULTS.md").read_text(encoding="utf-8")
     assert [line for line in lines if line not in results] == []
     for readme in ("README.md", "README.zh-CN.md"):
         text = Path(readme).read_text(encoding="utf-8")
-        scores = [line.split("|")[2].strip() for line in show.models_table(show.headline(experiments))[2:]]
+        scores = [line.split("|")[2].strip() for line in models_table(show.headline(experiments))[2:]]
         assert [score for score in scores if score not in text] == [], readme
         references = experiments["qwen_math"]
         for kept in (experiments["qwen_aiops"], *map(references.only, references.domains)):
-            table = show.models_table([(kept, one) for one in kept.predictions])
+            table = models_table([(kept, one) for one in kept.predictions])
             scores = [line.split("|")[2].strip() for line in table[2:]]
             assert [score for score in scores if score not in text] == [], readme

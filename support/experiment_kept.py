@@ -15,8 +15,9 @@ from support.experiment_archive import RESULTS
 
 SFT, KD, OPD = "student_sft", "student_kd", "student_opd"
 MEASURES = {"own": "right answers", "math": "right answers", "code": "pass@1", "aiops": "concept rate"}
-REFERENCES = ("qwen_math", "qwen_math_500")  # of the same pair, on reference solutions; the second has the teacher
-WHOLE, HALF = "qwen_math", "qwen_half"  # the same students with all of their change, and with half of it
+WHOLE, HALF = "qwen_math", "qwen_half"  # trained on reference solutions: all of their change, and half of it
+WITH_TEACHER = "qwen_math_500"  # the first, with the teacher's answers to the first 500 problems
+REFERENCES = (WHOLE, WITH_TEACHER)
 PROGRAMS, PROGRAMS_HALF = "qwen_programs", "qwen_programs_half"  # the same, trained on the teacher's programs as well
 VARIANTS = {HALF: ", half", PROGRAMS: " with programs", PROGRAMS_HALF: " with programs, half"}
 

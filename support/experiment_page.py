@@ -15,6 +15,7 @@ from support.experiment_kept import (
     SFT,
     VARIANTS,
     WHOLE,
+    WITH_TEACHER,
     Kept,
 )
 from support.experiment_tables import (
@@ -22,6 +23,7 @@ from support.experiment_tables import (
     aiops_groups_table,
     answers_table,
     contrasts_table,
+    lead_table,
     models_table,
     pairs_table,
     seeds_table,
@@ -134,4 +136,13 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
             kept = references.only(domain)
             tables[f"{kept.name}: {domain}"] = answers_table(kept)
             tables[f"{kept.name}: {domain}, differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
+    if WITH_TEACHER in experiments:
+        further = {name: experiments[name].only("math") for name in VARIANTS if _has_math(experiments, name)}
+        students = [(one, name) for name, kept in further.items() for one in (SFT, KD) if one in kept.predictions]
+        answered = experiments[WITH_TEACHER].only("math")
+        tables[f"{WITH_TEACHER}: further students"] = lead_table(further, answered, students)
     return tables
+
+
+def _has_math(experiments: Mapping[str, Kept], name: str) -> bool:
+    return name in experiments and "math" in experiments[name].domains

@@ -131,6 +131,23 @@ GROUPS: Mapping[str, Callable[[Row], bool]] = {  # of AIOps logs
 }
 
 
+def lead_table(experiments: Mapping[str, Kept], beside: Kept, students: Sequence[tuple[str, str]]) -> list[str]:
+    """A row for each student (model, experiment): its score on the items that the teacher of `beside` answered, and its
+    share of that teacher's lead over the base."""
+    asked = [str(row["id"]) for row in beside.ordered(TEACHER)]
+    units = clusters(beside.ordered(TEACHER))
+    lines = [f"| model | {beside.measured} | share of the teacher's lead |", "|---|---:|---:|"]
+    for model, name in students:
+        kept = experiments[name]
+        found = {str(row["id"]): float(row["score"]) for row in kept.predictions[model]}
+        scores = [found[item] for item in asked]
+        gap = stats.gap_recovered(scores, beside.scores(BASE), beside.scores(TEACHER), clusters=units)
+        assert gap.ratio is not None
+        score = bounded(statistics.mean(scores), stats.mean_interval(scores))
+        lines.append(f"| {titled(kept, model)} | {score} | {bounded(gap.ratio, gap.ci95, 0)} |")
+    return lines
+
+
 def aiops_groups_table(kept: Kept) -> list[str]:
     """A row for each group of AIOps logs: the scores of the models, and what KD gained over the base.
 

@@ -57,6 +57,15 @@ WORDED_NUMBER = re.compile(
     rf"{LEAD}(?:(?:{ADVERBS})[^\w.\-]*+){{0,2}}(?:(?:negative|minus) |负)?(?:{ENGLISH.pattern}|{CHINESE.pattern})",
     re.IGNORECASE,
 )
+# What may follow it: a unit and the end of the clause. "Answer: Two trains leave the station." begins a text.
+AFTER_WORDED = {
+    words: re.compile(
+        rf"(?:(?:\s+[^\W\d_]+){{0,{words}}}|[\u4e00-\u9fff]{{0,{words + 1}}})\s*(?:[^\w\s]|$)"
+        r"|[^.\n]*=|\s+(?:or|to|because|since|as|dollars?\s+and)\b|或",
+        re.IGNORECASE,
+    )
+    for words in (0, 1, 3)
+}
 # After a number, and perhaps its unit: the number is an operand, "12 eggs + 6 eggs = 18 eggs".
 OPERATION = re.compile(
     r"\s*+%?\s*+(?:[^\W\d_]{1,20}?\s*+){0,2}(?:\\times|\\cdot|\\div|\*\*|[+*/×÷^·x-]|plus|minus|times|of|"
@@ -240,8 +249,9 @@ def _last_of_equal(said: str, match: re.Match[str]) -> Decimal | None:
 
 def _labels(text: str) -> Iterator[tuple[bool, int, str]]:
     for marker in LABEL.finditer(text):
-        line = _plain_claim(text[marker.end() : marker.end() + LONGEST_CLAIM].lstrip().partition("\n")[0])
+        line = text[marker.end() : marker.end() + LONGEST_CLAIM].lstrip().partition("\n")[0]
         strong = marker.group() == "####"
+        line = _plain_claim(line, 0 if strong else 1)
         named = LABELLED_NUMBER.match(line) or (not strong and BARE_NUMBER.match(line))
         if named and not NUMBERED_HEADING.match(text, marker.start()):
             yield strong, marker.start(), line
@@ -251,13 +261,13 @@ def _statements(text: str) -> Iterator[tuple[bool, int, str]]:
     for marker in STATEMENT.finditer(text):
         said = text[marker.end() : marker.end() + LONGEST_CLAIM].lstrip(" \t\n:")
         sentence = SENTENCE_END.split(said, maxsplit=1)[0]
-        yield False, marker.start(), _plain_claim(sentence)
+        yield False, marker.start(), _plain_claim(sentence, 3)
 
 
 def _boxes(text: str) -> Iterator[tuple[bool, int, str]]:
     for marker in BOX.finditer(text):
         content = text[marker.end() : _box_end(text, marker.end())]
-        yield True, marker.start(), _plain_claim(content.replace("~", " "))
+        yield True, marker.start(), _plain_claim(content.replace("~", " "), 3)
 
 
 def _box_end(text: str, start: int) -> int:
@@ -271,8 +281,12 @@ def _box_end(text: str, start: int) -> int:
     return end if line_end < 0 else line_end
 
 
-def _plain_claim(said: str) -> str:
-    """The words after a marker, with "1 234" as one number, or with digits for numbers in words if they have none."""
-    if not any(map(str.isdigit, said)) and WORDED_NUMBER.match(said):
-        return with_minus(amounts(in_digits(said)))
+def _plain_claim(said: str, words: int) -> str:
+    """The words after a marker, with "1 234" as one number, or with digits for numbers in words if they have none.
+
+    A number in words may be followed by as many `words` as are given.
+    """
+    if not any(map(str.isdigit, said)) and (worded := WORDED_NUMBER.match(said)):
+        ends = AFTER_WORDED[words].match(said, worded.end())
+        return with_minus(amounts(in_digits(said))) if ends else said
     return THOUSANDS_SPACE.sub(lambda found: found[1] + found[2].replace(" ", ""), said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class Renderers:
         """The renderer of an evaluated model: the teacher's own, and the student's for every student."""
         return self.teacher if model == "teacher" else self.student
 
-    @property
+    @cached_property
     def share_vocabulary(self) -> bool:
         """Whether each id is the same token for both, so that the student can learn the teacher's tokens."""
         return self.teacher.vocabulary() == self.student.vocabulary()

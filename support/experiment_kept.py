@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,8 @@ WHOLE, HALF = "qwen_math", "qwen_half"  # trained on reference solutions: all of
 WITH_TEACHER = "qwen_math_500"  # the first, with the teacher's answers to the first 500 problems
 REFERENCES = (WHOLE, WITH_TEACHER)
 PROGRAMS, PROGRAMS_HALF = "qwen_programs", "qwen_programs_half"  # the same, trained on the teacher's programs as well
-VARIANTS = {HALF: ", half", PROGRAMS: " with programs", PROGRAMS_HALF: " with programs, half"}
+TWICE = "qwen_twice"  # the last of these once more a student, on the teacher's own answers
+VARIANTS = {HALF: ", half", PROGRAMS: " with programs", PROGRAMS_HALF: " with programs, half", TWICE: " twice"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,13 @@ class Kept:
             model: [row for row in rows if row["domain"] == domain] for model, rows in self.predictions.items()
         }
         return replace(self, results={**self.results, "evaluation": evaluation}, predictions=predictions)
+
+    def asked(self, ids: Collection[str]) -> Kept:
+        """The same with the predictions on some items alone."""
+        predictions = {
+            model: [row for row in rows if str(row["id"]) in ids] for model, rows in self.predictions.items()
+        }
+        return replace(self, predictions=predictions)
 
     @property
     def first(self) -> DomainResult:
@@ -106,4 +115,6 @@ class Kept:
 
 def titled(kept: Kept, model: str) -> str:
     """The name of a model; of a student also what else its training had, and whether it has half of its change."""
+    if (model, kept.name) == (BASE, TWICE):
+        return MODELS[KD].title + VARIANTS[PROGRAMS_HALF]
     return MODELS[model].title + (VARIANTS.get(kept.name, "") if model in (SFT, KD) else "")

@@ -13,6 +13,7 @@ from support.experiment_kept import (
     PROGRAMS_HALF,
     REFERENCES,
     SFT,
+    TWICE,
     VARIANTS,
     WHOLE,
     WITH_TEACHER,
@@ -90,6 +91,16 @@ def of_programs() -> Pairs:
     return pairs
 
 
+def of_twice() -> Pairs:
+    """What a second distillation gained over the first, and both over the base."""
+    before = (BASE, TWICE)
+    return [
+        ("KD twice − KD with programs, half", (KD, TWICE), before),
+        ("KD twice − Base", (KD, TWICE), (BASE, WHOLE)),
+        ("KD twice − KD", (KD, TWICE), (KD, WHOLE)),
+    ]
+
+
 def headline(experiments: Mapping[str, Kept]) -> list[tuple[Kept, str]]:
     """The models of the first table and of the figure, each with its experiment: all have the same items."""
     shown = [(experiments["final"], model) for model in experiments["final"].results["evaluation"]]
@@ -131,6 +142,12 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
         names = [name for name in (WHOLE, HALF, PROGRAMS, PROGRAMS_HALF) if name in experiments]
         beside = {name: experiments[name].only(domain) for name in names if domain in experiments[name].domains}
         tables[f"{PROGRAMS}: {domain}, differences"] = pairs_table(beside, of_programs())
+    for domain in experiments[TWICE].domains if TWICE in experiments else ():
+        kept = experiments[TWICE].only(domain)
+        asked = {str(row["id"]) for row in kept.predictions[KD]}
+        tables[f"{TWICE}: {domain}"] = answers_table(kept)
+        beside = {TWICE: kept, WHOLE: experiments[WHOLE].only(domain).asked(asked)}
+        tables[f"{TWICE}: {domain}, differences"] = pairs_table(beside, of_twice())
     for references in (experiments[name] for name in REFERENCES if name in experiments):
         for domain in references.domains:
             kept = references.only(domain)

@@ -101,6 +101,26 @@ def of_twice() -> Pairs:
     ]
 
 
+def parts() -> list[tuple[Sequence[str], Pairs]]:
+    """The parts of the page about the Qwen pair: the experiments whose answers are shown, and their contrasts."""
+    own: list[tuple[Sequence[str], Pairs]] = [((name,), of_one(name)) for name in REFERENCES]
+    return [*own, ((HALF,), of_half()), ((PROGRAMS_HALF, PROGRAMS), of_programs()), ((TWICE,), of_twice())]
+
+
+def part_tables(experiments: Mapping[str, Kept], names: Sequence[str], pairs: Pairs) -> dict[str, list[str]]:
+    """For each domain, the answers of some experiments, and the contrasts on the items of the first of these."""
+    tables: dict[str, list[str]] = {}
+    shown = [experiments[name] for name in names if name in experiments]
+    for domain in dict.fromkeys(domain for kept in shown for domain in kept.domains):
+        here = {name: kept.only(domain) for name, kept in experiments.items() if domain in kept.domains}
+        found = [here[kept.name] for kept in shown if kept.name in here]
+        tables |= {f"{kept.name}: {domain}": answers_table(kept) for kept in found}
+        asked = {str(row["id"]) for row in found[0].predictions[KD]}
+        on_these = {name: kept.asked(asked) for name, kept in here.items()}
+        tables[f"{found[0].name}: {domain}, differences"] = pairs_table(on_these, pairs)
+    return tables
+
+
 def headline(experiments: Mapping[str, Kept]) -> list[tuple[Kept, str]]:
     """The models of the first table and of the figure, each with its experiment: all have the same items."""
     shown = [(experiments["final"], model) for model in experiments["final"].results["evaluation"]]
@@ -130,29 +150,8 @@ def results_page(experiments: Mapping[str, Kept]) -> dict[str, list[str]]:
         tables[kept.name] = models_table([(kept, model) for model in kept.results["evaluation"]])
         tables[f"{kept.name}: differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
         tables[f"{kept.name}: groups"] = aiops_groups_table(kept)
-    if HALF in experiments:
-        for domain in experiments[HALF].domains:
-            both = {name: experiments[name].only(domain) for name in (WHOLE, HALF)}
-            tables[f"{HALF}: {domain}"] = answers_table(both[HALF])
-            tables[f"{HALF}: {domain}, differences"] = pairs_table(both, of_half())
-    for name in (PROGRAMS_HALF, PROGRAMS):
-        for domain in experiments[name].domains if name in experiments else ():
-            tables[f"{name}: {domain}"] = answers_table(experiments[name].only(domain))
-    for domain in experiments[PROGRAMS_HALF].domains if PROGRAMS_HALF in experiments else ():
-        names = [name for name in (WHOLE, HALF, PROGRAMS, PROGRAMS_HALF) if name in experiments]
-        beside = {name: experiments[name].only(domain) for name in names if domain in experiments[name].domains}
-        tables[f"{PROGRAMS}: {domain}, differences"] = pairs_table(beside, of_programs())
-    for domain in experiments[TWICE].domains if TWICE in experiments else ():
-        kept = experiments[TWICE].only(domain)
-        asked = {str(row["id"]) for row in kept.predictions[KD]}
-        tables[f"{TWICE}: {domain}"] = answers_table(kept)
-        beside = {TWICE: kept, WHOLE: experiments[WHOLE].only(domain).asked(asked)}
-        tables[f"{TWICE}: {domain}, differences"] = pairs_table(beside, of_twice())
-    for references in (experiments[name] for name in REFERENCES if name in experiments):
-        for domain in references.domains:
-            kept = references.only(domain)
-            tables[f"{kept.name}: {domain}"] = answers_table(kept)
-            tables[f"{kept.name}: {domain}, differences"] = pairs_table({kept.name: kept}, of_one(kept.name))
+    for names, pairs in parts():
+        tables |= part_tables(experiments, names, pairs)
     if WITH_TEACHER in experiments:
         further = {name: experiments[name].only("math") for name in VARIANTS if _has_math(experiments, name)}
         students = [(one, name) for name, kept in further.items() for one in (SFT, KD) if one in kept.predictions]

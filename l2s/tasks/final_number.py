@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from l2s.tasks.corrections import CORRECTION, last_result, restatements
 from l2s.tasks.number_words import CHINESE, ENGLISH, in_digits
-from l2s.tasks.numbers import NUMBER, amounts, numbers, plain_numbers, value, with_minus
+from l2s.tasks.numbers import NUMBER, amounts, joined, numbers, plain_numbers, value, with_minus
 from l2s.tasks.rivals import has_rival, is_list
 from l2s.tasks.unmarked import SENTENCE_END, unmarked_number, with_bold_marked
 
@@ -48,16 +48,18 @@ ADVERBS = (
     "therefore|thus|hence|then|simply|clearly|exactly|precisely|approximately|approx|about|around|roughly|nearly|only|"
     "just|indeed|actually|equal to|equals|a total of|in total|a|the number|一共|总共|共|约|大约|就是|等于"
 )
+BEFORE = rf"{LEAD}(?:(?:{ADVERBS})[^\w.\-]*+){{0,2}}"
 BARE_NUMBER = re.compile(
-    rf"{LEAD}(?:(?:{ADVERBS})[^\w.\-]*+){{0,2}}(?!-?[\d.,]+[a-z]\s*=){NUMBER.pattern}",  # "2x = 36" begins an equation
+    rf"{BEFORE}(?!-?[\d.,]+[a-z]\s*=){NUMBER.pattern}",  # "2x = 36" begins an equation
     re.IGNORECASE,
 )
 # "eighteen", "about twenty-five dollars": read where there are no digits
 WORDED_NUMBER = re.compile(
-    rf"{LEAD}(?:(?:{ADVERBS})[^\w.\-]*+){{0,2}}(?:(?:negative|minus) |负)?(?:{ENGLISH.pattern}|{CHINESE.pattern})",
+    rf"{BEFORE}(?:(?:negative|minus) |负)?(?:{ENGLISH.pattern}(?: and a half\b)?|{CHINESE.pattern})",
     re.IGNORECASE,
 )
-# What may follow it: a unit and the end of the clause. "Answer: Two trains leave the station." begins a text.
+# What may follow it: a unit and the end of the clause. "Answer: Two trains leave the station." begins a text, and
+# "#### Two trains" is a heading. By the most words that the unit may have.
 AFTER_WORDED = {
     words: re.compile(
         rf"(?:(?:\s+[^\W\d_]+){{0,{words}}}|[\u4e00-\u9fff]{{0,{words + 1}}})\s*(?:[^\w\s]|$)"
@@ -92,7 +94,7 @@ TOTAL = re.compile(
 )
 CLAUSE_END = re.compile(r"[,，。;；(（\n](?!\d)|\.(?!\d)")
 LONGEST_CLAIM = 500  # characters read after a marker; a response may repeat one word a thousand times
-THOUSANDS_SPACE = re.compile(r"(?<![\d.,])(\d{1,3})((?: \d{3})+)(?![\d-])")
+THOUSANDS_SPACE = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d-])")
 BRACE = re.compile(r"[{}]")
 # Between two boxes that offer one answer each
 BOX_OR = re.compile(rf"{BOX.pattern}[^{{}}]*\}}\s*(?:or|and|或者?|和|[,;、/])+\s*", re.IGNORECASE)
@@ -289,4 +291,4 @@ def _plain_claim(said: str, words: int) -> str:
     if not any(map(str.isdigit, said)) and (worded := WORDED_NUMBER.match(said)):
         ends = AFTER_WORDED[words].match(said, worded.end())
         return with_minus(amounts(in_digits(said))) if ends else said
-    return THOUSANDS_SPACE.sub(lambda found: found[1] + found[2].replace(" ", ""), said)
+    return THOUSANDS_SPACE.sub(joined, said)

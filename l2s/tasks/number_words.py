@@ -31,7 +31,7 @@ _FRACTION = (
 )
 ENGLISH = re.compile(
     rf"\b(?<!\bpoint )(?!one (?:of|that|which|who|whose|where|with)\b)(?:zero|{_SCALED}(?:,? (?:and )?{_SCALED})*)"
-    rf"(?P<half> and a half)?\b{_FRACTION}(?!-[a-z])",
+    rf"\b{_FRACTION}(?!-[a-z])",
     re.IGNORECASE,
 )
 BETWEEN = re.compile(r"(,? and |, )", re.IGNORECASE)
@@ -53,10 +53,9 @@ def in_digits(text: str) -> str:
 
 
 def _english(found: re.Match[str]) -> str:
-    words = found[0].removesuffix(found["half"] or "")
-    number = _value(re.split(r"[- ,]+", words.lower()))
+    number = _value(re.split(r"[- ,]+", found[0].lower()))
     if number is not None:
-        return f"{number}{'.5' if found['half'] else ''}"
+        return str(number)
     parts = BETWEEN.split(found[0])  # "two and three" are two numbers
     return "".join(map(in_digits, parts)) if len(parts) > 1 else found[0]
 

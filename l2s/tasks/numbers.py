@@ -123,7 +123,7 @@ def plain_numbers(text: str) -> str:
     text = SPACED_POWER.sub("**", THOUSANDS_MACRO.sub(",", text).replace("\\%", "%"))
     while TEXT_MACRO.search(text):  # they may be nested
         text = TEXT_MACRO.sub(r" \1 ", text)
-    text = amounts(HALF.sub(r"\1.5", LARGE_NUMBER.sub(_joined, text)))
+    text = amounts(LARGE_NUMBER.sub(joined, text))
     text = FRACTION_MACRO.sub(lambda found: _fraction(*found.groups(default="")), text)
     text = EMPHASIS.sub(r"\1", DECORATION.sub("", TAG.sub("", STRUCK_OUT.sub("", text))))
     text = POWER_OF_TEN.sub(r"e\1", UNIT_POWER.sub("", text))
@@ -131,9 +131,9 @@ def plain_numbers(text: str) -> str:
 
 
 def amounts(text: str) -> str:
-    """`text` with an amount in two units as one number."""
+    """`text` with an amount in two units, or with a half, as one number."""
     text = DOLLARS_AND_CENTS.sub(lambda found: f"{found[1] or found[2]}.{found[3]:0>2} dollars", text)
-    return YUAN_AND_JIAO.sub(r"\1.\2\3元", text)
+    return HALF.sub(r"\1.5", YUAN_AND_JIAO.sub(r"\1.\2\3元", text))
 
 
 def with_minus(text: str) -> str:
@@ -141,7 +141,8 @@ def with_minus(text: str) -> str:
     return NEGATIVE_WORD.sub("-", text)
 
 
-def _joined(found: re.Match[str]) -> str:
+def joined(found: re.Match[str]) -> str:
+    """A number whose groups of digits stand apart, in one piece."""
     return found[0].replace(" ", "")
 
 

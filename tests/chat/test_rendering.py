@@ -350,7 +350,7 @@ def test_thinking_is_a_setting_of_teacher_and_student(
 def test_vocabularies_are_compared_once_and_not_for_every_answer(
     tiny_config: Callable[..., ExperimentConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 150,000 tokens, a comparison takes a tenth of a second: minutes for thousands of answers."""
+    """With 150,000 tokens, a comparison for each of a thousand answers took minutes."""
     compared = Mock(return_value={"a": 0})
     monkeypatch.setattr(ChatRenderer, "vocabulary", compared)
     both = load_renderers(tiny_config())
